@@ -1,0 +1,56 @@
+"""From a folder of talking-head videos to trained lip-sync models and a dubbed video."""
+
+from snakemake.utils import min_version
+
+min_version("9.19")
+
+
+configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+
+
+pathvars:
+    results=config["results"],
+    logs=f"{config['results']}/logs",
+    benchmarks=f"{config['results']}/benchmarks",
+    models=config["models"],
+
+
+# Nothing runs in it unless `--sdm apptainer` is given; the image needs only Python and pip.
+container: "docker://python:3.11-slim"
+
+
+wildcard_constraints:
+    shard=r"\d+",
+    variant="|".join(VARIANTS),
+    dub="|".join(re.escape(entry["output"]) for entry in DUBS) or "none",
+
+
+localrules:
+    all,
+    prepare,
+    filelists,
+
+
+rule all:
+    default_target: True
+    input:
+        "<results>/report/index.html",
+        "<results>/syncnet/checkpoint.pth",
+        collect("<results>/{variant}/checkpoint.pth", variant=VARIANTS),
+        collect("<results>/{dub}", dub=[entry["output"] for entry in DUBS]),
+
+
+rule prepare:
+    input:
+        "<results>/filelists/clips.csv",
+
+
+include: "rules/demo.smk"
+include: "rules/prepare.smk"
+include: "rules/filelists.smk"
+include: "rules/train.smk"
+include: "rules/dub.smk"
+include: "rules/report.smk"

@@ -1,0 +1,82 @@
+"""Between a face crop and the generator's square: the network's input, and pasting mouths back.
+
+Knows pixels only; where the faces are and what the generator makes of them is left to others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+BLENDS = ("soft", "hard")
+# The soft mask, in shares of the box: the picture above the generator's lower half equals its
+# input, so the paste fades in around the middle line and fades out before the other three edges.
+FADE_IN = (0.40, 0.55)
+FADE_OUT = 0.10
+
+Box = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels; x2 and y2 are outside
+
+
+def generator_input(crops: Sequence[np.ndarray], size: int) -> np.ndarray:
+    """The generator's faces, float32 (B, 6, size, size) in [0, 1], of B crops uint8 (h, w, 3) BGR.
+
+    Channels 0-2 are the crop with its lower half set to zero, channels 3-5 the whole crop: at
+    inference the public models take the current crop itself as the reference.
+    """
+    faces = np.empty((len(crops), 6, size, size), np.float32)
+    for face, crop in zip(faces, crops, strict=True):
+        # As the crops of the training set are made; linear shrinking shimmers on large faces.
+        shrinks = min(crop.shape[:2]) >= size
+        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        square = cv2.resize(crop, (size, size), interpolation=method)
+        face[:3] = face[3:] = square.transpose(2, 0, 1)
+    faces[:, :3, size // 2 :] = 0
+    faces /= 255
+    return faces
+
+
+def soft_mask(height: int, width: int) -> np.ndarray:
+    """How much of the generated face shows: float32 (height, width) in [0, 1].
+
+    Zero on the upper 40 %, one inside the lower half, and a smooth way down to zero at the left,
+    right and lower edges.
+    """
+    rows = (np.arange(height, dtype=np.float32) + 0.5) / height
+    columns = (np.arange(width, dtype=np.float32) + 0.5) / width
+    start, full = FADE_IN
+    down = _smoothstep((rows - start) / (full - start)) * _smoothstep((1 - rows) / FADE_OUT)
+    across = _smoothstep(columns / FADE_OUT) * _smoothstep((1 - columns) / FADE_OUT)
+    return np.outer(down, across)
+
+
+def _smoothstep(ramp: np.ndarray) -> np.ndarray:
+    ramp = np.clip(ramp, 0, 1)
+    return ramp * ramp * (3 - 2 * ramp)
+
+
+def paste(frame: np.ndarray, box: Box, face: np.ndarray, blend: str = "soft") -> None:
+    """Put a generated face into `frame` (uint8 (H, W, 3) BGR, changed in place) at `box`.
+
+    Parameters
+    ----------
+    face: float32 (S, S, 3) BGR in [0, 1].
+    blend: "soft" mixes the lower half in through `soft_mask`; "hard" replaces the whole
+        rectangle, as the public inference script does.
+    """
+    x1, y1, x2, y2 = box
+    width, height = x2 - x1, y2 - y1
+    region = frame[y1:y2, x1:x2]
+    if blend == "hard":
+        resized = cv2.resize(face * 255, (width, height), interpolation=cv2.INTER_LINEAR)
+        region[:] = np.clip(np.rint(resized), 0, 255).astype(np.uint8)
+        return
+    if blend != "soft":
+        raise ValueError(f"blend {blend!r}: wanted one of {', '.join(BLENDS)}")
+    # Cubic, as an enlarged mouth is soft enough already; what it overshoots is clipped below.
+    resized = cv2.resize(face * 255, (width, height), interpolation=cv2.INTER_CUBIC)
+    first = int(FADE_IN[0] * height)  # no mask above: leave those rows alone, and save the work
+    mask = soft_mask(height, width)[first:, :, None]
+    mixed = region[first:] + mask * (resized[first:] - region[first:])
+    region[first:] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)

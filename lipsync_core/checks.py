@@ -1,0 +1,72 @@
+"""Is a prepared clip fit for training? Measures against the thresholds of the config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lipsync_core.errors import ClipError, Reason
+
+MIN_FRAMES = 16  # a training window and its reference need more than 15 frames
+
+
+def loudness(wav: np.ndarray) -> float:
+    """Root-mean-square level of a float32 (N,) wave in dBFS; -120 for digital silence."""
+    rms = float(np.sqrt(np.mean(np.square(wav, dtype=np.float64)))) if len(wav) else 0.0
+    return round(20 * np.log10(max(rms, 1e-6)), 2)
+
+
+def check(measures: Mapping[str, Any], limits: Mapping[str, Any]) -> None:
+    """Raise ClipError with the first reason for which a clip must be dropped.
+
+    Parameters
+    ----------
+    measures: `frames` (at 25 fps), `seconds` (picture), `audio_seconds`, `loudness` (dBFS),
+        `faces` (frames with a face), `face_px` (median longer side of the face in pixels).
+    limits: `min_seconds`, `max_seconds`, `min_coverage` (0..1), `min_face_px`, `min_loudness`
+        (dBFS), `max_length_difference` (seconds between the ends of sound and picture).
+    """
+    frames, seconds = int(measures["frames"]), float(measures["seconds"])
+    audio_seconds = float(measures["audio_seconds"])
+    coverage = int(measures["faces"]) / max(frames, 1)
+    face_px, level = float(measures["face_px"]), float(measures["loudness"])
+    verdicts = (
+        (
+            frames < MIN_FRAMES or seconds < limits["min_seconds"],
+            Reason.TOO_SHORT,
+            f"{frames} frames, {seconds:.2f} s; wanted {MIN_FRAMES} frames and "
+            f"{limits['min_seconds']} s (check.min_seconds)",
+        ),
+        (
+            seconds > limits["max_seconds"],
+            Reason.TOO_LONG,
+            f"{seconds:.0f} s; at most {limits['max_seconds']} s (check.max_seconds)",
+        ),
+        (
+            abs(audio_seconds - seconds) > limits["max_length_difference"],
+            Reason.LENGTH_MISMATCH,
+            f"{seconds:.2f} s of picture, {audio_seconds:.2f} s of sound "
+            f"(check.max_length_difference {limits['max_length_difference']})",
+        ),
+        (
+            coverage < limits["min_coverage"],
+            Reason.LOW_COVERAGE,
+            f"a face in {coverage:.0%} of the frames (check.min_coverage "
+            f"{limits['min_coverage']:.0%})",
+        ),
+        (
+            face_px < limits["min_face_px"],
+            Reason.SMALL_FACE,
+            f"face of {face_px:.0f} px (check.min_face_px {limits['min_face_px']})",
+        ),
+        (
+            level < limits["min_loudness"],
+            Reason.SILENT,
+            f"sound at {level:.0f} dBFS (check.min_loudness {limits['min_loudness']})",
+        ),
+    )
+    for failed, reason, detail in verdicts:
+        if failed:
+            raise ClipError(reason, detail)

@@ -1,0 +1,237 @@
+"""The console script `lipsync`: arguments in, exit code out.
+
+Exit codes: 0 success, 1 the work failed, 2 bad usage, 130 interrupted. Knows the options' names;
+the work is done by the modules that each command imports when it runs, so that help is instant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+
+from lipsync_core import __version__
+from lipsync_core.errors import LipsyncError
+
+log = logging.getLogger(__name__)
+Commands = argparse._SubParsersAction
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code. Bad usage raises SystemExit(2), as argparse does."""
+    options = build_parser().parse_args(argv)
+    debug = getattr(options, "debug", False)
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.INFO, format="%(message)s", stream=sys.stderr
+    )
+    logging.captureWarnings(True)
+    try:
+        options.run(options)
+    except KeyboardInterrupt:
+        sys.stderr.write("lipsync: interrupted\n")
+        return 130
+    except (LipsyncError, OSError) as error:
+        if debug:
+            raise
+        sys.stderr.write(f"lipsync: error: {' '.join(str(error).split())}\n")
+        return 1
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of every command; each sets `run`, a function of the parsed options."""
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--debug", action="store_true", default=argparse.SUPPRESS, help="show the whole traceback"
+    )
+    parser = argparse.ArgumentParser(
+        prog="lipsync", description="Lip-sync videos.", parents=[shared], allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"lipsync {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_dub(commands, shared)
+    _add_fetch(commands, shared)
+    return parser
+
+
+def _add_dub(commands: Commands, shared: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "dub",
+        parents=[shared],
+        allow_abbrev=False,
+        help="make the lips of a face follow a sound",
+        description="Make the lips of a face (video or still picture) follow a sound.",
+        epilog="A file name that begins with a dash is given as --face=-name.mp4. Frames without "
+        "a face are kept as they are. Videos are dubbed at 25 frames a second; one that is shorter "
+        "than the sound starts again from its beginning.",
+    )
+    add = parser.add_argument
+    add("--face", required=True, metavar="FILE", help="video or picture of the face")
+    add("--audio", required=True, metavar="FILE", help="sound file, or a video with sound")
+    add(
+        *_spellings("checkpoint_path", "checkpoint"),
+        dest="checkpoint",
+        required=True,
+        metavar="FILE",
+        help="generator weights, such as wav2lip.pth or wav2lip_gan.pth",
+    )
+    add("--outfile", default="results/result_voice.mp4", metavar="FILE", help=_default())
+    add(
+        "--static",
+        nargs="?",
+        type=_truth,
+        const=True,
+        default=False,
+        metavar="True|False",
+        help="use the first frame of a video only",
+    )
+    add("--fps", type=_rate, default=Fraction(25), help=_default("frame rate for a still picture"))
+    sides = {"nargs": 4, "type": int, "metavar": ("TOP", "BOTTOM", "LEFT", "RIGHT")}
+    add(
+        "--pads",
+        **sides,
+        default=(0, 10, 0, 0),
+        help="pixels added to the detected face box; include the chin (default: 0 10 0 0)",
+    )
+    add(
+        "--box",
+        **sides,
+        help="use this constant face box and detect nothing, for a face that cannot be found and "
+        "hardly moves; in the pixels left by the options below",
+    )
+    add(
+        *_spellings("resize_factor"),
+        type=_positive,
+        default=1,
+        metavar="N",
+        help=_default("divide width and height by this first"),
+    )
+    add("--rotate", action="store_true", help="then turn by 90 degrees clockwise")
+    add(
+        "--crop",
+        **sides,
+        help="then cut this region out, for one of several faces; -1 is the picture's own edge",
+    )
+    add("--nosmooth", action="store_true", help="do not smooth the face boxes over time")
+    add(
+        "--blend",
+        choices=("soft", "hard"),
+        default="soft",
+        help=_default("mix the mouth in softly, or paste the whole rectangle"),
+    )
+    add(
+        *_spellings("wav2lip_batch_size"),
+        type=_positive,
+        default=128,
+        metavar="N",
+        help=_default("most frames at a time in the generator"),
+    )
+    add(
+        *_spellings("face_det_batch_size"),
+        type=_positive,
+        default=16,
+        metavar="N",
+        help=_default("frames at a time in the face detector"),
+    )
+    add(
+        *_spellings("long_side"),
+        type=_positive,
+        default=480,
+        metavar="PIXELS",
+        help=_default("frames are scaled down to this to find faces; more finds smaller ones"),
+    )
+    add(
+        "--detector",
+        choices=("auto", "s3fd", "centerface"),
+        default="auto",
+        help=_default("face detector; auto is S3FD where its weights are there, else CenterFace"),
+    )
+    add("--models", default="models", metavar="DIR", help=_default("folder of public weights"))
+    add("--device", default="auto", help=_default("auto, cpu, cuda, cuda:1, mps"))
+    parser.set_defaults(run=_dub)
+
+
+def _dub(options: argparse.Namespace) -> None:
+    from lipsync_core.dubbing import dub
+
+    stats = dub(
+        options.face,
+        options.audio,
+        options.checkpoint,
+        options.outfile,
+        detector=options.detector,
+        models=options.models,
+        device=options.device,
+        fps=options.fps,
+        pads=options.pads,
+        box=options.box,
+        crop=options.crop,
+        resize_factor=options.resize_factor,
+        rotate=options.rotate,
+        static=options.static,
+        smooth=not options.nosmooth,
+        blend=options.blend,
+        batch_size=options.wav2lip_batch_size,
+        face_det_batch_size=options.face_det_batch_size,
+        long_side=options.long_side,
+    )
+    log.info("%s: %d frames, %.2f s", stats.outfile, stats.frames, stats.seconds)
+
+
+def _add_fetch(commands: Commands, shared: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "fetch",
+        parents=[shared],
+        allow_abbrev=False,
+        help="download public weights and check them",
+        description="Download public weights, check their SHA-256, and put them into a folder. A "
+        "file that is there already is kept.",
+    )
+    parser.add_argument("name", metavar="NAME", help="such as s3fd.pth or wav2lip_gan.pth")
+    parser.add_argument("--models", default="models", metavar="DIR", help=_default("the folder"))
+    parser.set_defaults(run=_fetch)
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from lipsync_core.weights import fetch
+
+    log.info("%s", fetch(options.name, options.models))
+
+
+def _spellings(*names: str) -> list[str]:
+    """--a_b and --a-b for every name."""
+    return list(dict.fromkeys(f"--{s}" for n in names for s in (n, n.replace("_", "-"))))
+
+
+def _default(text: str = "result") -> str:
+    return f"{text} (default: %(default)s)"
+
+
+def _number(parse: Callable[[str], Fraction | int], low: int, high: float, wanted: str):
+    def convert(text: str) -> Fraction | int:
+        try:
+            value = parse(text)
+        except (ValueError, ZeroDivisionError) as error:
+            raise argparse.ArgumentTypeError(f"{text!r}: wanted {wanted}") from error
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text!r}: wanted {wanted}")
+        return value
+
+    return convert
+
+
+_rate = _number(Fraction, 1, 120, "a rate from 1 to 120, such as 25 or 30000/1001")
+_positive = _number(int, 1, float("inf"), "a whole number from 1")
+
+
+def _truth(text: str) -> bool:
+    # The public script takes any text here; "--static False" must not mean true.
+    if text.lower() not in ("true", "false", "1", "0", "yes", "no"):
+        raise argparse.ArgumentTypeError(f"{text!r}: wanted True or False")
+    return text.lower() in ("true", "1", "yes")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The embedded demo corpus: synthetic talking faces, so that everything runs with no data."""

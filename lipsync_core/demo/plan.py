@@ -1,0 +1,252 @@
+"""What the demo corpus consists of: speakers, voices, texts, portraits, splits. Light: no numpy.
+
+A clip is a pure function of its DemoClip: neither the number of speakers nor the order of work
+changes it. Speakers past the first dozen reuse its portraits with voices, lights and texts drawn
+from their own number.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import asdict, dataclass, replace
+
+from lipsync_core.demo.sentences import ENGLISH, OTHER, SAMPLE
+from lipsync_core.files import digest
+
+VERSION = 1  # raise it when the same plan gives other pictures or sounds
+
+NOTICE = (
+    "Synthetic demo: speech by eSpeak NG, mouth movement computed. Portraits in the public domain: "
+    "Eileen Collins (NASA) and Grace Hopper (US Navy). Neither person said these words."
+)
+
+
+@dataclass(frozen=True)
+class Voice:
+    """An eSpeak NG voice: `rate` in words a minute, `pitch` and `range` 0 to 100, `volume` 0..1."""
+
+    name: str
+    rate: int = 160
+    pitch: int = 50
+    range: int = 50
+    volume: float = 1.0
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """How a still is made from the two photographs.
+
+    head: whose head, hair and clothes ("collins" or "hopper"). face: share of the other one's skin
+    texture in the inner face; lower: the same for the mouth region only. shape: how far the
+    features move towards the other one's places (0..1). jaw, nose, eyes, mouth: relative sizes.
+    light: (azimuth in degrees, 0 = from the right; elevation; strength 0..1). warmth: colour
+    temperature, -1 blue to 1 yellow. gain, gamma, saturation: tone. cloth: turn of the clothes'
+    hue in degrees. hair: brightness of the hair. backdrop: BGR of a plain studio wall, or None for
+    the photograph's own. scale, dx, dy, tilt: framing (1 = standard; pixels; degrees).
+    """
+
+    head: str
+    mirror: bool = False
+    face: float = 0.0
+    lower: float = 0.0
+    shape: float = 0.0
+    jaw: float = 1.0
+    nose: float = 1.0
+    eyes: float = 1.0
+    mouth: float = 1.0
+    light: tuple[float, float, float] = (0.0, 30.0, 0.0)
+    warmth: float = 0.0
+    gain: float = 1.0
+    gamma: float = 1.0
+    saturation: float = 1.0
+    cloth: float = 0.0
+    hair: float = 1.0
+    backdrop: tuple[int, int, int] | None = None
+    scale: float = 1.0
+    dx: float = 0.0
+    dy: float = 0.0
+    tilt: float = 0.0
+
+
+@dataclass(frozen=True)
+class DemoSpeaker:
+    id: str  # five digits
+    split: str  # train, val or test
+    voice: Voice
+    portrait: Portrait
+
+
+@dataclass(frozen=True)
+class DemoClip:
+    id: str  # "00001/00001"
+    speaker: DemoSpeaker
+    text: str
+    voice: Voice  # the speaker's, unless the text is in another language
+    seed: int
+    seconds: float | None = None  # cut after so many seconds
+
+    @property
+    def split(self) -> str:
+        return self.speaker.split
+
+    @property
+    def portrait(self) -> Portrait:
+        return self.speaker.portrait
+
+
+_TRAIN, _VAL, _TEST = "train", "val", "test"
+
+# Speakers of val and test have voices, lights and colours that no speaker of train has; every
+# portrait recipe occurs once. Voices are far apart by ear: timbre, pitch and pace.
+_CAST: tuple[tuple[str, Voice, Portrait], ...] = (
+    (
+        _TRAIN,
+        Voice("en-us+f2", 154, 52),
+        Portrait("collins", backdrop=None),
+    ),
+    (
+        _TRAIN,
+        Voice("en-gb-x-rp+f4", 150, 40),
+        Portrait("hopper", light=(150, 25, 0.25), scale=1.0),
+    ),
+    (
+        _TRAIN,
+        Voice("en-us+m3", 152, 42),
+        Portrait("hopper", mirror=True, lower=0.65, shape=0.35, jaw=1.06, warmth=-0.35, gain=0.92,
+                 saturation=0.75, cloth=160, backdrop=(96, 104, 92), scale=1.05, dx=-5),
+    ),
+    (
+        _TRAIN,
+        Voice("en-029+f3", 150, 60),
+        Portrait("collins", mirror=True, shape=0.3, jaw=0.95, mouth=1.08, light=(20, 20, 0.45),
+                 warmth=0.4, gain=0.88, gamma=1.25, hair=0.55, cloth=200, backdrop=(60, 78, 96),
+                 scale=0.95, dx=6),
+    ),
+    (
+        _TRAIN,
+        Voice("en-us+m7", 154, 30),
+        Portrait("collins", lower=0.6, shape=0.5, jaw=1.07, nose=1.08, light=(200, 15, 0.3),
+                 saturation=0.8, hair=0.75, cloth=90, backdrop=(128, 118, 104), scale=1.06, tilt=2),
+    ),
+    (
+        _TRAIN,
+        Voice("en-gb-scotland+m2", 155, 36),
+        Portrait("hopper", shape=0.45, eyes=1.04, light=(60, 60, 0.35), gamma=1.3, warmth=0.25,
+                 backdrop=(70, 58, 52), scale=0.92, dx=-8, tilt=-2),
+    ),
+    (
+        _TRAIN,
+        Voice("en-us-nyc+f5", 156, 66),
+        Portrait("collins", face=0.3, shape=0.6, mirror=True, nose=0.95, light=(340, 40, 0.3),
+                 warmth=-0.3, gain=1.05, cloth=310, hair=1.2, backdrop=(150, 138, 128),
+                 scale=1.02, dy=4),
+    ),
+    (
+        _TRAIN,
+        Voice("en+m1", 150, 24),
+        Portrait("hopper", mirror=True, shape=0.2, jaw=1.1, mouth=1.06, nose=1.06,
+                 light=(0, 30, 0.45), saturation=0.55, gamma=0.9, cloth=0, backdrop=(84, 92, 110),
+                 scale=1.08, dx=4),
+    ),
+    (
+        _VAL,
+        Voice("en-gb-x-gbcwmd+m5", 156, 46),
+        Portrait("hopper", lower=0.3, shape=0.3, light=(110, 35, 0.4), warmth=0.55, gain=0.95,
+                 saturation=0.9, cloth=60, backdrop=(48, 70, 60), scale=0.98, dx=7),
+    ),
+    (
+        _VAL,
+        Voice("en-us+Annie", 162, 58),
+        Portrait("collins", shape=0.2, jaw=1.04, mouth=0.96, light=(130, 10, 0.4), warmth=-0.5,
+                 gamma=1.15, cloth=240, hair=0.9, backdrop=(120, 92, 80), scale=1.0, dx=-6),
+    ),
+    (
+        _TEST,
+        Voice("en-us+belinda", 152, 48),
+        Portrait("collins", mirror=True, lower=0.3, shape=0.35, jaw=0.97, eyes=1.04,
+                 light=(250, 45, 0.35), warmth=0.2, gain=1.02, saturation=1.1, cloth=140,
+                 hair=0.65, backdrop=(88, 108, 92), scale=1.04, dx=3, tilt=-2),
+    ),
+    (
+        _TEST,
+        Voice("en-gb-x-gbclan+m4", 166, 34),
+        Portrait("hopper", mirror=True, shape=0.4, jaw=0.97, mouth=1.05, light=(300, 15, 0.4),
+                 warmth=-0.2, gamma=1.2, gain=1.05, saturation=0.85, cloth=270,
+                 backdrop=(112, 112, 124), scale=0.95, tilt=2),
+    ),
+)  # fmt: skip
+
+# Third clips of these speakers are in another language: same voice variant, other sounds.
+_FOREIGN = {1: "es", 4: "de", 6: "it", 8: "fr"}
+
+
+def plan(speakers: int = 12, clips: int = 3, seconds: float | None = None) -> list[DemoClip]:
+    """The clips of a corpus of `speakers` x `clips`, each cut after `seconds` if given."""
+    return [_clip(number, index, seconds) for number in range(speakers) for index in range(clips)]
+
+
+def speaker(number: int) -> DemoSpeaker:
+    """Speaker `number` (0 = "00001"); past the cast, a variation of one of its members."""
+    split, voice, portrait = _CAST[number % len(_CAST)]
+    if number >= len(_CAST):
+        draw = random.Random(f"demo speaker {number}")
+        voice = replace(
+            voice,
+            rate=voice.rate + draw.randint(-14, 14),
+            pitch=min(90, max(5, voice.pitch + draw.choice((-15, -10, 10, 15)))),
+        )
+        portrait = replace(
+            portrait,
+            mirror=draw.random() < 0.5,
+            shape=draw.uniform(0.0, 0.6),
+            jaw=draw.uniform(0.94, 1.08),
+            nose=draw.uniform(0.95, 1.06),
+            mouth=draw.uniform(0.95, 1.07),
+            light=(draw.uniform(0, 360), draw.uniform(10, 60), draw.uniform(0.15, 0.45)),
+            warmth=draw.uniform(-0.5, 0.5),
+            gamma=draw.uniform(0.9, 1.3),
+            saturation=draw.uniform(0.6, 1.1),
+            cloth=draw.uniform(0, 360),
+            backdrop=tuple(draw.randint(50, 150) for _ in range(3)),
+            scale=draw.uniform(0.92, 1.08),
+            tilt=draw.uniform(-2, 2),
+        )
+    return DemoSpeaker(f"{number + 1:05d}", split, voice, portrait)
+
+
+def _clip(number: int, index: int, seconds: float | None) -> DemoClip:
+    who = speaker(number)
+    voice, text = who.voice, _english(number, index)
+    language = _FOREIGN.get(number)
+    if language is not None and index == 2:
+        _, _, variant = who.voice.name.partition("+")
+        voice = replace(who.voice, name=f"{language}+{variant}")
+        text = OTHER[language][0]
+    return DemoClip(
+        id=f"{who.id}/{index + 1:05d}",
+        speaker=who,
+        text=text,
+        voice=voice,
+        seed=1 + 1000 * number + index,
+        seconds=seconds,
+    )
+
+
+def _english(number: int, index: int) -> str:
+    """Two sentences; the first 38 pairs share none, later ones are new combinations."""
+    pairs = len(ENGLISH) // 2
+    lap, pair = divmod(number + 12 * index if index < 3 else 36 + number + 12 * index, pairs)
+    if number >= 12:
+        lap, pair = divmod(pairs + 97 * (number - 12) + 31 * index, pairs)
+    first, second = 2 * pair, (2 * pair + 1 + 2 * lap) % len(ENGLISH)
+    return f"{ENGLISH[first]} {ENGLISH[second]}"
+
+
+def sample() -> tuple[DemoSpeaker, Voice, str]:
+    """What the dubbing example is made of: a test speaker, and a voice and text of no clip."""
+    return speaker(10), Voice("en-us+linda", 158, 50), SAMPLE
+
+
+def signature(clip: DemoClip) -> str:
+    """SHA-1 of everything that decides the content of `clip`."""
+    return digest({"version": VERSION, "clip": asdict(clip)})

@@ -1,0 +1,157 @@
+"""Moving pictures of a still: the mouth follows the sound, the head sways, the eyes blink.
+
+Every frame is one warp of the still, found backwards (for each pixel of the frame: where in the
+still is it?), plus the inside of the mouth, which no photograph shows and which is painted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+
+from lipsync_core.demo import photos
+from lipsync_core.demo.mouth import Mouth
+from lipsync_core.demo.portraits import HEIGHT, WIDTH, Still
+from lipsync_core.demo.visemes import CHANNELS
+
+FPS = 25
+HEAD_MOVES = ("x", "y", "turn", "zoom", "yaw", "pitch")
+# Standard deviations: pixels, pixels, radians, share, pixels at the nose, pixels at the nose.
+_SWAY = (1.6, 1.2, 0.010, 0.006, 2.2, 1.6)
+
+
+def frames(still: Still, tracks: np.ndarray, seed: int) -> Iterator[np.ndarray]:
+    """Yield one frame per row of `tracks` (K, 6) as uint8 (HEIGHT, WIDTH, 3) BGR.
+
+    `seed` draws the head's movement and the blinks.
+    """
+    random = np.random.default_rng(seed)
+    count = len(tracks)
+    sway = head_motion(count, tracks[:, CHANNELS.index("open")], random)
+    blinks = blink_track(count, random)
+    stage = Stage(still)
+    for index in range(count):
+        yield stage.frame(tracks[index], sway[index], float(blinks[index]))
+
+
+def head_motion(count: int, opening: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Smooth sway, float32 (count, 6), columns as in `HEAD_MOVES`; nods a little with speech."""
+    seconds = np.arange(count) / FPS
+    sway = np.zeros((count, len(_SWAY)))
+    for column, size in enumerate(_SWAY):
+        for frequency in random.uniform(0.08, 0.75, 4):
+            phase = random.uniform(0, 2 * np.pi)
+            weight = size * 0.35 / np.sqrt(frequency + 0.2)
+            sway[:, column] += weight * np.sin(2 * np.pi * frequency * seconds + phase)
+    slow = cv2.GaussianBlur(opening.reshape(-1, 1).astype(np.float32), (1, 0), 0, sigmaY=6)
+    sway[:, HEAD_MOVES.index("pitch")] += 2.0 * (slow[:, 0] - slow.mean())
+    return sway.astype(np.float32)
+
+
+def blink_track(count: int, random: np.random.Generator) -> np.ndarray:
+    """How far the eyes are shut, float32 (count,) 0 to 1: a blink every 2 to 5 seconds."""
+    shut = np.zeros(count + 8, np.float32)
+    shape = np.array([0.45, 1.0, 0.95, 0.6, 0.25], np.float32)
+    at = int(random.uniform(0.6, 3.0) * FPS)
+    while at < count:
+        shut[at : at + len(shape)] = np.maximum(shut[at : at + len(shape)], shape)
+        at += int(random.uniform(2.0, 5.0) * FPS)
+    return shut[:count]
+
+
+class Stage:
+    """Everything about one still that does not change from frame to frame."""
+
+    def __init__(self, still: Still) -> None:
+        self.still = still
+        self.mouth = Mouth(still)
+        ys, xs = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
+        self._grid = np.stack([xs, ys], axis=-1)
+        self._head = _head_fields(still, xs, ys)
+        self._eyes = [_Eye(still, group) for group in photos.EYES]
+        self._layers = np.dstack([still.image, np.round(still.person * 255).astype(np.uint8)])
+        self._behind = still.backdrop.astype(np.float32)
+
+    def frame(self, shape: np.ndarray, sway: np.ndarray, blink: float) -> np.ndarray:
+        """One frame, uint8 (HEIGHT, WIDTH, 3): mouth `shape` (6,), head `sway` (6,), eyes."""
+        at = self._grid - np.tensordot(sway, self._head, axes=1)
+        lashes = [eye.shut(at, blink) for eye in self._eyes] if blink > 0.02 else []
+        paint = self.mouth.move(at, shape)
+        layers = cv2.remap(
+            self._layers, at, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        )
+        person = layers[..., :3].astype(np.float32)
+        if paint is not None:
+            (rows, columns), colour, opacity = paint
+            patch = person[rows, columns]
+            patch += opacity[..., None] * (colour - patch)
+        for box, shade in lashes:
+            person[box] *= shade[..., None]
+        alpha = layers[..., 3:].astype(np.float32) / 255
+        return np.clip(self._behind + alpha * (person - self._behind) + 0.5, 0, 255).astype(
+            np.uint8
+        )
+
+
+def _head_fields(still: Still, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
+    """Displacement of each pixel by one unit of each head move, float32 (6, H, W, 2)."""
+    points = still.points
+    chin, brow = points[photos.CHIN], points[photos.HAIRLINE]
+    centre = points[list(photos.OUTLINE)].mean(axis=0)
+    wide = float(np.ptp(points[list(photos.OUTLINE), 0])) / 2
+    # The head moves as a whole, the shoulders hardly.
+    fall = np.clip((ys - chin[1] - 2) / 70, 0, 1)
+    whole = 1 - 0.85 * fall * fall * (3 - 2 * fall)
+    tall = (chin[1] - brow[1]) * 0.75
+    round_ = np.clip(
+        1 - ((xs - centre[0]) / (1.7 * wide)) ** 2 - ((ys - centre[1]) / (1.9 * tall)) ** 2, 0, 1
+    )
+    dome = round_ * round_ * (3 - 2 * round_)
+    pivot_x, pivot_y = chin[0], chin[1] + 15
+    zero = np.zeros_like(xs)
+    return np.stack(
+        [
+            np.stack([whole, zero], -1),
+            np.stack([zero, whole], -1),
+            np.stack([-(ys - pivot_y) * whole, (xs - pivot_x) * whole], -1),
+            np.stack([(xs - centre[0]) * whole, (ys - centre[1]) * whole], -1),
+            np.stack([dome, zero], -1),
+            np.stack([zero, dome], -1),
+        ]
+    ).astype(np.float32)
+
+
+class _Eye:
+    """One eye, and the lid that comes down over it."""
+
+    def __init__(self, still: Still, group: tuple[int, int, int]) -> None:
+        middle, outer, inner = (still.points[index] for index in group)
+        half = self._half = float(abs(inner[0] - outer[0])) / 2
+        centre = float(inner[0] + outer[0]) / 2
+        slope = float((inner[1] - outer[1]) / (inner[0] - outer[0]))
+        self._box = (
+            slice(int(middle[1] - 1.5 * half), int(middle[1] + 1.5 * half)),
+            slice(int(centre - 1.6 * half), int(centre + 1.6 * half)),
+        )
+        self._centre = centre, float(outer[1] + inner[1]) / 2, slope
+
+    def shut(self, at: np.ndarray, amount: float) -> tuple[tuple[slice, slice], np.ndarray]:
+        """Bring the lid down by `amount` (1 = shut) in the backward map `at` (H, W, 2).
+
+        The lid is skin from below the eye, upside down: nearer in tone than what is above it, and
+        never a spectacle frame. Returns where the lashes are: (rows, columns), shade (h, w).
+        """
+        half, (x, y, slope) = self._half, self._centre
+        view = at[self._box]
+        u = (view[..., 0] - x) / half
+        bow = np.clip(1 - (u / 1.05) ** 2, 0, None)
+        below = view[..., 1] - y - slope * (view[..., 0] - x)
+        upper, lower = -0.66 * half * bow, 0.42 * half * bow
+        edge = upper + amount * (lower - upper)
+        lid = np.clip(below - upper + 0.5, 0, 1) * np.clip(edge - below + 0.5, 0, 1)
+        mirrored = lower + 0.2 * half + 0.7 * (edge - below)
+        view[..., 1] += np.where(lid > 0.5, mirrored - below, 0)
+        lashes = np.exp(-(((below - edge) / 0.9) ** 2)) * np.sqrt(bow)
+        return self._box, (1 - 0.55 * amount * lashes).astype(np.float32)

@@ -1,0 +1,26 @@
+"""Which processor torch work runs on."""
+
+from __future__ import annotations
+
+import torch
+
+from lipsync_core.errors import LipsyncError
+
+
+def pick(name: str = "auto") -> torch.device:
+    """The torch device called `name`; "auto" is the first GPU that works, else the CPU.
+
+    Raises LipsyncError when a GPU is asked for and there is none.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        if torch.backends.mps.is_available():
+            return torch.device("mps")
+        return torch.device("cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise LipsyncError(
+            f"device {name!r}: this torch ({torch.__version__}) sees no GPU; "
+            "install a CUDA build of torch, or set `device: auto` in config/config.yaml"
+        )
+    return torch.device(name)

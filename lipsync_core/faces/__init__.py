@@ -1,0 +1,1 @@
+"""Faces in video: detectors, detection over many clips, tracks and stored face crops."""

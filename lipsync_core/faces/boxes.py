@@ -1,0 +1,41 @@
+"""Geometry of boxes: overlap and non-maximum suppression. NumPy only; knows no detector.
+
+A box is x1, y1, x2, y2 in pixels, x to the right, y down.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def area(boxes: np.ndarray) -> np.ndarray:
+    """Areas (n,) of boxes (n, 4 or more); 0 for an inverted box."""
+    return (boxes[:, 2] - boxes[:, 0]).clip(0) * (boxes[:, 3] - boxes[:, 1]).clip(0)
+
+
+def overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Intersection over union (n, m) of boxes (n, 4 or more) and (m, 4 or more), in [0, 1]."""
+    left_top = np.maximum(first[:, None, :2], second[None, :, :2])
+    right_bottom = np.minimum(first[:, None, 2:4], second[None, :, 2:4])
+    common = (right_bottom - left_top).clip(0).prod(axis=2)
+    union = area(first)[:, None] + area(second)[None, :] - common
+    return common / np.maximum(union, np.finfo(np.float32).tiny)
+
+
+def suppress(boxes: np.ndarray, limit: float, border: float = 0.0) -> np.ndarray:
+    """Indices of the boxes that greedy non-maximum suppression keeps, best score first.
+
+    Parameters
+    ----------
+    boxes: (n, 5) x1, y1, x2, y2, score.
+    limit: a box goes when its overlap with a better one is above this.
+    border: added to every width and height; 1 for detectors that count pixels inclusively.
+    """
+    order = np.argsort(-boxes[:, 4], kind="stable")
+    grown = boxes[order, :4] + np.array([0, 0, border, border], boxes.dtype)
+    overlaps = overlap(grown, grown) > limit
+    alive = np.ones(len(order), bool)
+    for index in range(len(order)):
+        if alive[index]:
+            alive[index + 1 :] &= ~overlaps[index, index + 1 :]
+    return order[alive]

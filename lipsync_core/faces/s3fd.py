@@ -1,0 +1,158 @@
+"""S3FD (Zhang et al., 2017): the detector of the public Wav2Lip data. No landmarks.
+
+The network class is face-alignment's; what goes in and what is made of its output is ours, with
+the whole batch decoded at once.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import torch
+from face_alignment.detection.sfd.net_s3fd import s3fd as Network
+
+from lipsync_core.device import pick
+from lipsync_core.errors import LipsyncError
+from lipsync_core.faces.boxes import suppress
+from lipsync_core.faces.choice import S3FD_WEIGHTS
+from lipsync_core.faces.detectors import Faces, check_frames
+
+MEANS = (104.0, 117.0, 123.0)  # of blue, green and red
+CANDIDATE = 0.05  # lowest score which the public post-processing looks at
+OVERLAP = 0.3
+CENTRE_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
+FIRST_STRIDE = 4  # pixels; doubled at each of the six scales
+REMEDY = (
+    "put the public s3fd.pth there, ask for it with `snakemake models/s3fd.pth`, "
+    "or set `detector: centerface` in config/config.yaml"
+)
+
+
+class S3FD:
+    """S3FD over batches of frames.
+
+    Parameters
+    ----------
+    state: the network's weights, a state dict as in the public `s3fd.pth`.
+    device: as for `lipsync_core.device.pick`.
+    threshold: lowest score of a face.
+    precision: torch.bfloat16 halves the time where the processor has it, and moves boxes by a
+        pixel or so; float32 gives the public numbers.
+    """
+
+    name = "s3fd"
+
+    def __init__(
+        self,
+        state: dict[str, torch.Tensor],
+        device: str = "auto",
+        threshold: float = 0.5,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
+        self.threshold = threshold
+        self.device = pick(device)
+        self.precision = precision
+        self.network = Network()
+        self.network.load_state_dict(state)
+        self.network.eval().to(self.device, memory_format=torch.channels_last)
+
+    @classmethod
+    def from_folder(
+        cls,
+        models_dir: str | os.PathLike[str],
+        device: str = "auto",
+        threshold: float = 0.5,
+        precision: torch.dtype = torch.float32,
+    ) -> S3FD:
+        """The detector with the weights `models_dir`/s3fd.pth (or a path to such a file).
+
+        Raises LipsyncError when the file is missing or holds something else.
+        """
+        path = Path(models_dir)
+        path = path / S3FD_WEIGHTS if path.is_dir() or not path.suffix else path
+        state = _read_state(path)
+        try:
+            return cls(state, device, threshold, precision)
+        except RuntimeError as error:  # what load_state_dict raises for foreign tensors
+            raise LipsyncError(
+                f"{path}: not the weights of S3FD ({_first_lines(error)}); {REMEDY}"
+            ) from error
+
+    def detect(self, frames: np.ndarray) -> list[np.ndarray]:
+        """Boxes of each frame: see `detectors.Detector`."""
+        check_frames(frames)
+        if not len(frames):
+            return []
+        with (
+            torch.inference_mode(),
+            torch.autocast(
+                self.device.type, self.precision, enabled=self.precision != torch.float32
+            ),
+        ):
+            outputs = self.network(self._prepare(frames))
+        hits = decode([part.float() for part in outputs], max(CANDIDATE, self.threshold))
+        return [
+            boxes[suppress(boxes, OVERLAP, border=1.0)]
+            for boxes in (hits[hits[:, 0] == index, 1:] for index in range(len(frames)))
+        ]
+
+    def detect_faces(self, frames: np.ndarray) -> list[Faces]:
+        """As `detect`, with empty landmarks (n, 0)."""
+        return [
+            Faces(boxes, np.zeros((len(boxes), 0), np.float32)) for boxes in self.detect(frames)
+        ]
+
+    def _prepare(self, frames: np.ndarray) -> torch.Tensor:
+        # Frames are BGR as the network wants them; the view below is channels_last already.
+        pictures = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
+        means = torch.tensor(MEANS, device=self.device)
+        return (pictures - means).permute(0, 3, 1, 2)
+
+
+def decode(outputs: list[torch.Tensor], threshold: float) -> np.ndarray:
+    """Boxes in the network's output, above `threshold`, before suppression.
+
+    Parameters
+    ----------
+    outputs: six pairs of class logits (B, 2, h, w) and offsets (B, 4, h, w), finest first.
+
+    Returns float32 (n, 6): picture's index, x1, y1, x2, y2, score. A score equal to the threshold
+    is left out. Boxes under the threshold cannot suppress one above it, so taking only these
+    gives what the public code gives, which suppresses first and filters afterwards.
+    """
+    found = []
+    for level, (logits, offsets) in enumerate(zip(outputs[::2], outputs[1::2], strict=True)):
+        stride = FIRST_STRIDE * 2**level
+        scores = logits.softmax(dim=1)[:, 1]
+        picture, row, column = torch.nonzero(scores > threshold, as_tuple=True)
+        offset = offsets[picture, :, row, column]  # (n, 4)
+        prior = torch.stack((column, row), dim=1) * stride + stride / 2
+        centre = prior + offset[:, :2] * (CENTRE_VARIANCE * 4 * stride)
+        half = torch.exp(offset[:, 2:] * SIZE_VARIANCE) * (4 * stride / 2)
+        score = scores[picture, row, column]
+        found.append(
+            torch.cat((picture[:, None], centre - half, centre + half, score[:, None]), dim=1)
+        )
+    return torch.cat(found).cpu().numpy()
+
+
+def _read_state(path: Path) -> dict[str, torch.Tensor]:
+    if not path.is_file():
+        raise LipsyncError(f"{path}: no such file; {REMEDY}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise LipsyncError(
+            f"{path}: cannot be read as weights ({_first_lines(error)}); {REMEDY}"
+        ) from error
+    if not isinstance(state, dict):
+        raise LipsyncError(f"{path}: holds a {type(state).__name__}, not weights; {REMEDY}")
+    return state
+
+
+def _first_lines(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 160 else text[:157] + "..."

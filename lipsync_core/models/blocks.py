@@ -1,0 +1,186 @@
+"""Layers as data: a network is a table of rows, and this module turns rows into torch modules.
+
+Knows the public parameter names (`conv_block.0.*` the convolution, `conv_block.1.*` the batch norm)
+and the two knobs of size, `width` and `image_size`. The tables are in the modules of the networks.
+
+The scheme of sizes, one for the expert, the generator and the discriminator
+-----------------------------------------------------------------------------
+`width` multiplies every hidden channel count of the public network, rounded to a multiple of 8
+and at least 8 (`scaled`). What goes in and comes out (mel, images, probability) keeps its channels;
+the embedding is a hidden layer, so it has `scaled(512, width)` numbers. Width 1.0 is public.
+
+`image_size` S wraps the public 96 x 96 network, whose tensors keep their names and shapes:
+
+    encoders: image -> stem (the public first layer) -> `face_downscale_blocks` -> public rest
+    decoder:  public up to the 96 grid -> `face_upscale_blocks` -> public output block
+
+    S    strides  kernels    The stem sees the image at full resolution, the strided blocks bring
+    96   none     none       its features to the 96 grid, and in the generator transposed ones,
+    192  2        3          each joined with its skip, undo them. The kernel is 2 * stride - 1
+    288  3        5          with padding 1: neighbouring windows overlap, n becomes n / stride
+    384  2, 2     3, 3       exactly, and a checkpoint tells its size by its kernels.
+
+With S = 96 both lists are empty: exactly the public network, key for key. At any other size a
+public checkpoint is a warm start (`checkpoints.load_weights(..., strict=False)`): only the lists
+are new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from lipsync_core.errors import LipsyncError
+
+Pair = int | tuple[int, int]
+
+STRIDES_TO_GRID: dict[int, tuple[int, ...]] = {96: (), 192: (2,), 288: (3,), 384: (2, 2)}
+"""image_size -> strides of the blocks between the image and the 96 x 96 grid."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One row of a layout: a convolution with what follows it.
+
+    kind: "conv" (Conv2d, batch norm, ReLU), "up" (ConvTranspose2d, batch norm, ReLU) or
+        "plain" (Conv2d, LeakyReLU(0.01), no norm).
+    channels: output channels of the public network, before `width`.
+    residual: the input is added before the activation.
+    """
+
+    kind: str
+    channels: int
+    kernel: Pair
+    stride: Pair = 1
+    padding: Pair = 0
+    output_padding: Pair = 0
+    residual: bool = False
+
+
+Layout = Sequence[Layer]
+
+
+def conv(channels: int, kernel: Pair, stride: Pair = 1, padding: Pair = 0) -> Layer:
+    """Row: Conv2d, batch norm, ReLU."""
+    return Layer("conv", channels, kernel, stride, padding)
+
+
+def residual(channels: int, times: int = 1) -> list[Layer]:
+    """Rows: `times` 3 x 3 convolutions that keep the shape and add their input."""
+    return times * [Layer("conv", channels, 3, 1, 1, residual=True)]
+
+
+def up(
+    channels: int, kernel: Pair, stride: Pair = 1, padding: Pair = 0, output_padding: Pair = 0
+) -> Layer:
+    """Row: ConvTranspose2d, batch norm, ReLU."""
+    return Layer("up", channels, kernel, stride, padding, output_padding)
+
+
+def plain(channels: int, kernel: Pair, stride: Pair = 1, padding: Pair = 0) -> Layer:
+    """Row: Conv2d, LeakyReLU(0.01), no norm."""
+    return Layer("plain", channels, kernel, stride, padding)
+
+
+class Block(nn.Module):
+    """The module of one row. (B, in_channels, H, W) -> (B, out_channels, H', W')."""
+
+    def __init__(self, layer: Layer, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        shape = (in_channels, out_channels, layer.kernel, layer.stride, layer.padding)
+        if layer.kind == "up":
+            modules = [nn.ConvTranspose2d(*shape, layer.output_padding)]
+        else:
+            modules = [nn.Conv2d(*shape)]
+        if layer.kind != "plain":
+            modules.append(nn.BatchNorm2d(out_channels))
+        self.conv_block = nn.Sequential(*modules)
+        # In place: nothing before the activation needs its own output again.
+        self.activation = (
+            nn.LeakyReLU(0.01, inplace=True) if layer.kind == "plain" else nn.ReLU(inplace=True)
+        )
+        self.residual = layer.residual
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        result = self.conv_block(features)
+        return self.activation(result + features if self.residual else result)
+
+
+def scaled(channels: int, width: float) -> int:
+    """Hidden `channels` of the public network at `width`: a multiple of 8, at least 8."""
+    return max(8, 8 * int(channels * width / 8 + 0.5))
+
+
+def chain(layout: Layout, in_channels: int, width: float) -> nn.Sequential:
+    """The blocks of `layout` one after the other; `in_channels` is taken as it is."""
+    blocks = []
+    for layer in layout:
+        out_channels = scaled(layer.channels, width)
+        blocks.append(Block(layer, in_channels, out_channels))
+        in_channels = out_channels
+    return nn.Sequential(*blocks)
+
+
+def stages(layouts: Sequence[Layout], in_channels: int, width: float) -> nn.ModuleList:
+    """One `chain` a layout, each fed by the one before."""
+    chains = nn.ModuleList()
+    for layout in layouts:
+        chains.append(chain(layout, in_channels, width))
+        in_channels = scaled(layout[-1].channels, width)
+    return chains
+
+
+class Step(NamedTuple):
+    """Kernel, stride and padding of one block between the image and the 96 x 96 grid."""
+
+    kernel: int
+    stride: int
+    padding: int
+
+
+def steps_to_grid(image_size: int) -> list[Step]:
+    """The steps from an `image_size` image down to the 96 x 96 grid (see the module's scheme).
+
+    Raises LipsyncError for a size that is not 96, 192, 288 or 384.
+    """
+    if image_size not in STRIDES_TO_GRID:
+        choices = ", ".join(map(str, STRIDES_TO_GRID))
+        raise LipsyncError(f"image_size {image_size}: no such network; choose one of {choices}")
+    return [Step(2 * stride - 1, stride, 1) for stride in STRIDES_TO_GRID[image_size]]
+
+
+def check_width(width: float) -> None:
+    """Raise LipsyncError unless `width` is a positive number."""
+    if not 0 < width < float("inf"):
+        raise LipsyncError(
+            f"width {width}: no such network; choose a number above 0, 1.0 is public"
+        )
+
+
+def check_shape(name: str, tensor: torch.Tensor, *shape: int | None) -> None:
+    """Raise ValueError unless the last dimensions of `tensor` are `shape` (None: any size)."""
+    tail = tensor.shape[-len(shape) :]
+    if len(tail) != len(shape) or any(
+        want is not None and have != want for have, want in zip(tail, shape, strict=True)
+    ):
+        wanted = ", ".join("*" if size is None else str(size) for size in shape)
+        raise ValueError(f"{name}: expected (..., {wanted}), got {tuple(tensor.shape)}")
+
+
+def fold_time(frames: torch.Tensor) -> torch.Tensor:
+    """(B, C, T, H, W) -> (T * B, C, H, W), frame-major: all of t = 0 first."""
+    return frames.permute(2, 0, 1, 3, 4).flatten(0, 1)
+
+
+def unfold_time(frames: torch.Tensor, batch: int) -> torch.Tensor:
+    """(T * B, C, H, W), frame-major -> (B, C, T, H, W); undoes `fold_time`."""
+    return frames.unflatten(0, (-1, batch)).permute(1, 2, 0, 3, 4)
+
+
+def lower_half(faces: torch.Tensor) -> torch.Tensor:
+    """(..., S, S) -> (..., S / 2, S): the half with the mouth, a view."""
+    return faces[..., faces.shape[-2] // 2 :, :]

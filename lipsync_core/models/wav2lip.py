@@ -1,0 +1,112 @@
+"""The generator: repaint the lower half of a face so that it says this sound (public Wav2Lip).
+
+Knows the network only. How its input is cut from clips is in `lipsync_core.windows`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from lipsync_core.models.blocks import (
+    Layer,
+    chain,
+    check_shape,
+    check_width,
+    conv,
+    fold_time,
+    residual,
+    scaled,
+    stages,
+    steps_to_grid,
+    unfold_time,
+    up,
+)
+from lipsync_core.models.syncnet import audio_layout
+
+STEM = 16
+FACE_ENCODER = [  # what it leaves at image_size 96
+    [conv(STEM, 7, 1, 3)],  # 96 x 96
+    [conv(32, 3, 2, 1), *residual(32, 2)],  # 48
+    [conv(64, 3, 2, 1), *residual(64, 3)],  # 24
+    [conv(128, 3, 2, 1), *residual(128, 2)],  # 12
+    [conv(256, 3, 2, 1), *residual(256, 2)],  # 6
+    [conv(512, 3, 2, 1), *residual(512, 1)],  # 3
+    [conv(512, 3, 1, 0), conv(512, 1, 1, 0)],  # 1
+]
+FACE_DECODER = [  # each is followed by a join with the encoder's features of the same size
+    [conv(512, 1, 1, 0)],  # 1
+    [up(512, 3, 1, 0, 0), *residual(512, 1)],  # 3
+    [up(512, 3, 2, 1, 1), *residual(512, 2)],  # 6
+    [up(384, 3, 2, 1, 1), *residual(384, 2)],  # 12
+    [up(256, 3, 2, 1, 1), *residual(256, 2)],  # 24
+    [up(128, 3, 2, 1, 1), *residual(128, 2)],  # 48
+    [up(64, 3, 2, 1, 1), *residual(64, 2)],  # 96
+]
+OUTPUT = [conv(32, 3, 1, 1)]
+
+
+class Wav2Lip(nn.Module):
+    """U-Net over faces, with the embedding of the sound at its bottom.
+
+    `width` scales the hidden channels, `image_size` (96, 192, 288, 384) the faces; the scheme is in
+    `lipsync_core.models.blocks`. The defaults are the public network (36.3 M parameters).
+    """
+
+    def __init__(self, width: float = 1.0, image_size: int = 96) -> None:
+        super().__init__()
+        check_width(width)
+        self.width, self.image_size = width, image_size
+        steps = steps_to_grid(image_size)
+        downscale = [[conv(STEM, *step), *residual(STEM)] for step in steps]
+        upscale = [[up(64, *step, 3 - step.stride), *residual(64)] for step in reversed(steps)]
+
+        self.face_encoder_blocks = stages(FACE_ENCODER, 6, width)
+        self.audio_encoder = chain(audio_layout(last_residuals=1), 1, width)
+        self.face_decoder_blocks = _joined(FACE_DECODER, FACE_ENCODER[::-1], 512, width)
+        head = scaled(64, width) + scaled(STEM, width)
+        self.output_block = nn.Sequential(
+            *chain(OUTPUT, head, width), nn.Conv2d(scaled(32, width), 3, 1), nn.Sigmoid()
+        )
+        self.face_downscale_blocks = stages(downscale, scaled(STEM, width), width)
+        self.face_upscale_blocks = nn.ModuleList(chain(rows, head, width) for rows in upscale)
+
+    def forward(self, mel: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
+        """Paint faces that speak.
+
+        mel: (B, 1, 80, 16), or (B, T, 1, 80, 16) with one window a frame.
+        faces: (B, 6, S, S) or (B, 6, T, S, S), BGR in [0, 1]: channels 0-2 the frame with its lower
+            half 0, channels 3-5 the reference frame.
+        Returns (B, 3, S, S) or (B, 3, T, S, S), BGR in [0, 1].
+        """
+        check_shape("mel", mel, 1, 80, 16)
+        check_shape("faces", faces, self.image_size, self.image_size)
+        if faces.ndim == 5:
+            batch = len(faces)
+            painted = self._paint(mel.transpose(0, 1).flatten(0, 1), fold_time(faces))
+            return unfold_time(painted, batch)
+        return self._paint(mel, faces)
+
+    def _paint(self, mel: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
+        """(N, 1, 80, 16) and (N, 6, S, S) -> (N, 3, S, S)."""
+        skips = []
+        stem, *deeper = self.face_encoder_blocks
+        for block in [stem, *self.face_downscale_blocks, *deeper]:
+            faces = block(faces)
+            skips.append(faces)
+        features = self.audio_encoder(mel)
+        for block in [*self.face_decoder_blocks, *self.face_upscale_blocks]:
+            features = torch.cat((block(features), skips.pop()), dim=1)
+        return self.output_block(features)
+
+
+def _joined(
+    decoder: list[list[Layer]], skips: list[list[Layer]], in_channels: int, width: float
+) -> nn.ModuleList:
+    """Decoder stages; each but the first reads the stage before joined with its skip."""
+    in_channels = scaled(in_channels, width)
+    blocks = nn.ModuleList()
+    for rows, skip in zip(decoder, skips, strict=True):
+        blocks.append(chain(rows, in_channels, width))
+        in_channels = scaled(rows[-1].channels, width) + scaled(skip[-1].channels, width)
+    return blocks

@@ -1,0 +1,128 @@
+"""Reading what the pipeline left in `results/`, tolerant of what is not there.
+
+Knows file names and columns; leaves their meaning and their looks to the other modules.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lipsync_core.errors import LipsyncError
+
+Row = dict[str, str]
+STAGES = ("audio", "mels", "boxes", "faces", "checks")
+SPLITS = ("train", "val", "test")
+
+
+def read_table(path: Path, delimiter: str = ",") -> list[Row]:
+    """Rows of a CSV file with a header line; an empty list when the file is missing or empty."""
+    if not path.is_file():
+        return []
+    with open(path, newline="", encoding="utf-8", errors="replace") as stream:
+        reader = csv.DictReader(stream, delimiter=delimiter, restkey="", restval="")
+        return [{key: value for key, value in row.items() if key} for row in reader]
+
+
+def read_clips(results: Path) -> list[Row]:
+    """`filelists/clips.csv`, one row a clip found."""
+    return read_table(results / "filelists" / "clips.csv")
+
+
+def read_stages(results: Path, shards: int | None = None) -> dict[str, list[Row]]:
+    """Rows of every shard's table by stage, in the order of the pipeline; only stages present.
+
+    With `shards`, only the tables 0 ... shards-1: a run with more shards may have left others.
+    """
+    wanted = None if shards is None else {f"{shard}.csv" for shard in range(shards)}
+    tables = {
+        stage: [
+            row
+            for path in sorted((results / stage).glob("*.csv"))
+            if wanted is None or path.name in wanted
+            for row in read_table(path)
+        ]
+        for stage in STAGES
+    }
+    return {stage: rows for stage, rows in tables.items() if rows}
+
+
+def read_metrics(results: Path, model: str) -> list[Row]:
+    """`<model>/metrics.csv`, one row a validation, in order of step."""
+    rows = read_table(results / model / "metrics.csv")
+    return sorted(rows, key=lambda row: number(row.get("step")) or 0.0)
+
+
+def read_evaluation(results: Path) -> dict[str, Any]:
+    """`evaluation.json` as a dict, empty when missing. Raises LipsyncError when it is no JSON."""
+    path = results / "evaluation.json"
+    if not path.is_file():
+        return {}
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise LipsyncError(f"{path}: not valid JSON ({error}); delete it and run again") from error
+    return value if isinstance(value, dict) else {"evaluation": value}
+
+
+def number(value: Any) -> float | None:
+    """`value` as a finite float, else None."""
+    try:
+        result = float(value)
+    except (TypeError, ValueError):
+        return None
+    return result if math.isfinite(result) else None
+
+
+def numbers(rows: Iterable[Mapping[str, str]], column: str) -> list[float]:
+    """The finite values of a column."""
+    values = (number(row.get(column)) for row in rows)
+    return [value for value in values if value is not None]
+
+
+def curve(rows: Iterable[Mapping[str, str]], column: str) -> list[tuple[float, float]]:
+    """(step, value) of the rows which have both."""
+    pairs = ((number(row.get("step")), number(row.get(column))) for row in rows)
+    return [(step, value) for step, value in pairs if step is not None and value is not None]
+
+
+def last(rows: Sequence[Mapping[str, str]], column: str) -> float | None:
+    """The last finite value of a column."""
+    values = numbers(rows, column)
+    return values[-1] if values else None
+
+
+def first_of(source: Mapping[str, Any], *keys: str) -> float | None:
+    """The first of `keys` that holds a finite number."""
+    return next((n for key in keys if (n := number(source.get(key))) is not None), None)
+
+
+def part(evaluation: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """The first of `names` that is a dict in `evaluation` or in its `generators`."""
+    nested = evaluation.get("generators")
+    for source in (evaluation, nested if isinstance(nested, dict) else {}):
+        for name in names:
+            if isinstance(source.get(name), dict):
+                return source[name]
+    return {}
+
+
+def flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Leaves of nested JSON as ("a.b.c", text) pairs, in order."""
+    if isinstance(value, dict):
+        return [
+            leaf
+            for key, inner in value.items()
+            for leaf in flatten(inner, f"{prefix}.{key}" if prefix else str(key))
+        ]
+    if isinstance(value, list):
+        return [(prefix, ", ".join(_leaf(inner) for inner in value))]
+    return [(prefix, _leaf(value))]
+
+
+def _leaf(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

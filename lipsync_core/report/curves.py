@@ -1,0 +1,233 @@
+"""Training curves and figures of the expert and of the generators."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from lipsync_core.report import plots
+from lipsync_core.report.artefacts import Row, curve, first_of, last, number, part
+from lipsync_core.report.blocks import Figure, Table, count, figure, plural
+from lipsync_core.report.plots import Point, Series
+
+CHANCE_LOSS = 0.693  # -log(0.5): the binary cross-entropy of a coin
+CHANCE = 0.5
+TABLE_ROWS = 12
+DISCRIMINATOR = (
+    ("train_disc_real", "true frames", "main"),
+    ("train_disc_fake", "generated frames", "second"),
+    ("train_adv", "generator's adversarial loss", "faint"),
+)
+
+
+@dataclass(frozen=True)
+class Expert:
+    """What is known of the expert at its last validation, on held-out speakers."""
+
+    step: int | None
+    loss: float | None
+    accuracy: float | None
+    auc: float | None
+
+
+@dataclass(frozen=True)
+class Generator:
+    """What is known of a generator at its last validation, on held-out speakers.
+
+    `copy_l1` is the L1 of copying the reference frame instead of generating.
+    """
+
+    step: int | None
+    l1: float | None
+    copy_l1: float | None
+    sync_loss: float | None
+    discriminator: tuple[float, float] | None = None
+
+
+def read_expert(rows: Sequence[Row], evaluation: Mapping[str, Any]) -> Expert:
+    """evaluation.json's `syncnet` (auc, accuracy, loss) goes before the last row of the metrics."""
+    judged = part(evaluation, "syncnet", "expert")
+    return Expert(
+        _step(rows),
+        _either(judged, ("loss", "val_loss"), rows, "val_loss"),
+        _either(judged, ("accuracy", "val_accuracy"), rows, "val_accuracy"),
+        _either(judged, ("auc", "val_auc"), rows, "val_auc"),
+    )
+
+
+def read_generator(variant: str, rows: Sequence[Row], evaluation: Mapping[str, Any]) -> Generator:
+    """evaluation.json's `<variant>` (l1, l1_copy, sync_loss) goes before the metrics."""
+    judged = part(evaluation, variant)
+    real, fake = last(rows, "train_disc_real"), last(rows, "train_disc_fake")
+    return Generator(
+        _step(rows),
+        _either(judged, ("l1", "val_l1"), rows, "val_l1"),
+        _either(judged, ("l1_copy", "val_l1_copy", "copy_l1"), rows, "val_l1_copy"),
+        _either(judged, ("sync_loss", "val_sync_loss"), rows, "val_sync_loss"),
+        None if real is None or fake is None else (real, fake),
+    )
+
+
+def _step(rows: Sequence[Row]) -> int | None:
+    step = last(rows, "step")
+    return None if step is None else int(step)
+
+
+def _either(
+    judged: Mapping[str, Any], keys: Sequence[str], rows: Sequence[Row], column: str
+) -> float | None:
+    value = first_of(judged, *keys)
+    return last(rows, column) if value is None else value
+
+
+def expert_figures(rows: Sequence[Row], evaluation: Mapping[str, Any]) -> list[Figure]:
+    """Loss, accuracy and AUC over the steps; accuracy by offset when it was measured."""
+    marks = phase_marks(rows)
+    chance = [(CHANCE, "chance 0.5")]
+    figures = [
+        _lines(
+            "Loss",
+            rows,
+            [("train_loss", "training", "faint"), ("val_loss", "validation", "main")],
+            [(CHANCE_LOSS, "chance 0.693")],
+            marks,
+        ),
+        _lines(
+            "Accuracy",
+            rows,
+            [("train_accuracy", "training", "faint"), ("val_accuracy", "validation", "main")],
+            chance,
+            marks,
+        ),
+        _lines(
+            "Area under the ROC curve (AUC)",
+            rows,
+            [("train_auc", "training", "faint"), ("val_auc", "validation", "main")],
+            chance,
+            marks,
+        ),
+        _by_offset(part(evaluation, "syncnet", "expert")),
+    ]
+    return [figure for figure in figures if figure is not None]
+
+
+def generator_figures(rows: Sequence[Row], state: Generator) -> list[Figure]:
+    """L1, sync loss with the step at which it joins, and the discriminator of a GAN."""
+    l1 = [
+        ("train_l1", "training", "faint"),
+        ("val_l1", "validation", "main"),
+        ("val_l1_copy", "copying the reference", "second"),
+    ]
+    copied = []
+    if not curve(rows, "val_l1_copy") and state.copy_l1 is not None:
+        copied = [(state.copy_l1, f"copying the reference {state.copy_l1:.3f}")]
+    sync = [("val_sync_loss", "validation", "main"), ("train_sync_loss", "training", "faint")]
+    disc = [(CHANCE_LOSS, "undecided 0.693")]
+    figures = [
+        _lines("L1 to the true frames", rows, l1, copied),
+        _lines(
+            "Sync loss", rows, sync, [(CHANCE_LOSS, "expert undecided 0.693")], weight_marks(rows)
+        ),
+        _lines("Discriminator loss", rows, list(DISCRIMINATOR), disc),
+    ]
+    return [figure for figure in figures if figure is not None]
+
+
+def _lines(
+    title: str,
+    rows: Sequence[Row],
+    columns: Sequence[tuple[str, str, str]],
+    references: Sequence[tuple[float, str]] = (),
+    marks: Sequence[tuple[float, str]] = (),
+) -> Figure | None:
+    """A chart of `columns` (column, name, mark); None when no column has a number."""
+    series = [Series(name, curve(rows, column), mark) for column, name, mark in columns]
+    series = [line for line in series if line.points]
+    if not series:
+        return None
+    ends = ", ".join(f"{line.name} {_end(line.points)}" for line in series)
+    label = f"{title} by step; at the last step: {ends}"
+    if references:
+        label += f". For comparison: {', '.join(name for _, name in references)}"
+    svg = plots.line_chart(series, label, references=references, marks=marks)
+    legend = [(line.mark, f"{line.name} {_end(line.points)}") for line in series]
+    return Figure(title, svg, legend=legend)
+
+
+def _end(points: Sequence[Point]) -> str:
+    return f"{points[-1][1]:.3g}"
+
+
+def phase_marks(rows: Sequence[Row]) -> list[tuple[float, str]]:
+    """(step, name) at which the column `phase` (or `objective`) takes a new value."""
+    marks, before = [], None
+    for row in rows:
+        phase, step = row.get("phase") or row.get("objective"), number(row.get("step"))
+        if phase and step is not None:
+            if before is not None and phase != before:
+                marks.append((step, phase))
+            before = phase
+    return marks
+
+
+def weight_marks(rows: Sequence[Row]) -> list[tuple[float, str]]:
+    """(step, name) at which `sync_weight` leaves zero, if it does."""
+    points = curve(rows, "sync_weight")
+    joins = next((step for step, weight in points if weight > 0), None)
+    if joins is None or points[0][1] > 0:
+        return []
+    return [(joins, f"joins training, weight {points[-1][1]:g}")]
+
+
+def _by_offset(judged: Mapping[str, Any]) -> Figure | None:
+    """Bars of `accuracy_by_offset`: {"frames apart": accuracy}."""
+    found = judged.get("accuracy_by_offset")
+    if not isinstance(found, dict):
+        return None
+    bars = [(str(key), value) for key, raw in found.items() if (value := number(raw)) is not None]
+    if not bars:
+        return None
+    bars.sort(key=lambda bar: (number(re.split(r"(?<=\d)\D", bar[0])[0]) or 0.0, bar[0]))
+    label = "Accuracy by offset: " + ", ".join(f"{key} frames {value:.2f}" for key, value in bars)
+    svg = plots.bar_chart(bars, label, "frames between sound and picture", [CHANCE])
+    return Figure("Accuracy by offset", svg, "near ones are hard", [("reference", "chance 0.5")])
+
+
+def metrics_table(rows: Sequence[Row], title: str) -> Table | None:
+    """At most 12 evenly chosen rows of the metrics, the last among them."""
+    if not rows:
+        return None
+    wanted = min(TABLE_ROWS, len(rows))
+    chosen = sorted({round((k + 1) * len(rows) / wanted) - 1 for k in range(wanted)})
+    columns = list(rows[0])
+    cells = [[_cell(name, rows[index].get(name, "")) for name in columns] for index in chosen]
+    note = f"{plural(len(chosen), 'row')} of {count(len(rows))}." if len(chosen) < len(rows) else ""
+    heads = [Markup("<code>{}</code>").format(name) for name in columns]
+    return Table(title, heads, cells, range(len(columns)), wide=True, note=note)
+
+
+def _cell(column: str, text: str) -> str:
+    value = number(text)
+    if value is None:
+        return text
+    return count(value) if column == "step" else (f"{value:.4g}" if value else "0")
+
+
+def generator_table(states: Mapping[str, Generator]) -> Table:
+    """The variants side by side."""
+    rows = [
+        [
+            name,
+            count(state.step) if state.step is not None else "\N{EN DASH}",
+            figure(state.l1, 4),
+            figure(state.copy_l1, 4),
+            figure(state.sync_loss),
+        ]
+        for name, state in states.items()
+    ]
+    columns = ("Generator", "Step", "L1", "L1 of copying", "Sync loss")
+    return Table("Generators on held-out speakers", columns, rows, (1, 2, 3, 4), wide=True)

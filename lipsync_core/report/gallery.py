@@ -1,0 +1,182 @@
+"""Pictures for the page: the contact sheet of crops, the generators' samples, the dubbed videos.
+
+Everything is returned as data URIs, so that the page needs no other file.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from urllib.parse import quote
+
+import cv2
+import numpy as np
+
+from lipsync_core.errors import ClipError
+from lipsync_core.report.artefacts import SPLITS, Row
+from lipsync_core.report.blocks import duration
+from lipsync_core.report.data import is_kept
+from lipsync_core.video import probe
+
+log = logging.getLogger(__name__)
+MOST_CLIPS, FRAMES, SIDE = 24, 4, 112
+MOST_SAMPLE_BYTES = 3_000_000
+VIDEO_TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/mp4", ".webm": "video/webm"}
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A few crops of one clip side by side, as one picture of (`width`, `height`) pixels."""
+
+    clip: str
+    uri: str
+    shown: int
+    total: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture with its size in pixels."""
+
+    uri: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Video:
+    """A dubbed video: `uri` is its content or, when it is too large, empty; `link` is relative."""
+
+    name: str
+    face: str
+    audio: str
+    checkpoint: str
+    link: str = ""
+    uri: str = ""
+    facts: str = ""
+    missing: str = ""
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """`content` as a base64 data URI of media type `kind`."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def pick_clips(clips: Sequence[Row], most: int = MOST_CLIPS) -> list[Row]:
+    """At most `most` kept clips, in turn from each split and, within it, from each speaker."""
+    queues = []
+    for split in SPLITS:
+        speakers: dict[str, list[Row]] = {}
+        for row in sorted(clips, key=lambda row: row.get("clip", "")):
+            if is_kept(row) and row.get("split") == split:
+                speakers.setdefault(row.get("speaker", ""), []).append(row)
+        queues.append(_in_turn(list(speakers.values())))
+    return _in_turn(queues)[:most]
+
+
+def _in_turn(queues: Sequence[Sequence[Row]]) -> list[Row]:
+    return [row for rank in zip_longest(*queues) for row in rank if row is not None]
+
+
+def contact_sheet(results: Path, clips: Sequence[Row]) -> dict[str, list[Strip]]:
+    """Strips of crops by split, for up to 24 clips. Clips without readable crops are left out."""
+    sheet: dict[str, list[Strip]] = {split: [] for split in SPLITS}
+    for row in pick_clips(clips):
+        strip = crop_strip(results / "faces" / f"{row['clip']}.zip", row["clip"])
+        if strip is not None:
+            sheet[row["split"]].append(strip)
+    return {
+        split: sorted(strips, key=lambda strip: strip.clip)
+        for split, strips in sheet.items()
+        if strips
+    }
+
+
+def crop_strip(path: Path, clip: str) -> Strip | None:
+    """Four crops, evenly spread over the clip, each fitted into a square of 112 pixels."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            stems = (name.removesuffix(".jpg") for name in archive.namelist())
+            frames = sorted(int(stem) for stem in stems if stem.isdecimal())
+            wanted = min(FRAMES, len(frames))
+            chosen = [frames[int((k + 0.5) * len(frames) / wanted)] for k in range(wanted)]
+            tiles = [_tile(archive.read(f"{frame}.jpg")) for frame in chosen]
+    except (OSError, zipfile.BadZipFile, cv2.error) as error:
+        log.warning("%s: left out of the contact sheet: %s", path, error)
+        return None
+    if not tiles:
+        return None
+    sheet = np.concatenate(tiles, axis=1)
+    uri = data_uri(_encode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, 82]), "image/jpeg")
+    return Strip(clip, uri, len(tiles), len(frames), sheet.shape[1], sheet.shape[0])
+
+
+def _tile(content: bytes) -> np.ndarray:
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise zipfile.BadZipFile("a member is no JPEG")
+    shrinks = min(image.shape[:2]) > SIDE
+    return cv2.resize(
+        image, (SIDE, SIDE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    )
+
+
+def _encode(suffix: str, image: np.ndarray, options: Sequence[int] = ()) -> bytes:
+    return cv2.imencode(suffix, image, list(options))[1].tobytes()
+
+
+def sample_picture(path: Path) -> Picture | None:
+    """A picture file as it is, or as JPEG when it weighs over 3 MB; None when there is none."""
+    if not path.is_file():
+        return None
+    content = path.read_bytes()
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
+    if image is None:
+        log.warning("%s: not a picture; left out of the report", path)
+        return None
+    height, width = image.shape[:2]
+    if len(content) <= MOST_SAMPLE_BYTES:
+        return Picture(data_uri(content, "image/png"), width, height)
+    small = _encode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])
+    return Picture(data_uri(small, "image/jpeg"), width, height)
+
+
+def videos(dubs: Sequence[Mapping[str, object]], page: Path, limit_bytes: int) -> list[Video]:
+    """The dubbed videos, embedded in order while they fit in `limit_bytes` together."""
+    left, found = limit_bytes, []
+    for dub in dubs:
+        output = Path(str(dub["output"]))
+        names = {key: str(dub.get(key) or "") for key in ("face", "audio", "checkpoint")}
+        if not output.is_file():
+            missing = f"There is no {output}: the dubbing has not run."
+            found.append(Video(output.name, **names, missing=missing))
+            continue
+        weight, kind = output.stat().st_size, VIDEO_TYPES.get(output.suffix.lower())
+        uri = ""
+        if kind and weight <= left:
+            uri, left = data_uri(output.read_bytes(), kind), left - weight
+        link = quote(Path(os.path.relpath(output, page.parent)).as_posix())
+        # A first component with a colon would read as a URL scheme.
+        link = link if link.startswith(".") else f"./{link}"
+        found.append(Video(output.name, **names, link=link, uri=uri, facts=_facts(output)))
+    return found
+
+
+def _facts(path: Path) -> str:
+    megabytes = f"{path.stat().st_size / 1e6:.1f} MB"
+    try:
+        found = probe(path)
+    except ClipError as error:
+        log.warning("%s", error)
+        return f"{megabytes}, not readable as a video"
+    sound = "with sound" if found.has_audio else "no sound"
+    shape = f"{found.width} × {found.height} pixels, {float(found.fps):.4g} frames a second"
+    return f"{duration(found.seconds)}, {shape}, {sound}, {megabytes}"

@@ -1,0 +1,159 @@
+"""Puts the page together: reads the artefacts, asks each section for its blocks, renders, writes."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+from markupsafe import Markup
+
+from lipsync_core.files import write_text
+from lipsync_core.report import artefacts, curves, data, gallery, timings, verdicts
+from lipsync_core.report.blocks import Table, clip_name
+from lipsync_core.report.versions import collect_versions
+
+log = logging.getLogger(__name__)
+HERE = Path(__file__).parent
+VIDEO_BYTES = 40_000_000
+SAMPLE_ROWS = ("Reference", "Masked input", "Generated", "Truth")
+
+
+def build(
+    results: Path,
+    out: Path,
+    *,
+    config: Mapping[str, Any],
+    dubs: Sequence[Mapping[str, Any]],
+    variants: Sequence[str],
+    versions: Mapping[str, str] | None = None,
+    video_bytes: int = VIDEO_BYTES,
+) -> None:
+    """Write the report of the run in `results` to `out`, one self-contained HTML file.
+
+    Parameters
+    ----------
+    config: the validated config, shown as YAML; `demo: true` adds a note on the demo's speakers.
+    dubs: dicts of face, audio, output (path of the video) and checkpoint.
+    variants: names of the generators, each a folder of `results`.
+    versions: name -> version; collected here when None.
+    video_bytes: the dubbed videos are embedded while they fit in this many bytes together.
+
+    Sections whose artefacts are missing say so in a sentence. Equal inputs give equal bytes.
+    Raises LipsyncError when evaluation.json is broken.
+    """
+    results, out = Path(results), Path(out)
+    context = gather(results, out, config, dubs, variants, video_bytes)
+    context["versions"] = version_table(
+        collect_versions() if versions is None else versions, context["detector"]
+    )
+    html = render(context)
+    write_text(out, html)
+    log.info("%s: %.1f MB", out, len(html.encode()) / 1e6)
+
+
+def gather(
+    results: Path,
+    out: Path,
+    config: Mapping[str, Any],
+    dubs: Sequence[Mapping[str, Any]],
+    variants: Sequence[str],
+    video_bytes: int,
+) -> dict[str, Any]:
+    """Everything that the template shows but the versions."""
+    clips = artefacts.read_clips(results)
+    stages = artefacts.read_stages(results, config.get("shards"))
+    evaluation = artefacts.read_evaluation(results)
+    expert_rows = artefacts.read_metrics(results, "syncnet")
+    expert = curves.read_expert(expert_rows, evaluation)
+    rows = {name: artefacts.read_metrics(results, name) for name in variants}
+    states = {name: curves.read_generator(name, rows[name], evaluation) for name in variants}
+    times = timings.read_timings(results)
+    result = data.account(clips, stages) if clips or stages else None
+    judged = verdicts.data_verdicts(result, clips) if result else []
+    if expert_rows or expert.auc is not None:
+        judged.append(verdicts.expert_verdict(expert))
+    trained = {name: s for name, s in states.items() if rows[name] or s.l1 is not None}
+    for name, state in trained.items():
+        judged += verdicts.generator_verdicts(name, state, expert)
+    return {
+        "headlines": verdicts.headlines(result, clips, expert, trained, times),
+        "verdicts": judged,
+        "videos": gallery.videos(dubs, out, video_bytes),
+        "account": data.account_table(result) if result else None,
+        "dropped": data.dropped_table(result) if result else None,
+        "splits": data.split_table(clips) if clips else None,
+        "distributions": data.distributions(clips, stages.get("checks", [])),
+        "sheet": gallery.contact_sheet(results, clips),
+        "expert": {
+            "state": expert,
+            "figures": curves.expert_figures(expert_rows, evaluation),
+            "table": curves.metrics_table(expert_rows, "Metrics of the expert"),
+        },
+        "generators": [
+            {
+                "name": name,
+                "figures": curves.generator_figures(rows[name], states[name]),
+                "samples": gallery.sample_picture(results / name / "samples.png"),
+                "table": curves.metrics_table(rows[name], f"Metrics of {name}"),
+            }
+            for name in variants
+        ],
+        "compared": curves.generator_table(trained) if trained else None,
+        "evaluation": evaluation_table(evaluation),
+        "timings": timings.timing_table(times) if times else None,
+        "detector": detector(stages.get("boxes", []), config),
+        "config": config_yaml(config),
+        "demo": config.get("demo") is True,
+        "sample_rows": SAMPLE_ROWS,
+        "clip_name": clip_name,
+    }
+
+
+def detector(boxes: Sequence[artefacts.Row], config: Mapping[str, Any]) -> str:
+    """The detectors which the boxes tables name, else the one that the config asks for."""
+    used = sorted({row["detector"] for row in boxes if row.get("detector")})
+    return ", ".join(used) or str(config.get("detector", "unknown"))
+
+
+def version_table(versions: Mapping[str, str], used_detector: str) -> Table:
+    """Versions and the face detector, a row each."""
+    rows = [[str(name), str(value)] for name, value in versions.items()]
+    if "detector" not in versions:
+        rows.append(["Face detector", used_detector])
+    return Table("Versions", ("What", "Version"), rows)
+
+
+def evaluation_table(evaluation: Mapping[str, Any]) -> Table | None:
+    """Every figure of evaluation.json, named by its path."""
+    if not evaluation:
+        return None
+    rows = [
+        [Markup("<code>{}</code>").format(key), value]
+        for key, value in artefacts.flatten(evaluation)
+    ]
+    return Table("All figures of evaluation.json", ("Figure", "Value"), rows, numeric=(1,))
+
+
+def config_yaml(config: Mapping[str, Any]) -> str:
+    """The config as YAML, in its own order."""
+    plain = json.loads(json.dumps(config, default=str))
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)
+
+
+def render(context: Mapping[str, Any]) -> str:
+    """The page as text that can be encoded as UTF-8, whatever bytes the file names held."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = Markup((HERE / "style.css").read_text(encoding="utf-8"))
+    html = environment.get_template("page.html.j2").render(context, style=style)
+    return html.encode("utf-8", errors="replace").decode("utf-8")

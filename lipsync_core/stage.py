@@ -1,0 +1,213 @@
+"""Run one stage over one shard: skip what is current, record every clip, lose nothing.
+
+A finished clip is one line in the shard's journal (`<folder>/.journal/<shard>.jsonl`), written as
+soon as its file is in place, so an interrupt loses at most the clip in hand. The table that the
+rule declares is written from the journal at the end: one row a clip, kept or dropped(reason).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from lipsync_core.clips import Clip
+from lipsync_core.errors import ClipError
+from lipsync_core.files import atomic_path, digest, write_text
+from lipsync_core.progress import Progress
+from lipsync_core.stages import Stage
+
+log = logging.getLogger(__name__)
+
+Row = dict[str, Any]
+Measures = dict[str, float | int | str]
+# The columns every table has; measures follow.
+COLUMNS = ("clip", "key", "outcome", "reason", "detail", "dropped_by", "bytes")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A clip to work on: where its file goes, and what the stages before said of it.
+
+    `before` maps a stage's folder name ("audio") to its row for this clip.
+    """
+
+    clip: Clip
+    target: Path
+    before: Mapping[str, Row]
+
+
+# A worker takes tasks and yields, for each, its measures or the error that drops it.
+Worker = Callable[[Iterable[Task]], Iterator[tuple[Task, Measures | ClipError]]]
+
+
+def one_by_one(function: Callable[[Task], Measures]) -> Worker:
+    """A worker that handles each task alone. A ClipError drops that clip only."""
+
+    def work(tasks: Iterable[Task]) -> Iterator[tuple[Task, Measures | ClipError]]:
+        for task in tasks:
+            try:
+                yield task, function(task)
+            except ClipError as error:
+                yield task, error
+
+    return work
+
+
+def run_shard(
+    stage: Stage,
+    clips: Sequence[Clip],
+    results: Path,
+    shard: int,
+    params: Mapping[str, Any],
+    worker: Worker,
+) -> list[Row]:
+    """Bring `stage` up to date for the clips of one shard and write its table.
+
+    Parameters
+    ----------
+    clips: the shard's members.
+    results: the results folder.
+    params: the settings that the output depends on.
+    worker: does the work for the clips that need it.
+
+    A clip dropped by an earlier stage stays dropped, with that stage's reason.
+    Returns the rows of the table, in the order of `clips`.
+    """
+    folder = results / stage.folder
+    earlier = {
+        other.folder: read_table(results / other.folder / f"{shard}.csv") for other in stage.before
+    }
+    journal = folder / ".journal" / f"{shard}.jsonl"
+    done = _read_journal(journal)
+    rows: dict[str, Row] = {}
+    tasks: list[Task] = []
+    keys: dict[str, str] = {}
+    for clip in clips:
+        past = {name: table[clip.id] for name, table in earlier.items()}
+        dropped = next((row for row in past.values() if row["outcome"] == "dropped"), None)
+        origin = [clip.signature, *(past[other.folder]["key"] for other in stage.reads)]
+        keys[clip.id] = key = digest([stage.rule, stage.version, dict(params), origin])
+        target = clip.artefact(folder, stage.suffix) if stage.suffix else folder
+        if dropped is not None:
+            rows[clip.id] = _row(
+                clip, key, past, dropped["reason"], dropped["detail"], dropped["dropped_by"]
+            )
+            _discard(target, stage)
+        elif clip.id in done and _current(done[clip.id], key, target, stage):
+            rows[clip.id] = done[clip.id]
+        else:
+            tasks.append(Task(clip, target, past))
+    for clip_id in done.keys() - keys.keys():
+        _discard(folder / f"{clip_id}{stage.suffix}", stage)
+    log.info(
+        "%s shard %s: %d clips, %d current, %d to do",
+        *(stage.rule, shard, len(clips), len(clips) - len(tasks), len(tasks)),
+    )
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    if tasks:
+        with open(journal, "a", encoding="utf-8") as stream:
+            stream.write("\n")  # ends a line that a kill cut short
+            rows |= _work(stage, shard, tasks, keys, worker, stream)
+    table = [rows[clip.id] for clip in clips]
+    write_text(journal, "".join(json.dumps(row) + "\n" for row in table))
+    write_table(folder / f"{shard}.csv", table)
+    return table
+
+
+def _work(
+    stage: Stage,
+    shard: int,
+    tasks: Sequence[Task],
+    keys: Mapping[str, str],
+    worker: Worker,
+    journal: IO[str],
+) -> dict[str, Row]:
+    rows = {}
+    with Progress(len(tasks), f"{stage.rule} shard {shard}", "clip") as progress:
+        for task, result in worker(tasks):
+            clip, key = task.clip, keys[task.clip.id]
+            if isinstance(result, ClipError):
+                _discard(task.target, stage)
+                row = _row(clip, key, task.before, result.reason, result.detail, stage.rule) | dict(
+                    result.measures
+                )
+                log.warning("%s: dropped %s", clip.id, result)
+            else:
+                row = _row(clip, key, task.before) | result
+                if stage.suffix:
+                    row["bytes"] = task.target.stat().st_size
+            journal.write(json.dumps(row) + "\n")
+            journal.flush()
+            rows[clip.id] = row
+            progress.advance(note=clip.id)
+    missing = [task.clip.id for task in tasks if task.clip.id not in rows]
+    if missing:
+        raise RuntimeError(f"{stage.rule}: the worker gave no result for {missing[:5]}")
+    return rows
+
+
+def _row(
+    clip: Clip,
+    key: str,
+    before: Mapping[str, Row],
+    reason: str = "",
+    detail: str = "",
+    dropped_by: str = "",
+) -> Row:
+    """A row with the measures of the stages before: the last table tells the whole story."""
+    outcome = "dropped" if reason else "kept"
+    values = (clip.id, key, outcome, str(reason), detail, dropped_by, 0)
+    row: Row = dict(zip(COLUMNS, values, strict=True))
+    for earlier in before.values():
+        row |= {name: value for name, value in earlier.items() if name not in COLUMNS and value}
+    return row
+
+
+def _current(row: Row, key: str, target: Path, stage: Stage) -> bool:
+    """Is the journal's row still true? A missing or truncated file is redone."""
+    if row["key"] != key:
+        return False
+    if row["outcome"] == "dropped" or not stage.suffix:
+        return True
+    return target.is_file() and target.stat().st_size == row["bytes"]
+
+
+def _discard(target: Path, stage: Stage) -> None:
+    if stage.suffix:
+        target.unlink(missing_ok=True)
+
+
+def _read_journal(path: Path) -> dict[str, Row]:
+    if not path.is_file():
+        return {}
+    rows = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            continue  # cut short by a kill
+        rows[row["clip"]] = row
+    return rows
+
+
+def write_table(path: Path, rows: Sequence[Row]) -> None:
+    """Write rows as CSV, atomically; columns are the union of the rows' keys, `COLUMNS` first."""
+    names = dict.fromkeys(COLUMNS) | dict.fromkeys(name for row in rows for name in row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(names), restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8")
+
+
+def read_table(path: Path) -> dict[str, Row]:
+    """Clip id -> row (all values str) of a table written by `write_table`."""
+    with open(path, newline="", encoding="utf-8") as stream:
+        return {row["clip"]: row for row in csv.DictReader(stream)}

@@ -1,0 +1,63 @@
+"""The five stages of preparation: names, versions, files and settings. Light: no heavy imports.
+
+A stage's key for a clip is a digest of its source's signature, its settings and its version;
+a file whose key still matches is kept. Raise a stage's version when its output changes: a
+golden-output test says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: `folder` below the results, `suffix` of the file per clip ("" for none).
+
+    `reads`: the stages whose files it works on, so that its own change with theirs;
+    `after`: stages it only waits for, to pass over what they dropped;
+    `settings`: the config keys, written "a" or "a.b", which its output depends on.
+    """
+
+    rule: str
+    folder: str
+    suffix: str
+    version: int
+    reads: tuple[Stage, ...] = ()
+    after: tuple[Stage, ...] = ()
+    settings: tuple[str, ...] = ()
+
+    @property
+    def before(self) -> tuple[Stage, ...]:
+        """The stages whose tables it needs, in the order of the chain."""
+        return self.after + self.reads
+
+    def params(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Exactly the settings that the output depends on, by their dotted names."""
+        return {name: _lookup(config, name) for name in self.settings}
+
+
+def _lookup(config: Mapping[str, Any], name: str) -> Any:
+    value: Any = config
+    for part in name.split("."):
+        value = value[part]
+    return value
+
+
+AUDIO = Stage("extract_audio", "audio", ".wav", version=1)
+MELS = Stage("mel_spectrograms", "mels", ".npy", version=1, reads=(AUDIO,))
+BOXES = Stage(
+    "detect_faces",
+    "boxes",
+    ".parquet",
+    version=1,
+    after=(AUDIO,),
+    settings=("detector", "detect.long_side", "detect.threshold"),
+)
+FACES = Stage("crop_faces", "faces", ".zip", version=1, reads=(BOXES,), settings=("track", "crop"))
+CHECKS = Stage(
+    "check_clips", "checks", "", version=1, reads=(AUDIO, MELS, BOXES, FACES), settings=("check",)
+)
+ALL = (AUDIO, MELS, BOXES, FACES, CHECKS)

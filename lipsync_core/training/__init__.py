@@ -1,0 +1,1 @@
+"""Training: one loop (`loop`), the expert (`expert`) and the generator (`generator`)."""

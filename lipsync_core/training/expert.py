@@ -1,0 +1,178 @@
+"""Training of the expert: first to tell the windows of a clip apart, then to be calibrated.
+
+The classic recipe (one pair a sample, cross entropy of the cosine) often stands still at 0.69 for
+days. Choosing the right one among a dozen sounds of the same clip gives a gradient from the first
+step; the classic loss then puts the cosines where the generator's sync loss expects them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lipsync_core import checkpoints
+from lipsync_core.errors import LipsyncError
+from lipsync_core.models import SyncNet
+from lipsync_core.training import loop, losses, precision
+from lipsync_core.training.judging import expert_metrics
+from lipsync_core.training.optimise import descend, learning_rate
+from lipsync_core.training.runs import from_section
+from lipsync_core.training.tensors import stack_window, to_device
+from lipsync_core.windows import Corpus, ExpertGroup, expert_batch
+
+log = logging.getLogger(__name__)
+LOSSES = ("contrastive+bce", "contrastive", "bce")
+
+
+@dataclass(frozen=True)
+class ExpertOptions:
+    """The `syncnet` section of the config.
+
+    width: channels relative to the public network (1 = 16.4 M parameters). image_size: pixels.
+    loss: "contrastive+bce" (the last `calibration` share of the steps has the classic loss),
+    "contrastive" or "bce". clips, windows: a batch is `windows` windows of each of `clips` clips.
+    lr, schedule, warmup: peak learning rate; "cosine" or "constant"; steps to reach the peak.
+    clip: bound of the gradient's norm (0: none). flip: mirror half of the windows. final: which
+    weights to hand on, "best" (by validation loss) or "last". val_windows: windows of each
+    validation clip in the evaluation. The rest: `loop.LoopOptions`, `precision`.
+    """
+
+    width: float = 1.0
+    image_size: int = 96
+    steps: int = 20_000
+    loss: str = "contrastive+bce"
+    calibration: float = 0.3
+    clips: int = 4
+    windows: int = 12
+    lr: float = 2e-3
+    schedule: str = "cosine"
+    warmup: int = 100
+    clip: float = 1.0
+    flip: bool = True
+    val_windows: int = 48
+    final: str = "best"
+    precision: str = "auto"
+    cache_mb: int = 1024
+
+
+class Temperature(nn.Module):
+    """The learned scale of the contrastive loss; not part of the expert."""
+
+    def __init__(self, start: float = 10.0) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(start).log())
+
+
+class ExpertTask(loop.Task):
+    """What the loop needs to train a SyncNet on a corpus. See `loop.Task`."""
+
+    label = "syncnet"
+
+    def __init__(
+        self,
+        model: SyncNet,
+        train: Corpus,
+        val: Corpus,
+        options: ExpertOptions,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        if options.loss not in LOSSES:
+            raise LipsyncError(f"loss {options.loss!r}: choose one of {', '.join(LOSSES)}")
+        self.options, self.seed, self.device = options, seed, device
+        self.train, self.val = train, val
+        self.model = model.to(device, memory_format=torch.channels_last)
+        self.temperature = Temperature().to(device)
+        weights = [*self.model.parameters(), *self.temperature.parameters()]
+        self.optimizer = torch.optim.Adam(weights, lr=options.lr)
+        self.precision = precision.resolve(options.precision, device)
+        self.maximise = options.loss == "contrastive"  # whose cosines are not calibrated
+        self.goal = "val_auc" if self.maximise else "val_loss"
+        self.parts = {
+            "model": self.model,
+            "temperature": self.temperature,
+            "optimizer": self.optimizer,
+        }
+        self.memory = {}
+
+    def batch(self, step: int) -> ExpertGroup:
+        """`clips` x `windows` windows; see `windows.expert_batch`."""
+        options = self.options
+        return expert_batch(
+            self.train, self.seed, step, options.clips, options.windows, options.flip
+        )
+
+    def step(self, step: int, batch: ExpertGroup) -> dict[str, torch.Tensor]:
+        """One step down the loss of the phase that `step` belongs to."""
+        options = self.options
+        frames, mels, starts = (to_device(part, self.device) for part in batch)
+        self.model.train()
+        with precision.autocast(self.precision, self.device):
+            audio, face = self.model(mels.flatten(0, 1), stack_window(frames.flatten(0, 1)))
+        groups = (len(frames), -1, audio.shape[1])
+        cosines = losses.similarities(audio.reshape(groups), face.reshape(groups))
+        in_sync = losses.same_window(starts)
+        if self.classic(step):
+            loss = losses.balanced_bce(cosines, in_sync)
+        else:
+            loss = losses.contrastive(cosines, in_sync, self.temperature.log_scale)
+        rate = learning_rate(step, options.steps, options.lr, options.schedule, options.warmup)
+        descend(loss, self.optimizer, rate, options.clip)
+        return {"train_loss": loss.detach()}
+
+    def classic(self, step: int) -> bool:
+        """True in the steps that have the classic loss."""
+        options = self.options
+        if options.loss == "contrastive+bce":
+            return step >= round(options.steps * (1 - options.calibration))
+        return options.loss == "bce"
+
+    def evaluate(self) -> loop.Row:
+        """`expert_metrics` of the validation clips, their names prefixed by val_."""
+        self.model.eval()
+        found = expert_metrics(self.model, self.val, per_clip=self.options.val_windows)
+        return {f"val_{name}": value for name, value in found.items()}
+
+    def export(self, path: Path, step: int) -> None:
+        """Public format, with Adam's state as public files have it."""
+        checkpoints.save_public(path, self.model, self.optimizer, step=step)
+
+
+def train(
+    results: str | Path,
+    options: Mapping[str, Any],
+    run_dir: str | Path,
+    checkpoint: str | Path,
+    metrics: str | Path,
+    seed: int,
+    device: torch.device,
+    init: str | Path | None = None,
+) -> None:
+    """Train the expert on results/filelists/train.txt; write its outputs atomically.
+
+    Parameters
+    ----------
+    results: folder of the prepared data. options: see `ExpertOptions`.
+    run_dir: where the state lives; a state found there is continued.
+    checkpoint, metrics: the outputs: public-format weights, and one CSV row an evaluation.
+    init: public-format weights to start from (lipsync_expert.pth); tensors that do not fit are
+        listed in the log and start at random.
+
+    Raises LipsyncError for unusable data or options, Interrupted when stopped by a signal.
+    """
+    settings = from_section(ExpertOptions, options)
+    sizes = {"image_size": settings.image_size, "cache_bytes": settings.cache_mb << 20}
+    train_set = Corpus.load(results, "train", **sizes)
+    val_set = Corpus.load(results, "val", **sizes)
+    torch.manual_seed(seed)
+    model = SyncNet(width=settings.width, image_size=settings.image_size)
+    loop.start_from(model, init)
+    task = ExpertTask(model, train_set, val_set, settings, seed, device)
+    loop.train(task, Path(run_dir), from_section(loop.LoopOptions, options))
+    loop.publish(task, Path(run_dir), checkpoint, metrics, settings.steps, settings.final)

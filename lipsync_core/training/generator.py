@@ -1,0 +1,254 @@
+"""Training of the generator, without and with the quality discriminator ("GAN").
+
+The public recipe: L1, a sync loss by the frozen expert that switches on once the validation sync
+loss is below a threshold, and with the discriminator an adversarial loss.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from lipsync_core.checkpoints import build_from, save_public
+from lipsync_core.errors import LipsyncError
+from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
+from lipsync_core.training import loop, losses, precision
+from lipsync_core.training.judging import generator_metrics
+from lipsync_core.training.optimise import descend, learning_rate
+from lipsync_core.training.runs import from_section
+from lipsync_core.training.samples import write_samples
+from lipsync_core.training.tensors import expert_view, generator_input, to_device, to_planes
+from lipsync_core.windows import Corpus, GeneratorSample, generator_batch
+
+log = logging.getLogger(__name__)
+DISCRIMINATOR = "visual_quality_disc.pth"  # in the run folder, public format
+
+
+@dataclass(frozen=True)
+class GeneratorOptions:
+    """The `generator` section of the config, one variant's own keys merged in.
+
+    width: channels relative to the public network (1 = 36.3 M parameters). image_size: pixels.
+    batch: windows of 5 frames in a step. lr, schedule, warmup: peak learning rate; "constant" or
+    "cosine"; steps to reach the peak. clip: bound of the gradient's norm (0: none). flip: mirror
+    half of the windows. mel_shift: see `windows.generator_sample`. sync_weight, sync_threshold: the
+    sync loss has this weight once its validation value is below the threshold, for good.
+    gan_weight: weight of the adversarial loss; above 0 there is a discriminator. disc_lr: its
+    learning rate. val_windows: fixed windows of the evaluation. final: which weights to hand on,
+    "last" or "best" (by validation L1). precision: see `precision`. cache_mb: memory for
+    decoded frames. The rest: `loop.LoopOptions`.
+    """
+
+    width: float = 1.0
+    image_size: int = 96
+    steps: int = 100_000
+    batch: int = 16
+    lr: float = 1e-4
+    schedule: str = "constant"
+    warmup: int = 0
+    clip: float = 0.0
+    flip: bool = False
+    mel_shift: int = 0
+    sync_weight: float = 0.01
+    sync_threshold: float = 0.75
+    gan_weight: float = 0.0
+    disc_lr: float = 1e-4
+    val_windows: int = 64
+    final: str = "last"
+    precision: str = "auto"
+    cache_mb: int = 1024
+
+
+class GeneratorTask(loop.Task):
+    """What the loop needs to train a Wav2Lip on a corpus. See `loop.Task`.
+
+    judge: the discriminator; given exactly when `options.gan_weight` is above 0.
+    """
+
+    goal = "val_l1"
+
+    def __init__(
+        self,
+        label: str,
+        model: Wav2Lip,
+        expert: SyncNet,
+        judge: QualityDiscriminator | None,
+        train: Corpus,
+        val: Corpus,
+        options: GeneratorOptions,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.label, self.options, self.seed, self.device = label, options, seed, device
+        self.train, self.val = train, val
+        self.model = model.to(device, memory_format=torch.channels_last)
+        # Evaluation mode: with batch statistics the frozen expert would judge a window by its
+        # neighbours in the batch.
+        self.expert = expert.to(device, memory_format=torch.channels_last).eval()
+        self.expert.requires_grad_(False)
+        self.judge = judge
+        betas = (0.9, 0.999) if judge is None else (0.5, 0.999)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=options.lr, betas=betas)
+        self.parts = {"model": self.model, "optimizer": self.optimizer}
+        if judge is not None:
+            self.judge = judge.to(device, memory_format=torch.channels_last)
+            self.judge_optimizer = torch.optim.Adam(
+                judge.parameters(), lr=options.disc_lr, betas=betas
+            )
+            self.parts |= {"judge": self.judge, "judge_optimizer": self.judge_optimizer}
+        self.memory = {"sync_weight": 0.0}
+        self.precision = precision.resolve(options.precision, device)
+
+    def batch(self, step: int) -> GeneratorSample:
+        """`batch` windows; see `windows.generator_batch`."""
+        options = self.options
+        return generator_batch(
+            self.train, self.seed, step, options.batch, options.mel_shift, options.flip
+        )
+
+    def step(self, step: int, batch: GeneratorSample) -> dict[str, torch.Tensor]:
+        """One step of the generator, then one of the discriminator if there is one."""
+        options = self.options
+        target, reference, mels, sync_mel = (to_device(part, self.device) for part in batch)
+        real = to_planes(target)
+        faces = generator_input(real, to_planes(reference))
+        sync_weight = self.memory["sync_weight"]
+        self.model.train()
+        with self._autocast():
+            drawn = self.model(mels, faces).float()
+        l1 = F.l1_loss(drawn, real)
+        loss = (1 - sync_weight - options.gan_weight) * l1
+        report = {"train_l1": l1}
+        if sync_weight > 0:
+            report["train_sync_loss"] = self._sync_loss(drawn, sync_mel)
+            loss = loss + sync_weight * report["train_sync_loss"]
+        if self.judge is not None:
+            self.judge.requires_grad_(False)  # spares the gradients that only its own step needs
+            with self._autocast():
+                judged = self.judge(drawn)
+            report["train_adversarial"] = losses.adversarial(judged, 1)
+            loss = loss + options.gan_weight * report["train_adversarial"]
+        descend(loss, self.optimizer, self._rate(step, options.lr), options.clip)
+        if self.judge is not None:
+            report |= self._judge_step(step, real, drawn.detach())
+        report["train_loss"] = loss
+        return {name: value.detach() for name, value in report.items()}
+
+    def _judge_step(
+        self, step: int, real: torch.Tensor, drawn: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        assert self.judge is not None
+        self.judge.requires_grad_(True)
+        self.judge.train()
+        with self._autocast():
+            on_real, on_drawn = self.judge(torch.cat((real, drawn))).float().chunk(2)
+        loss_real, loss_fake = losses.adversarial(on_real, 1), losses.adversarial(on_drawn, 0)
+        rate = self._rate(step, self.options.disc_lr)
+        descend(loss_real + loss_fake, self.judge_optimizer, rate, self.options.clip)
+        return {
+            "train_disc_real": loss_real,
+            "train_disc_fake": loss_fake,
+            "train_disc_real_accuracy": (on_real > 0.5).float().mean(),
+            "train_disc_fake_accuracy": (on_drawn <= 0.5).float().mean(),
+        }
+
+    def _sync_loss(self, drawn: torch.Tensor, sync_mel: torch.Tensor) -> torch.Tensor:
+        with self._autocast():
+            audio, face = self.expert(sync_mel, expert_view(drawn))
+        return losses.sync_loss(audio, face)
+
+    def _rate(self, step: int, peak: float) -> float:
+        options = self.options
+        return learning_rate(step, options.steps, peak, options.schedule, options.warmup)
+
+    def _autocast(self) -> torch.autocast:
+        return precision.autocast(self.precision, self.device)
+
+    def evaluate(self) -> loop.Row:
+        """`generator_metrics` prefixed by val_; switches the sync loss on when it is time."""
+        options = self.options
+        self.model.eval()
+        found = generator_metrics(
+            self.model,
+            self.expert,
+            self.val,
+            windows=options.val_windows,
+            mel_shift=options.mel_shift,
+        )
+        row = {f"val_{name}": value for name, value in found.items()}
+        row["sync_weight"] = self.memory["sync_weight"]
+        if self.memory["sync_weight"] == 0 and row["val_sync_loss"] < options.sync_threshold:
+            self.memory["sync_weight"] = options.sync_weight
+            log.info("%s: the sync loss counts from now on", self.label)
+        return row
+
+    def export(self, path: Path, step: int) -> None:
+        """Public format, with Adam's state as public files have it."""
+        save_public(path, self.model, self.optimizer, step=step)
+
+
+def train(
+    results: str | Path,
+    options: Mapping[str, Any],
+    run_dir: str | Path,
+    checkpoint: str | Path,
+    metrics: str | Path,
+    samples: str | Path,
+    expert: str | Path,
+    seed: int,
+    device: torch.device,
+    init: str | Path | None = None,
+    disc_init: str | Path | None = None,
+    label: str = "generator",
+) -> None:
+    """Train a generator on results/filelists/train.txt; write its outputs atomically.
+
+    Parameters
+    ----------
+    results: folder of the prepared data. options: see `GeneratorOptions`.
+    run_dir: where the state lives; a state found there is continued. A discriminator ends up in
+        run_dir/visual_quality_disc.pth.
+    checkpoint, metrics, samples: the outputs: public-format weights, one CSV row an evaluation, and
+        a PNG of fixed validation windows (rows: reference, masked input, generated, truth).
+    expert: checkpoint of the expert, public format; its sizes are read from it.
+    init, disc_init: public-format weights to start from (wav2lip.pth, visual_quality_disc.pth, a
+        checkpoint of ours); tensors that do not fit are listed in the log and start at random.
+    label: name of the variant, for messages.
+
+    Raises LipsyncError for unusable data or options, Interrupted when stopped by a signal.
+    """
+    settings = from_section(GeneratorOptions, options)
+    run_dir = Path(run_dir)
+    corpora = {
+        split: Corpus.load(results, split, settings.image_size, settings.cache_mb << 20)
+        for split in ("train", "val")
+    }
+    sizes = {"width": settings.width, "image_size": settings.image_size}
+    judge_of_sync = build_from(expert, SyncNet)
+    if judge_of_sync.image_size != settings.image_size:
+        raise LipsyncError(
+            f"{expert}: an expert for {judge_of_sync.image_size} pixels cannot judge a generator "
+            f"of {settings.image_size}; give both the same `image_size`"
+        )
+    torch.manual_seed(seed)
+    model = Wav2Lip(**sizes)
+    loop.start_from(model, init)
+    judge = None
+    if settings.gan_weight > 0:
+        judge = QualityDiscriminator(**sizes)
+        loop.start_from(judge, disc_init)
+    task = GeneratorTask(
+        label, model, judge_of_sync, judge, corpora["train"], corpora["val"], settings, seed, device
+    )
+    loop.train(task, run_dir, from_section(loop.LoopOptions, options))
+    loop.publish(task, run_dir, checkpoint, metrics, settings.steps, settings.final)
+    if judge is not None:
+        save_public(run_dir / DISCRIMINATOR, judge, task.judge_optimizer, step=settings.steps)
+    published = build_from(checkpoint, Wav2Lip).to(device)
+    write_samples(published, corpora["val"], samples, settings.mel_shift)

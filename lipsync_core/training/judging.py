@@ -1,0 +1,189 @@
+"""How good is an expert, how good is a generator: measures on fixed windows of a corpus.
+
+Used during training and by `lipsync_core.evaluation`. Pure functions of their arguments; networks
+come in evaluation mode, on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from lipsync_core.models import SyncNet, Wav2Lip
+from lipsync_core.training import metrics
+from lipsync_core.training.tensors import (
+    expert_view,
+    generator_input,
+    stack_window,
+    to_device,
+    to_planes,
+)
+from lipsync_core.windows import Clip, Corpus, GeneratorSample, generator_batch
+
+OFFSETS = (1, 2, 3, 5)  # frames between a face and the wrong sound
+FAR = 10
+CHOICE = 12  # sounds to choose from in top1
+EXPERT_STREAM = 101  # of random numbers, apart from the training's
+BATCH = 64
+SHOTS = 8  # windows drawn at a time
+
+
+@torch.no_grad()
+def embed_sounds(model: SyncNet, corpus: Corpus, clip: Clip, starts: np.ndarray) -> np.ndarray:
+    """The expert's embeddings of the sounds of windows: float32 (n, D)."""
+    device = next(model.parameters()).device
+    parts = [
+        model.encode_audio(to_device(corpus.mels(clip, chunk), device)).float().cpu()
+        for chunk in _chunks(starts)
+    ]
+    return torch.cat(parts).numpy()
+
+
+@torch.no_grad()
+def embed_faces(model: SyncNet, corpus: Corpus, clip: Clip, starts: np.ndarray) -> np.ndarray:
+    """The expert's embeddings of the lips of windows: float32 (n, D)."""
+    device = next(model.parameters()).device
+    parts = []
+    for chunk in _chunks(starts):
+        frames = np.stack([corpus.lower_frames(clip, int(start)) for start in chunk])
+        parts.append(model.encode_faces(stack_window(to_device(frames, device))).float().cpu())
+    return torch.cat(parts).numpy()
+
+
+def _chunks(starts: np.ndarray) -> Iterator[np.ndarray]:
+    for first in range(0, len(starts), BATCH):
+        yield starts[first : first + BATCH]
+
+
+def expert_metrics(
+    model: SyncNet, corpus: Corpus, seed: int = 0, per_clip: int = 48
+) -> dict[str, float]:
+    """How well an expert knows the sound of lips from other sound of the same clip.
+
+    `per_clip` windows of each clip are drawn from the seed; each face is compared with its own
+    sound and with the sounds of the other windows.
+
+    Returns
+    -------
+    loss: binary cross entropy of the cosine, pairs in and out of sync in equal shares (0.693: the
+        expert knows nothing; about 0.25: a good judge for the generator).
+    accuracy: share of pairs on the right side of 0.5, in the same shares (chance 0.5).
+    auc: probability that a pair in sync scores above one out of sync (chance 0.5).
+    top1: share of faces whose own sound scores best among 12 (chance 0.083).
+    offset_<d>: share of faces whose own sound scores above that d frames away (chance 0.5);
+        offset_10plus: above those 10 frames or more away.
+    """
+    right, wrong, groups = [], [], []
+    nearby: dict[str, list[np.ndarray]] = {f"offset_{d}": [] for d in OFFSETS}
+    nearby[f"offset_{FAR}plus"] = []
+    for index, clip in enumerate(corpus.clips):
+        rng = np.random.default_rng((EXPERT_STREAM, seed, index))
+        count = min(per_clip, len(clip.starts))
+        starts = np.sort(rng.choice(clip.starts, size=count, replace=False))
+        shifted = {d: shifted_starts(clip.starts, starts, d) for d in OFFSETS}
+        heard = np.unique(np.concatenate([starts, *shifted.values()]))
+        audio = embed_sounds(model, corpus, clip, heard)
+        face = embed_faces(model, corpus, clip, starts)
+        cosines = face @ audio[np.searchsorted(heard, starts)].T  # faces x sounds
+        own = np.diagonal(cosines)
+        right.append(own)
+        wrong.append(cosines[~np.eye(count, dtype=bool)])
+        for d, others in shifted.items():
+            score = np.sum(face * audio[np.searchsorted(heard, others)], axis=1)
+            nearby[f"offset_{d}"].append((own > score)[others != starts])
+        far = np.abs(starts[:, None] - starts[None]) >= FAR
+        nearby[f"offset_{FAR}plus"].append((own[:, None] > cosines)[far])
+        order = rng.permutation(count)[: count // CHOICE * CHOICE].reshape(-1, CHOICE)
+        groups += [cosines[np.ix_(chosen, chosen)] for chosen in order]
+    positives, negatives = np.concatenate(right), np.concatenate(wrong)
+    return {
+        "loss": metrics.bce(positives, negatives),
+        "accuracy": metrics.accuracy(positives, negatives),
+        "auc": metrics.auc(positives, negatives),
+        "top1": metrics.top1(np.stack(groups)) if groups else float("nan"),
+    } | {name: metrics.share(np.concatenate(found)) for name, found in nearby.items()}
+
+
+def shifted_starts(present: np.ndarray, starts: np.ndarray, offset: int) -> np.ndarray:
+    """For each start one `offset` frames later or earlier (in turns) that is present, else itself.
+
+    present: int64 (m,), all starts of a clip; starts: int64 (n,). Returns int64 (n,).
+    """
+    signs = np.where(np.arange(len(starts)) % 2, -offset, offset)
+    first, second = starts + signs, starts - signs
+    return np.select([np.isin(first, present), np.isin(second, present)], [first, second], starts)
+
+
+@torch.no_grad()
+def draw(model: Wav2Lip, batch: GeneratorSample) -> np.ndarray:
+    """What a generator makes of a batch of windows: float32 (B, 5, S, S, 3) BGR in [0, 1]."""
+    device = next(model.parameters()).device
+    target, reference, mels, _ = (to_device(part, device) for part in batch)
+    faces = generator_input(to_planes(target), to_planes(reference))
+    return model(mels, faces).float().permute(0, 2, 3, 4, 1).cpu().numpy()
+
+
+@torch.no_grad()
+def cosines(expert: SyncNet, frames: np.ndarray, sync_mels: np.ndarray) -> np.ndarray:
+    """How well sounds and lips agree in the expert's eyes: float32 (B,) in [0, 1].
+
+    frames: uint8 or float32 in [0, 1] (B, 5, S, S, 3); sync_mels: float32 (B, 1, 80, 16).
+    """
+    device = next(expert.parameters()).device
+    planes = to_device(frames, device).permute(0, 4, 1, 2, 3)
+    planes = planes.float() / 255 if frames.dtype == np.uint8 else planes
+    audio, face = expert(to_device(sync_mels, device), expert_view(planes))
+    return (audio.float() * face.float()).sum(1).cpu().numpy()
+
+
+def generator_metrics(
+    model: Wav2Lip,
+    expert: SyncNet,
+    corpus: Corpus,
+    seed: int = 0,
+    windows: int = 64,
+    mel_shift: int = 0,
+) -> dict[str, float]:
+    """How close to the truth, and how much in sync, a generator draws fixed windows.
+
+    windows: their number, rounded up to a multiple of 8; a pure function of (corpus, seed).
+
+    Returns
+    -------
+    l1, l1_lower: mean absolute difference to the true frames in [0, 1], of the whole faces and of
+        their lower halves. l1_copy, l1_lower_copy: the same for the reference frames shown instead:
+        a generator that is of any use is below.
+    psnr_lower, psnr_lower_copy: peak signal-to-noise ratio of the lower halves in dB.
+    sync_loss, sync_loss_copy, sync_loss_truth: the expert's sync loss of the drawn, the reference
+        and the true frames.
+    """
+    half = corpus.image_size // 2
+    agreement: dict[str, list[np.ndarray]] = {
+        f"sync_loss{name}": [] for name in ("", "_copy", "_truth")
+    }
+    errors: dict[str, list[float]] = {"l1": [], "l1_lower": [], "square": []}
+    copied: dict[str, list[float]] = {"l1": [], "l1_lower": [], "square": []}
+    for index in range(-(-windows // SHOTS)):
+        batch = generator_batch(corpus, seed, index, SHOTS, mel_shift)
+        truth, copy = (
+            batch.target.astype(np.float32) / 255,
+            batch.reference.astype(np.float32) / 255,
+        )
+        drawn = draw(model, batch)
+        for frames, found in ((drawn, errors), (copy, copied)):
+            difference = np.abs(frames - truth)
+            found["l1"].append(difference.mean())
+            found["l1_lower"].append(difference[:, :, half:].mean())
+            found["square"].append((difference[:, :, half:] ** 2).mean())
+        for name, frames in (("", drawn), ("_copy", copy), ("_truth", truth)):
+            agreement[f"sync_loss{name}"].append(cosines(expert, frames, batch.sync_mel))
+    return {
+        "l1": float(np.mean(errors["l1"])),
+        "l1_lower": float(np.mean(errors["l1_lower"])),
+        "l1_copy": float(np.mean(copied["l1"])),
+        "l1_lower_copy": float(np.mean(copied["l1_lower"])),
+        "psnr_lower": metrics.psnr(float(np.mean(errors["square"]))),
+        "psnr_lower_copy": metrics.psnr(float(np.mean(copied["square"]))),
+    } | {name: metrics.sync_loss(np.concatenate(parts)) for name, parts in agreement.items()}

@@ -1,0 +1,72 @@
+"""Losses of the three trainings, in float32 whatever the precision of the networks.
+
+Knows tensors only. Sources: the expert's classic loss, the sync loss and the adversarial loss are
+those of Wav2Lip (Prajwal et al., 2020); the contrastive loss is the symmetric cross entropy of
+CLIP (Radford et al., 2021) over the windows of one clip.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+EPSILON = 1e-6
+MAX_SCALE = 100.0  # of the learned inverse temperature, as in CLIP
+
+
+def cosine_bce(cosine: torch.Tensor, label: float) -> torch.Tensor:
+    """Binary cross entropy of cosines in [0, 1] against one label (1 in sync, 0 not); a scalar."""
+    probability = cosine.float().clamp(EPSILON, 1 - EPSILON)
+    return -(probability if label else 1 - probability).log().mean()
+
+
+def similarities(audio: torch.Tensor, face: torch.Tensor) -> torch.Tensor:
+    """Cosines of all pairs in each group: (G, K, D) twice -> (G, K audio, K face), float32."""
+    return audio.float() @ face.float().transpose(1, 2)
+
+
+def same_window(starts: torch.Tensor) -> torch.Tensor:
+    """Which pairs of a group are in sync: starts (G, K) -> bool (G, K, K), the diagonal included.
+
+    Off the diagonal only where a short clip gave the same window twice.
+    """
+    return starts.unsqueeze(2) == starts.unsqueeze(1)
+
+
+def contrastive(
+    cosines: torch.Tensor, in_sync: torch.Tensor, log_scale: torch.Tensor
+) -> torch.Tensor:
+    """Symmetric cross entropy: each sound must find its lips among the group's, and vice versa.
+
+    cosines: (G, K, K); in_sync: bool (G, K, K), repetitions of a window are left out of the
+    choice; log_scale: scalar, logarithm of the inverse temperature. Chance is log(K).
+    """
+    logits = cosines * log_scale.float().exp().clamp(max=MAX_SCALE)
+    repeated = in_sync & ~torch.eye(in_sync.shape[-1], dtype=torch.bool, device=in_sync.device)
+    logits = logits.masked_fill(repeated, float("-inf"))
+    right = torch.arange(logits.shape[1], device=logits.device).repeat(logits.shape[0])
+    find_face = F.cross_entropy(logits.flatten(0, 1), right)
+    find_sound = F.cross_entropy(logits.transpose(1, 2).flatten(0, 1), right)
+    return (find_face + find_sound) / 2
+
+
+def balanced_bce(cosines: torch.Tensor, in_sync: torch.Tensor) -> torch.Tensor:
+    """The classic loss over all pairs of each group, in sync and not in equal shares.
+
+    Its expectation is that of the public code, which draws one pair at a time; chance is 0.693.
+    cosines: (G, K, K); in_sync: bool (G, K, K).
+    """
+    negatives = cosines[~in_sync]
+    positives = cosine_bce(cosines[in_sync], 1)
+    return (positives + cosine_bce(negatives, 0)) / 2 if len(negatives) else positives
+
+
+def sync_loss(audio: torch.Tensor, face: torch.Tensor) -> torch.Tensor:
+    """How far drawn lips are from the sound, in the expert's eyes: embeddings (B, D) -> scalar."""
+    return cosine_bce((audio.float() * face.float()).sum(1), 1)
+
+
+def adversarial(judged: torch.Tensor, label: float) -> torch.Tensor:
+    """Binary cross entropy of the discriminator's probabilities against 1 (real) or 0 (fake)."""
+    # Clamped to the logarithm's range by torch, so that a sure discriminator still has a gradient.
+    return F.binary_cross_entropy(judged.float(), torch.full_like(judged, label).float())

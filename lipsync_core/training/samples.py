@@ -1,0 +1,46 @@
+"""A picture of what a generator draws: fixed windows, one a column."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from lipsync_core.files import atomic_path
+from lipsync_core.models import Wav2Lip
+from lipsync_core.training.judging import draw
+from lipsync_core.windows import WINDOW, Corpus, generator_batch
+
+ROWS = ("reference", "masked input", "generated", "truth")
+LABEL_WIDTH = 104  # pixels
+
+
+def write_samples(
+    model: Wav2Lip,
+    corpus: Corpus,
+    path: str | Path,
+    mel_shift: int = 0,
+    columns: int = 8,
+    seed: int = 0,
+) -> None:
+    """Write a PNG of the middle frames of `columns` windows; the rows are `ROWS`, labelled."""
+    batch = generator_batch(corpus, seed, 0, columns, mel_shift)
+    drawn = (draw(model, batch) * 255).round().astype(np.uint8)
+    masked = batch.target.copy()
+    masked[:, :, corpus.image_size // 2 :] = 0
+    middle = WINDOW // 2
+    rows = [
+        np.hstack([_label(name, corpus.image_size), *frames[:, middle]])
+        for name, frames in zip(ROWS, (batch.reference, masked, drawn, batch.target), strict=True)
+    ]
+    with atomic_path(path) as temporary:
+        cv2.imwrite(str(temporary), np.vstack(rows))
+
+
+def _label(text: str, height: int) -> np.ndarray:
+    strip = np.full((height, LABEL_WIDTH, 3), 255, np.uint8)
+    cv2.putText(
+        strip, text, (6, height // 2), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA
+    )
+    return strip

@@ -1,0 +1,43 @@
+"""From the arrays of `lipsync_core.windows` to what the networks read, on the training device."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+
+def to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """The array as a tensor on `device`; frames travel as uint8, a quarter of the bytes."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def stack_window(frames: torch.Tensor) -> torch.Tensor:
+    """Expert input from lower halves: uint8 (N, 5, H, S, 3) -> float32 (N, 15, H, S) in [0, 1].
+
+    Channels are frame-major: b, g, r of the first frame, then of the second. The result is
+    channels-last in memory, which the convolutions prefer.
+    """
+    count, steps, height, width, colours = frames.shape
+    last = frames.permute(0, 2, 3, 1, 4).reshape(count, height, width, steps * colours)
+    return last.permute(0, 3, 1, 2).float() / 255
+
+
+def to_planes(frames: torch.Tensor) -> torch.Tensor:
+    """uint8 (B, T, S, S, 3) -> float32 (B, 3, T, S, S) in [0, 1]."""
+    return frames.permute(0, 4, 1, 2, 3).float() / 255
+
+
+def generator_input(target: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """(B, 3, T, S, S) twice -> (B, 6, T, S, S): target with its lower half 0, then reference."""
+    masked = target.clone()
+    masked[..., masked.shape[-2] // 2 :, :] = 0
+    return torch.cat((masked, reference), dim=1)
+
+
+def expert_view(faces: torch.Tensor) -> torch.Tensor:
+    """What the expert sees of drawn windows: (B, 3, 5, S, S) -> lower halves (B, 15, S/2, S)."""
+    lower = faces[..., faces.shape[-2] // 2 :, :]
+    return lower.transpose(1, 2).flatten(1, 2)

@@ -1,0 +1,167 @@
+"""Public weights: their names, where they lie, how to know that a copy is the true one.
+
+Knows nothing of torch, so that a rule can fetch a file cheaply; reading one is `checkpoints`' part.
+
+The authors publish no checksums. Each SHA-256 below was taken from public records of downloads
+(pins in installers and manifests that verify them, hashes in the large-file pointers of mirrors):
+
+    s3fd.pth                many records; its own published name begins with the hash
+    syncnet_v2.model        many records, of the authors' server and of the LatentSync mirrors
+    wav2lip_gan.pth         many records, of the authors' former link and of three mirrors
+    wav2lip.pth             three records and the pointer of the SadTalker mirror
+    lipsync_expert.pth      two independent records: the authors' former link, the mirror below
+    visual_quality_disc.pth one record, of the authors' former link, which agrees with all the
+                            others on the three files above that it also lists
+
+A wrong record could only refuse a good file, never let a bad one in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import logging
+import os
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from lipsync_core.errors import LipsyncError
+from lipsync_core.files import atomic_path
+from lipsync_core.progress import Progress
+
+log = logging.getLogger(__name__)
+
+BLOCK = 1 << 20  # bytes
+RESEARCH_ONLY = "for research and personal use only, says its README (trained on LRS2)"
+_MIRROR = "https://huggingface.co/camenduru/Wav2Lip/resolve/main/checkpoints"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One public file: its SHA-256 (64 hex digits), addresses to try in turn, terms of use."""
+
+    sha256: str
+    urls: tuple[str, ...]
+    terms: str = "terms of use not stated"
+
+
+KNOWN_WEIGHTS: dict[str, Weights] = {
+    "s3fd.pth": Weights(
+        "619a31681264d3f7f7fc7a16a42cbbe8b23f31a256f75a366e5a1bcd59b33543",
+        (
+            "https://www.adrianbulat.com/downloads/python-fan/s3fd-619a316812.pth",
+            f"{_MIRROR}/s3fd-619a316812.pth",
+        ),
+    ),
+    "wav2lip.pth": Weights(
+        "b78b681b68ad9fe6c6fb1debc6ff43ad05834a8af8a62ffc4167b7b34ef63c37",
+        (
+            f"{_MIRROR}/wav2lip.pth",
+            "https://huggingface.co/Nekochu/Wav2Lip/resolve/main/wav2lip.pth",
+        ),
+        RESEARCH_ONLY,
+    ),
+    "wav2lip_gan.pth": Weights(
+        "ca9ab7b7b812c0e80a6e70a5977c545a1e8a365a6c49d5e533023c034d7ac3d8",
+        (
+            f"{_MIRROR}/wav2lip_gan.pth",
+            "https://huggingface.co/Nekochu/Wav2Lip/resolve/main/wav2lip_gan.pth",
+        ),
+        RESEARCH_ONLY,
+    ),
+    "lipsync_expert.pth": Weights(
+        "9b9936c721696446eeed353032cab242a8cf0eed8c46cde540366f6ae5493be5",
+        (
+            f"{_MIRROR}/lipsync_expert.pth",
+            "https://huggingface.co/Nekochu/Wav2Lip/resolve/main/lipsync_expert.pth",
+        ),
+        RESEARCH_ONLY,
+    ),
+    "visual_quality_disc.pth": Weights(
+        "b3f8f6f7e954af02f2ffe0f3ea11f3259af89bff6e70933001c7c6bc8c145d96",
+        (f"{_MIRROR}/visual_quality_disc.pth",),
+        RESEARCH_ONLY,
+    ),
+    "syncnet_v2.model": Weights(
+        "961e8696f888fce4f3f3a6c3d5b3267cf5b343100b238e79b2659bff2c605442",
+        (
+            "https://www.robots.ox.ac.uk/~vgg/software/lipsync/data/syncnet_v2.model",
+            "https://huggingface.co/ByteDance/LatentSync-1.6/resolve/main/auxiliary/syncnet_v2.model",
+        ),
+    ),
+}
+
+
+def find(name: str, folder: str | os.PathLike[str]) -> Path | None:
+    """The file `name` in `folder`, under its own name or under that of its download; else None."""
+    names = [name]
+    if name in KNOWN_WEIGHTS:
+        names += [Path(urllib.parse.urlparse(url).path).name for url in KNOWN_WEIGHTS[name].urls]
+    paths = (Path(folder) / candidate for candidate in names)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def fetch(
+    name: str, folder: str | os.PathLike[str], sha256: str | None = None, timeout: float = 30.0
+) -> Path:
+    """Path of the public file `name` in `folder`, downloaded when it is not there yet.
+
+    A local file wins, whatever it holds (your own weights under a public name are welcome). A
+    download is checked against SHA-256 and renamed into place only when it is whole and true.
+
+    Parameters
+    ----------
+    sha256: expected hash instead of the registry's.
+    timeout: seconds without a byte before the next address is tried.
+
+    Raises LipsyncError for an unknown name, and when no address gives the file; the message says
+    where to put it by hand.
+    """
+    local = find(name, folder)
+    if local is not None:
+        return local
+    if name not in KNOWN_WEIGHTS:
+        raise LipsyncError(
+            f"{Path(folder) / name}: no such file, and no public weights of that name; "
+            f"put it there, or choose one of {', '.join(KNOWN_WEIGHTS)}"
+        )
+    known = KNOWN_WEIGHTS[name]
+    expected = (sha256 or known.sha256).lower()
+    target = Path(folder) / name
+    failures = []
+    for url in known.urls:
+        log.info("downloading %s from %s (%s)", name, url, known.terms)
+        try:
+            _download(url, target, expected, timeout)
+        except (OSError, http.client.HTTPException, LipsyncError) as error:
+            failures.append(f"{url}: {error}")
+        else:
+            return target
+    raise LipsyncError(
+        f"{name}: could not be downloaded ({'; '.join(failures)}); get it by hand from one of "
+        f"these addresses (SHA-256 {expected}) and put it at {target}"
+    )
+
+
+def _download(url: str, target: Path, sha256: str, timeout: float) -> None:
+    """Write the content of `url` to `target`; LipsyncError when its hash is not `sha256`."""
+    # Some hosts turn away urllib's own name.
+    request = urllib.request.Request(url, headers={"User-Agent": "lipsync"})
+    digest = hashlib.sha256()
+    with (
+        urllib.request.urlopen(request, timeout=timeout) as answer,
+        atomic_path(target) as temporary,
+        open(temporary, "wb") as stream,
+    ):
+        length = int(answer.headers.get("Content-Length") or 0) or None
+        with Progress(length, f"download {target.name}", "byte") as progress:
+            while block := answer.read(BLOCK):
+                stream.write(block)
+                digest.update(block)
+                progress.advance(len(block))
+        if digest.hexdigest() != sha256:
+            raise LipsyncError(
+                f"{progress.done} bytes with SHA-256 {digest.hexdigest()}, expected {sha256}"
+            )

@@ -1,0 +1,325 @@
+"""Training windows: the clips of a split, checked up front, and the samples cut from them.
+
+Knows the artefacts of the preparation (filelists, faces/*.zip, mels/*.npy). Every sample is a pure
+function of (corpus, seed, index): no sampler state, so any number of threads or processes gives
+the same stream and training resumes exactly. Samples are numpy arrays, frames still uint8; scaling
+to [0, 1], masking and stacking belong to the device that trains (`lipsync_core.training.tensors`).
+"""
+
+from __future__ import annotations
+
+import collections
+import functools
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from lipsync_core.audio import MEL_BANDS, MEL_RATE, MEL_WINDOW, mel_window
+from lipsync_core.errors import ClipError, LipsyncError, Reason
+from lipsync_core.faces.crops import CropArchive
+from lipsync_core.video import FPS
+
+WINDOW = 5  # frames of one window: 200 ms at 25 fps
+MIN_RUN = 16  # a clip needs more than 15 consecutive frames
+CACHE_BYTES = 1 << 30
+OPEN_ARCHIVES = 256  # bounded: large corpora have more clips than a process may open files
+
+# One stream of random numbers for each use, so that no two uses of a seed are correlated.
+EXPERT_STREAM, GENERATOR_STREAM = 1, 2
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One usable clip: where its files are and the first frames of its complete windows."""
+
+    id: str
+    faces: Path
+    mel: Path
+    starts: np.ndarray  # int64, ascending; frames start .. start + 4 are all in the archive
+
+
+class ExpertGroup(NamedTuple):
+    """K windows of one clip. The pair (i, j) is in sync when i = j or starts[i] = starts[j]."""
+
+    frames: np.ndarray  # uint8 (K, 5, S/2, S, 3) BGR, lower halves
+    mels: np.ndarray  # float32 (K, 1, 80, 16)
+    starts: np.ndarray  # int64 (K,)
+
+
+class GeneratorSample(NamedTuple):
+    """One window to draw. The current frames are the target with its lower half masked."""
+
+    target: np.ndarray  # uint8 (5, S, S, 3) BGR
+    reference: np.ndarray  # uint8 (5, S, S, 3) BGR, same clip, outside the target window
+    mels: np.ndarray  # float32 (5, 1, 80, 16), one window a frame
+    sync_mel: np.ndarray  # float32 (1, 80, 16), the sound of the whole window
+
+
+class Corpus:
+    """The clips of one split, with a bounded cache of decoded frames. Safe to share by threads."""
+
+    def __init__(
+        self, name: str, clips: Sequence[Clip], image_size: int = 96, cache_bytes: int = CACHE_BYTES
+    ) -> None:
+        self.name = name
+        self.clips = list(clips)
+        self.image_size = image_size
+        self._archive = functools.lru_cache(OPEN_ARCHIVES)(CropArchive)
+        self._room = cache_bytes
+        self._cache: dict[tuple[str, int], np.ndarray] = {}
+        self._lock = threading.Lock()
+
+    @classmethod
+    def load(
+        cls,
+        results: str | Path,
+        split: str | Sequence[str],
+        image_size: int = 96,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> Corpus:
+        """Open and check every clip of a split.
+
+        Parameters
+        ----------
+        results: the folder with filelists/, faces/ and mels/.
+        split: "train", "val", "test" (a file of results/filelists), or clip ids.
+        image_size: side S of the square frames in pixels.
+        cache_bytes: memory for decoded frames; the rest is decoded again when needed.
+
+        Raises LipsyncError, before any training, with the number of unusable clips, the reasons
+        and the first five examples; also when the split is empty.
+        """
+        results = Path(results)
+        if isinstance(split, str):
+            source = results / "filelists" / f"{split}.txt"
+            name, ids = split, read_filelist(source, results / "faces")
+        else:
+            source, name, ids = results, "clips", list(dict.fromkeys(split))
+        if not ids:
+            raise LipsyncError(
+                f"{source}: no clip in it; the split needs more data, or other shares in `split:`"
+            )
+        with ThreadPoolExecutor(8) as pool:  # reading many small files waits for the disk
+            opened = list(pool.map(functools.partial(_open, results), ids))
+        clips = [clip for clip in opened if isinstance(clip, Clip)]
+        problems = [problem for problem in opened if isinstance(problem, ClipError)]
+        if problems:
+            raise LipsyncError(_complaint(source, problems, len(ids)))
+        return cls(name, clips, image_size, cache_bytes)
+
+    @property
+    def windows(self) -> int:
+        """Number of complete windows in all clips."""
+        return sum(len(clip.starts) for clip in self.clips)
+
+    def frames(self, clip: Clip, start: int) -> np.ndarray:
+        """Frames start .. start + 4: uint8 (5, S, S, 3) BGR."""
+        return np.stack([self._frame(clip, start + step) for step in range(WINDOW)])
+
+    def lower_frames(self, clip: Clip, start: int) -> np.ndarray:
+        """The lower halves of frames start .. start + 4: uint8 (5, S/2, S, 3) BGR."""
+        half = self.image_size // 2
+        return np.stack([self._frame(clip, start + step)[half:] for step in range(WINDOW)])
+
+    def mels(self, clip: Clip, frames: Iterable[int]) -> np.ndarray:
+        """The mel windows that begin with each of `frames`: float32 (n, 1, 80, 16)."""
+        mel = self._mel(clip)
+        return np.stack([mel_window(mel, int(frame)) for frame in frames])[:, None]
+
+    def _frame(self, clip: Clip, frame: int) -> np.ndarray:
+        return self._cached(
+            (clip.id, frame), lambda: self._archive(clip.faces).decode(frame, self.image_size)
+        )
+
+    def _mel(self, clip: Clip) -> np.ndarray:
+        return self._cached((clip.id, -1), lambda: np.load(clip.mel))
+
+    def _cached(self, key: tuple[str, int], make: Callable[[], np.ndarray]) -> np.ndarray:
+        # Fill, then stop: samples are drawn uniformly, so evicting would gain nothing.
+        found = self._cache.get(key)
+        if found is None:
+            found = make()
+            with self._lock:
+                if key not in self._cache and found.nbytes <= self._room:
+                    self._cache[key] = found
+                    self._room -= found.nbytes
+        return found
+
+
+def read_filelist(path: str | Path, faces: str | Path) -> list[str]:
+    """The clip ids of a list, one a line, in order, without repetitions.
+
+    An id may hold spaces. Lists of the LRS2 kind carry a second token: it is dropped when the whole
+    line has no archive under `faces` but the line without its last token has one.
+    Raises LipsyncError when there is no such file.
+    """
+    path, faces = Path(path), Path(faces)
+    if not path.is_file():
+        raise LipsyncError(f"{path}: no such file; prepare the data first: snakemake filelists")
+    ids = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        line = line.strip()
+        words = line.rsplit(maxsplit=1)
+        if len(words) == 2 and not _faces_of(faces, line).is_file():
+            line = words[0] if _faces_of(faces, words[0]).is_file() else line
+        if line:
+            ids.append(line)
+    return list(dict.fromkeys(ids))
+
+
+def _faces_of(faces: Path, clip_id: str) -> Path:
+    return faces / f"{clip_id}.zip"
+
+
+def _open(results: Path, clip_id: str) -> Clip | ClipError:
+    """The clip, or why it cannot be used."""
+    faces, mel = _faces_of(results / "faces", clip_id), results / "mels" / f"{clip_id}.npy"
+    try:
+        for path in (faces, mel):
+            if not path.is_file():
+                return ClipError(Reason.UNREADABLE, f"{path}: no such file")
+        archive = CropArchive(faces)
+        try:
+            frames = np.unique(np.asarray(archive.frames, dtype=np.int64))
+        finally:
+            archive.close()
+        columns = _mel_length(mel)
+    except ClipError as error:
+        return error
+    run = _longest_run(frames)
+    if run < MIN_RUN:
+        return ClipError(
+            Reason.TOO_SHORT, f"{faces}: {run} consecutive frames with a face, {MIN_RUN} needed"
+        )
+    starts = window_starts(frames, columns)
+    if run - WINDOW + 1 > 0 and _longest_run(starts) < MIN_RUN - WINDOW + 1:
+        return ClipError(
+            Reason.LENGTH_MISMATCH, f"{mel}: {columns / MEL_RATE:.2f} s of sound end too early"
+        )
+    return Clip(clip_id, faces, mel, starts)
+
+
+def _mel_length(path: Path) -> int:
+    try:
+        mel = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise ClipError(Reason.UNREADABLE, f"{path}: {error}") from error
+    if mel.ndim != 2 or mel.shape[1] != MEL_BANDS:
+        raise ClipError(Reason.UNREADABLE, f"{path}: shape {mel.shape}, wanted (T, {MEL_BANDS})")
+    return len(mel)
+
+
+def window_starts(frames: np.ndarray, columns: int) -> np.ndarray:
+    """First frames of the windows that have all 5 frames and 16 mel columns: int64, ascending.
+
+    frames: int64 (n,), ascending, the frames present. columns: length of the mel spectrogram.
+    """
+    first, last = frames[: 1 - WINDOW], frames[WINDOW - 1 :]
+    complete = last - first == WINDOW - 1
+    heard = first * MEL_RATE // FPS + MEL_WINDOW <= columns
+    return first[complete & heard]
+
+
+def _longest_run(numbers: np.ndarray) -> int:
+    if len(numbers) == 0:
+        return 0
+    breaks = np.flatnonzero(np.diff(numbers) != 1) + 1
+    return int(np.diff(np.concatenate([[0], breaks, [len(numbers)]])).max())
+
+
+def _complaint(source: Path, problems: Sequence[ClipError], total: int) -> str:
+    reasons = collections.Counter(str(problem.reason) for problem in problems)
+    counts = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+    examples = "; ".join(problem.detail for problem in problems[:5])
+    return (
+        f"{source}: {len(problems)} of {total} clips cannot be used ({counts}): {examples}"
+        "; prepare the data again (snakemake filelists), or take them off the list"
+    )
+
+
+def expert_group(
+    corpus: Corpus, seed: int, index: int, windows: int = 12, flip: bool = True
+) -> ExpertGroup:
+    """`windows` windows of one clip, different ones as far as the clip has them.
+
+    Pure function of (corpus, seed, index). flip: mirror each window with probability 1/2, all of
+    its frames alike.
+    """
+    rng = np.random.default_rng((EXPERT_STREAM, seed, index))
+    clip = corpus.clips[rng.integers(len(corpus.clips))]
+    starts = rng.choice(clip.starts, size=windows, replace=len(clip.starts) < windows)
+    mirrored = rng.random(windows) < 0.5 if flip else np.zeros(windows, bool)
+    frames = np.stack([corpus.lower_frames(clip, start) for start in starts])
+    frames[mirrored] = frames[mirrored, ..., ::-1, :]
+    return ExpertGroup(frames, corpus.mels(clip, starts), starts)
+
+
+def expert_batch(
+    corpus: Corpus, seed: int, step: int, clips: int = 4, windows: int = 12, flip: bool = True
+) -> ExpertGroup:
+    """Groups step * clips .. step * clips + clips - 1, stacked on a new first axis."""
+    groups = [
+        expert_group(corpus, seed, step * clips + place, windows, flip) for place in range(clips)
+    ]
+    return ExpertGroup(*(np.stack(parts) for parts in zip(*groups, strict=True)))
+
+
+def generator_sample(
+    corpus: Corpus, seed: int, index: int, mel_shift: int = 0, flip: bool = False
+) -> GeneratorSample:
+    """One window and a reference window of the same clip that shares no frame with it.
+
+    Pure function of (corpus, seed, index). mel_shift: frame f is drawn from the mel window of frame
+    f + mel_shift. 0 is what inference uses; -1 is what the public training code does, a shift of
+    40 ms between training and use. The window of the sync loss is never shifted.
+    """
+    rng = np.random.default_rng((GENERATOR_STREAM, seed, index))
+    clip = corpus.clips[rng.integers(len(corpus.clips))]
+    start = int(rng.choice(clip.starts))
+    apart = clip.starts[np.abs(clip.starts - start) >= WINDOW]
+    target = corpus.frames(clip, start)
+    reference = corpus.frames(clip, int(rng.choice(apart)))
+    if flip and rng.random() < 0.5:
+        target, reference = target[:, :, ::-1], reference[:, :, ::-1]
+    mels = corpus.mels(clip, range(start + mel_shift, start + mel_shift + WINDOW))
+    return GeneratorSample(target, reference, mels, corpus.mels(clip, [start])[0])
+
+
+def generator_batch(
+    corpus: Corpus, seed: int, step: int, size: int, mel_shift: int = 0, flip: bool = False
+) -> GeneratorSample:
+    """Samples step * size .. step * size + size - 1, stacked on a new first axis."""
+    samples = [
+        generator_sample(corpus, seed, step * size + place, mel_shift, flip)
+        for place in range(size)
+    ]
+    return GeneratorSample(*(np.stack(parts) for parts in zip(*samples, strict=True)))
+
+
+def prefetch(
+    make: Callable[[int], Item], indices: Iterable[int], workers: int = 1
+) -> Iterator[Item]:
+    """`map(make, indices)`, in order, computed ahead by `workers` threads (0: no thread).
+
+    An exception of `make` is raised where its item would have come. Close the iterator to stop.
+    """
+    if workers <= 0:
+        yield from map(make, indices)
+        return
+    pending: collections.deque[Future[Item]] = collections.deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="windows")
+    try:
+        for index in indices:
+            pending.append(pool.submit(make, index))
+            if len(pending) > 2 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

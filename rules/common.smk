@@ -1,0 +1,122 @@
+"""What the rules share: the validated config, the clips and their shards. No rules here."""
+
+import re
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from lipsync_core import clips as discovery
+from lipsync_core import config as settings
+from lipsync_core import stages
+from lipsync_core.demo import plan
+from lipsync_core.errors import LipsyncError
+from lipsync_core.faces import choice
+
+
+def complete_config() -> dict:
+    """The config with defaults; a mistake stops here, before any job."""
+    schema = Path(workflow.basedir) / "workflow/schemas/config.schema.yaml"
+    try:
+        return settings.complete(config, settings.load_schema(schema))
+    except LipsyncError as error:
+        raise WorkflowError(str(error)) from None
+
+
+config = complete_config()
+
+DATA_ROOT = Path(config["data_root"])
+RESULTS = Path(config["results"])
+INDEX = discovery.index_path(RESULTS)
+# The demo corpus stands in for videos in this folder only.
+DEMO_HOME = Path(workflow.basedir) / "data_root"
+VARIANTS = config["generator"]["variants"]
+DUBS = config["dub"]
+DETECTOR = choice.resolve(config["detector"], config["models"])
+
+
+def demo_files() -> dict:
+    """Path -> signature of the demo's clips, made or not."""
+    return {f"main/{clip.id}.mp4": plan.signature(clip) for clip in plan.plan()}
+
+
+def index_clips() -> list:
+    """The clips; the head process looks for them, every other process reads what it found."""
+    known = discovery.read_index(INDEX)
+    if not workflow.is_main_process:
+        return known
+    at_home = DATA_ROOT.resolve() == DEMO_HOME.resolve()
+    try:
+        found = discovery.discover(
+            DATA_ROOT,
+            config["shards"],
+            config["signature"],
+            previous=known,
+            demo=demo_files() if at_home else {},
+        )
+    except LipsyncError as error:
+        raise WorkflowError(str(error)) from None
+    discovery.write_index(INDEX, found)
+    return found
+
+
+CLIPS = index_clips()
+SHARDS = discovery.by_shard(CLIPS)
+DEMO = any(clip.signature.startswith("demo:") for clip in CLIPS)
+
+
+def members(wildcards) -> str:
+    """Changes when the shard's clips change."""
+    return discovery.members_digest(SHARDS[int(wildcards.shard)])
+
+
+def stage_settings(stage) -> dict:
+    """The stage's version and exactly the settings that its output depends on."""
+    return stage.params(config | {"detector": DETECTOR}) | {"version": stage.version}
+
+
+def detector_weights() -> list:
+    """The weight file that the detector reads, fetched by a rule where it is missing."""
+    return [f"{config['models']}/s3fd.pth"] if DETECTOR == "s3fd" else []
+
+
+def demo_corpus() -> list:
+    """The demo's manifest where the demo is used."""
+    return [str(DATA_ROOT / "demo.json")] if DEMO else []
+
+
+def shard_tables(stage) -> list:
+    """The tables of all shards of a stage."""
+    return [f"{RESULTS}/{stage.folder}/{shard}.csv" for shard in SHARDS]
+
+
+def table_of(stage) -> str:
+    """The table of one shard of a stage, with its wildcard."""
+    return f"{RESULTS}/{stage.folder}/{{shard}}.csv"
+
+
+def dub_entry(wildcards) -> dict:
+    """The dubbing of the config whose output is asked for."""
+    return next(entry for entry in DUBS if entry["output"] == wildcards.dub)
+
+
+def dub_checkpoint(wildcards) -> str:
+    """The generator that a dubbing uses: its own, else the last variant trained."""
+    return dub_entry(wildcards)["checkpoint"] or f"{RESULTS}/{VARIANTS[-1]}/checkpoint.pth"
+
+
+def dub_files(wildcards) -> list:
+    """The files a dubbing reads; "auto" means clips of the corpus, which are no extra input."""
+    entry = dub_entry(wildcards)
+    return [entry[key] for key in ("face", "audio") if entry[key] != "auto"]
+
+
+def generator_options(wildcards) -> dict:
+    """The options of one variant: the common ones, then its own."""
+    common = {key: value for key, value in config["generator"].items() if key not in ("variants", "wav2lip", "wav2lip_gan")}
+    return common | config["generator"].get(wildcards.variant, {})
+
+
+def generator_start(wildcards) -> list:
+    """What a generator starts from: an `init` file, or the checkpoint of another variant."""
+    init = generator_options(wildcards).get("init", "")
+    return [f"{RESULTS}/{init}/checkpoint.pth"] if init in VARIANTS else [init] if init else []

@@ -1,0 +1,30 @@
+"""Dubbing: a face (picture or video) speaks a given sound.
+
+REQUIRED INPUTS: a trained generator; the face and audio files named in the config.
+OUTPUTS: results/<output> for each entry of `dub`, result_voice.mp4 as shipped.
+"""
+
+
+rule infer:
+    """One dubbed video."""
+    input:
+        dub_files,
+        "<results>/filelists/clips.csv",
+        checkpoint=dub_checkpoint,
+        weights=detector_weights(),
+    output:
+        "<results>/{dub}",
+    log:
+        "<logs>/infer/{dub}.log",
+    benchmark:
+        "<benchmarks>/infer/{dub}.tsv"
+    threads: 8
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=1,
+    params:
+        entry=dub_entry,
+        detector=DETECTOR,
+    script:
+        "../workflow/scripts/infer.py"

@@ -1,0 +1,25 @@
+"""Splits by speaker, and the table of all clips.
+
+REQUIRED INPUTS: results/checks/<shard>.csv of all shards.
+OUTPUTS: results/filelists/{train,val,test}.txt, results/filelists/clips.csv.
+"""
+
+
+rule filelists:
+    """Who trains, who validates, who tests; every clip found is a row of clips.csv."""
+    input:
+        shard_tables(stages.CHECKS),
+    output:
+        train="<results>/filelists/train.txt",
+        val="<results>/filelists/val.txt",
+        test="<results>/filelists/test.txt",
+        clips="<results>/filelists/clips.csv",
+    log:
+        "<logs>/filelists.log",
+    benchmark:
+        "<benchmarks>/filelists.tsv"
+    params:
+        split=config["split"],
+        seed=config["seed"],
+    script:
+        "../workflow/scripts/filelists.py"

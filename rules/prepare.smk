@@ -1,0 +1,126 @@
+"""Videos to sound, mel spectrograms, face boxes, face crops and checks: one job a shard.
+
+REQUIRED INPUTS: videos below `data_root`.
+OUTPUTS: results/{audio,mels,boxes,faces,checks}/<shard>.csv, one row a clip, and beside each table
+one file a clip, kept while its key matches.
+"""
+
+
+rule fetch_s3fd:
+    """The public S3FD weights, checked by their SHA-256; only where `detector: s3fd` asks."""
+    output:
+        "<models>/s3fd.pth",
+    log:
+        "<logs>/fetch_s3fd.log",
+    script:
+        "../workflow/scripts/fetch_weights.py"
+
+
+rule extract_audio:
+    """The sound of each clip as 16 kHz mono PCM."""
+    input:
+        demo_corpus(),
+    output:
+        table_of(stages.AUDIO),
+    log:
+        "<logs>/extract_audio/{shard}.log",
+    benchmark:
+        "<benchmarks>/extract_audio/{shard}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        members=members,
+        settings=stage_settings(stages.AUDIO),
+    script:
+        "../workflow/scripts/extract_audio.py"
+
+
+rule mel_spectrograms:
+    """Mel spectrograms (T, 80), computed once and read by every later stage."""
+    input:
+        table_of(stages.AUDIO),
+    output:
+        table_of(stages.MELS),
+    log:
+        "<logs>/mel_spectrograms/{shard}.log",
+    benchmark:
+        "<benchmarks>/mel_spectrograms/{shard}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        members=members,
+        settings=stage_settings(stages.MELS),
+    script:
+        "../workflow/scripts/mel_spectrograms.py"
+
+
+rule detect_faces:
+    """Every face of every frame at 25 fps: the dear stage, apart from cropping."""
+    input:
+        table_of(stages.AUDIO),
+        weights=detector_weights(),
+    output:
+        table_of(stages.BOXES),
+    log:
+        "<logs>/detect_faces/{shard}.log",
+    benchmark:
+        "<benchmarks>/detect_faces/{shard}.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=720,
+        gpu=1,
+    params:
+        members=members,
+        settings=stage_settings(stages.BOXES),
+    script:
+        "../workflow/scripts/detect_faces.py"
+
+
+rule crop_faces:
+    """The main speaker's face crops, one zip of JPEGs a clip."""
+    input:
+        table_of(stages.BOXES),
+    output:
+        table_of(stages.FACES),
+    log:
+        "<logs>/crop_faces/{shard}.log",
+    benchmark:
+        "<benchmarks>/crop_faces/{shard}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=360,
+    params:
+        members=members,
+        settings=stage_settings(stages.FACES),
+    script:
+        "../workflow/scripts/crop_faces.py"
+
+
+rule check_clips:
+    """Kept or dropped, with one reason: the accounting of the shard."""
+    input:
+        table_of(stages.AUDIO),
+        table_of(stages.MELS),
+        table_of(stages.BOXES),
+        table_of(stages.FACES),
+    output:
+        table_of(stages.CHECKS),
+    log:
+        "<logs>/check_clips/{shard}.log",
+    benchmark:
+        "<benchmarks>/check_clips/{shard}.tsv"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=30,
+    params:
+        members=members,
+        settings=stage_settings(stages.CHECKS),
+    script:
+        "../workflow/scripts/check_clips.py"

@@ -1,0 +1,53 @@
+"""What came out: figures on held-out speakers, and one self-contained page.
+
+OUTPUTS: results/evaluation.json, results/report/index.html.
+"""
+
+
+rule evaluate:
+    """Expert and generators on the held-out speakers."""
+    input:
+        "<results>/filelists/clips.csv",
+        expert="<results>/syncnet/checkpoint.pth",
+        generators=collect("<results>/{variant}/checkpoint.pth", variant=VARIANTS),
+    output:
+        "<results>/evaluation.json",
+    log:
+        "<logs>/evaluate.log",
+    benchmark:
+        "<benchmarks>/evaluate.tsv"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=120,
+        gpu=1,
+    params:
+        variants=VARIANTS,
+        seed=config["seed"],
+    script:
+        "../workflow/scripts/evaluate.py"
+
+
+rule report_page:
+    """One HTML page with everything a user wants to see."""
+    input:
+        "<results>/filelists/clips.csv",
+        "<results>/evaluation.json",
+        collect("<results>/{dub}", dub=[entry["output"] for entry in DUBS]),
+        metrics=["<results>/syncnet/metrics.csv"]
+        + collect("<results>/{variant}/metrics.csv", variant=VARIANTS),
+    output:
+        report("<results>/report/index.html", category="Report"),
+    log:
+        "<logs>/report_page.log",
+    benchmark:
+        "<benchmarks>/report_page.tsv"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        dubs=DUBS,
+        variants=VARIANTS,
+        demo=DEMO,
+    script:
+        "../workflow/scripts/report_page.py"

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lipsync_core import clips
+from lipsync_core.errors import LipsyncError
+
+
+def put(root: Path, name: str, text: str = "x") -> Path:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def ids(root: Path) -> list[str]:
+    return [clip.id for clip in clips.discover(root, 8)]
+
+
+def test_layouts_with_and_without_main(tmp_path):
+    for name in ("main/a/1.mp4", "b/2.MOV", "c/deep/3.mkv", "lonely.webm"):
+        put(tmp_path, name)
+    put(tmp_path, "a/notes.txt")
+    put(tmp_path, "a/._1.mp4")
+    put(tmp_path, ".hidden/1.mp4")
+    assert ids(tmp_path) == ["a/1", "b/2", "c/deep/3", "lonely/lonely"]
+
+
+def test_any_file_name(tmp_path):
+    names = ["-rf.mp4", "a 'b' \"c\".mp4", "é 漢.mp4", "new\nline.mp4", "100%.mp4", "$(x).mp4"]
+    for name in names:
+        put(tmp_path, f"s p/{name}")
+    found = clips.discover(tmp_path, 8)
+    assert sorted(clip.source(tmp_path).name for clip in found) == sorted(names)
+    assert all(clip.source(tmp_path).is_file() for clip in found)
+    assert len({clip.id for clip in found}) == len(names)
+    assert all(clip.id.isprintable() and len(clip.id.splitlines()) == 1 for clip in found)
+
+
+def test_undecodable_name_round_trips(tmp_path):
+    raw = os.fsencode(tmp_path) + b"/s/\xff.mp4"
+    (tmp_path / "s").mkdir()
+    Path(os.fsdecode(raw)).write_text("x")
+    (clip,) = clips.discover(tmp_path, 8)
+    assert clip.id == "s/%FF"
+    assert os.fsencode(clip.source(tmp_path)) == raw
+
+
+def test_names_that_differ_in_extension_do_not_collide(tmp_path):
+    put(tmp_path, "s/a.mp4")
+    put(tmp_path, "s/a.mov")
+    assert ids(tmp_path) == ["s/a.mov", "s/a.mp4"]
+
+
+def test_index_round_trip_and_untouched_when_equal(tmp_path):
+    put(tmp_path, "data/s p/é\t1.mp4")
+    index = tmp_path / "index.tsv"
+    found = clips.discover(tmp_path / "data", 8)
+    assert clips.write_index(index, found)
+    assert clips.read_index(index) == found
+    assert not clips.write_index(index, found)
+
+
+def test_shards_follow_the_speaker_alone(tmp_path):
+    put(tmp_path, "a/1.mp4")
+    before = {clip.speaker: clip.shard for clip in clips.discover(tmp_path, 64)}
+    for speaker in range(50):
+        put(tmp_path, f"{speaker}/1.mp4")
+    after = clips.discover(tmp_path, 64)
+    assert {clip.speaker: clip.shard for clip in after}["a"] == before["a"]
+    assert sum(len(members) for members in clips.by_shard(after).values()) == 51
+
+
+def test_digest_changes_with_one_clip(tmp_path):
+    put(tmp_path, "a/1.mp4")
+    put(tmp_path, "a/2.mp4")
+    first = clips.members_digest(clips.discover(tmp_path, 8))
+    assert clips.members_digest(clips.discover(tmp_path, 8)) == first
+    put(tmp_path, "a/2.mp4", "longer")
+    assert clips.members_digest(clips.discover(tmp_path, 8)) != first
+
+
+def test_content_signature_survives_a_touch(tmp_path):
+    path = put(tmp_path, "a/1.mp4")
+    first = clips.discover(tmp_path, 8, "content")
+    os.utime(path, (1, 1))
+    touched = clips.discover(tmp_path, 8, "content", previous=first)
+    assert touched[0].signature == first[0].signature
+    assert clips.discover(tmp_path, 8)[0].signature != first[0].signature
+    put(tmp_path, "a/1.mp4", "y")
+    assert (
+        clips.discover(tmp_path, 8, "content", previous=touched)[0].signature != first[0].signature
+    )
+
+
+def test_content_is_not_hashed_twice(tmp_path, monkeypatch):
+    put(tmp_path, "a/1.mp4")
+    first = clips.discover(tmp_path, 8, "content")
+    monkeypatch.setattr(clips, "file_sha", lambda *_: pytest.fail("hashed again"))
+    assert clips.discover(tmp_path, 8, "content", previous=first) == first
+
+
+def test_empty_folder_says_what_to_do(tmp_path):
+    with pytest.raises(LipsyncError, match=r"holds no video.*data_root"):
+        clips.discover(tmp_path, 8)
+    with pytest.raises(LipsyncError, match="holds no video"):
+        clips.discover(tmp_path / "missing", 8)
+    file = put(tmp_path, "file")
+    with pytest.raises(LipsyncError, match="not a folder"):
+        clips.discover(file, 8)
+
+
+def test_symbolic_link_loop_ends(tmp_path):
+    put(tmp_path, "s/1.mp4")
+    (tmp_path / "s" / "loop").symlink_to(tmp_path / "s", target_is_directory=True)
+    assert ids(tmp_path) == ["s/1"]
+
+
+DEMO = {"main/00001/00001.mp4": "plan1", "main/00002/00001.mp4": "plan2"}
+
+
+def write_demo(root: Path) -> None:
+    entries = {}
+    for name in DEMO:
+        stat = put(root, name).stat()
+        entries[name[5:-4]] = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    (root / "demo.json").write_text(json.dumps({"clips": entries}))
+
+
+def signatures(root: Path) -> dict[str, str]:
+    return {clip.id: clip.signature for clip in clips.discover(root, 8, demo=DEMO)}
+
+
+def test_demo_is_listed_alike_before_and_after_it_is_made(tmp_path):
+    planned = clips.discover(tmp_path, 8, demo=DEMO)
+    write_demo(tmp_path)
+    assert clips.discover(tmp_path, 8, demo=DEMO) == planned
+
+
+def test_demo_clip_edited_or_removed(tmp_path):
+    write_demo(tmp_path)
+    before = signatures(tmp_path)
+    put(tmp_path, "main/00001/00001.mp4", "edited")
+    after = signatures(tmp_path)
+    assert after["00001/00001"] != before["00001/00001"]
+    assert after["00002/00001"] == before["00002/00001"]
+    (tmp_path / "main/00001/00001.mp4").unlink()
+    assert list(signatures(tmp_path)) == ["00002/00001"]
+
+
+def test_own_videos_replace_the_demo(tmp_path):
+    write_demo(tmp_path)
+    put(tmp_path, "main/me/1.mp4")
+    assert list(signatures(tmp_path)) == ["me/1"]
+
+
+def test_snakefile_modules_are_light(root):
+    code = (
+        "import sys; from lipsync_core import clips, stages, config;"
+        "from lipsync_core.demo import plan; from lipsync_core.faces import choice;"
+        "print([m for m in ('torch', 'cv2', 'numpy', 'pandas', 'librosa') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,341 @@
+"""Dubbing end to end with small networks: length, loops, faceless frames, names, the paste."""
+
+import subprocess
+import wave
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+import skimage
+import torch
+from torch import nn
+
+from lipsync_core import dubbing
+from lipsync_core.audio import load_wav, mel_window, melspectrogram
+from lipsync_core.checkpoints import save_public
+from lipsync_core.dubbing import dub
+from lipsync_core.errors import LipsyncError
+from lipsync_core.faces.detectors import Faces
+from lipsync_core.models import Wav2Lip
+from lipsync_core.video import VideoWriter, ffmpeg_exe, read_frames
+
+ASTRONAUT = Path(skimage.__file__).parent / "data" / "astronaut.png"
+BOX = (8, 104, 16, 112)  # top, bottom, left, right: 96 pixels a side, so that nothing is resized
+SIZE = (128, 112)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A generator of an eighth of the width, with random weights."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("models") / "wav2lip.pth"
+    save_public(path, Wav2Lip(width=0.125))
+    return path
+
+
+class Stub(nn.Module):
+    """A generator that paints `level`, or, without one, the true face; it keeps what it saw."""
+
+    image_size = 96
+
+    def __init__(self, level=None):
+        super().__init__()
+        self.level, self.mels, self.batches = level, [], []
+
+    def forward(self, mel, faces):
+        self.mels.append(mel)
+        self.batches.append(len(faces))
+        return faces[:, 3:] if self.level is None else torch.full_like(faces[:, 3:], self.level)
+
+
+@pytest.fixture
+def stub(monkeypatch):
+    """Put a Stub in the place of the checkpoint's network."""
+
+    def install(level=None):
+        generator = Stub(level)
+        monkeypatch.setattr(dubbing, "build_from", lambda path, cls: generator)
+        return generator
+
+    return install
+
+
+@pytest.fixture
+def detector(monkeypatch):
+    """A detector that finds the box (16, 8, 112, 104) in every frame that is not dark."""
+
+    class Bright:
+        name = "bright"
+
+        def detect_faces(self, frames):
+            box = np.array([[16, 8, 112, 104, 1]], np.float32)
+            box[:, :4] *= frames.shape[2] / SIZE[0]
+            none = np.empty((0, 0), np.float32)
+            return [
+                Faces(box if frame.mean() > 40 else box[:0], none[: int(frame.mean() > 40)])
+                for frame in frames
+            ]
+
+        def detect(self, frames):
+            return [faces.boxes for faces in self.detect_faces(frames)]
+
+    monkeypatch.setattr(dubbing.detectors, "build", lambda *args, **kwargs: Bright())
+
+
+def sound(path, seconds, rate=16000):
+    """Write a WAV of noise under a slow envelope."""
+    times = np.arange(round(seconds * rate)) / rate
+    noise = np.random.default_rng(1).normal(0, 3000, len(times)) * np.sin(2 * np.pi * 3 * times)
+    with wave.open(str(path), "wb") as out:
+        out.setparams((1, 2, rate, 0, "NONE", ""))
+        out.writeframes(noise.astype("<i2").tobytes())
+    return path
+
+
+def video(path, levels, audio=None, size=SIZE):
+    """Write one smooth frame a level: level on the left, a little more on the right."""
+    ramp = np.linspace(0, 20, size[0])[None, :, None] * np.ones((size[1], 1, 3))
+    with VideoWriter(path, size, audio=audio) as writer:
+        for level in levels:
+            writer.write((ramp + level).astype(np.uint8))
+    return path
+
+
+def frames_of(path, fps=25):
+    return np.stack(list(read_frames(path, fps))).astype(np.float32)
+
+
+def lengths(path):
+    """Seconds of the picture and of the sound."""
+    with av.open(str(path)) as container:
+        return [
+            float(stream.duration * stream.time_base)
+            for stream in (container.streams.video[0], container.streams.audio[0])
+        ]
+
+
+def test_the_true_face_gives_the_input_back(tmp_path, stub, checkpoint):
+    stub()
+    face = video(tmp_path / "face.mp4", range(60, 80))
+    copy = tmp_path / "copy.mp4"  # what the codec alone does to the frames
+    with VideoWriter(copy, SIZE) as writer:
+        for frame in read_frames(face):
+            writer.write(frame)
+    for blend in ("soft", "hard"):
+        out = tmp_path / f"{blend}.mp4"
+        dub(face, sound(tmp_path / "a.wav", 0.8), checkpoint, out, box=BOX, blend=blend)
+        assert np.abs(frames_of(out) - frames_of(copy)).max() < 8  # levels of 255
+        assert np.abs(frames_of(out) - frames_of(copy)).mean() < 0.5
+
+
+@pytest.mark.parametrize("seconds", [0.06, 0.99, 1.013, 1.03])
+@pytest.mark.parametrize("shown", [3, 40])
+def test_as_long_as_the_sound(tmp_path, checkpoint, seconds, shown):
+    out = tmp_path / "out.mp4"
+    face = video(tmp_path / "face.mp4", [100] * shown)
+    stats = dub(face, sound(tmp_path / "a.wav", seconds), checkpoint, out, box=BOX)
+    picture, heard = lengths(out)
+    assert abs(picture - seconds) <= 0.0201 and abs(heard - seconds) <= 0.0201
+    assert stats.frames == len(frames_of(out)) == round(picture * 25)
+    assert stats.seconds == pytest.approx(picture)
+    assert stats.source_frames == min(shown, stats.frames)
+
+
+def test_short_video_starts_again(tmp_path, stub, checkpoint):
+    stub()
+    levels = [60, 100, 140, 180]
+    out = tmp_path / "out.mp4"
+    stats = dub(
+        video(tmp_path / "f.mp4", levels), sound(tmp_path / "a.wav", 0.5), checkpoint, out, box=BOX
+    )
+    assert (stats.frames, stats.source_frames) == (12, 4)
+    np.testing.assert_allclose(frames_of(out).mean((1, 2, 3)) - 10, levels * 3, atol=4)
+
+
+def test_frames_without_a_face_pass_unchanged(tmp_path, stub, detector, checkpoint):
+    stub(level=1.0)
+    levels = [100] * 15 + [10] * 15 + [100] * 5
+    face = video(tmp_path / "face.mp4", levels)
+    out = tmp_path / "out.mp4"
+    stats = dub(face, sound(tmp_path / "a.wav", 3.0), checkpoint, out, max_gap=5)
+    assert stats.faceless_frames == 15 + 15 and stats.frames == 75
+    before, after = frames_of(face), frames_of(out)
+    dark = [number for number in range(75) if levels[number % 35] == 10]
+    lit = sorted(set(range(75)) - set(dark))
+    assert np.abs(after[dark] - before[[n % 35 for n in dark]]).mean() < 3
+    mouth = after[lit, 75:90, 40:90]
+    assert mouth.mean() > 245
+
+
+def test_short_gap_is_bridged(tmp_path, stub, detector, checkpoint):
+    stub(level=1.0)
+    face = video(tmp_path / "face.mp4", [100] * 10 + [10] * 3 + [100] * 12)
+    stats = dub(face, sound(tmp_path / "a.wav", 1.0), checkpoint, tmp_path / "out.mp4", max_gap=5)
+    assert stats.faceless_frames == 0
+
+
+def test_no_face_at_all(tmp_path, stub, detector, checkpoint):
+    stub()
+    face = video(tmp_path / "dark.mp4", [10] * 5)
+    with pytest.raises(LipsyncError, match=r"dark\.mp4: no face .*--box"):
+        dub(face, sound(tmp_path / "a.wav", 0.5), checkpoint, tmp_path / "out.mp4")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.wav", "dark.mp4"]
+
+
+@pytest.mark.parametrize("suffix", [".mp3", ".m4a", ".mkv", ".flac"])
+def test_sound_of_any_kind(tmp_path, checkpoint, suffix):
+    audio = tmp_path / f"sound{suffix}"
+    plain = sound(tmp_path / "a.wav", 1.0, rate=44100)
+    if suffix == ".mkv":
+        video(audio, [50] * 25, audio=plain)
+    else:
+        command = [ffmpeg_exe(), "-loglevel", "error", "-i", str(plain), "-ac", "2", str(audio)]
+        subprocess.run(command, check=True)
+    out = tmp_path / "out.mp4"
+    stats = dub(video(tmp_path / "f.mp4", [90] * 9), audio, checkpoint, out, box=BOX)
+    wanted = len(load_wav(audio)) / 16000
+    assert abs(wanted - 1) < 0.1
+    assert all(abs(length - wanted) <= 0.0201 for length in lengths(out))
+    assert abs(stats.seconds - wanted) <= 0.0201
+
+
+@pytest.mark.parametrize(
+    "name", ["two  words", 'it\'s "so" $HOME;#&', "лицо 顔 ő", "-dash", "100%d"]
+)
+def test_names(tmp_path, checkpoint, name, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    face = video(Path(f"{name}.mp4"), [90] * 5)
+    audio = sound(Path(f"{name}.wav"), 0.2)
+    model = Path(f"{name}.pth")
+    model.write_bytes(checkpoint.read_bytes())
+    dub(face, audio, model, f"{name} out.mp4", box=BOX)
+    assert len(frames_of(Path(f"{name} out.mp4"))) == 5
+
+
+def test_still_at_its_own_rate(tmp_path, stub, checkpoint):
+    generator = stub(level=1.0)
+    face = tmp_path / "face.jpg"
+    cv2.imwrite(str(face), np.full((112, 129, 3), 90, np.uint8))
+    audio, out = sound(tmp_path / "a.wav", 1.0), tmp_path / "out.mp4"
+    stats = dub(face, audio, checkpoint, out, box=BOX, fps="30000/1001", batch_size=7)
+    assert (stats.frames, stats.width, stats.source_frames) == (30, 129, 1)
+    assert abs(lengths(out)[0] - 1) < 0.018
+    assert sum(generator.batches) == 30 and max(generator.batches) == 7
+    mel = melspectrogram(load_wav(audio)).T
+    for number, window in enumerate(torch.cat(generator.mels)):
+        expected = mel_window(mel, number, 30000 / 1001)
+        np.testing.assert_allclose(window[0].numpy(), expected, atol=1e-4)
+
+
+def test_static_video_shows_its_first_frame(tmp_path, stub, checkpoint):
+    stub()
+    face = video(tmp_path / "face.mp4", [60, 120, 180])
+    out = tmp_path / "out.mp4"
+    stats = dub(face, sound(tmp_path / "a.wav", 0.4), checkpoint, out, box=BOX, static=True)
+    assert (stats.frames, stats.source_frames) == (10, 1)
+    np.testing.assert_allclose(frames_of(out).mean((1, 2, 3)) - 10, 60, atol=4)
+
+
+def test_batches_do_not_matter(tmp_path, checkpoint, monkeypatch):
+    face, audio = video(tmp_path / "f.mp4", range(60, 80)), sound(tmp_path / "a.wav", 0.8)
+    results = []
+    for batch_size, room in ((1, 1 << 30), (128, 1 << 30), (128, 5 * 128 * 112 * 3)):
+        monkeypatch.setattr(dubbing, "BATCH_BYTES", room)
+        out = tmp_path / f"{len(results)}.mp4"
+        dub(face, audio, checkpoint, out, box=BOX, batch_size=batch_size)
+        results.append(frames_of(out))
+    assert all(np.abs(result - results[0]).mean() < 0.2 for result in results)
+
+
+def test_the_file_says_what_it_is(tmp_path, checkpoint):
+    out = tmp_path / "new folder" / "out.mp4"
+    dub(
+        video(tmp_path / "f.mp4", [90] * 5),
+        sound(tmp_path / "a.wav", 0.2),
+        checkpoint,
+        out,
+        box=BOX,
+    )
+    with av.open(str(out)) as container:
+        assert container.metadata["comment"] == dubbing.COMMENT
+    assert dubbing.COMMENT.startswith("synthetic: lip-synced by lipsync ")
+    assert [path.name for path in out.parent.iterdir()] == ["out.mp4"]
+
+
+def test_mel_in_blocks_is_the_mel(monkeypatch):
+    monkeypatch.setattr(dubbing, "MEL_BLOCK", 8000)
+    for length in (801, 8000, 16000, 20123):
+        wav = np.random.default_rng(length).normal(0, 0.1, length).astype(np.float32)
+        np.testing.assert_allclose(dubbing._mel(wav), melspectrogram(wav).T, atol=1e-3)
+
+
+def test_memory_of_the_device_is_named(tmp_path, stub, checkpoint):
+    generator = stub()
+    generator.forward = _out_of_memory
+    face, audio = video(tmp_path / "f.mp4", [90] * 5), sound(tmp_path / "a.wav", 0.2)
+    with pytest.raises(LipsyncError, match="wav2lip_batch_size"):
+        dub(face, audio, checkpoint, tmp_path / "out.mp4", box=BOX)
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def _out_of_memory(mel, faces):
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"pads": (1, 2)}, "pads"),
+        ({"box": (50, 40, 0, 90)}, "box"),
+        ({"box": (500, 600, 500, 600)}, "box .* outside"),
+        ({"crop": (0, 1, 0, 1)}, "crop"),
+        ({"resize_factor": 0}, "resize_factor"),
+        ({"batch_size": 0}, "batch sizes"),
+        ({"fps": "fast"}, "fps"),
+        ({"fps": 1000}, "fps"),
+        ({"blend": "glue"}, "blend"),
+        ({"detector": "eyes"}, "detector"),
+    ],
+)
+def test_options_out_of_range(tmp_path, checkpoint, options, message):
+    face, audio = video(tmp_path / "f.mp4", [90] * 5), sound(tmp_path / "a.wav", 0.2)
+    with pytest.raises(LipsyncError, match=message):
+        dub(face, audio, checkpoint, tmp_path / "out.mp4", **options)
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_unusable_files(tmp_path, checkpoint):
+    face, audio = video(tmp_path / "f.mp4", [90] * 5), sound(tmp_path / "a.wav", 0.2)
+    out = tmp_path / "out.mp4"
+    blip = sound(tmp_path / "blip.wav", 0.01)
+    for args, message in [
+        ((tmp_path / "no.mp4", audio, checkpoint, out), "no.mp4: no such face file"),
+        ((face, tmp_path / "no.wav", checkpoint, out), "no.wav: no such audio file"),
+        ((face, audio, tmp_path / "no.pth", out), "no.pth: no such checkpoint file"),
+        ((audio, audio, checkpoint, out), "no video stream"),
+        ((face, face, checkpoint, out), "no sound track"),
+        ((face, blip, checkpoint, out), "too short"),
+        ((face, audio, audio, out), "a.wav"),
+        ((face, audio, checkpoint, face), "replace an input"),
+        ((face, audio, checkpoint, tmp_path), "file name"),
+        ((face, audio, checkpoint, tmp_path / "result"), "file name"),
+    ]:
+        with pytest.raises(LipsyncError, match=message):
+            dub(*args, box=BOX)
+    assert not out.exists() and len(frames_of(face)) == 5
+
+
+def test_a_real_face_is_found(tmp_path, stub, checkpoint):
+    stub(level=1.0)
+    out = tmp_path / "out.mp4"
+    stats = dub(ASTRONAUT, sound(tmp_path / "a.wav", 0.2), checkpoint, out, detector="centerface")
+    assert (stats.frames, stats.faceless_frames, stats.width) == (5, 0, 512)
+    before = cv2.imread(str(ASTRONAUT)).astype(np.float32)
+    changed = cv2.blur(np.abs(frames_of(out)[2] - before).max(axis=2), (9, 9)) > 60
+    rows, columns = np.nonzero(changed)
+    # Her mouth is at about x 225, y 150; the eyes, at y 110, and the suit must stay.
+    assert changed[150, 225]
+    assert rows.min() > 115 and rows.max() < 215
+    assert columns.min() > 160 and columns.max() < 285

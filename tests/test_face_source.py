@@ -1,0 +1,80 @@
+"""The face file as a stream: stills and videos by content, made smaller, turned, cut, looped."""
+
+import cv2
+import numpy as np
+import pytest
+
+from lipsync_core.errors import LipsyncError
+from lipsync_core.face_source import FaceSource
+from lipsync_core.video import VideoWriter
+
+LEVELS = [20, 80, 140, 200]
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """A still, 60 wide and 40 high, whose left third is blue and whose top half is red."""
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    pixels[:, :20, 0] = pixels[:20, :, 2] = 255
+    path = tmp_path / "face.mp4"  # a wrong name: the content decides
+    path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+    return path, pixels
+
+
+@pytest.fixture
+def video(tmp_path):
+    """Four grey frames of 64 x 48."""
+    path = tmp_path / "face.png"
+    made = tmp_path / "made.mp4"
+    with VideoWriter(made, (64, 48)) as writer:
+        for level in LEVELS:
+            writer.write(np.full((48, 64, 3), level, np.uint8))
+    return made.rename(path)
+
+
+def test_still(picture):
+    path, pixels = picture
+    source = FaceSource(path)
+    assert source.still
+    (frame,) = source.frames()
+    np.testing.assert_array_equal(frame, pixels)
+
+
+def test_resize_then_rotate_then_crop(picture):
+    path, pixels = picture
+    (frame,) = FaceSource(path, resize_factor=2, rotate=True, crop=(5, -1, 3, 15)).frames()
+    turned = np.rot90(pixels[::2, ::2], k=-1)  # 30 high, 20 wide
+    assert frame.shape == (25, 12, 3)
+    np.testing.assert_array_equal(frame, turned[5:, 3:15])
+
+
+def test_video(video):
+    source = FaceSource(video)
+    assert not source.still
+    np.testing.assert_allclose([f.mean() for f in source.frames()], LEVELS, atol=3)
+    assert [f.shape for f in FaceSource(video, resize_factor=2).frames()] == [(24, 32, 3)] * 4
+
+
+def test_loop_starts_again(video):
+    positions, frames = zip(*FaceSource(video).looped(10), strict=True)
+    assert positions == (0, 1, 2, 3, 0, 1, 2, 3, 0, 1)
+    np.testing.assert_allclose([f.mean() for f in frames], [LEVELS[p] for p in positions], atol=3)
+
+
+def test_static_repeats_fresh_copies_of_the_first_frame(video):
+    pairs = list(FaceSource(video, static=True).looped(3))
+    assert [position for position, _ in pairs] == [0, 0, 0]
+    pairs[0][1][:] = 0
+    assert all(abs(frame.mean() - LEVELS[0]) < 3 for _, frame in pairs[1:])
+
+
+def test_empty_crop_is_refused(picture):
+    with pytest.raises(LipsyncError, match=r"crop .* leaves nothing of its 60x40 picture"):
+        list(FaceSource(picture[0], crop=(50, 60, 0, -1)).frames())
+
+
+def test_damaged_picture(tmp_path):
+    path = tmp_path / "damaged.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"x" * 100)
+    with pytest.raises(LipsyncError, match=r"damaged\.png"):
+        list(FaceSource(path).frames())

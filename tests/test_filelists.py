@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import csv
+
+import pytest
+
+from lipsync_core import filelists
+from lipsync_core.errors import LipsyncError
+from lipsync_core.stage import write_table
+
+
+def row(clip: str, reason: str = "") -> dict:
+    return {
+        "clip": clip,
+        "key": f"key of {clip}",
+        "outcome": "dropped" if reason else "kept",
+        "reason": reason,
+        "detail": "",
+        "dropped_by": "",
+        "bytes": 0,
+        "frames": 50,
+        "seconds": 2.0,
+        "fps_in": 29.97,
+        "coverage": 0.99,
+    }
+
+
+@pytest.fixture
+def write(tmp_path):
+    def run(rows, **options):
+        write_table(tmp_path / "checks" / "0.csv", rows)
+        counts = filelists.write_filelists(
+            [tmp_path / "checks" / "0.csv"],
+            tmp_path / "filelists",
+            tmp_path,
+            **({"val": 0.2, "test": 0.2, "seed": 0} | options),
+        )
+        lists = {
+            name: (tmp_path / "filelists" / f"{name}.txt").read_text().splitlines()
+            for name in filelists.SPLITS
+        }
+        with open(tmp_path / "filelists" / "clips.csv", newline="") as stream:
+            return counts, lists, list(csv.DictReader(stream))
+
+    return run
+
+
+def test_every_clip_is_counted_once(write):
+    rows = [row(f"s{i}/{j}") for i in range(10) for j in range(3)]
+    rows += [row("bad/1", "no_audio"), row("bad/2", "no_face"), row("bad/3", "no_face")]
+    counts, lists, table = write(rows)
+    assert counts == {"kept": 30, "no_audio": 1, "no_face": 2}
+    assert sum(map(len, lists.values())) == 30
+    assert len(table) == 33
+    assert {line["split"] for line in table if line["kept"] == "0"} == {""}
+    assert tuple(table[0])[:9] == filelists.COLUMNS
+
+
+def test_no_speaker_in_two_splits(write):
+    _, lists, _ = write([row(f"s{i}/{j}") for i in range(40) for j in range(3)])
+    speakers = [{line.split("/")[0] for line in lines} for lines in lists.values()]
+    assert all(speakers)
+    assert sum(map(len, speakers)) == 40
+
+
+def test_adding_speakers_moves_nobody():
+    old = filelists.split_speakers([f"s{i}" for i in range(100)], 0.1, 0.1, 0)
+    new = filelists.split_speakers([f"s{i}" for i in range(1000)], 0.1, 0.1, 0)
+    assert all(new[speaker] == split for speaker, split in old.items())
+    shares = [sum(name == split for split in new.values()) for name in ("val", "test")]
+    assert all(60 < share < 140 for share in shares)
+
+
+def test_seed_changes_the_split():
+    speakers = [f"s{i}" for i in range(50)]
+    one, two = (filelists.split_speakers(speakers, 0.2, 0.2, seed) for seed in (0, 1))
+    assert one != two
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5])
+def test_small_corpora_train_and_validate(count):
+    for seed in range(20):
+        split = filelists.split_speakers([f"s{i}" for i in range(count)], 0.1, 0.1, seed)
+        assert {"train", "val"} <= set(split.values())
+
+
+def test_one_speaker_is_split_by_clip(write):
+    _, lists, _ = write([row(f"me/{j}") for j in range(8)])
+    assert all(lists.values())
+
+
+def test_a_single_clip_still_trains(write):
+    _, lists, _ = write([row("me/1")])
+    assert lists["train"] == ["me/1"]
+
+
+def test_official_lists_win(write, tmp_path):
+    (tmp_path / "val.txt").write_text("a b/1 NF\nunknown/1\n")
+    (tmp_path / "test.txt").write_text("c/1 MV\n")
+    _, lists, _ = write([row("a b/1"), row("c/1"), row("d/1")])
+    # A name with a space is a clip id as a whole; its line has a second token here.
+    assert lists == {"train": ["d/1"], "val": ["a b/1"], "test": ["c/1"]}
+
+
+def test_official_lists_that_leak_are_refused(write, tmp_path):
+    (tmp_path / "val.txt").write_text("a/1\n")
+    with pytest.raises(LipsyncError, match=r"more than one split, first \['a'\]"):
+        write([row("a/1"), row("a/2"), row("b/1")])
+
+
+def test_too_many_dropped_stops(write):
+    rows = [row("a/1"), row("b/1", "no_face")]
+    with pytest.raises(LipsyncError, match="1 of 2 clips were dropped"):
+        write(rows, max_dropped_share=0.4)
+    write(rows, max_dropped_share=0.5)
+
+
+def test_nothing_kept_still_accounts(write):
+    counts, lists, table = write([row("a/1", "no_face")])
+    assert counts == {"no_face": 1}
+    assert not any(lists.values())
+    assert table[0]["reason"] == "no_face"

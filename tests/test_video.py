@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import subprocess
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from lipsync_core import video
+from lipsync_core.errors import ClipError, LipsyncError
+from tests.media import portrait, write_video, write_wav
+
+
+def count(path, **options) -> int:
+    return sum(1 for _ in video.read_frames(path, **options))
+
+
+def test_probe(tmp_path):
+    path = write_video(tmp_path / "a.mp4", seconds=1.2, fps=30)
+    probe = video.probe(path)
+    assert (probe.width, probe.height, probe.fps, probe.has_audio) == (160, 160, 30, True)
+    assert probe.seconds == pytest.approx(1.2, abs=0.01)
+
+
+@pytest.mark.parametrize("fps", [12, 25, 30, 50])
+def test_frames_at_25_whatever_the_rate(tmp_path, fps):
+    path = write_video(tmp_path / "a.mp4", seconds=2, fps=fps, sound=False)
+    assert count(path) == pytest.approx(50, abs=1)
+
+
+def test_frames_are_the_pictures_written(tmp_path):
+    path = tmp_path / "a.mp4"
+    with video.VideoWriter(path, (160, 160)) as writer:
+        for _ in range(3):
+            writer.write(portrait())
+    for frame in video.read_frames(path):
+        assert frame.dtype == np.uint8
+        error = np.abs(frame.astype(int) - portrait()).mean()
+        assert error < 4, "colours or channels are off"
+
+
+def test_long_side(tmp_path):
+    path = write_video(tmp_path / "a.mp4", seconds=0.2, sound=False)
+    assert next(video.read_frames(path, long_side=100)).shape == (100, 100, 3)
+    assert next(video.read_frames(path, long_side=1000)).shape == (160, 160, 3)
+
+
+def test_rotation_is_applied(tmp_path):
+    path = tmp_path / "a.mp4"
+    with video.VideoWriter(path, (160, 80)) as writer:
+        writer.write(portrait()[:80])
+    turned = tmp_path / "turned.mp4"
+    subprocess.run(
+        [
+            video.ffmpeg_exe(),
+            "-v",
+            "error",
+            "-display_rotation",
+            "90",
+            "-i",
+            path,
+            "-c",
+            "copy",
+            turned,
+        ],
+        check=True,
+    )
+    assert (video.probe(turned).width, video.probe(turned).height) == (80, 160)
+    assert next(video.read_frames(turned)).shape == (160, 80, 3)
+
+
+def test_closing_the_reader_stops_ffmpeg(tmp_path, monkeypatch):
+    started = []
+    original = subprocess.Popen
+    monkeypatch.setattr(
+        subprocess, "Popen", lambda *a, **k: started.append(original(*a, **k)) or started[-1]
+    )
+    path = write_video(tmp_path / "a.mp4", seconds=4, sound=False)
+    started.clear()
+    frames = video.read_frames(path)
+    next(frames)
+    frames.close()
+    assert started[0].returncode is not None
+
+
+def test_unreadable_files(tmp_path):
+    (tmp_path / "text.mp4").write_text("no video")
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    whole = write_video(tmp_path / "whole.mp4").read_bytes()
+    (tmp_path / "head.mp4").write_bytes(whole[:200])
+    for name in ("text.mp4", "empty.mp4", "head.mp4", "missing.mp4"):
+        with pytest.raises(ClipError) as caught:
+            video.probe(tmp_path / name)
+        assert caught.value.reason == "unreadable"
+        with pytest.raises(ClipError) as caught:
+            count(tmp_path / name)
+        assert caught.value.reason == "unreadable"
+
+
+def test_sound_only_has_no_video(tmp_path):
+    with pytest.raises(ClipError) as caught:
+        video.probe(write_wav(tmp_path / "a.wav", 1))
+    assert caught.value.reason == "no_video"
+
+
+def test_still_pictures_are_told_by_content(tmp_path):
+    import cv2
+
+    cv2.imwrite(str(tmp_path / "face.png"), portrait())
+    disguised = (tmp_path / "face.png").rename(tmp_path / "face.mp4")
+    assert video.is_image(disguised)
+    assert np.array_equal(video.read_image(disguised), portrait())
+    clip = write_video(tmp_path / "a.png.mp4", seconds=0.2)
+    assert not video.is_image(clip)
+    assert video.read_image(clip) is None
+
+
+def test_writer_keeps_sound_length_and_metadata(tmp_path):
+    sound = write_wav(tmp_path / "a.wav", 3)
+    path = tmp_path / "out 'é'.mp4"
+    with video.VideoWriter(
+        path,
+        (161, 159),
+        fps=Fraction(30000, 1001),
+        audio=sound,
+        metadata={"comment": "a = b; c"},
+        seconds=1.0,
+    ) as writer:
+        for _ in range(30):
+            writer.write(np.zeros((159, 161, 3), np.uint8))
+    with av.open(str(path)) as container:
+        assert container.metadata["comment"] == "a = b; c"
+        assert container.duration / av.time_base == pytest.approx(1.0, abs=0.05)
+        assert container.streams.video[0].average_rate == Fraction(30000, 1001)
+        assert container.streams.audio
+    assert video.probe(path).width == 162
+
+
+def test_writer_leaves_nothing_when_it_fails(tmp_path):
+    path = tmp_path / "out.mp4"
+    with pytest.raises(ZeroDivisionError), video.VideoWriter(path, (16, 16)) as writer:
+        writer.write(np.zeros((16, 16, 3), np.uint8))
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "x.txt").write_text("no sound")
+    with (
+        pytest.raises(LipsyncError, match="could not write"),
+        video.VideoWriter(path, (16, 16), audio=tmp_path / "x.txt") as writer,
+    ):
+        writer.write(np.zeros((16, 16, 3), np.uint8))
+    assert not path.exists()
+
+
+def test_writer_checks_frames(tmp_path):
+    with (
+        pytest.raises(ValueError, match="wanted"),
+        video.VideoWriter(tmp_path / "o.mp4", (16, 16)) as writer,
+    ):
+        writer.write(np.zeros((8, 8, 3), np.uint8))
+
+
+def test_one_thread_gives_the_same_bytes(tmp_path):
+    one = write_video(tmp_path / "1.mp4", seconds=0.5).read_bytes()
+    assert write_video(tmp_path / "2.mp4", seconds=0.5).read_bytes() == one

@@ -1,0 +1,121 @@
+import hashlib
+import http.server
+import re
+import threading
+
+import pytest
+
+from lipsync_core import checkpoints, weights
+from lipsync_core.errors import LipsyncError
+from lipsync_core.weights import KNOWN_WEIGHTS, Weights, fetch
+
+CONTENT = b"weights" * 1000
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def offer(monkeypatch):
+    """Registers my.pth at the given addresses."""
+
+    def register(*urls: str, sha256: str = SHA256) -> None:
+        monkeypatch.setitem(KNOWN_WEIGHTS, "my.pth", Weights(sha256, urls))
+
+    return register
+
+
+@pytest.fixture
+def served(tmp_path):
+    """Address of a loopback server of CONTENT; /gone is 404, /cut breaks off."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            if self.path == "/gone" or self.headers["User-Agent"].startswith("Python"):
+                return self.send_error(404)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(CONTENT)))
+            self.end_headers()
+            self.wfile.write(CONTENT[:100] if self.path == "/cut" else CONTENT)
+
+        def log_message(self, *_args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_registry_is_complete():
+    assert set(KNOWN_WEIGHTS) == {
+        "s3fd.pth",
+        "wav2lip.pth",
+        "wav2lip_gan.pth",
+        "lipsync_expert.pth",
+        "visual_quality_disc.pth",
+        "syncnet_v2.model",
+    }
+    for known in KNOWN_WEIGHTS.values():
+        assert re.fullmatch("[0-9a-f]{64}", known.sha256)
+        assert known.urls and all(url.startswith("https://") for url in known.urls)
+    # The one file whose publisher put the hash into its name.
+    assert KNOWN_WEIGHTS["s3fd.pth"].sha256.startswith("619a316812")
+    assert checkpoints.KNOWN_WEIGHTS is KNOWN_WEIGHTS and checkpoints.fetch is fetch
+
+
+def test_a_local_file_wins(tmp_path, offer):
+    offer("http://127.0.0.1:9/never/my-0123.pth")
+    (tmp_path / "my-0123.pth").write_text("as downloaded")
+    assert fetch("my.pth", tmp_path) == tmp_path / "my-0123.pth"
+    (tmp_path / "my.pth").write_text("my own")
+    assert fetch("my.pth", tmp_path) == tmp_path / "my.pth"
+    (tmp_path / "unknown.pth").touch()
+    assert fetch("unknown.pth", tmp_path) == tmp_path / "unknown.pth"
+
+
+def test_download(tmp_path, offer, served):
+    offer(f"{served}/my.pth")
+    path = fetch("my.pth", tmp_path / "models")
+    assert path == tmp_path / "models" / "my.pth"
+    assert path.read_bytes() == CONTENT
+    assert [file.name for file in path.parent.iterdir()] == ["my.pth"]
+
+
+def test_the_next_address_is_tried(tmp_path, offer, served):
+    offer(f"{served}/gone", f"{served}/cut", f"{served}/good")
+    assert fetch("my.pth", tmp_path).read_bytes() == CONTENT
+
+
+def test_file_addresses(tmp_path, offer):
+    (tmp_path / "mirror.pth").write_bytes(CONTENT)
+    offer((tmp_path / "mirror.pth").as_uri())
+    assert fetch("my.pth", tmp_path / "models").read_bytes() == CONTENT
+
+
+def test_a_wrong_hash_leaves_nothing(tmp_path, offer, served):
+    offer(f"{served}/my.pth", sha256="0" * 64)
+    with pytest.raises(LipsyncError, match=f"7000 bytes with SHA-256 {SHA256}, expected 0000"):
+        fetch("my.pth", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert fetch("my.pth", tmp_path, sha256=SHA256.upper()).read_bytes() == CONTENT
+
+
+def test_offline_says_where_to_put_the_file(tmp_path, offer, monkeypatch):
+    offer("http://127.0.0.1:9/my.pth", "https://nowhere.invalid/my.pth")
+
+    def offline(request, timeout):
+        raise weights.urllib.request.URLError(f"no route to {request.host}")
+
+    monkeypatch.setattr(weights.urllib.request, "urlopen", offline)
+    with pytest.raises(LipsyncError) as caught:
+        fetch("my.pth", tmp_path)
+    message = str(caught.value)
+    assert "no route to 127.0.0.1" in message and "no route to nowhere.invalid" in message
+    assert message.endswith(f"(SHA-256 {SHA256}) and put it at {tmp_path / 'my.pth'}")
+    assert "\n" not in message
+
+
+def test_unknown_names_are_refused(tmp_path):
+    with pytest.raises(LipsyncError, match=r"no public weights of that name.*s3fd\.pth"):
+        fetch("other.pth", tmp_path)

@@ -1,0 +1,11 @@
+"""Kept or dropped: the verdict on one shard's clips."""
+
+from pathlib import Path
+
+from lipsync_core import clips, logs, prepare
+
+with logs.job_log(snakemake.log[0]):
+    results, shard = Path(snakemake.config["results"]), int(snakemake.wildcards.shard)
+    prepare.check_clips(
+        clips.read_shard(results, shard), results, shard, snakemake.params.settings
+    )

@@ -1,0 +1,15 @@
+"""Face crops of one shard's clips."""
+
+from pathlib import Path
+
+from lipsync_core import clips, logs, prepare
+
+with logs.job_log(snakemake.log[0]):
+    results, shard = Path(snakemake.config["results"]), int(snakemake.wildcards.shard)
+    prepare.crop_faces(
+        clips.read_shard(results, shard),
+        Path(snakemake.config["data_root"]),
+        results,
+        shard,
+        snakemake.params.settings,
+    )

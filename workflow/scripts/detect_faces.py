@@ -1,0 +1,19 @@
+"""Face boxes of one shard's clips."""
+
+from pathlib import Path
+
+from lipsync_core import clips, logs, prepare, threads
+
+with logs.job_log(snakemake.log[0]):
+    threads.limit(snakemake.threads)
+    results, shard = Path(snakemake.config["results"]), int(snakemake.wildcards.shard)
+    prepare.detect_faces(
+        clips.read_shard(results, shard),
+        Path(snakemake.config["data_root"]),
+        results,
+        shard,
+        snakemake.params.settings,
+        batch_size=snakemake.config["detect"]["batch_size"],
+        device=snakemake.config["device"],
+        models=Path(snakemake.config["models"]),
+    )

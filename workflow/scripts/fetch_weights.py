@@ -1,0 +1,9 @@
+"""One public weight file into the models folder."""
+
+from pathlib import Path
+
+from lipsync_core import checkpoints, logs
+
+with logs.job_log(snakemake.log[0]):
+    target = Path(snakemake.output[0])
+    checkpoints.fetch(target.name, target.parent)

@@ -1,0 +1,11 @@
+"""Mel spectrograms of one shard's clips."""
+
+from pathlib import Path
+
+from lipsync_core import clips, logs, prepare
+
+with logs.job_log(snakemake.log[0]):
+    results, shard = Path(snakemake.config["results"]), int(snakemake.wildcards.shard)
+    prepare.mel_spectrograms(
+        clips.read_shard(results, shard), results, shard, snakemake.params.settings
+    )

@@ -1,0 +1,16 @@
+"""The HTML report."""
+
+from pathlib import Path
+
+from lipsync_core import logs
+from lipsync_core.report import page
+
+with logs.job_log(snakemake.log[0]):
+    page.build(
+        Path(snakemake.config["results"]),
+        Path(snakemake.output[0]),
+        config=snakemake.config,
+        dubs=snakemake.params.dubs,
+        variants=snakemake.params.variants,
+        demo=snakemake.params.demo,
+    )
