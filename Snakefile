@@ -24,14 +24,16 @@ container: "docker://python:3.11-slim"
 
 wildcard_constraints:
     shard=r"\d+",
-    variant="|".join(VARIANTS),
-    dub="|".join(re.escape(entry["output"]) for entry in DUBS) or "none",
+    variant=any_of(VARIANTS),
+    dub=any_of(entry["output"] for entry in DUBS),
+    weights=any_of(missing_weights()),
 
 
 localrules:
     all,
     prepare,
     filelists,
+    fetch_weights,
 
 
 rule all:
@@ -49,6 +51,7 @@ rule prepare:
 
 
 include: "rules/demo.smk"
+include: "rules/models.smk"
 include: "rules/prepare.smk"
 include: "rules/filelists.smk"
 include: "rules/train.smk"

@@ -22,6 +22,9 @@ def load_schema(path: Path) -> dict[str, Any]:
 def complete(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of `config` with the schema's defaults filled in, nested ones too.
 
+    A default stands beside its key (`default`) or, where sections share their keys but not their
+    defaults, in the section (`x-defaults`).
+
     Raises LipsyncError with one line a mistake: the key, the value, what is allowed.
     """
     filled = _with_defaults(copy.deepcopy(dict(config)), schema)
@@ -36,6 +39,8 @@ def complete(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, 
 
 def _with_defaults(value: Any, schema: Mapping[str, Any]) -> Any:
     if isinstance(value, dict):
+        for key, default in schema.get("x-defaults", {}).items():
+            value.setdefault(key, copy.deepcopy(default))
         for key, part in schema.get("properties", {}).items():
             if key not in value and "default" in part:
                 value[key] = copy.deepcopy(part["default"])

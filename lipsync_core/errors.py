@@ -25,6 +25,8 @@ class Reason(StrEnum):
 class LipsyncError(Exception):
     """A failure to show to the user as one line: the file, the reason, the remedy."""
 
+    exit_code = 1
+
 
 class ClipError(LipsyncError):
     """One clip cannot be used. The stage records it as dropped and goes on with the others.

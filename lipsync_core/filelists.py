@@ -160,3 +160,22 @@ def _write_clips_table(path: Path, rows: Mapping[str, Row], split: Mapping[str, 
         }
         writer.writerow(row | own)
     write_text(path, text.getvalue())
+
+
+def held_out_pair(folder: Path) -> tuple[str, str]:
+    """Two clips to try a dubbing on: whose face, and whose sound.
+
+    The face is the first test clip (else validation, else training); the sound is the first clip
+    of another speaker, looked for in the same order. With a single clip it is both.
+    Raises LipsyncError when no clip was kept.
+    """
+    ids = [
+        line
+        for name in ("test", "val", "train")
+        for line in (folder / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    ]
+    if not ids:
+        raise LipsyncError(f"{folder / 'clips.csv'}: no clip was kept; see its column `reason`")
+    face = ids[0]
+    others = [clip for clip in ids if clip.partition("/")[0] != face.partition("/")[0]]
+    return face, (others or ids)[0]

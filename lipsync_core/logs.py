@@ -18,7 +18,7 @@ FORMAT = "%(asctime)s %(levelname)s %(message)s"
 def job_log(path: str) -> Iterator[None]:
     """Log the block to `path` and to standard error.
 
-    A LipsyncError ends the process with exit code 1 and its message; any other exception leaves
+    A LipsyncError ends the process with its message and exit code; any other exception leaves
     its traceback in the log file too, and propagates.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ def job_log(path: str) -> Iterator[None]:
         yield
     except LipsyncError as error:
         log.error("%s (log: %s)", error, path)
-        sys.exit(1)
+        sys.exit(error.exit_code)
     except Exception:
         # Only the file: the interpreter prints the same traceback to standard error.
         to_screen.setLevel(logging.CRITICAL)

@@ -81,7 +81,7 @@ def probe(path: PathLike) -> Probe:
             return Probe(
                 width=height if turned else width,
                 height=width if turned else height,
-                fps=Fraction(stream.average_rate or stream.base_rate or FPS),
+                fps=Fraction(stream.guessed_rate or stream.average_rate or FPS),
                 seconds=_seconds(container, stream),
                 has_audio=bool(container.streams.audio),
             )

@@ -11,6 +11,7 @@ from lipsync_core import stages
 from lipsync_core.demo import plan
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces import choice
+from lipsync_core.weights import KNOWN_WEIGHTS
 
 
 def complete_config() -> dict:
@@ -61,7 +62,17 @@ def index_clips() -> list:
 
 CLIPS = index_clips()
 SHARDS = discovery.by_shard(CLIPS)
-DEMO = any(clip.signature.startswith("demo:") for clip in CLIPS)
+DEMO = DATA_ROOT.resolve() == DEMO_HOME.resolve() and CLIPS[0].path in demo_files()
+
+
+def any_of(names) -> str:
+    """A regular expression for exactly these names; without any, one that matches nothing."""
+    return "|".join(re.escape(name) for name in names) or r"(?!)"
+
+
+def missing_weights() -> list:
+    """The public weight files that are not in the models folder."""
+    return [name for name in KNOWN_WEIGHTS if not Path(config["models"], name).is_file()]
 
 
 def members(wildcards) -> str:
@@ -110,13 +121,33 @@ def dub_files(wildcards) -> list:
     return [entry[key] for key in ("face", "audio") if entry[key] != "auto"]
 
 
+def training_options(section: dict) -> dict:
+    """What a training computes with: a section's numbers, without the files it starts from."""
+    files = ("variants", "wav2lip", "wav2lip_gan", "init", "disc_init")
+    numbers = {key: value for key, value in section.items() if key not in files}
+    return numbers | {"image_size": config["image_size"]}
+
+
+def generator_section(wildcards) -> dict:
+    """The keys of one variant: the common ones, then its own."""
+    return config["generator"] | config["generator"][wildcards.variant]
+
+
 def generator_options(wildcards) -> dict:
-    """The options of one variant: the common ones, then its own."""
-    common = {key: value for key, value in config["generator"].items() if key not in ("variants", "wav2lip", "wav2lip_gan")}
-    return common | config["generator"].get(wildcards.variant, {})
+    """What the training of one variant computes with."""
+    return training_options(generator_section(wildcards))
 
 
-def generator_start(wildcards) -> list:
-    """What a generator starts from: an `init` file, or the checkpoint of another variant."""
-    init = generator_options(wildcards).get("init", "")
-    return [f"{RESULTS}/{init}/checkpoint.pth"] if init in VARIANTS else [init] if init else []
+def generator_start(wildcards) -> dict:
+    """The weight files that a variant starts from; the name of a variant means its checkpoint.
+
+    A variant that is not trained here is no start: the training then begins at random.
+    """
+    files = {}
+    for key in ("init", "disc_init"):
+        init = generator_section(wildcards)[key]
+        if init in VARIANTS:
+            files[key] = f"{RESULTS}/{init}/checkpoint.pth"
+        elif init and init not in config["generator"]:
+            files[key] = init
+    return files

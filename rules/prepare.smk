@@ -6,16 +6,6 @@ one file a clip, kept while its key matches.
 """
 
 
-rule fetch_s3fd:
-    """The public S3FD weights, checked by their SHA-256; only where `detector: s3fd` asks."""
-    output:
-        "<models>/s3fd.pth",
-    log:
-        "<logs>/fetch_s3fd.log",
-    script:
-        "../workflow/scripts/fetch_weights.py"
-
-
 rule extract_audio:
     """The sound of each clip as 16 kHz mono PCM."""
     input:

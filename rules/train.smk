@@ -12,6 +12,7 @@ rule train_syncnet:
         "<results>/filelists/clips.csv",
         train="<results>/filelists/train.txt",
         val="<results>/filelists/val.txt",
+        init=config["syncnet"]["init"] or [],
     output:
         checkpoint="<results>/syncnet/checkpoint.pth",
         metrics="<results>/syncnet/metrics.csv",
@@ -25,7 +26,7 @@ rule train_syncnet:
         runtime=2880,
         gpu=1,
     params:
-        options=config["syncnet"],
+        options=training_options(config["syncnet"]),
         seed=config["seed"],
     script:
         "../workflow/scripts/train_syncnet.py"
@@ -34,7 +35,7 @@ rule train_syncnet:
 rule train_generator:
     """The generator, judged by the frozen expert; `wav2lip_gan` adds the quality discriminator."""
     input:
-        generator_start,
+        unpack(generator_start),
         "<results>/filelists/clips.csv",
         train="<results>/filelists/train.txt",
         val="<results>/filelists/val.txt",

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 import yaml
 
 from lipsync_core import config
 from lipsync_core.errors import LipsyncError
+from lipsync_core.training.expert import ExpertOptions
+from lipsync_core.training.generator import GeneratorOptions
+from lipsync_core.training.loop import LoopOptions
 
 
 @pytest.fixture(scope="module")
@@ -58,15 +63,38 @@ def test_all_mistakes_at_once(schema):
 
 def test_every_setting_is_described(schema):
     def settings(part, name=""):
+        defaults = part.get("x-defaults", {})
         for key, value in part.get("properties", {}).items():
-            if value.get("type") == "object":
+            if "properties" in value:
                 yield from settings(value, f"{name}{key}.")
             else:
-                yield f"{name}{key}", value
+                given = "default" in value or key in defaults or part.get("x-overrides")
+                yield f"{name}{key}", given, value
 
-    for name, value in settings(schema):
-        assert "default" in value, name
+    for name, given, value in settings(schema):
+        assert given, f"{name} has no default"
         assert "description" in value, name
+
+
+@pytest.mark.parametrize(
+    ("section", "kinds"),
+    [("syncnet", (ExpertOptions, LoopOptions)), ("generator", (GeneratorOptions, LoopOptions))],
+)
+def test_options_of_the_code_are_those_of_the_schema(schema, section, kinds):
+    names = {field.name for kind in kinds for field in fields(kind)} - {"image_size"}
+    beyond = {"init", "disc_init", "variants", "wav2lip", "wav2lip_gan"}
+    assert names == schema["properties"][section]["properties"].keys() - beyond
+
+
+def test_gan_settings_survive_a_users_own(schema):
+    filled = config.complete({"generator": {"wav2lip_gan": {"steps": 5}}}, schema)
+    assert filled["generator"]["wav2lip_gan"] == {
+        "steps": 5,
+        "init": "wav2lip",
+        "sync_weight": 0.03,
+        "gan_weight": 0.07,
+    }
+    assert filled["generator"]["wav2lip"] == {}
 
 
 def test_shipped_configs_are_valid(root, schema):

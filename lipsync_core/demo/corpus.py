@@ -1,17 +1,16 @@
 """The demo corpus on disk: clips, official split lists, the manifest, and a dubbing example.
 
-A clip whose signature, size and time match the manifest is left alone. What the corpus consists of
-is decided in `plan`; what a clip looks and sounds like in `render` and `speech`.
+A clip that is there already, whole and of the same signature, is left alone. What the corpus
+consists of is decided in `plan`; what a clip looks and sounds like in `render` and `speech`.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import tempfile
 import wave
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,17 +19,16 @@ import cv2
 import numpy as np
 
 from lipsync_core.demo import plan as plans
-from lipsync_core.demo.plan import DemoClip
+from lipsync_core.demo.plan import NOTICE, DemoClip
 from lipsync_core.demo.portraits import HEIGHT, WIDTH, still
 from lipsync_core.demo.render import FPS, Stage, frames
 from lipsync_core.demo.speech import SAMPLE_RATE, say
 from lipsync_core.demo.visemes import CHANNELS, mouth_tracks
 from lipsync_core.errors import LipsyncError
-from lipsync_core.files import atomic_path, write_text, write_text_if_changed
+from lipsync_core.files import atomic_path, write_text_if_changed
 from lipsync_core.progress import Progress
 from lipsync_core.video import VideoWriter
 
-log = logging.getLogger(__name__)
 MANIFEST = "demo.json"
 
 
@@ -43,10 +41,11 @@ def write_clip(path: Path, clip: DemoClip) -> None:
     """Speak, animate and encode one clip to `path` (H.264 and AAC in MP4, 25 fps), atomically."""
     speech = say(clip.text, clip.voice, clip.seed, clip.seconds)
     tracks = mouth_tracks(speech, FPS)
+    wav = np.pad(speech.wav, (0, len(tracks) * SAMPLE_RATE // FPS - len(speech.wav)))
     with tempfile.TemporaryDirectory() as folder:
         sound = Path(folder) / "speech.wav"
-        _write_wav(sound, speech.wav)
-        metadata = {"title": f"Demo clip {clip.id}", "comment": plans.NOTICE}
+        _write_wav(sound, wav)
+        metadata = {"title": f"Demo clip {clip.id}", "comment": _mark(clip)}
         with VideoWriter(
             path,
             (WIDTH, HEIGHT),
@@ -67,62 +66,68 @@ def write_corpus(
 ) -> list[Path]:
     """Bring the demo corpus under `data_root` up to date; returns the videos' paths.
 
+    Writes main/<speaker>/<clip>.mp4, the official lists train.txt, val.txt and test.txt,
+    demo/portrait.png and demo/speech.wav, and last the manifest demo.json.
+
     Parameters
     ----------
     processes: worker processes, default the number of cores; 1 works in this process.
     clips: what to write, default `plan()`.
 
-    Clips that the manifest knows and that are unchanged on disk are kept. Raises LipsyncError when
-    a package's voices or portraits are missing, or a clip's place is taken by a foreign file.
+    Whole clips of the same signature are kept, so an interrupted run goes on where it stopped.
+    Raises LipsyncError when voices or portraits are missing, or when a file that is not a demo clip
+    is in the way.
     """
     root = Path(data_root)
     clips = list(plans.plan() if clips is None else clips)
-    known = read_manifest(root)
-    todo = [clip for clip in clips if not _current(root, clip, known)]
-    for clip in todo:
-        if clip.id not in known and clip_path(root, clip).exists():
+    todo = [clip for clip in clips if not _current(clip_path(root, clip), clip)]
+    for path in (clip_path(root, clip) for clip in todo):
+        if path.exists() and NOTICE.encode() not in _head(path):
             raise LipsyncError(
-                f"{clip_path(root, clip)}: not a demo clip of ours; move it away or choose another "
+                f"{path}: not a demo clip, so it is left alone; move it away or choose another "
                 "data_root"
             )
     workers = min(processes or os.cpu_count() or 1, len(todo))
-    entries = {clip.id: known[clip.id] for clip in clips if clip.id in known}
     with Progress(len(todo), "demo corpus", "clip") as progress:
         for clip in _written(root, todo, workers):
-            entries[clip.id] = _entry(root, clip)
-            _write_manifest(root, entries)
             progress.advance(note=clip.id)
     for split in ("train", "val", "test"):
         names = "".join(f"{clip.id}\n" for clip in clips if clip.split == split)
         write_text_if_changed(root / f"{split}.txt", names)
-    _write_sample(root / "demo")
-    _write_manifest(root, entries)
+    write_sample(root / "demo")
+    entries = {clip.id: _entry(clip_path(root, clip), clip) for clip in clips}
+    manifest = {"version": plans.VERSION, "clips": entries}
+    write_text_if_changed(root / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     return [clip_path(root, clip) for clip in clips]
 
 
-def read_manifest(data_root: Path) -> dict[str, dict]:
-    """Entries of <data_root>/demo.json by clip id; empty when absent, unreadable or outdated."""
-    try:
-        manifest = json.loads((data_root / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return manifest.get("clips", {}) if isinstance(manifest, dict) else {}
+def _mark(clip: DemoClip) -> str:
+    """The comment in a clip's file: what it is, and of which signature."""
+    return f"{NOTICE} [{plans.signature(clip)}]"
 
 
-def _write_manifest(root: Path, entries: dict[str, dict]) -> None:
-    manifest = {"version": plans.VERSION, "clips": dict(sorted(entries.items()))}
-    write_text_if_changed(root / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+def _head(path: Path) -> bytes:
+    with open(path, "rb") as stream:
+        return stream.read(1 << 18)  # the index of a short clip, tags included, comes first
 
 
-def _current(root: Path, clip: DemoClip, known: dict[str, dict]) -> bool:
-    entry = known.get(clip.id)
-    if entry is None or not clip_path(root, clip).is_file():
-        return False
-    return entry == _entry(root, clip)
+def _current(path: Path, clip: DemoClip) -> bool:
+    """True when `path` is a whole file of this clip as it would be written now."""
+    return path.is_file() and _mark(clip).encode() in _head(path) and _whole(path)
 
 
-def _entry(root: Path, clip: DemoClip) -> dict:
-    status = clip_path(root, clip).stat()
+def _whole(path: Path) -> bool:
+    """True when the boxes of an MP4 file add up to its size."""
+    size, at = path.stat().st_size, 0
+    with open(path, "rb") as stream:
+        while at + 8 <= size:
+            stream.seek(at)
+            at += max(int.from_bytes(stream.read(4), "big"), 8)
+    return at == size
+
+
+def _entry(path: Path, clip: DemoClip) -> dict:
+    status = path.stat()
     return {
         "signature": plans.signature(clip),
         "size": status.st_size,
@@ -130,7 +135,7 @@ def _entry(root: Path, clip: DemoClip) -> dict:
     }
 
 
-def _written(root: Path, todo: Sequence[DemoClip], workers: int):  # noqa: ANN202
+def _written(root: Path, todo: Sequence[DemoClip], workers: int) -> Iterator[DemoClip]:
     """Write the clips in `todo`, yielding each one when its file is there."""
     if workers <= 1:
         for clip in todo:
@@ -160,7 +165,7 @@ def _write_wav(path: Path, wav: np.ndarray) -> None:
         sound.writeframes((np.clip(wav, -1, 1) * 32767).astype("<i2").tobytes())
 
 
-def _write_sample(folder: Path) -> None:
+def write_sample(folder: Path) -> None:
     """<folder>/portrait.png and speech.wav: something to dub, if they are not there."""
     speaker, voice, text = plans.sample()
     portrait, speech = folder / "portrait.png", folder / "speech.wav"

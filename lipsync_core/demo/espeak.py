@@ -56,7 +56,7 @@ def speak(request: dict) -> tuple[int, list[list], bytes]:
     pcm = bytearray()
     phonemes: list[list] = []
 
-    def receive(samples, count, events) -> int:  # noqa: ANN001 (ctypes pointers)
+    def receive(samples, count, events) -> int:
         if samples and count > 0:
             pcm.extend(ctypes.string_at(samples, 2 * count))
         index = 0
@@ -84,7 +84,7 @@ def main() -> int:
     try:
         rate, phonemes, pcm = speak(json.load(sys.stdin))
     except (OSError, ImportError, RuntimeError) as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return 1
     head = json.dumps({"rate": rate, "phonemes": phonemes}).encode()
     sys.stdout.buffer.write(head + b"\n" + pcm)

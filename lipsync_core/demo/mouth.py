@@ -13,7 +13,7 @@ import numpy as np
 from lipsync_core.demo import photos
 from lipsync_core.demo.portraits import HEIGHT, WIDTH, Still
 
-GAP = 0.66  # opening of the widest vowel, mouth units
+GAP = 0.68  # opening of the widest vowel, mouth units
 JAW = 0.85  # how much of the gap is jaw
 CORNER = 0.30  # how much of the jaw's way the corners of the mouth go along
 Patch = tuple[tuple[slice, slice], np.ndarray, np.ndarray]
@@ -29,13 +29,15 @@ class Mouth:
 
     def __init__(self, still: Still) -> None:
         seam = still.points[photos.SEAM]
-        self._centre = (seam[0] + seam[-1]) / 2
+        self._centre = ((seam[0] + seam[-1]) / 2).astype(np.float32)
         across = (seam[-1] - seam[0]) / 2
         self._half = float(np.linalg.norm(across))
-        self._axis = across / self._half
+        self._axis = float(across[0]) / self._half, float(across[1]) / self._half
         local = self._local(seam)
         self._seam_u = np.linspace(-1.6, 1.6, 129).astype(np.float32)
         line = np.interp(self._seam_u, local[:, 0], local[:, 1])
+        # The teeth stand in a smooth arch whatever the lips' edge does.
+        self._arch = np.polynomial.Polynomial.fit(local[:, 0], local[:, 1], 2).convert().coef
         self._seam_v = cv2.GaussianBlur(line.astype(np.float32)[None], (9, 1), 2)[0]
         self._top = float(self._local(still.points[photos.LIP_TOP][None])[0, 1])
         self._bottom = float(self._local(still.points[photos.LIP_BOTTOM][None])[0, 1])
@@ -55,7 +57,7 @@ class Mouth:
         return np.stack([d[..., 0] * x + d[..., 1] * y, d[..., 1] * x - d[..., 0] * y], axis=-1)
 
     def _pixels(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        x, y = self._axis * self._half
+        x, y = self._axis[0] * self._half, self._axis[1] * self._half
         return np.stack(
             [self._centre[0] + u * x - v * y, self._centre[1] + u * y + v * x], axis=-1
         ).astype(np.float32)
@@ -78,10 +80,10 @@ class Mouth:
         u, v = where[..., 0], where[..., 1]
         gap = GAP * opening
         jaw = JAW * gap - 0.05 * close
-        width = 1 + 0.08 * wide - 0.16 * rounded
-        u, v = self._undo_smooth(u, v, jaw, width)
+        width = 1 + 0.09 * wide - 0.17 * rounded
+        u, v = self._undo_smooth(u, v, jaw, width, rounded)
         seam = np.interp(u, self._seam_u, self._seam_v).astype(np.float32)
-        along = np.clip(1 - u * u, 0, 1) ** (0.75 - 0.2 * rounded)
+        along = np.clip(1 - u * u, 0, 1) ** (0.9 - 0.3 * rounded)
         raise_ = (CORNER * jaw + 0.12 * gap + 0.10 * bite) * along
         drop = (gap * 0.88 - CORNER * jaw) * along + 0.02 * bite * along
         upper, lower = seam - raise_, seam + drop
@@ -89,23 +91,27 @@ class Mouth:
         over = v < middle
         up = raise_ * (1 - _step((upper - v) / 0.5))
         down = drop * (1 - _step((v - lower) / (self._chin - 0.1)))
-        inside_v = np.where(over, np.minimum(v + up, seam), np.maximum(v - down, seam))
+        # Off the seam by half a pixel, or interpolation mixes the two lips where they part.
+        lip = np.minimum(0.5 / self._half, 0.5 * (raise_ + drop))
+        inside_v = np.where(over, np.minimum(v + up, seam - lip), np.maximum(v - down, seam + lip))
         inside_v = self._thicken(u, inside_v, seam, rounded, close, bite)
         at[self._rows, self._columns] = self._pixels(u, inside_v)
         if gap + 0.1 * bite < 0.02:
             return None
-        return self._paint(u, v, seam, upper, lower, jaw, opening, tongue, bite)
+        return self._paint(u, v, upper, lower, jaw, opening, tongue, bite)
 
     def _undo_smooth(
-        self, u: np.ndarray, v: np.ndarray, jaw: float, width: float
+        self, u: np.ndarray, v: np.ndarray, jaw: float, width: float, rounded: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Undo the jaw's drop and the corners' way in or out."""
+        """Undo the jaw's drop and the corners' way in or out, down from a smile when rounded."""
         side = 1 - _step((np.abs(u) - 0.7) / 1.5)
         chin = self._chin
         rise = CORNER * _step((v + 0.45) / 0.45) + (1 - CORNER) * _step(v / (0.75 * chin))
         neck = 1 - _step((v - chin - jaw) / 0.9)
         reach = np.exp(-((np.maximum(np.abs(u) - 0.85, 0) / 0.5) ** 2) - (v / 0.9) ** 2)
-        return u - (1 - 1 / width) * u * reach, v - jaw * rise * side * neck
+        smile = min(float(self._arch[2]), 0.0)  # rounded lips do not smile
+        straight = -0.7 * rounded * smile * np.minimum(u * u, 1.5) * reach
+        return u - (1 - 1 / width) * u * reach, v - jaw * rise * side * neck - straight
 
     def _thicken(
         self,
@@ -127,7 +133,6 @@ class Mouth:
         self,
         u: np.ndarray,
         v: np.ndarray,
-        seam: np.ndarray,
         upper: np.ndarray,
         lower: np.ndarray,
         jaw: float,
@@ -142,10 +147,10 @@ class Mouth:
         if not len(rows):
             return None
         box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-        u, v, seam, upper, lower = (x[box] for x in (u, v, seam, upper, lower))
+        u, v, upper, lower = (x[box] for x in (u, v, upper, lower))
         opacity = np.clip((v - upper) / soft, 0, 1) * np.clip((lower - v) / soft, 0, 1)
         opacity *= _step((1 - np.abs(u)) / 0.08)
-        colour = self._interior(u, v, seam, upper, lower, jaw, opening, tongue)
+        colour = self._interior(u, v, upper, lower, jaw, opening, tongue)
         place = (
             slice(self._rows.start + box[0].start, self._rows.start + box[0].stop),
             slice(self._columns.start + box[1].start, self._columns.start + box[1].stop),
@@ -156,7 +161,6 @@ class Mouth:
         self,
         u: np.ndarray,
         v: np.ndarray,
-        seam: np.ndarray,
         upper: np.ndarray,
         lower: np.ndarray,
         jaw: float,
@@ -164,7 +168,7 @@ class Mouth:
         tongue: float,
     ) -> np.ndarray:
         dark, flesh = np.float32([26, 18, 42]), np.float32([88, 82, 158])
-        enamel = np.float32([186, 200, 208])
+        enamel = np.float32([164, 192, 208])
         height = np.maximum(lower - upper, 1e-3)
         depth = np.clip((v - upper) / height, 0, 1)
         colour = dark * (0.75 + 0.8 * depth[..., None])
@@ -174,10 +178,11 @@ class Mouth:
         body = _step((v - lump) / 0.10) * (0.55 + 0.25 * tongue)
         colour += body[..., None] * (flesh - colour)
         # Upper teeth are fixed to the skull; in these units it moves up as the jaw goes down.
-        edge = seam - CORNER * jaw + 0.15 - 0.08 * u * u
+        level, tilt, bend = (float(value) for value in self._arch)
+        edge = level + tilt * u + (bend - 0.08) * u * u + 0.15 - CORNER * jaw
         teeth = _step((edge - v) / 0.05) * _step((0.86 - np.abs(u)) / 0.2)
         teeth *= 1 - 0.75 * np.clip(np.abs(u), 0, 1) ** 1.6
-        gaps = 1 - 0.18 * np.exp(-(((u / 0.19 + 0.5) % 1 - 0.5) / 0.09) ** 2)
+        gaps = 1 - 0.11 * np.exp(-((((u / 0.19 + 0.5) % 1 - 0.5) / 0.09) ** 2))
         colour += (0.92 * teeth)[..., None] * ((enamel * gaps[..., None]) - colour)
         # Lower teeth: a dim rim behind the lower lip, only when the mouth is wide open.
         rim = _step((v - lower + 0.13) / 0.05) * _step((0.6 - np.abs(u)) / 0.25)

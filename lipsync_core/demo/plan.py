@@ -102,12 +102,12 @@ _CAST: tuple[tuple[str, Voice, Portrait], ...] = (
     (
         _TRAIN,
         Voice("en-us+f2", 154, 52),
-        Portrait("collins", backdrop=None),
+        Portrait("collins"),
     ),
     (
         _TRAIN,
         Voice("en-gb-x-rp+f4", 150, 40),
-        Portrait("hopper", light=(150, 25, 0.25), scale=1.0),
+        Portrait("hopper", light=(150, 25, 0.25), dy=-8),
     ),
     (
         _TRAIN,

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from lipsync_core.demo import photos
+from lipsync_core.demo.eyes import Eye
 from lipsync_core.demo.mouth import Mouth
 from lipsync_core.demo.portraits import HEIGHT, WIDTH, Still
 from lipsync_core.demo.visemes import CHANNELS
@@ -69,30 +70,24 @@ class Stage:
         self.mouth = Mouth(still)
         ys, xs = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
         self._grid = np.stack([xs, ys], axis=-1)
-        self._head = _head_fields(still, xs, ys)
-        self._eyes = [_Eye(still, group) for group in photos.EYES]
-        self._layers = np.dstack([still.image, np.round(still.person * 255).astype(np.uint8)])
-        self._behind = still.backdrop.astype(np.float32)
+        self._head = _head_fields(still, xs, ys).reshape(len(HEAD_MOVES), -1)
+        self._eyes = [Eye(still, group) for group in photos.EYES]
 
     def frame(self, shape: np.ndarray, sway: np.ndarray, blink: float) -> np.ndarray:
         """One frame, uint8 (HEIGHT, WIDTH, 3): mouth `shape` (6,), head `sway` (6,), eyes."""
-        at = self._grid - np.tensordot(sway, self._head, axes=1)
-        lashes = [eye.shut(at, blink) for eye in self._eyes] if blink > 0.02 else []
+        at = self._grid - (sway @ self._head).reshape(self._grid.shape)
+        lids = [eye.lid(at, blink) for eye in self._eyes] if blink > 0.02 else []
         paint = self.mouth.move(at, shape)
-        layers = cv2.remap(
-            self._layers, at, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        person = cv2.remap(
+            self.still.image, at, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
         )
-        person = layers[..., :3].astype(np.float32)
-        if paint is not None:
-            (rows, columns), colour, opacity = paint
-            patch = person[rows, columns]
-            patch += opacity[..., None] * (colour - patch)
-        for box, shade in lashes:
-            person[box] *= shade[..., None]
-        alpha = layers[..., 3:].astype(np.float32) / 255
-        return np.clip(self._behind + alpha * (person - self._behind) + 0.5, 0, 255).astype(
-            np.uint8
+        for box, colour, opacity in [*lids, *([paint] if paint else [])]:
+            mixed = person[box] + opacity[..., None] * (colour - person[box])
+            person[box] = np.clip(mixed + 0.5, 0, 255)
+        alpha = cv2.remap(
+            self.still.person, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
+        return cv2.blendLinear(person, self.still.backdrop, alpha, 1 - alpha)
 
 
 def _head_fields(still: Still, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
@@ -121,37 +116,3 @@ def _head_fields(still: Still, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
             np.stack([zero, dome], -1),
         ]
     ).astype(np.float32)
-
-
-class _Eye:
-    """One eye, and the lid that comes down over it."""
-
-    def __init__(self, still: Still, group: tuple[int, int, int]) -> None:
-        middle, outer, inner = (still.points[index] for index in group)
-        half = self._half = float(abs(inner[0] - outer[0])) / 2
-        centre = float(inner[0] + outer[0]) / 2
-        slope = float((inner[1] - outer[1]) / (inner[0] - outer[0]))
-        self._box = (
-            slice(int(middle[1] - 1.5 * half), int(middle[1] + 1.5 * half)),
-            slice(int(centre - 1.6 * half), int(centre + 1.6 * half)),
-        )
-        self._centre = centre, float(outer[1] + inner[1]) / 2, slope
-
-    def shut(self, at: np.ndarray, amount: float) -> tuple[tuple[slice, slice], np.ndarray]:
-        """Bring the lid down by `amount` (1 = shut) in the backward map `at` (H, W, 2).
-
-        The lid is skin from below the eye, upside down: nearer in tone than what is above it, and
-        never a spectacle frame. Returns where the lashes are: (rows, columns), shade (h, w).
-        """
-        half, (x, y, slope) = self._half, self._centre
-        view = at[self._box]
-        u = (view[..., 0] - x) / half
-        bow = np.clip(1 - (u / 1.05) ** 2, 0, None)
-        below = view[..., 1] - y - slope * (view[..., 0] - x)
-        upper, lower = -0.66 * half * bow, 0.42 * half * bow
-        edge = upper + amount * (lower - upper)
-        lid = np.clip(below - upper + 0.5, 0, 1) * np.clip(edge - below + 0.5, 0, 1)
-        mirrored = lower + 0.2 * half + 0.7 * (edge - below)
-        view[..., 1] += np.where(lid > 0.5, mirrored - below, 0)
-        lashes = np.exp(-(((below - edge) / 0.9) ** 2)) * np.sqrt(bow)
-        return self._box, (1 - 0.55 * amount * lashes).astype(np.float32)

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - the International Phonetic Alphabet looks like other letters
 """Phonemes in time to mouth shapes in time. Knows sounds and shapes, nothing of pictures.
 
 Shapes are blended as neighbours in running speech are (coarticulation: a Gaussian blur in time,
@@ -66,9 +67,9 @@ _VOWELS = {
 _IGNORED = "ː:ˑ-̃"  # length marks and nasality do not show
 # Slower articulators lag and blend more. Seconds, one standard deviation.
 _BLUR = {
-    "open": 0.030,
-    "wide": 0.048,
-    "round": 0.048,
+    "open": 0.024,
+    "wide": 0.040,
+    "round": 0.040,
     "close": 0.008,
     "bite": 0.016,
     "tongue": 0.022,
@@ -102,7 +103,7 @@ def mouth_tracks(speech: Speech, fps: int = 25) -> np.ndarray:
             _hold(bite, times, phoneme.start + 0.01, phoneme.end - 0.01)
     for name, sigma in _BLUR.items():
         tracks[name] = gaussian_filter1d(tracks[name], sigma * RATE, mode="nearest")
-    tracks["open"] *= 0.55 + 0.45 * _loudness(speech, times)
+    tracks["open"] *= 0.7 + 0.3 * _loudness(speech, times)
     tracks["close"] = np.maximum(tracks["close"], closure)
     tracks["bite"] = np.maximum(tracks["bite"], bite) * (1 - closure)
     tracks["open"] *= (1 - closure) * (1 - 0.75 * tracks["bite"])

@@ -5,6 +5,7 @@ Knows no particular detector, and nothing of tracks: every face of every frame i
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import queue
@@ -28,7 +29,7 @@ from lipsync_core.faces.detectors import Detector, Faces
 from lipsync_core.files import atomic_path
 from lipsync_core.video import FPS, is_image, probe, read_frames, read_image
 
-LONG_SIDE = 480
+LONG_SIDE = 480  # see detect_videos
 BATCH_SIZE = 16
 DECODERS = 2  # clips decoded at once: the one being detected and the next
 COORDINATES = ("x1", "y1", "x2", "y2", "score")
@@ -71,7 +72,11 @@ def detect_videos(
     Parameters
     ----------
     items: a key of the caller's and the path of a video, or of a still picture (one frame).
-    long_side: frames are scaled down to this before detection; None detects at full size.
+    long_side: frames are scaled down to this before detection; None detects at full size. On five
+        real talking clips (512 to 1920 pixels, faces of 13 to 62 % of the longer side) CenterFace
+        found every face from 256 to 720. Against the mean box of six scales, 480 had the best
+        overlap (0.950; 320 had 0.926, 640 had 0.945) and 0.85 % of jitter (0.93 and 0.90 %), at
+        twice the speed of 640. Lower it for close-ups only, raise it for faces under 5 %.
     batch_size: frames of one call of the detector. Batches run across clips while the frames keep
         their shape, so that short clips fill a GPU too.
 
@@ -93,14 +98,15 @@ def detect_videos(
             clip = unfinished.popleft()
             yield clip.key, clip.result(detector.name)
 
-    for clip, frames in _decode(items, long_side, fps, depth=2 * batch_size):
-        unfinished.append(clip)
-        for frame in frames:
-            if batch and (len(batch) >= batch_size or batch[0][1].shape != frame.shape):
-                detect_batch()
-                yield from finished()
-            batch.append((clip, frame))
-        yield from finished()
+    with contextlib.closing(_decode(items, long_side, fps, depth=2 * batch_size)) as clips:
+        for clip, frames in clips:
+            unfinished.append(clip)
+            for frame in frames:
+                if batch and (len(batch) >= batch_size or batch[0][1].shape != frame.shape):
+                    detect_batch()
+                    yield from finished()
+                batch.append((clip, frame))
+            yield from finished()
     detect_batch()
     yield from finished()
 

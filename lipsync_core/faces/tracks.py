@@ -65,6 +65,8 @@ def link(detections: Detections) -> list[Track]:
     boxes = table[["x1", "y1", "x2", "y2"]].to_numpy(np.float32)
     tracks: list[list[int]] = []  # rows of the table
     latest = np.zeros(0, np.int64)  # each track's last row
+    if not len(frames):
+        return []
     starts = np.flatnonzero(np.diff(frames, prepend=-1))
     for start, end in zip(starts, [*starts[1:], len(frames)], strict=True):
         recent = np.flatnonzero(frames[start] - frames[latest] <= MEMORY)

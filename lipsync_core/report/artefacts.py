@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,25 @@ from lipsync_core.errors import LipsyncError
 Row = dict[str, str]
 STAGES = ("audio", "mels", "boxes", "faces", "checks")
 SPLITS = ("train", "val", "test")
+# What is kept of the earlier stages' rows: the checks repeat their measures, and a large corpus
+# has a million rows.
+STAGE_COLUMNS = ("clip", "outcome", "reason", "detail", "detector")
 
 
-def read_table(path: Path, delimiter: str = ",") -> list[Row]:
-    """Rows of a CSV file with a header line; an empty list when the file is missing or empty."""
+def read_table(
+    path: Path, delimiter: str = ",", columns: Collection[str] | None = None
+) -> list[Row]:
+    """Rows of a CSV file with a header line; an empty list when the file is missing or empty.
+
+    With `columns`, only the filled cells of those.
+    """
     if not path.is_file():
         return []
     with open(path, newline="", encoding="utf-8", errors="replace") as stream:
         reader = csv.DictReader(stream, delimiter=delimiter, restkey="", restval="")
-        return [{key: value for key, value in row.items() if key} for row in reader]
+        if columns is None:
+            return [{key: value for key, value in row.items() if key} for row in reader]
+        return [{key: row[key] for key in columns if row.get(key)} for row in reader]
 
 
 def read_clips(results: Path) -> list[Row]:
@@ -44,7 +54,7 @@ def read_stages(results: Path, shards: int | None = None) -> dict[str, list[Row]
             row
             for path in sorted((results / stage).glob("*.csv"))
             if wanted is None or path.name in wanted
-            for row in read_table(path)
+            for row in read_table(path, columns=None if stage == "checks" else STAGE_COLUMNS)
         ]
         for stage in STAGES
     }

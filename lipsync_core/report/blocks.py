@@ -18,7 +18,8 @@ THIN = "\N{NARROW NO-BREAK SPACE}"
 class Table:
     """A table. `numeric`: indices of the columns set flush right; the first column heads its row.
 
-    `total`: the last row is a sum. `wide`: needs its width and scrolls on a narrow screen.
+    `total`: the last row is a sum. `wide`: may scroll sideways. `stack`: on a narrow screen each
+    row becomes a small block of lines.
     """
 
     caption: str
@@ -27,6 +28,7 @@ class Table:
     numeric: Sequence[int] = ()
     total: bool = False
     wide: bool = False
+    stack: bool = False
     note: str = ""
 
 

@@ -20,7 +20,7 @@ TABLE_ROWS = 12
 DISCRIMINATOR = (
     ("train_disc_real", "true frames", "main"),
     ("train_disc_fake", "generated frames", "second"),
-    ("train_adv", "generator's adversarial loss", "faint"),
+    ("train_adversarial", "generator against it", "faint"),
 )
 
 
@@ -38,36 +38,41 @@ class Expert:
 class Generator:
     """What is known of a generator at its last validation, on held-out speakers.
 
-    `copy_l1` is the L1 of copying the reference frame instead of generating.
+    `copy_*` are figures of copying the reference frame instead of generating, `true_sync_loss` is
+    the expert's loss on the true frames, `discriminator` its losses on (true, generated) frames.
     """
 
     step: int | None
     l1: float | None
     copy_l1: float | None
     sync_loss: float | None
+    copy_sync_loss: float | None = None
+    true_sync_loss: float | None = None
     discriminator: tuple[float, float] | None = None
 
 
 def read_expert(rows: Sequence[Row], evaluation: Mapping[str, Any]) -> Expert:
-    """evaluation.json's `syncnet` (auc, accuracy, loss) goes before the last row of the metrics."""
+    """evaluation.json's `syncnet` (auc, accuracy, loss, ...) goes before the metrics."""
     judged = part(evaluation, "syncnet", "expert")
     return Expert(
         _step(rows),
-        _either(judged, ("loss", "val_loss"), rows, "val_loss"),
-        _either(judged, ("accuracy", "val_accuracy"), rows, "val_accuracy"),
-        _either(judged, ("auc", "val_auc"), rows, "val_auc"),
+        _either(judged, rows, "loss"),
+        _either(judged, rows, "accuracy"),
+        _either(judged, rows, "auc"),
     )
 
 
 def read_generator(variant: str, rows: Sequence[Row], evaluation: Mapping[str, Any]) -> Generator:
-    """evaluation.json's `<variant>` (l1, l1_copy, sync_loss) goes before the metrics."""
+    """evaluation.json's `<variant>` (l1, l1_copy, sync_loss, ...) goes before the metrics."""
     judged = part(evaluation, variant)
     real, fake = last(rows, "train_disc_real"), last(rows, "train_disc_fake")
     return Generator(
         _step(rows),
-        _either(judged, ("l1", "val_l1"), rows, "val_l1"),
-        _either(judged, ("l1_copy", "val_l1_copy", "copy_l1"), rows, "val_l1_copy"),
-        _either(judged, ("sync_loss", "val_sync_loss"), rows, "val_sync_loss"),
+        _either(judged, rows, "l1"),
+        _either(judged, rows, "l1_copy"),
+        _either(judged, rows, "sync_loss"),
+        _either(judged, rows, "sync_loss_copy"),
+        _either(judged, rows, "sync_loss_truth"),
         None if real is None or fake is None else (real, fake),
     )
 
@@ -77,40 +82,34 @@ def _step(rows: Sequence[Row]) -> int | None:
     return None if step is None else int(step)
 
 
-def _either(
-    judged: Mapping[str, Any], keys: Sequence[str], rows: Sequence[Row], column: str
-) -> float | None:
-    value = first_of(judged, *keys)
-    return last(rows, column) if value is None else value
+def _either(judged: Mapping[str, Any], rows: Sequence[Row], name: str) -> float | None:
+    """`name` of the evaluation, else the last `val_<name>` of the metrics."""
+    value = first_of(judged, name, f"val_{name}")
+    return last(rows, f"val_{name}") if value is None else value
 
 
-def expert_figures(rows: Sequence[Row], evaluation: Mapping[str, Any]) -> list[Figure]:
-    """Loss, accuracy and AUC over the steps; accuracy by offset when it was measured."""
-    marks = phase_marks(rows)
+def expert_figures(
+    rows: Sequence[Row], evaluation: Mapping[str, Any], options: Mapping[str, Any]
+) -> list[Figure]:
+    """Loss, accuracy and AUC over the steps; accuracy by offset where it was measured.
+
+    `options` is the config's `syncnet` section, which tells when the training loss changes.
+    """
+    marks = calibration_marks(rows, options)
     chance = [(CHANCE, "chance 0.5")]
+    loss = [("train_loss", "training", "faint"), ("val_loss", "validation", "main")]
+    accuracy = [("train_accuracy", "training", "faint"), ("val_accuracy", "validation", "main")]
     figures = [
-        _lines(
-            "Loss",
-            rows,
-            [("train_loss", "training", "faint"), ("val_loss", "validation", "main")],
-            [(CHANCE_LOSS, "chance 0.693")],
-            marks,
-        ),
-        _lines(
-            "Accuracy",
-            rows,
-            [("train_accuracy", "training", "faint"), ("val_accuracy", "validation", "main")],
-            chance,
-            marks,
-        ),
+        _lines("Loss", rows, loss, [(CHANCE_LOSS, "chance 0.693")], marks),
+        _lines("Accuracy", rows, accuracy, chance, marks),
         _lines(
             "Area under the ROC curve (AUC)",
             rows,
-            [("train_auc", "training", "faint"), ("val_auc", "validation", "main")],
+            [("val_auc", "validation", "main")],
             chance,
             marks,
         ),
-        _by_offset(part(evaluation, "syncnet", "expert")),
+        _by_offset(part(evaluation, "syncnet", "expert"), rows[-1] if rows else {}),
     ]
     return [figure for figure in figures if figure is not None]
 
@@ -125,7 +124,11 @@ def generator_figures(rows: Sequence[Row], state: Generator) -> list[Figure]:
     copied = []
     if not curve(rows, "val_l1_copy") and state.copy_l1 is not None:
         copied = [(state.copy_l1, f"copying the reference {state.copy_l1:.3f}")]
-    sync = [("val_sync_loss", "validation", "main"), ("train_sync_loss", "training", "faint")]
+    sync = [
+        ("val_sync_loss", "validation", "main"),
+        ("val_sync_loss_truth", "true frames", "faint"),
+        ("val_sync_loss_copy", "copying the reference", "second"),
+    ]
     disc = [(CHANCE_LOSS, "undecided 0.693")]
     figures = [
         _lines("L1 to the true frames", rows, l1, copied),
@@ -162,16 +165,17 @@ def _end(points: Sequence[Point]) -> str:
     return f"{points[-1][1]:.3g}"
 
 
-def phase_marks(rows: Sequence[Row]) -> list[tuple[float, str]]:
-    """(step, name) at which the column `phase` (or `objective`) takes a new value."""
-    marks, before = [], None
-    for row in rows:
-        phase, step = row.get("phase") or row.get("objective"), number(row.get("step"))
-        if phase and step is not None:
-            if before is not None and phase != before:
-                marks.append((step, phase))
-            before = phase
-    return marks
+def calibration_marks(rows: Sequence[Row], options: Mapping[str, Any]) -> list[tuple[float, str]]:
+    """The step at which contrastive training gives way to cross-entropy, if it does.
+
+    Before it the training loss is of another kind and size than the validation loss.
+    """
+    steps, share = number(options.get("steps")), number(options.get("calibration"))
+    if options.get("loss") != "contrastive+bce" or not steps or not share:
+        return []
+    at = round(steps * (1 - share))
+    reached = last(rows, "step")
+    return [(at, "calibration")] if reached is not None and reached > at else []
 
 
 def weight_marks(rows: Sequence[Row]) -> list[tuple[float, str]]:
@@ -183,18 +187,21 @@ def weight_marks(rows: Sequence[Row]) -> list[tuple[float, str]]:
     return [(joins, f"joins training, weight {points[-1][1]:g}")]
 
 
-def _by_offset(judged: Mapping[str, Any]) -> Figure | None:
-    """Bars of `accuracy_by_offset`: {"frames apart": accuracy}."""
-    found = judged.get("accuracy_by_offset")
-    if not isinstance(found, dict):
+def _by_offset(judged: Mapping[str, Any], row: Mapping[str, Any]) -> Figure | None:
+    """Bars of `offset_<frames>` and `offset_<frames>plus` of the evaluation or the last row."""
+    found = {}
+    for key, value in (*row.items(), *judged.items()):
+        match = re.fullmatch(r"(?:val_)?offset_(\d+)(plus)?", key)
+        if match and (share := number(value)) is not None:
+            found[int(match[1])] = (match[1] + ("+" if match[2] else ""), share)
+    if not found:
         return None
-    bars = [(str(key), value) for key, raw in found.items() if (value := number(raw)) is not None]
-    if not bars:
-        return None
-    bars.sort(key=lambda bar: (number(re.split(r"(?<=\d)\D", bar[0])[0]) or 0.0, bar[0]))
-    label = "Accuracy by offset: " + ", ".join(f"{key} frames {value:.2f}" for key, value in bars)
-    svg = plots.bar_chart(bars, label, "frames between sound and picture", [CHANCE])
-    return Figure("Accuracy by offset", svg, "near ones are hard", [("reference", "chance 0.5")])
+    bars = [found[frames] for frames in sorted(found)]
+    label = "Own sound preferred, by offset: "
+    label += ", ".join(f"{name} frames {value:.2f}" for name, value in bars)
+    svg = plots.bar_chart(bars, label, "frames to the wrong sound", [CHANCE])
+    note = "share of faces that prefer their own sound"
+    return Figure("By offset", svg, note, [("reference", "chance 0.5")])
 
 
 def metrics_table(rows: Sequence[Row], title: str) -> Table | None:

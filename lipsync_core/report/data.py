@@ -179,13 +179,12 @@ def dropped_table(result: Account) -> Table | None:
     left = len(result.dropped) - len(shown)
     note = f"{plural(left, 'more clip')} in results/filelists/clips.csv." if left else ""
     columns = ("Clip", "Dropped at", "Reason", "Detail")
-    return Table("Clips dropped, and why", columns, rows, wide=True, note=note)
+    return Table("Clips dropped, and why", columns, rows, stack=True, note=note)
 
 
 def split_table(clips: Sequence[Row]) -> Table:
     """Speakers, clips and length of each split."""
     kept = [row for row in clips if is_kept(row)]
-    speakers = {split: {r.get("speaker", "") for r in kept if r.get("split") == split} for split in SPLITS}
     rows = []
     for split in (*SPLITS, "all"):
         mine = [row for row in kept if split == "all" or row.get("split") == split]
@@ -198,11 +197,11 @@ def split_table(clips: Sequence[Row]) -> Table:
                 percent(len(mine) / len(kept)) if kept else percent(None),
             ]
         )
-    shared = set.union(
-        *(speakers[a] & speakers[b] for a in SPLITS for b in SPLITS if a < b),
-    )
+    homes = {(row.get("speaker", ""), row.get("split", "")) for row in kept}
+    places = Counter(speaker for speaker, _ in homes)
+    shared = sorted(speaker for speaker, splits in places.items() if splits > 1)
     note = (
-        f"Speakers in more than one split: {', '.join(sorted(shared))}. Figures on val and test "
+        f"Speakers in more than one split: {', '.join(shared)}. Figures on val and test "
         "are then too good."
         if shared
         else "No speaker is in more than one split."

@@ -149,12 +149,16 @@ def sample_picture(path: Path) -> Picture | None:
     return Picture(data_uri(small, "image/jpeg"), width, height)
 
 
-def videos(dubs: Sequence[Mapping[str, object]], page: Path, limit_bytes: int) -> list[Video]:
+def videos(
+    dubs: Sequence[Mapping[str, object]], results: Path, page: Path, limit_bytes: int
+) -> list[Video]:
     """The dubbed videos, embedded in order while they fit in `limit_bytes` together."""
     left, found = limit_bytes, []
     for dub in dubs:
-        output = Path(str(dub["output"]))
-        names = {key: str(dub.get(key) or "") for key in ("face", "audio", "checkpoint")}
+        output = results / str(dub["output"])
+        if not output.is_file() and Path(str(dub["output"])).is_file():
+            output = Path(str(dub["output"]))
+        names = {key: _source(dub.get(key)) for key in ("face", "audio", "checkpoint")}
         if not output.is_file():
             missing = f"There is no {output}: the dubbing has not run."
             found.append(Video(output.name, **names, missing=missing))
@@ -170,6 +174,10 @@ def videos(dubs: Sequence[Mapping[str, object]], page: Path, limit_bytes: int) -
     return found
 
 
+def _source(value: object) -> str:
+    return "chosen by the pipeline (auto)" if value == "auto" else str(value or "")
+
+
 def _facts(path: Path) -> str:
     megabytes = f"{path.stat().st_size / 1e6:.1f} MB"
     try:
@@ -178,5 +186,5 @@ def _facts(path: Path) -> str:
         log.warning("%s", error)
         return f"{megabytes}, not readable as a video"
     sound = "with sound" if found.has_audio else "no sound"
-    shape = f"{found.width} × {found.height} pixels, {float(found.fps):.4g} frames a second"
+    shape = f"{found.width} by {found.height} pixels, {float(found.fps):.4g} frames a second"
     return f"{duration(found.seconds)}, {shape}, {sound}, {megabytes}"

@@ -1,4 +1,4 @@
-"""Puts the page together: reads the artefacts, asks each section for its blocks, renders, writes."""
+"""Puts the page together: reads the artefacts, asks each section for its blocks, renders."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lipsync_core.report.versions import collect_versions
 log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
 VIDEO_BYTES = 40_000_000
-SAMPLE_ROWS = ("Reference", "Masked input", "Generated", "Truth")
+SAMPLE_ROWS = ("reference", "masked input", "generated", "truth")
 
 
 def build(
@@ -31,16 +31,18 @@ def build(
     dubs: Sequence[Mapping[str, Any]],
     variants: Sequence[str],
     versions: Mapping[str, str] | None = None,
+    demo: bool = False,
     video_bytes: int = VIDEO_BYTES,
 ) -> None:
     """Write the report of the run in `results` to `out`, one self-contained HTML file.
 
     Parameters
     ----------
-    config: the validated config, shown as YAML; `demo: true` adds a note on the demo's speakers.
-    dubs: dicts of face, audio, output (path of the video) and checkpoint.
+    config: the validated config, shown as YAML; `shards` and `syncnet` are read from it.
+    dubs: dicts of face, audio, output (path of the video, or its name in `results`) and checkpoint.
     variants: names of the generators, each a folder of `results`.
     versions: name -> version; collected here when None.
+    demo: say what the demo corpus's speakers are (as does `demo: true` in the config).
     video_bytes: the dubbed videos are embedded while they fit in this many bytes together.
 
     Sections whose artefacts are missing say so in a sentence. Equal inputs give equal bytes.
@@ -48,6 +50,7 @@ def build(
     """
     results, out = Path(results), Path(out)
     context = gather(results, out, config, dubs, variants, video_bytes)
+    context["demo"] = demo or config.get("demo") is True
     context["versions"] = version_table(
         collect_versions() if versions is None else versions, context["detector"]
     )
@@ -64,7 +67,7 @@ def gather(
     variants: Sequence[str],
     video_bytes: int,
 ) -> dict[str, Any]:
-    """Everything that the template shows but the versions."""
+    """Everything that the template shows but the versions and the demo's note."""
     clips = artefacts.read_clips(results)
     stages = artefacts.read_stages(results, config.get("shards"))
     evaluation = artefacts.read_evaluation(results)
@@ -83,7 +86,7 @@ def gather(
     return {
         "headlines": verdicts.headlines(result, clips, expert, trained, times),
         "verdicts": judged,
-        "videos": gallery.videos(dubs, out, video_bytes),
+        "videos": gallery.videos(dubs, results, out, video_bytes),
         "account": data.account_table(result) if result else None,
         "dropped": data.dropped_table(result) if result else None,
         "splits": data.split_table(clips) if clips else None,
@@ -91,7 +94,7 @@ def gather(
         "sheet": gallery.contact_sheet(results, clips),
         "expert": {
             "state": expert,
-            "figures": curves.expert_figures(expert_rows, evaluation),
+            "figures": curves.expert_figures(expert_rows, evaluation, config.get("syncnet") or {}),
             "table": curves.metrics_table(expert_rows, "Metrics of the expert"),
         },
         "generators": [
@@ -108,7 +111,6 @@ def gather(
         "timings": timings.timing_table(times) if times else None,
         "detector": detector(stages.get("boxes", []), config),
         "config": config_yaml(config),
-        "demo": config.get("demo") is True,
         "sample_rows": SAMPLE_ROWS,
         "clip_name": clip_name,
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from markupsafe import Markup, escape
 
@@ -87,7 +88,7 @@ def thin_out(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
     if len(points) <= most:
         return list(points)
     bounds = [len(points) * k // most for k in range(most + 1)]
-    runs = [points[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    runs = [points[a:b] for a, b in pairwise(bounds)]
     return [(sum(x for x, _ in r) / len(r), sum(y for _, y in r) / len(r)) for r in runs]
 
 
@@ -117,7 +118,8 @@ def line_chart(
     for x, name in marks:
         at = across(x)
         body.append(f'<path class="mark" d="M{at:.1f} {TOP}V{BOTTOM}"/>')
-        body.append(_text(at, TOP - 5, name, "ref-label", "middle"))
+        anchor = "start" if at < WIDTH / 3 else "end" if at > WIDTH * 2 / 3 else "middle"
+        body.append(_text(at, TOP - 5, name, "ref-label", anchor))
     for line in sorted(shown, key=lambda s: s.mark == "main"):
         places = [f"{across(x):.1f} {up(y):.1f}" for x, y in line.points]
         if len(places) > 1:

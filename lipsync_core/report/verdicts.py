@@ -14,8 +14,10 @@ from lipsync_core.report.timings import Timing, total_seconds
 KEPT_WELL, KEPT_HALF = 0.9, 0.5
 HOURS_SCRATCH, HOURS_TUNE = 20.0, 1.0  # the public models: about 29 hours (LRS2)
 AUC_USABLE, AUC_LEARNING = 0.85, 0.65
-SYNC_GOOD, SYNC_JOINS = 0.35, 0.75  # the public generators end near 0.2
-DISC_COLLAPSED = 5.0
+SYNC_GOOD, SYNC_SOME = 0.75, 0.25  # of the way from copying to the true frames
+LOSS_GOOD, LOSS_SOME = 0.35, 0.693  # where that way is unknown; public generators end near 0.2
+DISC_COLLAPSED, DISC_EASY = 5.0, 0.05
+SYNC_WORDS = {"good": "in sync", "fair": "partly in sync", "bad": "not in sync yet"}
 
 
 @dataclass(frozen=True)
@@ -122,29 +124,48 @@ def _picture(name: str, state: Generator) -> Verdict:
 def _sync(name: str, state: Generator, expert: Expert) -> Verdict:
     part = f"{name}: sync"
     rule = (
-        f"In sync under {SYNC_GOOD}, partly under {SYNC_JOINS}; an undecided expert gives 0.69, "
-        "the public generators end near 0.2."
+        "Judged on the way from copying the reference (no sync) to the true frames: in sync from "
+        f"{percent(SYNC_GOOD)}, partly from {percent(SYNC_SOME)}."
     )
     if state.sync_loss is None:
         return Verdict(part, "none", "no figure", "no sync loss was measured", rule)
-    figures = f"sync loss {state.sync_loss:.3f}"
+    figures = f"sync loss {state.sync_loss:.2f}"
     if expert.auc is not None and expert.auc < AUC_LEARNING:
         figures += "; the expert that measures it has not learned yet"
         return Verdict(part, "none", "cannot be judged", figures, rule)
-    if state.sync_loss < SYNC_GOOD:
-        return Verdict(part, "good", "in sync", figures, rule)
-    if state.sync_loss < SYNC_JOINS:
-        return Verdict(part, "fair", "partly in sync", figures, rule)
-    return Verdict(part, "bad", "not in sync yet", figures, rule)
+    if state.copy_sync_loss is None or state.true_sync_loss is None:
+        rule = (
+            f"In sync under {LOSS_GOOD}, partly under {LOSS_SOME}, where the expert is undecided; "
+            "the public generators end near 0.2."
+        )
+        level = _level(-state.sync_loss, -LOSS_GOOD, -LOSS_SOME)
+        return Verdict(part, level, SYNC_WORDS[level], figures, rule)
+    figures += f"; copying {state.copy_sync_loss:.2f}, true frames {state.true_sync_loss:.2f}"
+    way = state.copy_sync_loss - state.true_sync_loss
+    if way <= 0:
+        figures += "; the expert does not prefer the true frames"
+        return Verdict(part, "none", "cannot be judged", figures, rule)
+    share = (state.copy_sync_loss - state.sync_loss) / way
+    level = _level(share, SYNC_GOOD, SYNC_SOME)
+    return Verdict(part, level, SYNC_WORDS[level], f"{figures} ({100 * share:.0f}{THIN}%)", rule)
+
+
+def _level(value: float, good: float, fair: float) -> str:
+    return "good" if value >= good else "fair" if value >= fair else "bad"
 
 
 def _discriminator(name: str, losses: tuple[float, float]) -> Verdict:
     real, fake = losses
     figures = f"loss on true frames {real:.2f}, on generated ones {fake:.2f}"
-    rule = f"Collapsed when either loss is above {DISC_COLLAPSED:.0f}; an even contest is 0.69."
+    rule = (
+        f"Collapsed when either loss is above {DISC_COLLAPSED:.0f}; when both are under "
+        f"{DISC_EASY} it wins too easily to teach; an even contest is 0.69."
+    )
     part = f"{name}: discriminator"
     if max(losses) > DISC_COLLAPSED:
         return Verdict(part, "bad", "collapsed", f"{figures}; resume from before", rule)
+    if max(losses) < DISC_EASY:
+        return Verdict(part, "fair", "wins too easily", figures, rule)
     return Verdict(part, "good", "at work", figures, rule)
 
 
@@ -201,7 +222,10 @@ def _generator_tiles(state: Generator) -> list[Tile]:
     if state.copy_l1 is not None:
         found.append(Tile("L1 of copying", figure(state.copy_l1, 4), "the reference frame"))
     if state.sync_loss is not None:
-        found.append(Tile("Sync loss", figure(state.sync_loss, 2), "undecided 0.69"))
+        note = "undecided 0.69"
+        if state.true_sync_loss is not None:
+            note = f"true frames {state.true_sync_loss:.2f}"
+        found.append(Tile("Sync loss", figure(state.sync_loss, 2), note))
     return found
 
 

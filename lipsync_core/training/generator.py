@@ -87,7 +87,7 @@ class GeneratorTask(loop.Task):
     ) -> None:
         self.label, self.options, self.seed, self.device = label, options, seed, device
         self.train, self.val = train, val
-        self.model = model.to(device, memory_format=torch.channels_last)
+        self.model = precision.sharpen(model.to(device, memory_format=torch.channels_last))
         # Evaluation mode: with batch statistics the frozen expert would judge a window by its
         # neighbours in the batch.
         self.expert = expert.to(device, memory_format=torch.channels_last).eval()
@@ -97,7 +97,7 @@ class GeneratorTask(loop.Task):
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=options.lr, betas=betas)
         self.parts = {"model": self.model, "optimizer": self.optimizer}
         if judge is not None:
-            self.judge = judge.to(device, memory_format=torch.channels_last)
+            self.judge = precision.sharpen(judge.to(device, memory_format=torch.channels_last))
             self.judge_optimizer = torch.optim.Adam(
                 judge.parameters(), lr=options.disc_lr, betas=betas
             )
@@ -132,8 +132,8 @@ class GeneratorTask(loop.Task):
             self.judge.requires_grad_(False)  # spares the gradients that only its own step needs
             with self._autocast():
                 judged = self.judge(drawn)
-            report["train_adversarial"] = losses.adversarial(judged, 1)
-            loss = loss + options.gan_weight * report["train_adversarial"]
+            report["train_adv"] = losses.adversarial(judged, 1)
+            loss = loss + options.gan_weight * report["train_adv"]
         descend(loss, self.optimizer, self._rate(step, options.lr), options.clip)
         if self.judge is not None:
             report |= self._judge_step(step, real, drawn.detach())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from lipsync_core.errors import LipsyncError
 
@@ -33,3 +34,15 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
     Losses belong outside: they are computed in float32.
     """
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def sharpen(model: nn.Module) -> nn.Module:
+    """Let `model` compute its sigmoids in float32 under autocast; returns it.
+
+    In bfloat16 a probability near 1 comes in steps of 1/256: a discriminator could not say that it
+    is a little surer than before, a generator could not draw a brightness in between.
+    """
+    for layer in model.modules():
+        if isinstance(layer, nn.Sigmoid):
+            layer.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
+    return model

@@ -1,0 +1,17 @@
+"""Figures of the expert and the generators on the held-out speakers."""
+
+import json
+from pathlib import Path
+
+from lipsync_core import device, evaluation, files, logs, threads
+
+with logs.job_log(snakemake.log[0]):
+    threads.limit(snakemake.threads)
+    figures = evaluation.evaluate(
+        Path(snakemake.config["results"]),
+        snakemake.input.expert,
+        dict(zip(snakemake.params.variants, snakemake.input.generators, strict=True)),
+        device=device.pick(snakemake.config["device"]),
+        seed=snakemake.params.seed,
+    )
+    files.write_text(snakemake.output[0], json.dumps(figures, indent=2) + "\n")

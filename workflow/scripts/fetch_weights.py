@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from lipsync_core import checkpoints, logs
+from lipsync_core import logs, weights
 
 with logs.job_log(snakemake.log[0]):
     target = Path(snakemake.output[0])
-    checkpoints.fetch(target.name, target.parent)
+    weights.fetch(target.name, target.parent)

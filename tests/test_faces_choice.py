@@ -1,0 +1,32 @@
+import subprocess
+import sys
+
+import pytest
+
+from lipsync_core.errors import LipsyncError
+from lipsync_core.faces.choice import resolve
+
+
+def test_auto_follows_the_weights(tmp_path):
+    assert resolve("auto", tmp_path) == "centerface"
+    (tmp_path / "s3fd.pth").write_bytes(b"weights")
+    assert resolve("auto", tmp_path) == "s3fd"
+
+
+def test_explicit_names_are_taken_as_they_are(tmp_path):
+    assert resolve("s3fd", tmp_path) == "s3fd"
+    assert resolve("centerface", tmp_path) == "centerface"
+
+
+def test_unknown_name_lists_the_allowed(tmp_path):
+    with pytest.raises(LipsyncError, match="auto, s3fd, centerface"):
+        resolve("S3FD", tmp_path)
+
+
+def test_imports_without_heavy_packages():
+    code = (
+        "import sys, lipsync_core.faces.choice; "
+        "print(sorted({'torch', 'cv2', 'numpy', 'pandas'} & set(sys.modules)))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert loaded.stdout.strip() == "[]", loaded.stderr

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import logging
+import os
+
+import pytest
+
+from lipsync_core import files, logs, progress
+from lipsync_core.errors import LipsyncError
+
+
+def test_atomic_path_appears_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "deep" / "a.wav"
+    with files.atomic_path(target) as temporary:
+        assert temporary.suffix == ".wav"
+        temporary.write_text("new")
+        assert not target.exists()
+    assert target.read_text() == "new"
+    with pytest.raises(ZeroDivisionError), files.atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise ZeroDivisionError
+    assert target.read_text() == "new"
+    assert [path.name for path in target.parent.iterdir()] == ["a.wav"]
+
+
+def test_longest_file_name(tmp_path):
+    target = tmp_path / ("x" * 250 + ".txt")
+    files.write_text(target, "fits")
+    assert target.read_text() == "fits"
+
+
+def test_unchanged_text_keeps_its_time(tmp_path):
+    path = tmp_path / "a"
+    assert files.write_text_if_changed(path, "é")
+    os.utime(path, (1, 1))
+    assert not files.write_text_if_changed(path, "é")
+    assert path.stat().st_mtime == 1
+    assert files.write_text_if_changed(path, "e")
+
+
+def test_digest_ignores_key_order_only():
+    assert files.digest({"a": 1, "b": [1, 2]}) == files.digest({"b": [1, 2], "a": 1})
+    assert files.digest([1, 2]) != files.digest([2, 1])
+    assert files.digest({"a": 1}) != files.digest({"a": 1.5})
+
+
+def test_file_sha(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert files.file_sha(tmp_path / "a", "sha1") == "a9993e364706816aba3e25717850c26c9cd0d89d"
+
+
+@pytest.fixture
+def restore_logging():
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+
+
+def test_job_log_turns_a_known_error_into_one_line(tmp_path, capsys, restore_logging):
+    with pytest.raises(SystemExit) as ended, logs.job_log(tmp_path / "logs" / "a.log"):
+        raise LipsyncError("clip.mp4: broken; replace it")
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert "clip.mp4: broken; replace it" in said
+    assert "Traceback" not in said
+    assert "clip.mp4: broken" in (tmp_path / "logs" / "a.log").read_text()
+
+
+def test_job_log_keeps_the_traceback_of_a_bug(tmp_path, restore_logging):
+    with pytest.raises(ZeroDivisionError), logs.job_log(tmp_path / "a.log"):
+        _ = 1 / 0
+    assert "ZeroDivisionError" in (tmp_path / "a.log").read_text()
+
+
+def test_progress_lines_have_rate_and_time_left(caplog):
+    caplog.set_level(logging.INFO)
+    with progress.Progress(4, "work", "clip", start=1, every=0) as bar:
+        bar.advance(note="a/1")
+    first, last = (record.message for record in caplog.records)
+    assert first.startswith("work: 2/4 clips, ")
+    assert "a second" in first
+    assert "left, a/1" in first
+    assert last.endswith("done")
+
+
+def test_track_counts(caplog):
+    caplog.set_level(logging.INFO)
+    assert list(progress.track([1, 2, 3], "work", "step")) == [1, 2, 3]
+    assert "work: 3/3 steps" in caplog.records[-1].message
+    assert list(progress.track(iter([1]), "work", "step")) == [1]
+
+
+def test_progress_bar_on_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    logging.getLogger("lipsync_core.progress").setLevel(logging.WARNING)
+    with progress.Progress(2, "work", "clip") as bar:
+        bar.advance(2, note="x")
+    logging.getLogger("lipsync_core.progress").setLevel(logging.NOTSET)
+    assert "work" in capsys.readouterr().err

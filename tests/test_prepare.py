@@ -1,0 +1,115 @@
+"""Preparation of a folder in which most clips are bad: each is accounted for, the good go on."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lipsync_core import clips, prepare, stages
+from lipsync_core.config import complete, load_schema
+from lipsync_core.stage import read_table
+from tests.media import write_video, write_wav
+
+AWKWARD = "-a 'b' \"c\" é漢"
+
+
+def settings(root: Path, stage: stages.Stage, **changes) -> dict:
+    config = complete(changes, load_schema(root / "workflow/schemas/config.schema.yaml"))
+    return stage.params(config | {"detector": "centerface"})
+
+
+def run_all(root: Path, data: Path, results: Path, **changes) -> dict[str, dict]:
+    found = clips.discover(data, 1)
+    prepare.extract_audio(found, data, results, 0, settings(root, stages.AUDIO))
+    prepare.mel_spectrograms(found, results, 0, settings(root, stages.MELS))
+    options = {"batch_size": 4, "device": "cpu", "models": Path("models")}
+    prepare.detect_faces(found, data, results, 0, settings(root, stages.BOXES), **options)
+    prepare.crop_faces(found, data, results, 0, settings(root, stages.FACES))
+    prepare.check_clips(found, results, 0, settings(root, stages.CHECKS, **changes))
+    return read_table(results / "checks" / "0.csv")
+
+
+@pytest.fixture(scope="module")
+def hostile(root, tmp_path_factory) -> tuple[Path, dict[str, dict]]:
+    folder = tmp_path_factory.mktemp("hostile")
+    data = folder / "data"
+    good = write_video(data / "good" / "1.mp4", 1.2)
+    write_video(data / AWKWARD / f"{AWKWARD}.mp4", 0.8, seed=1)
+    (data / "bad").mkdir()
+    (data / "bad" / "text.mp4").write_text("I am no video")
+    (data / "bad" / "empty.mp4").write_bytes(b"")
+    (data / "bad" / "truncated.mp4").write_bytes(good.read_bytes()[:500])
+    write_wav(data / "bad" / "tone.wav", 1).rename(data / "bad" / "sound_only.mp4")
+    write_video(data / "bad" / "no_sound.mp4", 0.8, sound=False)
+    write_video(data / "bad" / "no_face.mp4", 0.8, face=False)
+    write_video(data / "bad" / "short.mp4", 0.4)
+    return folder, run_all(root, data, folder / "results")
+
+
+@pytest.mark.parametrize(
+    ("clip", "reason"),
+    [
+        ("good/1", ""),
+        (f"{AWKWARD}/{AWKWARD}", ""),
+        ("bad/text", "unreadable"),
+        ("bad/empty", "unreadable"),
+        ("bad/truncated", "unreadable"),
+        ("bad/sound_only", "no_video"),
+        ("bad/no_sound", "no_audio"),
+        ("bad/no_face", "no_face"),
+        ("bad/short", "too_short"),
+    ],
+)
+def test_each_clip_has_its_reason(hostile, clip, reason):
+    row = hostile[1][clip]
+    assert row["reason"] == reason
+    assert row["outcome"] == ("dropped" if reason else "kept")
+    assert bool(row["detail"]) == bool(reason)
+
+
+def test_every_stage_adds_up(hostile):
+    folder, checks = hostile
+    for stage in stages.ALL:
+        table = read_table(folder / "results" / stage.folder / "0.csv")
+        assert table.keys() == checks.keys()
+        assert all((row["outcome"] == "kept") == (row["reason"] == "") for row in table.values())
+
+
+def test_measures_of_a_dropped_clip_are_kept(hostile):
+    assert float(hostile[1]["bad/no_sound"]["seconds"]) == pytest.approx(0.8, abs=0.05)
+
+
+def test_artefacts_of_a_good_clip(hostile):
+    results = hostile[0] / "results"
+    mel = np.load(results / "mels" / "good" / "1.npy")
+    assert (mel.dtype, mel.shape[1]) == (np.float32, 80)
+    assert len(mel) == pytest.approx(1.2 * 80, abs=6)
+    with zipfile.ZipFile(results / "faces" / "good" / "1.zip") as archive:
+        assert archive.namelist() == [f"{frame}.jpg" for frame in range(30)]
+        assert {member.compress_type for member in archive.infolist()} == {zipfile.ZIP_STORED}
+        crop = cv2.imdecode(np.frombuffer(archive.read("7.jpg"), np.uint8), cv2.IMREAD_COLOR)
+    assert 50 < max(crop.shape) <= 160
+
+
+def test_nothing_is_left_of_a_dropped_clip(hostile):
+    left = {path.name for path in (hostile[0] / "results").rglob("*/bad/*") if path.is_file()}
+    # What the stages before the drop made of readable clips may stay.
+    assert left <= {
+        *(f"{name}{suffix}" for name in ("no_face", "short") for suffix in (".wav", ".npy")),
+        "no_face.parquet",
+        "short.parquet",
+        "short.zip",
+    }
+
+
+def test_thresholds_are_heard(root, hostile, tmp_path):
+    folder, _ = hostile
+    found = clips.discover(folder / "data", 1)
+    changed = settings(root, stages.CHECKS, check={"min_face_px": 1000})
+    rows = prepare.check_clips(found, folder / "results", 0, changed)
+    assert {row["reason"] for row in rows if row["clip"].startswith("good")} == {"small_face"}
+    prepare.check_clips(found, folder / "results", 0, settings(root, stages.CHECKS))

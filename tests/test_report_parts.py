@@ -1,0 +1,204 @@
+"""The parts of the report, each alone; the page as a whole is in test_report.py."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from lipsync_core.report import artefacts, blocks, curves, data, gallery, page, plots, verdicts
+from lipsync_core.report.curves import Expert, Generator
+from lipsync_core.report.versions import collect_versions
+
+
+def test_a_clip_is_dropped_once_whether_or_not_later_tables_repeat_it() -> None:
+    clips = [{"clip": name, "kept": "0", "reason": "silent"} for name in "ab"]
+    clips.append({"clip": "c", "kept": "1"})
+    first = [
+        {"clip": "a", "outcome": "dropped", "reason": "silent"},
+        {"clip": "b", "outcome": "kept"},
+        {"clip": "c", "outcome": "kept"},
+    ]
+    for later in ([*first[:1], {"clip": "c", "outcome": "kept"}], first[2:]):
+        found = data.account(clips, {"audio": first, "mels": later})
+        assert (found.found, found.kept, len(found.dropped)) == (3, 1, 2)
+        assert [(s.entered, s.kept, s.dropped, s.missing) for s in found.stages] == [
+            (3, 2, 1, 0),
+            (2, 1, 0, 1),
+            (2, 1, 1, 0),
+        ]
+        assert found.balanced
+    unsettled = data.account([], {"audio": first, "mels": []})
+    assert (unsettled.found, unsettled.kept) == (3, 2)
+    lost = data.Account(3, 1, [], [])
+    assert "does not balance" in lost.sentence
+
+
+def test_leaking_speakers_are_named() -> None:
+    rows = [
+        {"clip": f"a/{split}", "speaker": "a", "split": split, "kept": "1", "seconds": "9"}
+        for split in ("train", "val")
+    ]
+    assert "Speakers in more than one split: a." in data.split_table(rows).note
+
+
+def test_long_lists_of_dropped_clips_are_cut() -> None:
+    dropped = [data.Dropped(f"s/{n}", "audio", "silent", "") for n in range(data.MOST_DROPPED + 3)]
+    table = data.dropped_table(data.Account(len(dropped), 0, [], dropped))
+    assert table is not None and len(table.rows) == data.MOST_DROPPED
+    assert table.note.startswith("3 more clips")
+
+
+def test_contact_sheet_takes_splits_and_speakers_in_turn() -> None:
+    rows = [
+        {"clip": f"{speaker}/{n}", "speaker": speaker, "split": split, "kept": "1"}
+        for split, speakers in (("train", "abc"), ("val", "d"), ("test", "e"))
+        for speaker in speakers
+        for n in range(30)
+    ]
+    chosen = gallery.pick_clips(rows)
+    assert len(chosen) == gallery.MOST_CLIPS
+    assert [row["clip"] for row in chosen[:6]] == ["a/0", "d/0", "e/0", "b/0", "d/1", "e/1"]
+    assert {row["speaker"] for row in chosen} == set("abcde")
+
+
+@pytest.mark.parametrize(
+    ("auc", "level"), [(0.93, "good"), (0.85, "good"), (0.7, "fair"), (0.52, "bad"), (None, "none")]
+)
+def test_expert_verdict(auc: float | None, level: str) -> None:
+    verdict = verdicts.expert_verdict(Expert(100, 0.6, 0.8, auc))
+    assert verdict.level == level
+    assert "0.5 is chance" in verdict.rule
+
+
+@pytest.mark.parametrize(
+    ("state", "auc", "picture", "sync"),
+    [
+        (Generator(1, 0.03, 0.05, 0.4, 0.9, 0.3), 0.9, "good", "good"),
+        (Generator(1, 0.06, 0.05, 0.7, 0.9, 0.3), 0.9, "bad", "fair"),
+        (Generator(1, 0.05, 0.05, 1.2, 0.9, 0.3), 0.9, "bad", "bad"),
+        (Generator(1, 0.03, 0.05, 0.4, 0.9, 0.95), 0.9, "good", "none"),
+        (Generator(1, 0.03, 0.05, 0.2, 0.9, 0.3), 0.55, "good", "none"),
+        (Generator(1, 0.03, None, 0.2), 0.9, "none", "good"),
+        (Generator(1, None, None, 0.5), None, "none", "fair"),
+        (Generator(1, None, None, None), None, "none", "none"),
+    ],
+)
+def test_generator_verdicts(state: Generator, auc: float | None, picture: str, sync: str) -> None:
+    found = verdicts.generator_verdicts("g", state, Expert(1, None, None, auc))
+    assert [verdict.level for verdict in found] == [picture, sync]
+
+
+@pytest.mark.parametrize(
+    ("losses", "level"), [((0.5, 0.6), "good"), ((0.0, 60.0), "bad"), ((0.01, 0.02), "fair")]
+)
+def test_discriminator_verdict(losses: tuple[float, float], level: str) -> None:
+    state = Generator(1, 0.03, 0.05, 0.3, discriminator=losses)
+    assert verdicts.generator_verdicts("g", state, Expert(1, 0, 0, 0.9))[-1].level == level
+
+
+@pytest.mark.parametrize(
+    ("kept", "hours", "words"),
+    [
+        (10, 40, ["nearly all kept", "enough to train from scratch"]),
+        (6, 5, ["some dropped", "enough to fine-tune public weights"]),
+        (2, 0.1, ["most dropped", "enough to try the pipeline"]),
+    ],
+)
+def test_data_verdicts(kept: int, hours: float, words: list[str]) -> None:
+    clips = [
+        {"clip": str(n), "kept": "1", "seconds": str(3600 * hours / kept)} for n in range(kept)
+    ]
+    result = data.Account(10, kept, [], [])
+    assert [verdict.word for verdict in verdicts.data_verdicts(result, clips)] == words
+
+
+def test_evaluation_goes_before_the_metrics() -> None:
+    rows = [{"step": "10", "val_auc": "0.6", "val_l1": "0.2", "val_loss": "0.5"}]
+    assert curves.read_expert(rows, {"syncnet": {"auc": 0.9}}) == Expert(10, 0.5, None, 0.9)
+    assert curves.read_generator("g", rows, {"generators": {"g": {"l1": 0.1}}}).l1 == 0.1
+    assert curves.read_generator("g", rows, {}).l1 == 0.2
+
+
+def test_bars_by_offset_are_in_order_of_distance() -> None:
+    judged = {"offset_10plus": 0.9, "offset_2": 0.7, "offset_1": 0.6, "offset_3": float("nan")}
+    figures = curves.expert_figures([], {"syncnet": judged}, {})
+    label = re.search('aria-label="([^"]*)"', figures[0].svg)[1]
+    assert label.endswith("1 frames 0.60, 2 frames 0.70, 10+ frames 0.90")
+
+
+def test_copying_is_a_line_when_only_the_evaluation_has_it() -> None:
+    rows = [{"step": str(s), "val_l1": "0.2"} for s in (0, 10)]
+    state = Generator(10, 0.2, 0.0452, None)
+    assert "copying the reference 0.045" in curves.generator_figures(rows, state)[0].svg
+
+
+def test_scales_end_on_round_numbers_and_hold_the_data() -> None:
+    scale = plots.nice_scale([0.031, 0.139], 168, 10)
+    assert scale.ticks == (0.0, 0.05, 0.1, 0.15)
+    assert scale(0.0) == 168 and scale(0.15) == 10
+    for values in ([], [0.0], [3.0, 3.0], [-1e-9, 1e-9], [1e6, 2e6]):
+        scale = plots.nice_scale(values, 0, 1)
+        assert all(0 <= scale(value) <= 1 for value in values)
+    assert [plots.tick_text(v) for v in (0.05, 25_000, -20)] == ["0.05", "25k", "\N{MINUS SIGN}20"]
+
+
+def test_long_curves_are_averaged_and_short_ones_kept() -> None:
+    points = [(float(n), float(n % 2)) for n in range(10_000)]
+    thin = plots.thin_out(points, 100)
+    assert len(thin) == 100
+    assert all(y == pytest.approx(0.5) for _, y in thin)
+    assert plots.thin_out(points[:5]) == points[:5]
+
+
+def test_histogram_counts_every_value() -> None:
+    svg = plots.histogram([1, 1, 2, 3.9], [2, 8], "label", "unit")
+    assert svg.count('class="bar kept"') == 3
+    assert svg.count('class="bar dropped"') == 2
+    assert plots.histogram([5], [], "label <x>", "unit").count("&lt;x&gt;") == 1
+
+
+def test_quantities_are_written_as_a_reader_would() -> None:
+    thin = blocks.THIN
+    seconds = [0.31, 42, 431, 480, 36_000, None]
+    assert [blocks.duration(s).replace(thin, " ") for s in seconds] == [
+        *("0.31 s", "42 s", "7 min 11 s", "8 min", "10.0 h"),
+        blocks.NO_VALUE,
+    ]
+    shares = [0.862, 0.9996, 1.0, 0.086, 0, None]
+    assert [blocks.percent(s).replace(thin, " ") for s in shares] == [
+        *("86 %", "99.9 %", "100 %", "8.6 %", "0 %"),
+        blocks.NO_VALUE,
+    ]
+    assert [blocks.size(m).replace(thin, " ") for m in (3.2, 410, 2100)] == [
+        *("3.2 MB", "410 MB", "2.1 GB"),
+    ]
+    assert blocks.plural(1, "clip") == "1 clip"
+    assert blocks.count(140_000).replace(thin, " ") == "140 000"
+
+
+def test_metrics_tables_are_short_and_end_with_the_last_row() -> None:
+    rows = [{"step": str(n), "val_l1": f"{n / 7}", "phase": "p"} for n in range(100)]
+    table = curves.metrics_table(rows, "t")
+    assert table is not None and len(table.rows) == curves.TABLE_ROWS
+    assert table.rows[-1] == ["99", "14.14", "p"]
+    assert curves.metrics_table([], "t") is None
+
+
+def test_versions_name_what_took_part() -> None:
+    found = collect_versions()
+    assert list(found)[:2] == ["lipsync_core", "Python"]
+    assert re.match(r"\d", found["torch"])
+    assert "ffmpeg version" not in found["ffmpeg"] and found["ffmpeg"] != "unknown"
+
+
+def test_config_keeps_its_order_and_its_letters() -> None:
+    text = page.config_yaml({"b": Path("ж"), "a": [1, {"c": None}]})
+    assert text.startswith("b: ж\na:\n")
+
+
+def test_flatten_names_every_leaf() -> None:
+    value = json.loads('{"a": {"b": 0.123456, "c": [1, 2.5]}, "d": "x"}')
+    assert artefacts.flatten(value) == [("a.b", "0.1235"), ("a.c", "1, 2.5"), ("d", "x")]
