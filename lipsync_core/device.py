@@ -10,7 +10,7 @@ from lipsync_core.errors import LipsyncError
 def pick(name: str = "auto") -> torch.device:
     """The torch device called `name`; "auto" is the first GPU that works, else the CPU.
 
-    Raises LipsyncError when a GPU is asked for and there is none.
+    Raises LipsyncError when there is no such device.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -23,4 +23,7 @@ def pick(name: str = "auto") -> torch.device:
             f"device {name!r}: this torch ({torch.__version__}) sees no GPU; "
             "install a CUDA build of torch, or set `device: auto` in config/config.yaml"
         )
-    return torch.device(name)
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise LipsyncError(f"device {name!r}: give auto, cpu, cuda, cuda:1 or mps") from error

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 COMMENT = f"synthetic: lip-synced by lipsync {__version__}"
 BATCH_BYTES = 256 << 20  # frames that wait for the generator: large pictures make small batches
+CPU_BATCH = 16  # more at a time is no faster on a CPU, and 128 take 1.5 GB
 MEL_BLOCK = 60 * SAMPLE_RATE  # samples turned into mel columns at a time
 AUTOMATIC = (-1, -1, -1, -1)
 
@@ -102,14 +103,15 @@ def dub(
     crop, resize_factor, rotate, static: see `FaceSource`.
     smooth: smooth the boxes over time (two-sided, without lag).
     blend: "soft" or "hard", see `blending.paste`.
-    batch_size: most frames at a time in the generator; fewer when the frames are large.
+    batch_size: most frames at a time in the generator; fewer on a CPU and of large frames.
     face_det_batch_size: frames at a time in the detector.
     long_side: frames are scaled down to this many pixels for detection.
     max_gap: up to so many frames in a row without a detection take an interpolated box.
 
     Raises LipsyncError (file, reason, remedy) for unusable inputs and when no frame has a face.
     """
-    rate = _checked(fps, pads, box, crop, resize_factor, blend, batch_size, face_det_batch_size)
+    counts = resize_factor, batch_size, face_det_batch_size, long_side
+    rate = _checked(fps, pads, box, crop, blend, counts)
     source = FaceSource(
         _input(face, "face"), resize_factor, rotate, tuple(crop) if crop else None, static
     )
@@ -147,7 +149,8 @@ def dub(
         Progress(count, f"dub {outfile.name}", "frame") as progress,
     ):
         writer = None
-        for batch in _batches(pictures, batch_size):
+        limit = min(batch_size, CPU_BATCH) if chosen.type == "cpu" else batch_size
+        for batch in _batches(pictures, limit):
             if writer is None:
                 height, width = batch[0][1].shape[:2]
                 if given and painter.region(*batch[0]) is None:
@@ -175,9 +178,8 @@ def _checked(
     pads: Sequence[int],
     box: Sequence[int] | None,
     crop: Sequence[int] | None,
-    resize_factor: int,
     blend: str,
-    *batch_sizes: int,
+    counts: Sequence[int],
 ) -> Fraction:
     """The frame rate as an exact number. Raises LipsyncError for options out of range."""
     for name, sides in (("pads", pads), ("box", box), ("crop", crop)):
@@ -190,8 +192,8 @@ def _checked(
                 f"box {list(box)}: wanted top < bottom and left < right, in pixels (order: top "
                 "bottom left right)"
             )
-    if resize_factor < 1 or min(batch_sizes) < 1:
-        raise LipsyncError("resize_factor and the batch sizes must be at least 1")
+    if min(counts) < 1:
+        raise LipsyncError("resize_factor, the batch sizes and long_side must be at least 1")
     if blend not in BLENDS:
         raise LipsyncError(f"blend {blend!r}: wanted one of {', '.join(BLENDS)}")
     try:

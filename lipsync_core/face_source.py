@@ -88,7 +88,7 @@ class FaceSource:
         if self.resize_factor > 1:
             shape = probe(self.path)
             long_side = max(2, max(shape.width, shape.height) // self.resize_factor)
-        yield from read_frames(self.path, FPS, long_side)
+        yield from read_frames(self.path, FPS, long_side, exact_colour=True)
 
     def _cut(self, frame: np.ndarray) -> np.ndarray:
         if self.crop is None:

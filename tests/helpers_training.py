@@ -66,6 +66,4 @@ def write_corpus(results: Path, splits: Mapping[str, Sequence[str]], frames: int
 
 def small_corpus(results: Path) -> Path:
     """Three training, one validation and one test clip."""
-    return write_corpus(
-        results, {"train": ["a/1", "a/2", "b/1"], "val": ["c/1"], "test": ["d/1"]}
-    )
+    return write_corpus(results, {"train": ["a/1", "a/2", "b/1"], "val": ["c/1"], "test": ["d/1"]})

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - the International Phonetic Alphabet looks like other letters
 from __future__ import annotations
 
 import numpy as np

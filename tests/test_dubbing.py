@@ -117,7 +117,7 @@ def lengths(path):
 
 
 def test_the_true_face_gives_the_input_back(tmp_path, stub, checkpoint):
-    stub()
+    generator = stub()
     face = video(tmp_path / "face.mp4", range(60, 80))
     copy = tmp_path / "copy.mp4"  # what the codec alone does to the frames
     with VideoWriter(copy, SIZE) as writer:
@@ -125,9 +125,18 @@ def test_the_true_face_gives_the_input_back(tmp_path, stub, checkpoint):
             writer.write(frame)
     for blend in ("soft", "hard"):
         out = tmp_path / f"{blend}.mp4"
-        dub(face, sound(tmp_path / "a.wav", 0.8), checkpoint, out, box=BOX, blend=blend)
+        dub(
+            face,
+            sound(tmp_path / "a.wav", 0.8),
+            checkpoint,
+            out,
+            box=BOX,
+            blend=blend,
+            device="cpu",
+        )
         assert np.abs(frames_of(out) - frames_of(copy)).max() < 8  # levels of 255
         assert np.abs(frames_of(out) - frames_of(copy)).mean() < 0.5
+    assert generator.batches == 2 * [16, 4]  # a CPU gains nothing from more at a time
 
 
 @pytest.mark.parametrize("seconds", [0.06, 0.99, 1.013, 1.03])
@@ -293,6 +302,7 @@ def _out_of_memory(mel, faces):
         ({"crop": (0, 1, 0, 1)}, "crop"),
         ({"resize_factor": 0}, "resize_factor"),
         ({"batch_size": 0}, "batch sizes"),
+        ({"long_side": 0}, "long_side"),
         ({"fps": "fast"}, "fps"),
         ({"fps": 1000}, "fps"),
         ({"blend": "glue"}, "blend"),

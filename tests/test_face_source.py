@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lipsync_core.errors import LipsyncError
-from lipsync_core.face_source import FaceSource
+from lipsync_core.face_source import FaceSource, locate
 from lipsync_core.video import VideoWriter
 
 LEVELS = [20, 80, 140, 200]
@@ -78,3 +78,37 @@ def test_damaged_picture(tmp_path):
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"x" * 100)
     with pytest.raises(LipsyncError, match=r"damaged\.png"):
         list(FaceSource(path).frames())
+
+
+class Scripted:
+    """A detector that finds the boxes which `script` tells for each grey level."""
+
+    name = "scripted"
+
+    def __init__(self, script):
+        self.script, self.shapes = script, []
+
+    def detect(self, frames):
+        self.shapes.append(frames.shape)
+        found = [self.script[min(LEVELS, key=lambda v: abs(v - f.mean()))] for f in frames]
+        return [np.array(boxes, np.float32).reshape(-1, 5) for boxes in found]
+
+
+def test_every_shot_of_the_speaker_but_no_second_person(video):
+    speaker, moved, other = [2, 2, 22, 22, 1], [40, 20, 60, 40, 1], [30, 2, 40, 12, 1]
+    script = {20: [other, speaker], 80: [speaker, other], 140: [moved], 200: [other]}
+    boxes = locate(FaceSource(video), 99, Scripted(script), smooth=0)
+    np.testing.assert_allclose(boxes[:3], np.array([speaker, speaker, moved])[:, :4], atol=1e-3)
+    assert np.isnan(boxes[3]).all()
+
+
+def test_boxes_are_in_the_pixels_of_the_full_frame(video):
+    detector = Scripted({level: [[4, 6, 10, 12, 1]] for level in LEVELS})
+    boxes = locate(FaceSource(video), 3, detector, long_side=32, batch_size=2)
+    assert detector.shapes == [(2, 24, 32, 3), (1, 24, 32, 3)]
+    np.testing.assert_allclose(boxes, [[8, 12, 20, 24]] * 3, atol=1e-3)
+
+
+def test_no_face(video):
+    with pytest.raises(LipsyncError, match="no face in any of its 4 frames"):
+        locate(FaceSource(video), 99, Scripted({level: [] for level in LEVELS}))

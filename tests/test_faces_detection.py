@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lipsync_core.errors import ClipError, LipsyncError, Reason
-from lipsync_core.faces import detection
+from lipsync_core.faces import decoding
 from lipsync_core.faces.detection import (
     Detections,
     detect_frames,
@@ -155,7 +155,7 @@ def test_errors_in_a_decoder_thread_reach_the_caller(tmp_path, monkeypatch):
     def fail(*arguments):
         raise LipsyncError("no ffmpeg")
 
-    monkeypatch.setattr(detection, "picture_source", fail)
+    monkeypatch.setattr(decoding, "picture_source", fail)
     with pytest.raises(LipsyncError, match="no ffmpeg"):
         list(detect_videos([(1, tmp_path / "a.mp4")], Bright()))
 
@@ -196,10 +196,10 @@ def test_detect_image_and_detect_frames_agree():
 
 def test_boxes_survive_writing_and_reading(tmp_path):
     [(_, found)] = detect_videos([(0, clip(tmp_path / "a.mp4", dark={2}))], Bright())
-    write_boxes(tmp_path / "new" / "a.parquet", found)
+    write_boxes(tmp_path / "frame=7" / "a.parquet", found)
     write_boxes(tmp_path / "b.parquet", found)
-    assert (tmp_path / "new/a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
-    again = read_boxes(tmp_path / "b.parquet")
+    assert (tmp_path / "frame=7/a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+    again = read_boxes(tmp_path / "frame=7" / "a.parquet")
     assert (again.frames, again.width, again.height, again.detector) == (5, 128, 96, "bright")
     columns = ["frame", "x1", "y1", "x2", "y2", "score"]
     assert again.faces[columns].equals(found.faces[columns])

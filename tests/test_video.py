@@ -40,6 +40,14 @@ def test_frames_are_the_pictures_written(tmp_path):
         assert error < 4, "colours or channels are off"
 
 
+def test_grey_stays_grey(tmp_path):
+    path = tmp_path / "a.mp4"
+    with video.VideoWriter(path, (64, 64)) as writer:
+        writer.write(np.full((64, 64, 3), 60, np.uint8))
+    frame = next(video.read_frames(path, exact_colour=True))
+    assert np.abs(frame.astype(int) - 60).max() <= 1
+
+
 def test_long_side(tmp_path):
     path = write_video(tmp_path / "a.mp4", seconds=0.2, sound=False)
     assert next(video.read_frames(path, long_side=100)).shape == (100, 100, 3)

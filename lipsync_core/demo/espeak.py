@@ -1,8 +1,9 @@
 """One utterance of eSpeak NG, as a program: a JSON request on stdin, JSON and raw PCM on stdout.
 
-eSpeak keeps its noise generator and its voice between utterances, even across espeak_Terminate: the
-same text sounds different the second time. A process of its own for every utterance (30 ms) makes
-the sound a pure function of the request. Standard library and the espeakng-loader wheel only.
+eSpeak keeps state between utterances, even across espeak_Terminate, and seeds its noise with the
+time of day: the same text sounds different the second time. A process of its own for every
+utterance (30 ms) and a fixed seed make the sound a pure function of the request. Standard library
+and the espeakng-loader wheel only.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ PHONEME_EVENTS, PHONEME_IPA = 1, 2  # espeakINITIALIZE_*
 EVENT_END, EVENT_PHONEME = 0, 7
 RATE, VOLUME, PITCH, PITCH_RANGE = 1, 2, 3, 4  # espeak_PARAMETER
 UTF8 = 1
+SEED = 1  # of the noise in breath and fricatives; eSpeak's own default is the time of day
 
 
 class _Id(ctypes.Union):
@@ -53,6 +55,7 @@ def speak(request: dict) -> tuple[int, list[list], bytes]:
     rate = library.espeak_Initialize(SYNCHRONOUS, 0, data, PHONEME_EVENTS | PHONEME_IPA)
     if rate <= 0:
         raise OSError(f"eSpeak NG did not start with the voices in {data.decode()}")
+    library.espeak_ng_SetRandSeed(ctypes.c_long(SEED))
     pcm = bytearray()
     phonemes: list[list] = []
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from lipsync_core.demo.portraits import Still
 
-TOP, BOTTOM = 0.80, 0.40  # opening above and below the line of the corners, half eye widths
+TOP, BOTTOM = 0.90, 0.40  # opening above and below the line of the corners, half eye widths
 
 
 class Eye:
@@ -46,10 +46,10 @@ class Eye:
         lid = cv2.remap(still.image, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         lid = cv2.GaussianBlur(lid, (0, 0), 0.6).astype(np.float32)
         round_ = np.clip((below / self._half + TOP * bow) / (TOP + BOTTOM), 0, 1)
-        shade = 0.84 + 0.12 * np.sin(np.pi * round_) ** 2  # darkest at crease and lashes
-        lid *= shade[..., None] * np.float32([0.94, 0.98, 1.04])
+        shade = 0.93 - 0.10 * round_**2  # darkest at the lashes
+        lid *= shade[..., None] * np.float32([0.98, 0.99, 1.01])
         inside = (bow > 0.02) & (below > -TOP * self._half * bow) & (below < lower)
-        soft = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 1.3)[..., None]
+        soft = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 1.0)[..., None]
         return np.clip(still.image + soft * (lid - still.image), 0, 255).astype(np.uint8)
 
     def lid(

@@ -194,6 +194,7 @@ def speaker(number: int) -> DemoSpeaker:
             voice,
             rate=voice.rate + draw.randint(-14, 14),
             pitch=min(90, max(5, voice.pitch + draw.choice((-15, -10, 10, 15)))),
+            range=draw.randint(35, 70),
         )
         portrait = replace(
             portrait,

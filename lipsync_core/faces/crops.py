@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from lipsync_core.errors import ClipError, Reason
-from lipsync_core.faces.detection import picture_source
+from lipsync_core.faces.decoding import picture_source
 from lipsync_core.faces.tracks import Track
 from lipsync_core.files import atomic_path
 

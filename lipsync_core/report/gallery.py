@@ -160,7 +160,7 @@ def videos(
             output = Path(str(dub["output"]))
         names = {key: _source(dub.get(key)) for key in ("face", "audio", "checkpoint")}
         if not output.is_file():
-            missing = f"There is no {output}: the dubbing has not run."
+            missing = f"There is no {dub['output']}: the dubbing has not run."
             found.append(Video(output.name, **names, missing=missing))
             continue
         weight, kind = output.stat().st_size, VIDEO_TYPES.get(output.suffix.lower())

@@ -133,11 +133,12 @@ class ExpertTask(loop.Task):
             return step >= round(options.steps * (1 - options.calibration))
         return options.loss == "bce"
 
-    def evaluate(self) -> loop.Row:
-        """`expert_metrics` of the validation clips, their names prefixed by val_."""
+    def evaluate(self, step: int) -> loop.Row:
+        """The phase, and `expert_metrics` of the validation clips prefixed by val_."""
         self.model.eval()
         found = expert_metrics(self.model, self.val, per_clip=self.options.val_windows)
-        return {f"val_{name}": value for name, value in found.items()}
+        phase = "bce" if self.classic(step - 1) else "contrastive"
+        return {"phase": phase} | {f"val_{name}": value for name, value in found.items()}
 
     def export(self, path: Path, step: int) -> None:
         """Public format, with Adam's state as public files have it."""

@@ -170,7 +170,7 @@ class GeneratorTask(loop.Task):
     def _autocast(self) -> torch.autocast:
         return precision.autocast(self.precision, self.device)
 
-    def evaluate(self) -> loop.Row:
+    def evaluate(self, step: int) -> loop.Row:
         """`generator_metrics` prefixed by val_; switches the sync loss on when it is time."""
         options = self.options
         self.model.eval()

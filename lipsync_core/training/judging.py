@@ -129,11 +129,10 @@ def draw(model: Wav2Lip, batch: GeneratorSample) -> np.ndarray:
 def cosines(expert: SyncNet, frames: np.ndarray, sync_mels: np.ndarray) -> np.ndarray:
     """How well sounds and lips agree in the expert's eyes: float32 (B,) in [0, 1].
 
-    frames: uint8 or float32 in [0, 1] (B, 5, S, S, 3); sync_mels: float32 (B, 1, 80, 16).
+    frames: float32 (B, 5, S, S, 3) in [0, 1]; sync_mels: float32 (B, 1, 80, 16).
     """
     device = next(expert.parameters()).device
     planes = to_device(frames, device).permute(0, 4, 1, 2, 3)
-    planes = planes.float() / 255 if frames.dtype == np.uint8 else planes
     audio, face = expert(to_device(sync_mels, device), expert_view(planes))
     return (audio.float() * face.float()).sum(1).cpu().numpy()
 
@@ -145,45 +144,63 @@ def generator_metrics(
     seed: int = 0,
     windows: int = 64,
     mel_shift: int = 0,
+    wrong_sound: bool = False,
 ) -> dict[str, float]:
     """How close to the truth, and how much in sync, a generator draws fixed windows.
 
     windows: their number, rounded up to a multiple of 8; a pure function of (corpus, seed).
+    wrong_sound: draw each window a second time, with the sound of another one.
 
     Returns
     -------
     l1, l1_lower: mean absolute difference to the true frames in [0, 1], of the whole faces and of
-        their lower halves. l1_copy, l1_lower_copy: the same for the reference frames shown instead:
-        a generator that is of any use is below.
-    psnr_lower, psnr_lower_copy: peak signal-to-noise ratio of the lower halves in dB.
-    sync_loss, sync_loss_copy, sync_loss_truth: the expert's sync loss of the drawn, the reference
-        and the true frames.
+        their lower halves; psnr_lower: peak signal-to-noise ratio of the lower halves in dB;
+        sync_loss: the expert's sync loss.
+    <name>_copy: the same figures for the reference frames, shown instead of drawn ones: a generator
+        that is of any use is better.
+    sync_loss_truth: the expert's sync loss of the true frames.
+    <name>_wrong_sound: the same figures when drawn from another window's sound, `sync_loss` against
+        the right sound: a generator that listens is worse here.
     """
-    half = corpus.image_size // 2
-    agreement: dict[str, list[np.ndarray]] = {
-        f"sync_loss{name}": [] for name in ("", "_copy", "_truth")
-    }
-    errors: dict[str, list[float]] = {"l1": [], "l1_lower": [], "square": []}
-    copied: dict[str, list[float]] = {"l1": [], "l1_lower": [], "square": []}
+    tallies = {"": _Tally(expert), "_copy": _Tally(expert), "_truth": _Tally(expert)}
+    if wrong_sound:
+        tallies["_wrong_sound"] = _Tally(expert)
     for index in range(-(-windows // SHOTS)):
         batch = generator_batch(corpus, seed, index, SHOTS, mel_shift)
-        truth, copy = (
-            batch.target.astype(np.float32) / 255,
-            batch.reference.astype(np.float32) / 255,
-        )
-        drawn = draw(model, batch)
-        for frames, found in ((drawn, errors), (copy, copied)):
-            difference = np.abs(frames - truth)
-            found["l1"].append(difference.mean())
-            found["l1_lower"].append(difference[:, :, half:].mean())
-            found["square"].append((difference[:, :, half:] ** 2).mean())
-        for name, frames in (("", drawn), ("_copy", copy), ("_truth", truth)):
-            agreement[f"sync_loss{name}"].append(cosines(expert, frames, batch.sync_mel))
-    return {
-        "l1": float(np.mean(errors["l1"])),
-        "l1_lower": float(np.mean(errors["l1_lower"])),
-        "l1_copy": float(np.mean(copied["l1"])),
-        "l1_lower_copy": float(np.mean(copied["l1_lower"])),
-        "psnr_lower": metrics.psnr(float(np.mean(errors["square"]))),
-        "psnr_lower_copy": metrics.psnr(float(np.mean(copied["square"]))),
-    } | {name: metrics.sync_loss(np.concatenate(parts)) for name, parts in agreement.items()}
+        tallies[""].add(batch, draw(model, batch))
+        tallies["_copy"].add(batch, batch.reference.astype(np.float32) / 255)
+        tallies["_truth"].add(batch, batch.target.astype(np.float32) / 255)
+        if wrong_sound:
+            other = batch._replace(mels=np.roll(batch.mels, 1, axis=0))
+            tallies["_wrong_sound"].add(batch, draw(model, other))
+    figures = {
+        f"{name}{of}": value for of, tally in tallies.items() for name, value in tally.means()
+    }
+    trivial = ("l1_truth", "l1_lower_truth", "psnr_lower_truth")
+    return {name: value for name, value in figures.items() if name not in trivial}
+
+
+class _Tally:
+    """Figures of frames beside the truth, summed over batches."""
+
+    def __init__(self, expert: SyncNet) -> None:
+        self.expert = expert
+        self.whole: list[float] = []
+        self.lower: list[float] = []
+        self.square: list[float] = []
+        self.cosines: list[np.ndarray] = []
+
+    def add(self, batch: GeneratorSample, frames: np.ndarray) -> None:
+        """frames: float32 (B, 5, S, S, 3) in [0, 1], to be judged as the batch's target."""
+        error = np.abs(frames - batch.target.astype(np.float32) / 255)
+        lower = error[:, :, error.shape[2] // 2 :]
+        self.whole.append(error.mean())
+        self.lower.append(lower.mean())
+        self.square.append((lower**2).mean())
+        self.cosines.append(cosines(self.expert, frames, batch.sync_mel))
+
+    def means(self) -> Iterator[tuple[str, float]]:
+        yield "l1", float(np.mean(self.whole))
+        yield "l1_lower", float(np.mean(self.lower))
+        yield "psnr_lower", metrics.psnr(float(np.mean(self.square)))
+        yield "sync_loss", metrics.sync_loss(np.concatenate(self.cosines))

@@ -34,7 +34,7 @@ from lipsync_core.windows import prefetch
 log = logging.getLogger(__name__)
 LOOK_EVERY = 20  # steps between looks at the loss: each look makes a GPU wait
 LAST, BEST, METRICS = "last.pt", "best.pth", "metrics.csv"
-Row = dict[str, float]
+Row = dict[str, float | str]
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ class Task(ABC):
         """One optimisation step; returns detached scalars by metric name, to be averaged."""
 
     @abstractmethod
-    def evaluate(self) -> Row:
-        """Metrics on a fixed validation set. May change `memory`, nothing else."""
+    def evaluate(self, step: int) -> Row:
+        """Metrics on a fixed validation set after `step` steps. May change `memory` only."""
 
     @abstractmethod
     def export(self, path: Path, step: int) -> None:
@@ -152,7 +152,7 @@ class _Run:
         return means
 
     def _evaluate(self) -> str:
-        row = {"step": self.step} | self._means() | self.task.evaluate()
+        row = {"step": self.step} | self._means() | self.task.evaluate(self.step)
         self.rows.append(row)
         self.sums, self.summed = {}, 0
         write_text(self.run_dir / METRICS, to_csv(self.rows))
@@ -160,8 +160,8 @@ class _Run:
         if score < self.best:
             self.best, self.best_step = score, self.step
             self.task.export(self.run_dir / BEST, self.step)
-        log.info("%s", _describe(row))
-        return _describe({name: value for name, value in row.items() if name != "step"})
+        log.info("%s: %s", self.task.label, _describe(row))
+        return _describe({self.task.goal: row[self.task.goal]})
 
     def _save(self) -> None:
         self._means()  # a state that is no longer finite must not replace a good one
@@ -213,7 +213,10 @@ class _Run:
 
 
 def _describe(row: Row) -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in row.items())
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in row.items()
+    )
 
 
 def to_csv(rows: list[Row]) -> str:

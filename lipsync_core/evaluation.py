@@ -1,0 +1,108 @@
+"""Figures of finished networks on held-out speakers, for results/evaluation.json and the report.
+
+Knows checkpoints and splits; the measures themselves are in `lipsync_core.training.judging`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lipsync_core.checkpoints import build_from
+from lipsync_core.errors import LipsyncError
+from lipsync_core.models import SyncNet, Wav2Lip
+from lipsync_core.training.judging import expert_metrics, generator_metrics
+from lipsync_core.windows import Corpus, read_filelist
+
+log = logging.getLogger(__name__)
+DIGITS = 6
+
+
+def evaluate(
+    results: str | Path,
+    syncnet: str | Path,
+    generators: Mapping[str, str | Path],
+    device: torch.device,
+    split: str = "test",
+    seed: int = 0,
+    per_clip: int = 96,
+    windows: int = 128,
+) -> dict[str, Any]:
+    """Judge an expert, and generators by it, on a split. The same arguments give the same figures.
+
+    Parameters
+    ----------
+    results: folder of the prepared data. syncnet: the expert's checkpoint.
+    generators: checkpoints by name.
+    split: "test"; where that list is empty, "val" is used and named in the result.
+    per_clip: windows of each clip for the expert; windows: windows for each generator.
+
+    Returns a dict for JSON: split, clips, speakers, seed; syncnet {loss, accuracy, auc, top1,
+    accuracy_by_offset {"1": ..., "10+": ...}, and its sizes}; generators {name: {l1, l1_copy,
+    sync_loss, ...  (see `generator_metrics`), and its sizes}}.
+
+    Raises LipsyncError when data or checkpoints cannot be used.
+    """
+    split = _filled_split(Path(results), split)
+    expert = build_from(syncnet, SyncNet).to(device)
+    corpus = Corpus.load(results, split, expert.image_size)
+    report: dict[str, Any] = {
+        "split": split,
+        "clips": len(corpus.clips),
+        "speakers": len({clip.id.partition("/")[0] for clip in corpus.clips}),
+        "seed": seed,
+        "syncnet": _sizes(expert) | _by_offset(expert_metrics(expert, corpus, seed, per_clip)),
+        "generators": {},
+    }
+    for name, path in generators.items():
+        model = build_from(path, Wav2Lip).to(device)
+        if model.image_size != expert.image_size:
+            raise LipsyncError(
+                f"{path}: draws {model.image_size} pixels, the expert {syncnet} judges "
+                f"{expert.image_size}; train both with the same image_size"
+            )
+        found = generator_metrics(model, expert, corpus, seed, windows, wrong_sound=True)
+        report["generators"][name] = _sizes(model) | found
+        log.info("%s: L1 %.4f, sync loss %.3f", name, found["l1"], found["sync_loss"])
+    return _rounded(report)
+
+
+def _filled_split(results: Path, split: str) -> str:
+    if split == "test" and not read_filelist(results / "filelists" / "test.txt", results / "faces"):
+        log.warning("the test split is empty; the validation split is used instead")
+        return "val"
+    return split
+
+
+def _sizes(model: nn.Module) -> dict[str, Any]:
+    return {
+        "width": model.width,
+        "image_size": model.image_size,
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+    }
+
+
+def _by_offset(figures: dict[str, float]) -> dict[str, Any]:
+    """offset_1 ... offset_10plus gathered under accuracy_by_offset, keys "1" ... "10+"."""
+    prefix = "offset_"
+    offsets = {
+        name.removeprefix(prefix).replace("plus", "+"): value
+        for name, value in figures.items()
+        if name.startswith(prefix)
+    }
+    rest = {name: value for name, value in figures.items() if not name.startswith(prefix)}
+    return rest | {"accuracy_by_offset": offsets}
+
+
+def _rounded(value: Any) -> Any:
+    """Floats to 6 digits; what is not a finite number becomes None, which JSON has."""
+    if isinstance(value, dict):
+        return {name: _rounded(item) for name, item in value.items()}
+    if isinstance(value, float):
+        return round(value, DIGITS) if abs(value) < float("inf") else None
+    return value

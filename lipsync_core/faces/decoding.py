@@ -1,0 +1,126 @@
+"""Frames of many clips, videos and stills alike, decoded by threads ahead of their use."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import queue
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from fractions import Fraction
+from typing import Generic, TypeVar
+
+import cv2
+import numpy as np
+
+from lipsync_core.errors import ClipError, Reason
+from lipsync_core.video import FPS, is_image, probe, read_frames, read_image
+
+DECODERS = 2  # clips decoded at once: the one in use and the next
+Key = TypeVar("Key")
+PathLike = str | os.PathLike[str]
+
+
+def picture_source(
+    path: PathLike, long_side: int | None = None, fps: Fraction | int = FPS
+) -> tuple[int, int, Iterator[np.ndarray]]:
+    """Full width and height of a video or still picture, and its frames (one for a still).
+
+    Raises ClipError when it cannot be read; the frames come as from `video.read_frames`.
+    """
+    if is_image(path):
+        picture = read_image(path)
+        if picture is None:
+            raise ClipError(Reason.UNREADABLE, f"{path}: a picture that cannot be decoded")
+        return picture.shape[1], picture.shape[0], iter([shrink(picture, long_side)])
+    size = probe(path)
+    return size.width, size.height, read_frames(path, fps=fps, long_side=long_side)
+
+
+def shrink(picture: np.ndarray, long_side: int | None) -> np.ndarray:
+    """A picture (H, W, 3) scaled down, never up, to `long_side` pixels of its longer side."""
+    height, width = picture.shape[:2]
+    scale = min(1.0, long_side / max(height, width)) if long_side else 1.0
+    if scale == 1.0:
+        return picture
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+
+
+class Clip(Generic[Key]):
+    """A clip being decoded.
+
+    key: the caller's. number: its place in the order, from 0. width, height: full size in pixels,
+    known with the first frame. Once its frames are used up, either frames (their number) is set or
+    error (why there are none, or no more).
+    """
+
+    def __init__(self, key: Key, number: int, depth: int) -> None:
+        self.key = key
+        self.number = number
+        self.width = self.height = 0
+        self.frames: int | None = None
+        self.error: ClipError | None = None
+        self._ready: queue.Queue[np.ndarray | None] = queue.Queue(depth)
+
+    def fill(
+        self, path: PathLike, long_side: int | None, fps: Fraction | int, stop: threading.Event
+    ) -> None:
+        """Decode into the queue until the end, an error or `stop`; runs in a thread."""
+        try:
+            self.width, self.height, pictures = picture_source(path, long_side, fps)
+            for picture in pictures:
+                if not self._put(picture, stop):
+                    return
+        finally:
+            self._put(None, stop)
+
+    def drain(self, job: Future[None]) -> Iterator[np.ndarray]:
+        """The frames, as they come; errors of the thread, other than ClipError, are raised."""
+        count = 0
+        while (frame := self._ready.get()) is not None:
+            count += 1
+            yield frame
+        try:
+            job.result()
+        except ClipError as error:
+            self.error = error
+        else:
+            self.frames = count
+
+    def _put(self, picture: np.ndarray | None, stop: threading.Event) -> bool:
+        while not stop.is_set():
+            try:
+                self._ready.put(picture, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+
+def decode_clips(
+    items: Iterable[tuple[Key, PathLike]], long_side: int | None, fps: Fraction | int, depth: int
+) -> Iterator[tuple[Clip[Key], Iterator[np.ndarray]]]:
+    """Clips in the order of `items`, each with its frames uint8 (H, W, 3) BGR, to be used in turn.
+
+    While one clip's frames are used, the rest of it and the next clip are decoded, at most `depth`
+    frames ahead in each. Closing the generator stops the threads.
+    """
+    stop = threading.Event()
+    waiting = enumerate(items)
+    started: deque[tuple[Clip[Key], Future[None]]] = deque()
+    with ThreadPoolExecutor(DECODERS, thread_name_prefix="decode") as pool:
+        try:
+            while True:
+                for number, (key, path) in itertools.islice(waiting, DECODERS - len(started)):
+                    clip = Clip(key, number, depth)
+                    started.append((clip, pool.submit(clip.fill, path, long_side, fps, stop)))
+                if not started:
+                    return
+                clip, job = started[0]
+                yield clip, clip.drain(job)
+                started.popleft()
+        finally:
+            stop.set()

@@ -1,0 +1,269 @@
+"""training/loop.py, signals.py, optimise.py: any interruption, the same result."""
+
+import csv
+import itertools
+import math
+import os
+import signal
+import threading
+
+import pytest
+import torch
+from torch import nn
+
+from lipsync_core.checkpoints import load_weights, save_public
+from lipsync_core.errors import LipsyncError
+from lipsync_core.training import loop
+from lipsync_core.training.loop import BEST, LAST, LoopOptions, Task, publish, start_from, to_csv
+from lipsync_core.training.optimise import descend, learning_rate
+from lipsync_core.training.signals import Interrupted, StopSignals
+
+
+class Line(Task):
+    """Fits y = 3 x, with a schedule that remembers and a loss that moves up and down."""
+
+    label, goal = "line", "val_loss"
+
+    def __init__(self, at=None, sabotage=None):
+        torch.manual_seed(0)
+        self.model = nn.Linear(1, 1)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=0.1)
+        self.parts = {"model": self.model, "optimizer": self.optimizer}
+        self.memory = {"evaluations": 0.0}
+        self.at, self.sabotage = at, sabotage
+
+    def batch(self, step):
+        generator = torch.Generator().manual_seed(step)
+        return torch.randn(8, 1, generator=generator)
+
+    def step(self, step, batch):
+        if step == self.at:
+            self.sabotage(self)
+        loss = ((self.model(batch) - 3 * batch) ** 2).mean() + torch.rand(()) * 0.01
+        descend(loss, self.optimizer, rate=0.1)
+        return {"train_loss": loss.detach()}
+
+    def evaluate(self, step):
+        self.memory["evaluations"] += 1
+        return {"val_loss": abs(self.model.weight.item() - 3), "seen": self.memory["evaluations"]}
+
+    def export(self, path, step):
+        save_public(path, self.model, step=step)
+
+
+OPTIONS = LoopOptions(steps=10, eval_every=4, save_every=2)
+
+
+def outcome(run_dir):
+    state = torch.load(run_dir / LAST, weights_only=True)
+    best = torch.load(run_dir / BEST, weights_only=True)
+    return state, (run_dir / "metrics.csv").read_text(), best
+
+
+def assert_same(left, right):
+    assert type(left) is type(right)
+    if isinstance(left, torch.Tensor):
+        assert torch.equal(left, right)
+    elif isinstance(left, dict):
+        assert left.keys() == right.keys()
+        for key in left:
+            assert_same(left[key], right[key])
+    elif isinstance(left, list | tuple):
+        assert len(left) == len(right)
+        for one, other in zip(left, right, strict=True):
+            assert_same(one, other)
+    else:
+        assert left == right
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("straight")
+    rows = loop.train(Line(), run_dir, OPTIONS)
+    return rows, outcome(run_dir)
+
+
+def terminate(task):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def crash(task):
+    raise RuntimeError("as if killed")
+
+
+def test_rows_at_every_evaluation_and_at_the_end(straight):
+    rows, (state, text, _) = straight
+    assert [row["step"] for row in rows] == [4, 8, 10]
+    assert [row["seen"] for row in rows] == [1, 2, 3]
+    assert [row["step"] for row in csv.DictReader(text.splitlines())] == ["4", "8", "10"]
+    assert text.splitlines()[0] == "step,train_loss,val_loss,seen"
+    assert state["step"] == 10
+
+
+@pytest.mark.parametrize("step", range(10))
+def test_sigterm_saves_and_the_next_run_ends_the_same(tmp_path, straight, step):
+    if step < 9:
+        with pytest.raises(Interrupted, match=f"SIGTERM at step {step + 1} of 10") as raised:
+            loop.train(Line(step, terminate), tmp_path, OPTIONS)
+        assert raised.value.exit_code == 143
+        rows = loop.train(Line(), tmp_path, OPTIONS)
+    else:  # after the last step there is nothing left to interrupt
+        rows = loop.train(Line(step, terminate), tmp_path, OPTIONS)
+    assert rows == straight[0]
+    assert_same(outcome(tmp_path), straight[1])
+
+
+@pytest.mark.parametrize("step", [0, 3, 5, 9])
+def test_a_killed_run_repeats_the_steps_since_its_last_save(tmp_path, straight, step):
+    with pytest.raises(RuntimeError, match="as if killed"):
+        loop.train(Line(step, crash), tmp_path, OPTIONS)
+    assert loop.train(Line(), tmp_path, OPTIONS) == straight[0]
+    assert_same(outcome(tmp_path), straight[1])
+
+
+def test_killed_during_a_save_the_previous_state_stays(tmp_path, straight, monkeypatch):
+    real = torch.save
+
+    def half(state, path, **more):
+        if isinstance(state, dict) and state.get("step") == 6:
+            path.write_bytes(b"half a file")
+            raise KeyboardInterrupt
+        real(state, path, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", half)
+        with pytest.raises(KeyboardInterrupt):
+            loop.train(Line(), tmp_path, OPTIONS)
+    assert torch.load(tmp_path / LAST, weights_only=True)["step"] == 4
+    assert loop.train(Line(), tmp_path, OPTIONS) == straight[0]
+    assert_same(outcome(tmp_path), straight[1])
+
+
+def test_a_finished_run_has_nothing_left_to_do(tmp_path, straight):
+    loop.train(Line(), tmp_path, OPTIONS)
+    assert loop.train(Line(0, crash), tmp_path, OPTIONS) == straight[0]
+
+
+def test_more_steps_continue_and_fewer_start_afresh(tmp_path, straight, caplog):
+    caplog.set_level("INFO")
+    loop.train(Line(), tmp_path, LoopOptions(steps=4, eval_every=4, save_every=2))
+    assert loop.train(Line(3, crash), tmp_path, OPTIONS) == straight[0]
+    assert "continuing at step 4" in caplog.text
+    rows = loop.train(Line(), tmp_path, LoopOptions(steps=4, eval_every=4))
+    assert "already at step 10 of 4; starting afresh" in caplog.text
+    assert rows == straight[0][:1]
+
+
+def test_lost_best_weights_start_afresh(tmp_path, straight, caplog):
+    caplog.set_level("INFO")
+    loop.train(Line(), tmp_path, OPTIONS)
+    (tmp_path / BEST).unlink()
+    assert loop.train(Line(), tmp_path, OPTIONS) == straight[0]
+    assert "is gone; starting afresh" in caplog.text and (tmp_path / BEST).is_file()
+
+
+@pytest.mark.parametrize("content", [b"", b"no torch file", None])
+def test_a_foreign_state_is_named_with_the_remedy(tmp_path, content):
+    if content is None:
+        torch.save({"something": "else"}, tmp_path / LAST)
+    else:
+        (tmp_path / LAST).write_bytes(content)
+    with pytest.raises(LipsyncError, match=r"last\.pt: not a state .* delete it to start afresh"):
+        loop.train(Line(), tmp_path, OPTIONS)
+
+
+def test_a_loss_that_explodes_stops_and_keeps_the_last_good_state(tmp_path):
+    def explode(task):
+        task.model.weight.data.fill_(float("nan"))
+
+    with pytest.raises(LipsyncError, match="train_loss is nan near step 6; the last good state"):
+        loop.train(Line(5, explode), tmp_path, OPTIONS)
+    assert torch.load(tmp_path / LAST, weights_only=True)["step"] == 4
+
+
+def test_copies_of_the_state_are_kept(tmp_path):
+    loop.train(Line(), tmp_path, LoopOptions(steps=10, save_every=2, keep_every=4))
+    assert sorted(path.name for path in tmp_path.glob("step_*")) == [
+        "step_0000004.pt",
+        "step_0000008.pt",
+    ]
+    assert torch.load(tmp_path / "step_0000004.pt", weights_only=True)["step"] == 4
+
+
+@pytest.mark.parametrize("maximise", [False, True])
+def test_best_is_by_the_goal(tmp_path, maximise):
+    task = Line()
+    values = iter([2.0, 1.0, 3.0])
+    task.maximise = maximise
+    task.evaluate = lambda step: {"val_loss": next(values)}
+    loop.train(task, tmp_path, OPTIONS)
+    best = torch.load(tmp_path / BEST, weights_only=True)
+    assert best["global_step"] == (10 if maximise else 8)
+
+
+def test_publish_hands_on_best_or_last(tmp_path):
+    task = Line()
+    loop.train(task, tmp_path / "run", OPTIONS)
+    out = tmp_path / "deep/er/checkpoint.pth"
+    publish(task, tmp_path / "run", out, tmp_path / "metrics.csv", step=10, final="best")
+    assert out.read_bytes() == (tmp_path / "run" / BEST).read_bytes()
+    publish(task, tmp_path / "run", out, tmp_path / "metrics.csv", step=10, final="last")
+    again = nn.Linear(1, 1)
+    assert load_weights(again, out) == []
+    assert torch.equal(again.weight, task.model.weight)
+    assert (tmp_path / "metrics.csv").read_text().startswith("step,")
+
+
+def test_start_from_lists_what_does_not_fit(tmp_path, caplog):
+    caplog.set_level("INFO")
+    source, target = nn.Linear(2, 3), nn.Linear(2, 3, bias=False)
+    save_public(tmp_path / "a.pth", source)
+    start_from(target, tmp_path / "a.pth")
+    assert torch.equal(source.weight, target.weight) and "do not fit: bias" in caplog.text
+    start_from(target, None)
+    with pytest.raises(LipsyncError, match="no such checkpoint"):
+        start_from(target, tmp_path / "b.pth")
+
+
+def test_csv_has_all_columns_in_order_of_appearance():
+    assert to_csv([{"step": 1, "a": 0.25}, {"step": 2, "a": 1e-9, "b": 1.0}]) == (
+        "step,a,b\n1,0.25,\n2,1e-09,1\n"
+    )
+
+
+def test_a_second_ctrl_c_gives_up_at_once():
+    before = signal.getsignal(signal.SIGINT)
+    with StopSignals() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.signal == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_training_in_a_thread_works_without_signals(tmp_path, straight):
+    found = []
+    worker = threading.Thread(target=lambda: found.append(loop.train(Line(), tmp_path, OPTIONS)))
+    worker.start()
+    worker.join()
+    assert [row["step"] for row in found[0]] == [row["step"] for row in straight[0]]
+
+
+def test_learning_rate_warms_up_and_falls():
+    rates = [learning_rate(step, 100, 1.0, "cosine", warmup=10) for step in range(100)]
+    assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
+    assert all(a > b for a, b in itertools.pairwise(rates[10:]))
+    assert rates[55] == pytest.approx(0.505)
+    assert rates[-1] == pytest.approx(0.01, abs=0.001)
+    assert {learning_rate(step, 100, 0.5) for step in range(100)} == {0.5}
+    assert learning_rate(500, 100, 1.0, "cosine") == pytest.approx(0.01)
+
+
+def test_descend_clips_the_gradient_and_sets_the_rate():
+    weight = nn.Parameter(torch.tensor([1.0]))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    descend((100 * weight).sum(), optimizer, rate=0.5, clip=1.0)
+    assert weight.item() == pytest.approx(0.5)
+    descend((100 * weight).sum(), optimizer, rate=0.001)
+    assert weight.item() == pytest.approx(0.4)
+    assert math.isclose(optimizer.param_groups[0]["lr"], 0.001)

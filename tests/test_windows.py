@@ -1,0 +1,268 @@
+"""windows.py: splits are checked before training; samples depend on seed and index alone."""
+
+import itertools
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from lipsync_core import windows
+from lipsync_core.audio import mel_window
+from lipsync_core.errors import LipsyncError
+from lipsync_core.faces.crops import CropArchive
+from lipsync_core.windows import (
+    Corpus,
+    expert_batch,
+    expert_group,
+    generator_batch,
+    generator_sample,
+    prefetch,
+    read_filelist,
+    window_starts,
+)
+from tests.helpers_training import write_clip, write_corpus
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    return write_corpus(
+        tmp_path_factory.mktemp("corpus"),
+        {"train": ["anna/1", "anna/a clip 2", "-bo/1"], "val": ["cy/1"]},
+    )
+
+
+@pytest.fixture(scope="module")
+def corpus(results):
+    return Corpus.load(results, "train")
+
+
+def test_load_opens_every_clip_of_the_list(corpus):
+    assert [clip.id for clip in corpus.clips] == ["anna/1", "anna/a clip 2", "-bo/1"]
+    assert corpus.windows == 3 * (40 - 4)
+    assert corpus.clips[0].starts.tolist() == list(range(36))
+
+
+def test_load_takes_clip_ids(results):
+    chosen = Corpus.load(results, ["cy/1", "cy/1", "anna/1"], image_size=192)
+    assert [clip.id for clip in chosen.clips] == ["cy/1", "anna/1"]
+    assert chosen.frames(chosen.clips[0], 0).shape == (5, 192, 192, 3)
+
+
+def test_filelist_with_trailing_tokens_and_spaces(results, tmp_path):
+    listed = tmp_path / "train.txt"
+    listed.write_text("anna/1 NF\n\n  anna/a clip 2\nanna/a clip 2 MV\r\nno/such thing\nanna/1\n")
+    assert read_filelist(listed, results / "faces") == [
+        "anna/1",
+        "anna/a clip 2",
+        "no/such thing",
+    ]
+
+
+def test_missing_list_names_the_file(tmp_path):
+    with pytest.raises(LipsyncError, match=r"train\.txt: no such file; prepare"):
+        Corpus.load(tmp_path, "train")
+
+
+def test_empty_split_is_refused(results):
+    with pytest.raises(LipsyncError, match=r"test\.txt: no clip in it"):
+        Corpus.load(results, "test")
+
+
+def test_unusable_clips_are_counted_with_reasons_and_examples(tmp_path):
+    ids = [f"a/{number}" for number in range(9)]
+    results = write_corpus(tmp_path, {"train": ids, "val": ["v/1"]})
+    for number in range(6):
+        (results / f"mels/a/{number}.npy").unlink()
+    write_clip(results, "a/6", frames=15)
+    began = time.monotonic()
+    with pytest.raises(LipsyncError) as raised:
+        Corpus.load(results, "train")
+    message = str(raised.value)
+    assert "7 of 9 clips cannot be used (unreadable 6, too_short 1)" in message
+    assert message.count("no such file") == 5  # the first five examples
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (lambda r: (r / "faces/a/1.zip").unlink(), r"faces/a/1\.zip: no such file"),
+        (lambda r: (r / "faces/a/1.zip").write_bytes(b"PK"), r"1\.zip: not a whole archive"),
+        (lambda r: (r / "mels/a/1.npy").write_bytes(b""), r"mels/a/1\.npy: "),
+        (lambda r: np.save(r / "mels/a/1.npy", np.zeros((80, 99))), r"shape \(80, 99\), wanted"),
+        (lambda r: np.save(r / "mels/a/1.npy", np.zeros((50, 80))), r"0\.62 s of sound end too"),
+        (lambda r: write_clip(r, "a/1", frames=40, missing=range(1, 40)), "1 consecutive frames"),
+        (lambda r: write_clip(r, "a/1", frames=40, missing=range(0, 40)), "0 consecutive frames"),
+        (lambda r: write_clip(r, "a/1", frames=30, missing=[15]), "15 consecutive frames"),
+    ],
+)
+def test_a_spoilt_clip_stops_before_training(tmp_path, spoil, complaint):
+    results = write_corpus(tmp_path, {"train": ["a/1", "a/2"], "val": ["v/1"]})
+    spoil(results)
+    with pytest.raises(LipsyncError, match=complaint):
+        Corpus.load(results, "train")
+
+
+def test_sixteen_frames_are_enough(tmp_path):
+    results = write_corpus(tmp_path, {"train": ["a/1"]}, frames=16)
+    corpus = Corpus.load(results, "train")
+    batch = generator_batch(corpus, 0, 0, 32)
+    assert batch.target.shape == (32, 5, 96, 96, 3)
+
+
+def test_windows_need_five_frames_in_a_row_and_their_sound():
+    frames = np.array([0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 20])
+    assert window_starts(frames, columns=1000).tolist() == [0, 1, 8]
+    assert window_starts(frames, columns=25 + 16).tolist() == [0, 1, 8]  # 8 starts at column 25
+    assert window_starts(frames, columns=25 + 15).tolist() == [0, 1]
+    assert window_starts(np.array([3]), columns=1000).tolist() == []
+
+
+def test_expert_group_pairs_lower_halves_with_the_sound_of_the_same_frames(corpus):
+    group = expert_group(corpus, seed=1, index=5, windows=7, flip=False)
+    assert group.frames.shape == (7, 5, 48, 96, 3) and group.frames.dtype == np.uint8
+    assert group.mels.shape == (7, 1, 80, 16) and group.mels.dtype == np.float32
+    assert len(set(group.starts.tolist())) == 7
+    owners = [
+        clip
+        for clip in corpus.clips
+        if np.array_equal(corpus.lower_frames(clip, group.starts[0]), group.frames[0])
+    ]
+    clip = owners[0]
+    archive, mel = CropArchive(clip.faces), np.load(clip.mel)
+    for start, frames, window in zip(group.starts, group.frames, group.mels, strict=True):
+        for step in range(5):
+            assert np.array_equal(frames[step], archive.decode(start + step, 96)[48:])
+        assert np.array_equal(window[0], mel_window(mel, start))
+
+
+def test_a_flip_turns_all_frames_of_a_window(corpus):
+    straight = expert_group(corpus, 1, 5, windows=12, flip=False)
+    flipped = expert_group(corpus, 1, 5, windows=12, flip=True)
+    turned = [
+        np.array_equal(a[:, :, ::-1], b)
+        for a, b in zip(straight.frames, flipped.frames, strict=True)
+    ]
+    kept = [np.array_equal(a, b) for a, b in zip(straight.frames, flipped.frames, strict=True)]
+    assert all(t or k for t, k in zip(turned, kept, strict=True))
+    assert any(t and not k for t, k in zip(turned, kept, strict=True)) and any(kept)
+
+
+def test_a_short_clip_repeats_windows(tmp_path):
+    corpus = Corpus.load(write_corpus(tmp_path, {"train": ["a/1"]}, frames=16), "train")
+    group = expert_group(corpus, 0, 0, windows=20)
+    assert len(group.starts) == 20 and set(group.starts) <= set(range(12))
+
+
+def test_samples_depend_on_seed_and_index_alone(results, corpus):
+    again = Corpus.load(results, "train", cache_bytes=0)
+    for make in (expert_group, generator_sample):
+        for index in (0, 3):
+            for left, right in zip(make(corpus, 7, index), make(again, 7, index), strict=True):
+                assert np.array_equal(left, right)
+        assert not np.array_equal(make(corpus, 7, 0)[0], make(corpus, 8, 0)[0])
+
+
+def test_batches_are_consecutive_samples(corpus):
+    batch = expert_batch(corpus, 3, step=2, clips=4, windows=5)
+    assert batch.frames.shape == (4, 5, 5, 48, 96, 3) and batch.starts.shape == (4, 5)
+    assert np.array_equal(batch.frames[1], expert_group(corpus, 3, 9, 5).frames)
+    batch = generator_batch(corpus, 3, step=2, size=4)
+    assert np.array_equal(batch.reference[1], generator_sample(corpus, 3, 9).reference)
+
+
+def test_generator_sample_takes_its_reference_from_another_time(corpus):
+    for index in range(40):
+        sample = generator_sample(corpus, 0, index)
+        assert sample.target.shape == sample.reference.shape == (5, 96, 96, 3)
+        owners = [
+            (clip, start)
+            for clip in corpus.clips
+            for start in clip.starts
+            if np.array_equal(corpus.frames(clip, start), sample.reference)
+        ]
+        targets = [
+            (clip, start)
+            for clip in corpus.clips
+            for start in clip.starts
+            if np.array_equal(corpus.frames(clip, start), sample.target)
+        ]
+        assert any(
+            a is b and abs(one - other) >= 5
+            for (a, one), (b, other) in itertools.product(owners, targets)
+        )
+
+
+def test_mel_shift_moves_the_windows_of_the_frames_only(corpus):
+    plain, shifted = (generator_sample(corpus, 0, 4, mel_shift=shift) for shift in (0, -1))
+    assert np.array_equal(plain.mels[0], plain.sync_mel)
+    assert np.array_equal(shifted.mels[1:], plain.mels[:-1])
+    assert np.array_equal(shifted.sync_mel, plain.sync_mel)
+    assert np.array_equal(shifted.target, plain.target)
+
+
+def test_generator_flip_turns_target_and_reference_together(corpus):
+    for index in range(12):
+        straight, flipped = (generator_sample(corpus, 0, index, flip=flip) for flip in (0, 1))
+        kept = np.array_equal(flipped.target, straight.target)
+        step = 1 if kept else -1
+        assert np.array_equal(flipped.target, straight.target[:, :, ::step])
+        assert np.array_equal(flipped.reference, straight.reference[:, :, ::step])
+
+
+def test_the_cache_keeps_to_its_budget(results, monkeypatch):
+    decoded = []
+    real = CropArchive.decode
+    monkeypatch.setattr(
+        CropArchive, "decode", lambda self, *key: decoded.append(key) or real(self, *key)
+    )
+    full, none = Corpus.load(results, "val"), Corpus.load(results, "val", cache_bytes=0)
+    for _ in range(3):
+        full.frames(full.clips[0], 0)
+    assert len(decoded) == 5
+    for _ in range(3):
+        none.frames(none.clips[0], 0)
+    assert len(decoded) == 5 + 15
+    some = Corpus.load(results, "val", cache_bytes=3 * 96 * 96 * 3)
+    for _ in range(3):
+        some.frames(some.clips[0], 0)
+    assert len(decoded) == 20 + 5 + 2 + 2
+
+
+@pytest.mark.parametrize("workers", [0, 1, 4])
+def test_prefetch_keeps_the_order(workers):
+    def make(index):
+        time.sleep(0.01 if index % 3 == 0 else 0)
+        return index * index
+
+    assert list(prefetch(make, range(20), workers)) == [index * index for index in range(20)]
+
+
+def test_prefetch_raises_in_place_and_stops():
+    def make(index):
+        if index == 3:
+            raise LipsyncError("broken")
+        return index
+
+    items = prefetch(make, range(1_000_000), workers=2)
+    assert list(itertools.islice(items, 3)) == [0, 1, 2]
+    with pytest.raises(LipsyncError, match="broken"):
+        next(items)
+    assert not [one for one in threading.enumerate() if one.name.startswith("windows")]
+
+
+def test_a_closed_prefetch_leaves_no_thread():
+    items = prefetch(lambda index: index, itertools.count(), workers=2)
+    assert next(items) == 0
+    items.close()
+    assert not [one for one in threading.enumerate() if one.name.startswith("windows")]
+
+
+def test_many_clips_do_not_keep_files_open(tmp_path, monkeypatch):
+    monkeypatch.setattr(windows, "OPEN_ARCHIVES", 2)
+    results = write_corpus(tmp_path, {"train": [f"a/{n}" for n in range(5)]}, frames=16)
+    corpus = Corpus.load(results, "train", cache_bytes=0)
+    for clip in corpus.clips:
+        corpus.frames(clip, 0)
+    assert corpus._archive.cache_info().currsize == 2
