@@ -21,7 +21,7 @@ from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet
 from lipsync_core.training import loop, losses, precision
 from lipsync_core.training.judging import expert_metrics
-from lipsync_core.training.optimise import descend, learning_rate
+from lipsync_core.training.optimise import adam, descend, learning_rate
 from lipsync_core.training.runs import from_section
 from lipsync_core.training.tensors import stack_window, to_device
 from lipsync_core.windows import Corpus, ExpertGroup, expert_batch
@@ -89,8 +89,7 @@ class ExpertTask(loop.Task):
         self.train, self.val = train, val
         self.model = model.to(device, memory_format=torch.channels_last)
         self.temperature = Temperature().to(device)
-        weights = [*self.model.parameters(), *self.temperature.parameters()]
-        self.optimizer = torch.optim.Adam(weights, lr=options.lr)
+        self.optimizer = adam([*self.model.parameters(), *self.temperature.parameters()])
         self.precision = precision.resolve(options.precision, device)
         self.maximise = options.loss == "contrastive"  # whose cosines are not calibrated
         self.goal = "val_auc" if self.maximise else "val_loss"

@@ -20,7 +20,7 @@ from lipsync_core.errors import LipsyncError
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
 from lipsync_core.training import loop, losses, precision
 from lipsync_core.training.judging import generator_metrics
-from lipsync_core.training.optimise import descend, learning_rate
+from lipsync_core.training.optimise import adam, descend, learning_rate
 from lipsync_core.training.runs import from_section
 from lipsync_core.training.samples import write_samples
 from lipsync_core.training.tensors import expert_view, generator_input, to_device, to_planes
@@ -94,13 +94,11 @@ class GeneratorTask(loop.Task):
         self.expert.requires_grad_(False)
         self.judge = judge
         betas = (0.9, 0.999) if judge is None else (0.5, 0.999)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=options.lr, betas=betas)
+        self.optimizer = adam(self.model.parameters(), betas)
         self.parts = {"model": self.model, "optimizer": self.optimizer}
         if judge is not None:
             self.judge = precision.sharpen(judge.to(device, memory_format=torch.channels_last))
-            self.judge_optimizer = torch.optim.Adam(
-                judge.parameters(), lr=options.disc_lr, betas=betas
-            )
+            self.judge_optimizer = adam(judge.parameters(), betas)
             self.parts |= {"judge": self.judge, "judge_optimizer": self.judge_optimizer}
         self.memory = {"sync_weight": 0.0}
         self.precision = precision.resolve(options.precision, device)

@@ -143,16 +143,19 @@ class _Run:
     def _means(self) -> Row:
         means = {name: float(total) / self.summed for name, total in self.sums.items()}
         for name, value in means.items():
-            if not math.isfinite(value):
-                raise LipsyncError(
-                    f"{self.task.label}: {name} is {value} near step {self.step}; the last good "
-                    f"state is in {self.run_dir}. Lower `lr`, set `clip`, or use `precision: "
-                    "float32`"
-                )
+            self._check(name, value)
         return means
+
+    def _check(self, name: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise LipsyncError(
+                f"{self.task.label}: {name} is {value} near step {self.step}; the last good state "
+                f"is in {self.run_dir}. Lower `lr`, set `clip`, or use `precision: float32`"
+            )
 
     def _evaluate(self) -> str:
         row = {"step": self.step} | self._means() | self.task.evaluate(self.step)
+        self._check(self.task.goal, row[self.task.goal])
         self.rows.append(row)
         self.sums, self.summed = {}, 0
         write_text(self.run_dir / METRICS, to_csv(self.rows))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
+from torch import nn
 
-SCHEDULES = ("constant", "cosine")
+FUSED = ("cpu", "cuda")
 FLOOR = 0.01  # of the peak, at the end of the cosine
 
 
@@ -23,6 +25,14 @@ def learning_rate(
         return peak
     share = min(1.0, (step - warmup) / max(1, steps - warmup))
     return peak * (FLOOR + (1 - FLOOR) * (1 + math.cos(math.pi * share)) / 2)
+
+
+def adam(
+    weights: Iterable[nn.Parameter], betas: tuple[float, float] = (0.9, 0.999)
+) -> torch.optim.Adam:
+    """Adam in one kernel for all weights where torch has it; `descend` sets the learning rate."""
+    weights = list(weights)
+    return torch.optim.Adam(weights, betas=betas, fused=weights[0].device.type in FUSED)
 
 
 def descend(
