@@ -216,6 +216,13 @@ def test_steps_count_only_where_the_schedule_looks_at_them():
     assert one != two
 
 
+def test_evaluations_count_where_they_switch_the_sync_loss_on():
+    options = {"schedule": "constant", "sync_threshold": 0.75, "eval_every": 100}
+    name = runs.run_signature(options, "data", 0)
+    assert runs.run_signature(options | {"eval_every": 50}, "data", 0) != name
+    assert runs.run_signature(options | {"steps": 50}, "data", 0) == name
+
+
 def test_data_digest_follows_lists_keys_and_weights(tmp_path):
     results = small_corpus(tmp_path)
     weights = tmp_path / "w.pth"

@@ -22,11 +22,15 @@ BOOKKEEPING = frozenset(
 def run_signature(options: Mapping[str, Any], data_digest: str, seed: int) -> str:
     """Name (16 hex digits) of the runs that may share a state: same options, data and seed.
 
-    options: the section of the config, plus what else matters (variant, digests of the weights
-    that the run starts from). Bookkeeping keys do not count. `steps` counts only where the schedule
-    depends on it: with a constant learning rate and one phase, more steps continue the run.
+    options: the section of the config, plus whatever else decides what is computed. Bookkeeping
+    keys do not count, but `eval_every` does where evaluations steer the training (the sync loss
+    waits for its threshold). `steps` counts only where the schedule depends on it: with a constant
+    learning rate and one phase, more steps continue the run (and end as a fresh run would where the
+    old end was due for an evaluation anyway).
     """
     kept = {key: value for key, value in options.items() if key not in BOOKKEEPING}
+    if "sync_threshold" in options:
+        kept["eval_every"] = options.get("eval_every")
     if options.get("schedule") == "constant" and options.get("loss") != "contrastive+bce":
         kept.pop("steps", None)
     return digest({"version": VERSION, "options": kept, "data": data_digest, "seed": seed})[:16]
