@@ -341,3 +341,16 @@ def test_expert_is_untouched_by_the_loss_of_the_window_order(results):
         )
     assert torch.allclose(audio.norm(dim=1), torch.ones(8), atol=1e-4)
     assert F.cosine_similarity(audio, face).min() >= 0
+
+
+def test_a_woken_discriminator_tells_pictures_apart_from_the_start():
+    torch.manual_seed(0)
+    pictures = torch.rand(16, 3, 1, 1, 1) * torch.rand(16, 3, 1, 96, 96)
+
+    def spread(judge):
+        with torch.no_grad():
+            return torch.logit(judge.eval()(pictures), eps=1e-7).std().item()
+
+    asleep = spread(QualityDiscriminator(width=0.25))
+    assert asleep < 1e-3
+    assert spread(generator.wake(QualityDiscriminator(width=0.25))) > 0.1
