@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from tests.golden_recipe import draw_weights, network_inputs, numbers, spec
 
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import LseSyncNet, QualityDiscriminator, SyncNet, Wav2Lip
 from lipsync_core.models.blocks import fold_time, lower_half, scaled, steps_to_grid, unfold_time
+from tests.golden_recipe import draw_weights, network_inputs, numbers, spec
 
 PUBLIC = {
     "syncnet": SyncNet,

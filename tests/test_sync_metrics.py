@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from tests.golden_recipe import draw_weights, lse_frames, numbers
 
 from lipsync_core import sync_metrics
 from lipsync_core.errors import ClipError, Reason
 from lipsync_core.models import LseSyncNet
+from tests.golden_recipe import draw_weights, lse_frames, numbers
 
 
 @pytest.fixture(scope="module")
