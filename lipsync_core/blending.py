@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 
 BLENDS = ("soft", "hard")
-# The soft mask, in shares of the box: the picture above the generator's lower half equals its
-# input, so the paste fades in around the middle line and fades out before the other three edges.
-FADE_IN = (0.40, 0.55)
+# The soft mask, in shares of the box. The paste begins just below the middle: there, at the edge of
+# the masked half, networks that have trained for a short time draw a line. It fades out before the
+# other three edges.
+FADE_IN = (0.52, 0.64)
 FADE_OUT = 0.10
 
 Box = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels; x2 and y2 are outside
@@ -40,7 +41,7 @@ def generator_input(crops: Sequence[np.ndarray], size: int) -> np.ndarray:
 def soft_mask(height: int, width: int) -> np.ndarray:
     """How much of the generated face shows: float32 (height, width) in [0, 1].
 
-    Zero on the upper 40 %, one inside the lower half, and a smooth way down to zero at the left,
+    Zero on the upper half, one inside the lower half, and a smooth way down to zero at the left,
     right and lower edges.
     """
     rows = (np.arange(height, dtype=np.float32) + 0.5) / height
