@@ -3,6 +3,7 @@
 A finished clip is one line in the shard's journal (`<folder>/.journal/<shard>.jsonl`), written as
 soon as its file is in place, so an interrupt loses at most the clip in hand. The table that the
 rule declares is written from the journal at the end: one row a clip, kept or dropped(reason).
+A process that a killed run left behind is waited for, and its temporary files are removed.
 """
 
 from __future__ import annotations
@@ -17,8 +18,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from lipsync_core.clips import Clip
-from lipsync_core.errors import ClipError
-from lipsync_core.files import atomic_path, digest, write_text
+from lipsync_core.errors import ClipError, LipsyncError
+from lipsync_core.files import (
+    atomic_path,
+    digest,
+    only_one,
+    remove_leftovers,
+    write_text,
+)
 from lipsync_core.progress import Progress
 from lipsync_core.stages import Stage
 
@@ -80,102 +87,139 @@ def run_shard(
     Returns the rows of the table, in the order of `clips`.
     """
     folder = results / stage.folder
-    earlier = {
-        other.folder: read_table(results / other.folder / f"{shard}.csv") for other in stage.before
-    }
     journal = folder / ".journal" / f"{shard}.jsonl"
-    done = _read_journal(journal)
-    rows: dict[str, Row] = {}
-    tasks: list[Task] = []
-    keys: dict[str, str] = {}
-    for clip in clips:
-        past = {name: table[clip.id] for name, table in earlier.items()}
-        dropped = next((row for row in past.values() if row["outcome"] == "dropped"), None)
-        origin = [clip.signature, *(past[other.folder]["key"] for other in stage.reads)]
-        keys[clip.id] = key = digest([stage.rule, stage.version, dict(params), origin])
-        target = clip.artefact(folder, stage.suffix) if stage.suffix else folder
-        if dropped is not None:
-            rows[clip.id] = _row(
-                clip, key, past, dropped["reason"], dropped["detail"], dropped["dropped_by"]
-            )
-            _discard(target, stage)
-        elif clip.id in done and _current(done[clip.id], key, target, stage):
-            rows[clip.id] = done[clip.id]
-        else:
-            tasks.append(Task(clip, target, past))
-    for clip_id in done.keys() - keys.keys():
-        _discard(folder / f"{clip_id}{stage.suffix}", stage)
-    log.info(
-        "%s shard %s: %d clips, %d current, %d to do",
-        *(stage.rule, shard, len(clips), len(clips) - len(tasks), len(tasks)),
-    )
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    if tasks:
-        with open(journal, "a", encoding="utf-8") as stream:
-            stream.write("\n")  # ends a line that a kill cut short
-            rows |= _work(stage, shard, tasks, keys, worker, stream)
-    table = [rows[clip.id] for clip in clips]
-    write_text(journal, "".join(json.dumps(row) + "\n" for row in table))
-    write_table(folder / f"{shard}.csv", table)
-    return table
+    with only_one(journal.with_suffix(".lock")):
+        return _Run(stage, shard, folder, journal).bring_up_to_date(clips, results, params, worker)
 
 
-def _work(
-    stage: Stage,
-    shard: int,
-    tasks: Sequence[Task],
-    keys: Mapping[str, str],
-    worker: Worker,
-    journal: IO[str],
-) -> dict[str, Row]:
-    rows = {}
-    with Progress(len(tasks), f"{stage.rule} shard {shard}", "clip") as progress:
-        for task, result in worker(tasks):
-            clip, key = task.clip, keys[task.clip.id]
-            if isinstance(result, ClipError):
-                _discard(task.target, stage)
-                row = _row(clip, key, task.before, result.reason, result.detail, stage.rule) | dict(
-                    result.measures
-                )
-                log.warning("%s: dropped %s", clip.id, result)
+@dataclass
+class _Run:
+    """One run of one stage over one shard."""
+
+    stage: Stage
+    shard: int
+    folder: Path
+    journal: Path
+
+    def bring_up_to_date(
+        self, clips: Sequence[Clip], results: Path, params: Mapping[str, Any], worker: Worker
+    ) -> list[Row]:
+        stage, earlier = self.stage, self._earlier(results)
+        done = _read_journal(self.journal)
+        table = self.folder / f"{self.shard}.csv"
+        ids = [*(clip.id for clip in clips), *done]
+        homes = {(self.folder / clip_id).parent for clip_id in ids} if stage.suffix else set()
+        remove_leftovers(homes, (table, self.journal))
+        records: dict[str, Row] = {}
+        tasks: dict[str, Task] = {}
+        keys: dict[str, str] = {}
+        past: dict[str, dict[str, Row]] = {}
+        for clip in clips:
+            past[clip.id] = before = _before(clip, earlier)
+            dropped = next((row for row in before.values() if row["outcome"] == "dropped"), None)
+            origin = [clip.signature, *(before[other.folder]["key"] for other in stage.reads)]
+            key = digest([stage.rule, stage.version, dict(params), origin])
+            target = clip.artefact(self.folder, stage.suffix) if stage.suffix else self.folder
+            keys[clip.id] = key
+            if dropped is not None:
+                story = (dropped["reason"], dropped["detail"], dropped["dropped_by"])
+                records[clip.id] = _record(clip, key, *story)
+                _discard(target, stage)
+            elif clip.id in done and _current(done[clip.id], key, target, stage):
+                records[clip.id] = done[clip.id]
             else:
-                row = _row(clip, key, task.before) | result
-                if stage.suffix:
-                    row["bytes"] = task.target.stat().st_size
-            journal.write(json.dumps(row) + "\n")
-            journal.flush()
-            rows[clip.id] = row
-            progress.advance(note=clip.id)
-    missing = [task.clip.id for task in tasks if task.clip.id not in rows]
-    if missing:
-        raise RuntimeError(f"{stage.rule}: the worker gave no result for {missing[:5]}")
-    return rows
+                tasks[clip.id] = Task(clip, target, before)
+        for clip_id in done.keys() - keys.keys():
+            _discard(self.folder / f"{clip_id}{stage.suffix}", stage)
+        counts = (len(clips), len(clips) - len(tasks), len(tasks))
+        log.info("%s shard %s: %d clips, %d current, %d to do", stage.rule, self.shard, *counts)
+        if tasks:
+            with open(self.journal, "a", encoding="utf-8") as stream:
+                stream.write("\n")  # ends a line that a kill cut short
+                records |= self._work(list(tasks.values()), keys, worker, stream)
+        lines = (json.dumps(records[clip.id]) + "\n" for clip in clips)
+        write_text(self.journal, "".join(lines))
+        rows = [_row(records[clip.id], past[clip.id]) for clip in clips]
+        write_table(table, rows)
+        return rows
+
+    def _earlier(self, results: Path) -> dict[str, dict[str, Row]]:
+        return {
+            other.folder: read_table(results / other.folder / f"{self.shard}.csv")
+            for other in self.stage.before
+        }
+
+    def _work(
+        self,
+        tasks: Sequence[Task],
+        keys: Mapping[str, str],
+        worker: Worker,
+        journal: IO[str],
+    ) -> dict[str, Row]:
+        """Records of the tasks; each is in the journal before the next begins."""
+        stage, records = self.stage, {}
+        with Progress(len(tasks), f"{stage.rule} shard {self.shard}", "clip") as progress:
+            for task, result in worker(tasks):
+                clip, key = task.clip, keys[task.clip.id]
+                if isinstance(result, ClipError):
+                    _discard(task.target, stage)
+                    story = (str(result.reason), result.detail, stage.rule)
+                    record = _record(clip, key, *story, measures=result.measures)
+                    log.warning("%s: dropped %s", clip.id, result)
+                else:
+                    record = _record(clip, key, measures=result)
+                    if stage.suffix:
+                        record["bytes"] = task.target.stat().st_size
+                journal.write(json.dumps(record) + "\n")
+                journal.flush()
+                records[clip.id] = record
+                progress.advance(note=clip.id)
+        missing = [task.clip.id for task in tasks if task.clip.id not in records]
+        if missing:
+            raise RuntimeError(f"{stage.rule}: the worker gave no result for {missing[:5]}")
+        return records
 
 
-def _row(
+def _before(clip: Clip, earlier: Mapping[str, Mapping[str, Row]]) -> dict[str, Row]:
+    """The clip's row in each earlier table."""
+    try:
+        return {name: table[clip.id] for name, table in earlier.items()}
+    except KeyError as error:
+        raise LipsyncError(
+            f"{clip.id}: a table of shard {clip.shard} has no row for it; the corpus changed while "
+            "it was prepared: run again"
+        ) from error
+
+
+def _record(
     clip: Clip,
     key: str,
-    before: Mapping[str, Row],
     reason: str = "",
     detail: str = "",
     dropped_by: str = "",
+    measures: Mapping[str, Any] | None = None,
 ) -> Row:
-    """A row with the measures of the stages before: the last table tells the whole story."""
+    """A line of the journal: `COLUMNS`, and the stage's own measures apart."""
     outcome = "dropped" if reason else "kept"
-    values = (clip.id, key, outcome, str(reason), detail, dropped_by, 0)
-    row: Row = dict(zip(COLUMNS, values, strict=True))
+    values = (clip.id, key, outcome, reason, detail, dropped_by, 0)
+    return dict(zip(COLUMNS, values, strict=True)) | {"measures": dict(measures or {})}
+
+
+def _row(record: Row, before: Mapping[str, Row]) -> Row:
+    """A row with the measures of the stages before: the last table tells the whole story."""
+    row = {name: record[name] for name in COLUMNS}
     for earlier in before.values():
         row |= {name: value for name, value in earlier.items() if name not in COLUMNS and value}
-    return row
+    return row | record["measures"]
 
 
-def _current(row: Row, key: str, target: Path, stage: Stage) -> bool:
-    """Is the journal's row still true? A missing or truncated file is redone."""
-    if row["key"] != key:
+def _current(record: Row, key: str, target: Path, stage: Stage) -> bool:
+    """Is the journal's record still true? A missing or truncated file is redone."""
+    if record["key"] != key or "measures" not in record:
         return False
-    if row["outcome"] == "dropped" or not stage.suffix:
+    if record["outcome"] == "dropped" or not stage.suffix:
         return True
-    return target.is_file() and target.stat().st_size == row["bytes"]
+    return target.is_file() and target.stat().st_size == record["bytes"]
 
 
 def _discard(target: Path, stage: Stage) -> None:
