@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lipsync_core import audio, stages
-from lipsync_core.checks import check, loudness
+from lipsync_core.checks import check, derived
 from lipsync_core.clips import Clip
 from lipsync_core.errors import ClipError, Reason
 from lipsync_core.files import atomic_path
@@ -32,8 +32,10 @@ def extract_audio(
     Drops what ffmpeg cannot read (unreadable, no_video) and what has no sound (no_audio).
     """
 
+    from lipsync_core.faces import given
+
     def work(task: Task) -> Measures:
-        source = task.clip.source(data_root)
+        source, sound = task.clip.source(data_root), task.clip.sound_source(data_root)
         picture = probe(source)
         measures: Measures = {
             "width": picture.width,
@@ -41,29 +43,35 @@ def extract_audio(
             "fps_in": round(float(picture.fps), 3),
             "seconds": round(picture.seconds, 3),
         }
-        if not picture.has_audio:
+        if sound == source and not picture.has_audio:
             raise ClipError(Reason.NO_AUDIO, f"{source}: it has no sound track", measures)
         try:
-            seconds = audio.extract_audio(source, task.target)
+            seconds = audio.extract_audio(sound, task.target)
         except ClipError as error:
             raise ClipError(error.reason, error.detail, measures) from error
         return measures | {"audio_seconds": round(seconds, 3)}
 
-    return run_shard(stages.AUDIO, clips, results, shard, params, one_by_one(work))
+    worker = given.apart(one_by_one(work), data_root, given.extract_audio)
+    return run_shard(stages.AUDIO, clips, results, shard, params, worker)
 
 
 def mel_spectrograms(
     clips: Sequence[Clip], results: Path, shard: int, params: Mapping[str, Any]
 ) -> list[Row]:
-    """Write `mels/<clip id>.npy`, float32 (T, 80), 80 rows a second; measures: loudness (dBFS)."""
+    """Write `mels/<clip id>.npy`, float32 (T, 80), 80 rows a second; measures of the sound.
+
+    See `measures.sound_measures`.
+    """
+    from lipsync_core.measures import sound_measures
 
     def work(task: Task) -> Measures:
         wav = audio.load_wav(task.clip.artefact(results / stages.AUDIO.folder, ".wav"))
         if len(wav) <= audio.WINDOW:
             raise ClipError(Reason.TOO_SHORT, f"{len(wav)} samples of sound")
         with atomic_path(task.target) as temporary:
-            np.save(temporary, np.ascontiguousarray(audio.melspectrogram(wav).T))
-        return {"loudness": loudness(wav)}
+            mel = audio.melspectrogram(wav)
+            np.save(temporary, np.ascontiguousarray(mel.T))
+        return sound_measures(wav, mel)
 
     return run_shard(stages.MELS, clips, results, shard, params, one_by_one(work))
 
@@ -82,7 +90,7 @@ def detect_faces(
 
     The detector is loaded once, and only when a clip needs it; its batches span clips.
     """
-    from lipsync_core.faces import detection, detectors
+    from lipsync_core.faces import detection, detectors, given
 
     def work(tasks: Iterable[Task]) -> Iterator[tuple[Task, Measures | ClipError]]:
         name, threshold = params["detector"], params["detect.threshold"]
@@ -102,18 +110,21 @@ def detect_faces(
             measures = {"frames": result.frames, "face_frames": result.faces["frame"].nunique()}
             yield task, measures | {"detector": detector.name}
 
-    return run_shard(stages.BOXES, clips, results, shard, params, work)
+    worker = given.apart(work, data_root, given.detect_faces)
+    return run_shard(stages.BOXES, clips, results, shard, params, worker)
 
 
 def crop_faces(
     clips: Sequence[Clip], data_root: Path, results: Path, shard: int, params: Mapping[str, Any]
 ) -> list[Row]:
-    """Write `faces/<clip id>.zip`, the main speaker's face crops; measures: faces, face_px.
+    """Write `faces/<clip id>.zip`, the main speaker's face crops; measures: faces, face_px, ...
 
-    `faces` counts the frames with a crop, `face_px` is the median longer side of the face.
+    `faces` counts the frames with a crop, `face_px` is the median longer side of the face; see
+    `measures.head_motion` and `measures.picture_measures` for the others.
     Drops clips without any face (no_face).
     """
-    from lipsync_core.faces import crops, detection, tracks
+    from lipsync_core.faces import crops, detection, given, tracks
+    from lipsync_core.measures import head_motion, picture_measures
 
     track, crop = params["track"], params["crop"]
 
@@ -130,25 +141,28 @@ def crop_faces(
             size=crop["size"],
             quality=crop["quality"],
         )
-        return {"faces": stats.frames, "face_px": round(stats.face_px, 1)}
+        sizes = {"faces": stats.frames, "face_px": round(stats.face_px, 1)}
+        motion = {"motion": head_motion(main.frames, main.boxes)}
+        return sizes | motion | picture_measures(task.target)
 
-    return run_shard(stages.FACES, clips, results, shard, params, one_by_one(work))
+    worker = given.apart(one_by_one(work), data_root, given.crop_faces)
+    return run_shard(stages.FACES, clips, results, shard, params, worker)
 
 
 def check_clips(
     clips: Sequence[Clip], results: Path, shard: int, params: Mapping[str, Any]
 ) -> list[Row]:
-    """Compare each clip's measures with the thresholds; measures: coverage (0..1)."""
+    """Compare each clip's measures with the thresholds; measures: see `checks.derived`."""
 
     def work(task: Task) -> Measures:
         measures: Row = {}
         for row in task.before.values():
             measures |= row
-        coverage = {"coverage": round(int(measures["faces"]) / max(int(measures["frames"]), 1), 4)}
+        own = derived(measures)
         try:
-            check(measures, params["check"])
+            check(measures | own, params["check"])
         except ClipError as error:
-            raise ClipError(error.reason, error.detail, coverage) from error
-        return coverage
+            raise ClipError(error.reason, error.detail, own) from error
+        return own
 
     return run_shard(stages.CHECKS, clips, results, shard, params, one_by_one(work))

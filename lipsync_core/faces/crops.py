@@ -104,7 +104,7 @@ def write_crops(
                     near = [pad * scale for pad, scale in zip(pads, (y, y, x, x), strict=True)]
                     crop = cut(frame, boxes[index] * np.array([x, y, x, y]), near)
                     if crop.size:
-                        archive.writestr(_member(index), _encode(crop, size, quality))
+                        archive.writestr(member(index), _encode(crop, size, quality))
                         x1, y1, x2, y2 = boxes[index]
                         sides.append(float(max(x2 - x1, y2 - y1)))
                 if index >= last:
@@ -112,7 +112,7 @@ def write_crops(
     return CropStats(len(sides), float(np.median(sides)) if sides else 0.0)
 
 
-def _member(frame: int) -> zipfile.ZipInfo:
+def member(frame: int) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(f"{frame}.jpg", EPOCH)
     info.compress_type = zipfile.ZIP_STORED
     info.create_system = 3  # Unix, whatever this machine is
@@ -210,7 +210,7 @@ class CropArchive:
 
 
 def _square(data: bytes, size: int) -> np.ndarray | None:
-    shortest = min(_jpeg_size(data))
+    shortest = min(read_jpeg_size(data))
     # JPEG decodes to a half or a quarter at a fraction of the cost.
     flag = cv2.IMREAD_COLOR
     if shortest >= 4 * size:
@@ -226,7 +226,7 @@ def _square(data: bytes, size: int) -> np.ndarray | None:
     )
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int]:
+def read_jpeg_size(data: bytes) -> tuple[int, int]:
     """Height and width in a JPEG's frame header, (0, 0) when there is none."""
     position = 2
     while position + 9 <= len(data) and data[position] == 0xFF:
