@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from pathlib import Path
 
@@ -18,7 +19,7 @@ QUIET_WINDOW = SAMPLE_RATE // 40  # 25 ms
 FULL_SCALE = 0.999
 SAMPLED = 8  # crops looked at in a clip
 SIDE = 96  # their size: blur is then comparable between clips
-PRINT_GRID = 16  # bands, and steps in time, that the sound's fingerprint looks at
+PRINT_BANDS, PRINT_STEPS = 40, 32  # what the sound's fingerprint looks at
 
 
 def sound_measures(wav: np.ndarray, mel: np.ndarray) -> Measures:
@@ -57,17 +58,21 @@ def silence(wav: np.ndarray) -> float:
 
 
 def sound_print(mel: np.ndarray) -> str:
-    """64 bits (16 hex digits) that survive another encoding, volume or container.
+    """128 bits (32 hex digits) that survive another encoding, volume or container.
 
-    mel: float32 (80, T). The course of the energy over the clip in 16 bands and 16 steps, loud
-    parts first, projected on 64 fixed random directions: the bits are the signs.
+    mel: float32 (80, T). The course of the energy over the clip in 40 bands and 32 steps, loud
+    parts first, projected on fixed random directions: the bits are the signs.
     """
     energy = np.square(mel - mel.min(), dtype=np.float64)
-    bands = np.stack([band.mean(axis=0) for band in np.array_split(energy, PRINT_GRID)])
-    steps = np.array_split(bands, PRINT_GRID, axis=1)
-    grid = np.stack([s.mean(axis=1) if s.size else np.zeros(PRINT_GRID) for s in steps])
-    directions = np.random.default_rng(0).standard_normal((64, grid.size))
-    return _hex(directions @ (grid - grid.mean(axis=0)).ravel() > 0)
+    bands = np.stack([band.mean(axis=0) for band in np.array_split(energy, PRINT_BANDS)])
+    steps = np.array_split(bands, PRINT_STEPS, axis=1)
+    grid = np.stack([s.mean(axis=1) if s.size else np.zeros(PRINT_BANDS) for s in steps])
+    return _hex(_directions() @ (grid - grid.mean(axis=0)).ravel() > 0)
+
+
+@functools.cache
+def _directions() -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((128, PRINT_BANDS * PRINT_STEPS))
 
 
 def picture_measures(zip_path: Path) -> Measures:

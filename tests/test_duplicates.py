@@ -10,20 +10,20 @@ DRAW = random.Random(0)
 def prints(sha: str = "", seconds: float = 2.0) -> dict:
     return {
         "sound_sha": sha or f"{DRAW.getrandbits(64):016x}",
-        "sound_print": f"{DRAW.getrandbits(64):016x}",
+        "sound_print": f"{DRAW.getrandbits(128):032x}",
         "picture_print": f"{DRAW.getrandbits(64):016x}",
         "seconds": seconds,
     }
 
 
 def flipped(row: dict, name: str, bits: int) -> dict:
-    return row | {name: f"{int(row[name], 16) ^ ((1 << bits) - 1):016x}"}
+    return row | {name: f"{int(row[name], 16) ^ ((1 << bits) - 1):0{len(row[name])}x}"}
 
 
 def other_encoding(row: dict) -> dict:
     return flipped(flipped(row, "sound_print", 3), "picture_print", 5) | {
         "sound_sha": "another",
-        "seconds": row["seconds"] + 0.1,
+        "seconds": row["seconds"] + 0.04,
     }
 
 
