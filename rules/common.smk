@@ -35,6 +35,12 @@ DUBS = config["dub"]
 DETECTOR = choice.resolve(config["detector"], config["models"])
 
 
+def known_clips() -> list:
+    """The last index, where hashes need not be computed again."""
+    by_content = config["signature"] == "content"
+    return indexing.read_index(indexing.index_path(RESULTS)) if by_content else []
+
+
 def corpus_index():
     """The index of the clips; the head process looks for them, every other one reads its summary."""
     known = indexing.read_summary(RESULTS)
@@ -47,7 +53,7 @@ def corpus_index():
             DATA_ROOT,
             config["shards"],
             config["signature"],
-            previous=indexing.read_index(indexing.index_path(RESULTS)),
+            previous=known_clips(),
             demo=demo,
             demo_splits={clip.id: clip.split for clip in planned},
             layout=config["layout"],
