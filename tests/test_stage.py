@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from lipsync_core.clips import Clip
-from lipsync_core.errors import ClipError, Reason
-from lipsync_core.stage import one_by_one, read_table, run_shard
+from lipsync_core.errors import ClipError, LipsyncError, Reason
+from lipsync_core.files import atomic_path
+from lipsync_core.stage import one_by_one, read_table, run_shard, write_table
 from lipsync_core.stages import AUDIO, MELS, Stage, _lookup
 
 
@@ -140,3 +143,69 @@ def test_settings_are_exactly_those_named():
     assert stage.params({"a": {"b": 1, "x": 2}, "c": 3, "d": 4}) == {"a.b": 1, "c": 3}
     with pytest.raises(KeyError):
         _lookup({}, "missing")
+
+
+def test_leftovers_of_a_killed_run_are_removed(tmp_path):
+    run(tmp_path, [clip("a")])
+    folder = tmp_path / "audio"
+    mine = [
+        folder / "s" / ".0123456789ab.77.tmp.wav",
+        _temporary(folder / "0.csv"),
+        _temporary(folder / ".journal" / "0.jsonl"),
+    ]
+    others = [_temporary(folder / "1.csv"), folder / "s" / ".hidden"]
+    for path in (*mine, *others):
+        path.touch()
+    assert run(tmp_path, [clip("a"), clip("b")]) == ["s/b"]
+    assert not any(path.exists() for path in mine)
+    assert all(path.exists() for path in others)
+
+
+def _temporary(path: Path) -> Path:
+    """The name that a process 77 would have given to the temporary file of `path`."""
+    with pytest.raises(KeyboardInterrupt), atomic_path(path) as temporary:
+        raise KeyboardInterrupt
+    return path.with_name(temporary.name.replace(f".{os.getpid()}.", ".77."))
+
+
+def test_measures_of_the_stages_before_stay_fresh(tmp_path):
+    """A clip that is not redone still shows what an earlier stage measures now."""
+    boxes = Stage("detect_faces", "boxes", ".parquet", 1, after=(AUDIO,))
+    run(tmp_path, [clip("a")])
+    assert run(tmp_path, [clip("a")], stage=boxes) == ["s/a"]
+    table = tmp_path / "audio/0.csv"
+    write_table(table, [row | {"loudness": "-9"} for row in read_table(table).values()])
+    assert run(tmp_path, [clip("a")], stage=boxes) == []
+    assert read_table(tmp_path / "boxes/0.csv")["s/a"]["loudness"] == "-9"
+
+
+def test_table_without_a_clip_says_to_run_again(tmp_path):
+    run(tmp_path, [clip("a")])
+    with pytest.raises(LipsyncError, match=r"s/b: a table of shard 0 has no row.*run again"):
+        run(tmp_path, [clip("a"), clip("b")], stage=MELS)
+
+
+def test_second_process_waits_for_the_first(tmp_path):
+    """What a killed run left behind finishes first, and then nothing is left to do."""
+    pytest.importorskip("fcntl")
+    inside, go_on, asked = threading.Event(), threading.Event(), []
+
+    def slow(task) -> dict:
+        inside.set()
+        go_on.wait(10)
+        return Work()(task)
+
+    first = threading.Thread(
+        target=run_shard, args=(AUDIO, [clip("a")], tmp_path, 0, {}, one_by_one(slow))
+    )
+    second = threading.Thread(target=lambda: asked.extend(run(tmp_path, [clip("a")])))
+    first.start()
+    inside.wait(10)
+    second.start()
+    second.join(0.2)
+    assert second.is_alive()
+    go_on.set()
+    first.join(10)
+    second.join(10)
+    assert not second.is_alive()
+    assert asked == []
