@@ -78,21 +78,29 @@ def detect_faces(
     device: str,
     models: Path,
 ) -> list[Row]:
-    """Write `boxes/<clip id>.parquet`, every face of every frame; measures: frames, face_frames.
+    """Write `boxes/<clip id>.parquet`, every face of every frame.
+
+    Measures: frames, face_frames (with a face), looked (frames that the detector looked at; the
+    others are interpolated). `batch_size` 0 takes what the device's memory holds.
 
     The detector is loaded once, and only when a clip needs it; its batches span clips.
     """
-    from lipsync_core.faces import detection, detectors
+    from lipsync_core.faces import batching, detection, detectors
 
     def work(tasks: Iterable[Task]) -> Iterator[tuple[Task, Measures | ClipError]]:
         name, threshold = params["detector"], params["detect.threshold"]
-        detector = detectors.build(name, device, models, threshold=threshold)
+        detector = detectors.build(
+            name, device, models, threshold=threshold, precision=params["detect.precision"]
+        )
+        long_side = params["detect.long_side"]
         log.info("detector: %s on %s", detector.name, device)
         found = detection.detect_videos(
             ((task, task.clip.source(data_root)) for task in tasks),
             detector,
-            long_side=params["detect.long_side"],
-            batch_size=batch_size,
+            long_side=long_side,
+            batch_size=batch_size or batching.fitting(device, long_side),
+            stride=params["detect.stride"],
+            motion=params["detect.motion"],
         )
         for task, result in found:
             if isinstance(result, ClipError):
@@ -100,7 +108,7 @@ def detect_faces(
                 continue
             detection.write_boxes(task.target, result)
             measures = {"frames": result.frames, "face_frames": result.faces["frame"].nunique()}
-            yield task, measures | {"detector": detector.name}
+            yield task, measures | {"looked": result.looked, "detector": detector.name}
 
     return run_shard(stages.BOXES, clips, results, shard, params, work)
 

@@ -125,6 +125,7 @@ def read_frames(
     fps: Fraction | int = FPS,
     long_side: int | None = None,
     exact_colour: bool = False,
+    region: tuple[int, int, int, int] | None = None,
 ) -> Iterator[np.ndarray]:
     """Yield the frames of a video at exactly `fps` frames a second.
 
@@ -135,12 +136,17 @@ def read_frames(
     long_side: scale down (never up) so that the longer side has at most this many pixels.
     exact_colour: convert without the scaler's shortcuts: up to three grey levels truer, up to
         three times slower on large frames. For pictures that are written out again.
+    region: x, y, width, height of the part of the full-size picture that is wanted (even numbers);
+        much faster than cutting it out afterwards, because the rest is only decoded.
 
     Yields uint8 (H, W, 3) BGR, rotation applied, sides even. Memory does not grow with length.
     Closing the generator stops ffmpeg. Raises ClipError (unreadable) when no frame comes out.
     """
     source = _existing(path)
     stream = ffmpeg.input(source).video.filter("fps", fps=str(Fraction(fps)), start_time=0)
+    if region is not None:
+        x, y, width, height = region
+        stream = stream.filter("crop", w=width, h=height, x=x, y=y)
     bound = f"min(1,{long_side}/max(iw,ih))" if long_side else "1"
     stream = stream.filter(
         "scale",

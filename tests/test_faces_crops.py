@@ -11,7 +11,7 @@ import skimage.data
 from lipsync_core.errors import ClipError, Reason
 from lipsync_core.faces.crops import CropArchive, CropStats, cut, write_crops
 from lipsync_core.faces.tracks import Track
-from lipsync_core.video import VideoWriter
+from lipsync_core.video import VideoWriter, read_frames
 
 SIZE = (320, 240)
 BOX = [101.4, 60.6, 221.2, 200.0]  # 119.8 x 139.4
@@ -207,3 +207,15 @@ def test_an_archive_cut_short_while_in_use_is_reported(archive, length):
         stream.truncate(length)
     with pytest.raises(ClipError, match=r"0\.jpg"):
         archive.decode(0, 96)
+
+
+@pytest.mark.parametrize("pads", [(0, 0, 0, 0), (7, 11, 3, 50), (-20, 0, -9, 0)])
+def test_reading_the_region_changes_no_pixel(tmp_path, video, pads):
+    boxes = np.array([[91.4, 61.5, 150.5, 130.2], [121, 99.5, 300, 250], [-9, 3, 40, 50.5]])
+    write_crops(video, Track(np.array([1, 3, 6]), boxes), tmp_path / "a.zip", pads, quality=100)
+    frames = list(read_frames(video))
+    with zipfile.ZipFile(tmp_path / "a.zip") as stored:
+        for index, box in zip((1, 3, 6), boxes, strict=True):
+            expected = cut(frames[index], box, pads)
+            data = cv2.imencode(".jpg", expected, [cv2.IMWRITE_JPEG_QUALITY, 100])[1]
+            assert stored.read(f"{index}.jpg") == data.tobytes()

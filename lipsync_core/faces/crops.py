@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from lipsync_core.errors import ClipError, Reason
-from lipsync_core.faces.decoding import picture_source
+from lipsync_core.faces.decoding import part_source
 from lipsync_core.faces.tracks import Track
 from lipsync_core.files import atomic_path
 
@@ -93,16 +93,20 @@ def write_crops(
     Raises ClipError when the video cannot be read.
     """
     boxes = dict(zip(track.frames.tolist(), track.boxes, strict=True))
+    top, bottom, left, right = pads
+    grown = track.boxes + np.array([-left, -top, right, bottom], np.float32)
     sides: list[float] = []
     with atomic_path(zip_path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         if boxes:
-            width, height, frames = picture_source(video_path, long_side)
+            around = (*(grown[:, :2].min(axis=0) - 1), *(grown[:, 2:].max(axis=0) + 1))
+            part = part_source(video_path, around, long_side)
+            corner = np.array([part.left, part.top] * 2, np.float32)
             last = max(boxes)
-            for index, frame in enumerate(frames):
+            for index, frame in enumerate(part.frames):
                 if index in boxes:
-                    x, y = frame.shape[1] / width, frame.shape[0] / height
+                    x, y = frame.shape[1] / part.width, frame.shape[0] / part.height
                     near = [pad * scale for pad, scale in zip(pads, (y, y, x, x), strict=True)]
-                    crop = cut(frame, boxes[index] * np.array([x, y, x, y]), near)
+                    crop = cut(frame, (boxes[index] - corner) * np.array([x, y, x, y]), near)
                     if crop.size:
                         archive.writestr(_member(index), _encode(crop, size, quality))
                         x1, y1, x2, y2 = boxes[index]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import queue
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Generic, TypeVar
 
@@ -47,6 +49,45 @@ def shrink(picture: np.ndarray, long_side: int | None) -> np.ndarray:
         return picture
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+
+
+def part_source(
+    path: PathLike, box: Sequence[float], long_side: int | None = None, fps: Fraction | int = FPS
+) -> Part:
+    """The part of a video or still picture around `box` (x1, y1, x2, y2 in full-size pixels).
+
+    The part holds the box, as far as it lies in the picture; `long_side` is still that of the whole
+    picture. Raises ClipError when the file cannot be read.
+    """
+    if is_image(path):
+        width, height, frames = picture_source(path, long_side)
+        return Part(0, 0, width, height, frames)
+    size = probe(path)
+    # Even corners: colour is stored for blocks of 2 x 2 pixels.
+    left, top = (max(0, math.floor(side / 2) * 2) for side in box[:2])
+    right, bottom = (
+        min(math.ceil(side / 2) * 2, whole - whole % 2)
+        for side, whole in zip(box[2:], (size.width, size.height), strict=True)
+    )
+    width, height = right - left, bottom - top
+    if min(width, height) < 2:  # nothing of the box is in the picture
+        left, top, width, height = 0, 0, 2, 2
+    part_side = None
+    if long_side and long_side < max(size.width, size.height):
+        part_side = round(long_side * max(width, height) / max(size.width, size.height))
+    frames = read_frames(path, fps, part_side, region=(left, top, width, height))
+    return Part(left, top, width, height, frames)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of each frame of a video: its place in full-size pixels, and its pictures, BGR."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+    frames: Iterator[np.ndarray]
 
 
 class Clip(Generic[Key]):
