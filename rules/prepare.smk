@@ -49,7 +49,7 @@ rule mel_spectrograms:
 
 
 rule detect_faces:
-    """Every face of every frame at 25 fps: the dear stage, apart from cropping."""
+    """Every face at 25 fps, looked for every few frames: the dear stage, apart from cropping."""
     input:
         table_of(stages.AUDIO),
         weights=detector_weights(),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 import numpy as np
-import torch
 
-from lipsync_core.device import pick
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.detectors import Detector, Faces
 
@@ -16,11 +15,14 @@ log = logging.getLogger(__name__)
 CPU_BATCH = 4  # detectors take single frames on a CPU; a few keep decoder and detector busy
 MOST = 64  # a GPU is full with these; more only keeps more frames waiting
 PIXEL_BYTES = 1024  # a pixel's share of S3FD's float32 activations: two maps of 64 channels, twice
-OUT_OF_MEMORY = (torch.OutOfMemoryError, MemoryError)
 
 
 def fitting(device: str, long_side: int) -> int:
     """Frames of `long_side` x `long_side` pixels that half of the device's free memory holds."""
+    import torch
+
+    from lipsync_core.device import pick
+
     processor = pick(device)
     if processor.type != "cuda":
         return CPU_BATCH
@@ -48,7 +50,9 @@ class Batches:
             part = frames[len(faces) : len(faces) + self.size]
             try:
                 faces += self.detector.detect_faces(part)
-            except OUT_OF_MEMORY as error:
+            except (RuntimeError, MemoryError) as error:
+                if not _out_of_memory(error):
+                    raise
                 if len(part) == 1:
                     height, width = frames.shape[1:3]
                     raise LipsyncError(
@@ -60,6 +64,14 @@ class Batches:
             else:
                 continue
             # Outside of the handler: the error would keep the failed call's tensors alive.
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            if "torch" in sys.modules:
+                sys.modules["torch"].cuda.empty_cache()
         return faces
+
+
+def _out_of_memory(error: Exception) -> bool:
+    # Without importing torch: readers of boxes come by here, too, and have no use for it.
+    torch = sys.modules.get("torch")
+    return isinstance(error, MemoryError) or (
+        torch is not None and isinstance(error, torch.OutOfMemoryError)
+    )

