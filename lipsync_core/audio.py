@@ -39,7 +39,7 @@ def load_wav(path: PathLike, limit: float = TIME_LIMIT) -> np.ndarray:
     `limit` as for `decoder.Decoder`. Raises ClipError: no_audio when the file has no sound,
     unreadable when it cannot be decoded, timed_out, too_long.
     """
-    return _floats(np.concatenate(list(_decode_pcm(path, limit))))
+    return _floats(np.concatenate([np.zeros(0, "<i2"), *_decode_pcm(path, limit)]))
 
 
 def extract_audio(path: PathLike, wav_path: PathLike, limit: float = TIME_LIMIT) -> float:

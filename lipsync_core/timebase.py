@@ -5,6 +5,7 @@ Exact arithmetic on the time stamps of the packets; nothing is decoded.
 
 from __future__ import annotations
 
+import math
 from array import array
 from dataclasses import dataclass
 from fractions import Fraction
@@ -53,14 +54,17 @@ def at_constant_rate(
     stamps = np.sort(stamps)
     gaps = np.diff(stamps)
     steps = gaps[gaps > 0]
-    last = duration or (int(np.median(steps)) if len(steps) else round(1 / (tick * fps)))
+    last = duration or (
+        int(np.quantile(steps, 0.5, method="lower")) if len(steps) else round(1 / (tick * fps))
+    )
     end = (int(stamps[-1]) + last) * tick
     # Whole numbers only: a float is wrong by a frame after hours. Halves round up, as in ffmpeg.
     scale = tick * Fraction(fps)
     up, down = 2 * scale.numerator, 2 * scale.denominator
     numbers = np.array([(int(stamp) * up + down // 2) // down for stamp in stamps])
-    shown = np.unique(np.maximum(numbers, 0))
-    frames = max(int(shown[-1]) + 1, int(end * Fraction(fps) + Fraction(1, 2)))
+    frames = max(1, math.floor(end * Fraction(fps) + Fraction(1, 2)))
+    shown = np.unique(np.clip(numbers, 0, None))
+    shown = shown[: max(1, np.searchsorted(shown, frames))]
     span = int(stamps[-1] - stamps[0]) * tick
     return Timeline(
         fps=(len(stamps) - 1) / span if span else 1 / (last * tick),
@@ -100,16 +104,10 @@ def survey(path: PathLike, fps: Fraction | int = FPS, limit: float = TIME_LIMIT)
         if not decoded:
             raise decoder.failure("no picture in it")
         source = decoder.source
-    stamps = np.array(shown, np.int64)
-    # Some containers (AVI) have decoding times only: the same instants in another order.
-    known = stamps != UNKNOWN
-    if not known.any():
-        stamps = np.array(decoded, np.int64)
-        known = stamps != UNKNOWN
-    if not known.any():
+    stamps = _presentation(np.array(shown, np.int64), np.array(decoded, np.int64))
+    if not len(stamps):
         raise ClipError(Reason.UNREADABLE, f"{source}: its pictures have no time stamps")
-    stamps = stamps[known]
-    length = int(np.array(lengths, np.int64)[known][stamps.argmax()])
+    length = lengths[int(stamps.argmax())] if len(stamps) == len(lengths) else 0
     timeline = at_constant_rate(stamps, tick, max(length, 0), fps)
     if timeline.longest_gap > MAX_GAP:
         raise ClipError(
@@ -117,3 +115,15 @@ def survey(path: PathLike, fps: Fraction | int = FPS, limit: float = TIME_LIMIT)
             f"{source}: its time stamps leap by {timeline.longest_gap:.0f} s; repair the file",
         )
     return timeline
+
+
+def _presentation(shown: np.ndarray, decoded: np.ndarray) -> np.ndarray:
+    """Presentation times, int64 (n,), where some containers give some of them (MPEG) or none (AVI).
+
+    Decoding times are the same instants in another order, ahead by a constant.
+    """
+    if (shown != UNKNOWN).all():
+        return shown
+    both = np.flatnonzero((shown != UNKNOWN) & (decoded != UNKNOWN))
+    delay = shown[both[0]] - decoded[both[0]] if len(both) else 0
+    return decoded[decoded != UNKNOWN] + delay
