@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,14 @@ from lipsync_core.errors import ClipError, Reason
 MIN_FRAMES = 16  # a training window and its reference need more than 15 frames
 
 
-def loudness(wav: np.ndarray) -> float:
-    """Root-mean-square level of a float32 (N,) wave in dBFS; -120 for digital silence."""
-    rms = float(np.sqrt(np.mean(np.square(wav, dtype=np.float64)))) if len(wav) else 0.0
-    return round(20 * np.log10(max(rms, 1e-6)), 2)
+def loudness(wav: np.ndarray | Iterable[np.ndarray]) -> float:
+    """Root-mean-square level in dBFS of a float32 (N,) wave, whole or in blocks; -120 if silent."""
+    energy, count = 0.0, 0
+    for block in [wav] if isinstance(wav, np.ndarray) else wav:
+        energy += float(np.sum(np.square(block, dtype=np.float64)))
+        count += len(block)
+    rms = math.sqrt(energy / count) if count else 0.0
+    return round(20 * math.log10(max(rms, 1e-6)), 2)
 
 
 def check(measures: Mapping[str, Any], limits: Mapping[str, Any]) -> None:

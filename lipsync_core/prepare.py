@@ -11,40 +11,48 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lipsync_core import audio, stages
 from lipsync_core.checks import check, loudness
 from lipsync_core.clips import Clip
+from lipsync_core.decoder import TIME_LIMIT
 from lipsync_core.errors import ClipError, Reason
-from lipsync_core.files import atomic_path
 from lipsync_core.stage import Measures, Row, Task, one_by_one, run_shard
+from lipsync_core.timebase import survey
 from lipsync_core.video import probe
 
 log = logging.getLogger(__name__)
 
 
 def extract_audio(
-    clips: Sequence[Clip], data_root: Path, results: Path, shard: int, params: Mapping[str, Any]
+    clips: Sequence[Clip],
+    data_root: Path,
+    results: Path,
+    shard: int,
+    params: Mapping[str, Any],
+    timeout: float = TIME_LIMIT,
 ) -> list[Row]:
-    """Write `audio/<clip id>.wav`; measures: width, height, fps_in, seconds, audio_seconds.
+    """Write `audio/<clip id>.wav`; measures: width, height, fps_in, seconds, audio_seconds,
+    frames_dropped and frames_duplicated (by the constant rate).
 
-    Drops what ffmpeg cannot read (unreadable, no_video) and what has no sound (no_audio).
+    `timeout` as `limit` of `decoder.Decoder`. Drops what ffmpeg cannot read (unreadable, no_video,
+    timed_out) and what has no sound (no_audio).
     """
 
     def work(task: Task) -> Measures:
         source = task.clip.source(data_root)
-        picture = probe(source)
-        measures: Measures = {
-            "width": picture.width,
-            "height": picture.height,
-            "fps_in": round(float(picture.fps), 3),
-            "seconds": round(picture.seconds, 3),
-        }
-        if not picture.has_audio:
-            raise ClipError(Reason.NO_AUDIO, f"{source}: it has no sound track", measures)
+        picture = probe(source, timeout)
+        measures: Measures = {"width": picture.width, "height": picture.height}
         try:
-            seconds = audio.extract_audio(source, task.target)
+            timeline = survey(source, limit=timeout)
+            measures |= {
+                "fps_in": round(float(timeline.fps), 3),
+                "seconds": round(timeline.seconds, 3),
+                "frames_dropped": timeline.dropped,
+                "frames_duplicated": timeline.duplicated,
+            }
+            if not picture.has_audio:
+                raise ClipError(Reason.NO_AUDIO, f"{source}: it has no sound track")
+            seconds = audio.extract_audio(source, task.target, timeout)
         except ClipError as error:
             raise ClipError(error.reason, error.detail, measures) from error
         return measures | {"audio_seconds": round(seconds, 3)}
@@ -58,12 +66,9 @@ def mel_spectrograms(
     """Write `mels/<clip id>.npy`, float32 (T, 80), 80 rows a second; measures: loudness (dBFS)."""
 
     def work(task: Task) -> Measures:
-        wav = audio.load_wav(task.clip.artefact(results / stages.AUDIO.folder, ".wav"))
-        if len(wav) <= audio.WINDOW:
-            raise ClipError(Reason.TOO_SHORT, f"{len(wav)} samples of sound")
-        with atomic_path(task.target) as temporary:
-            np.save(temporary, np.ascontiguousarray(audio.melspectrogram(wav).T))
-        return {"loudness": loudness(wav)}
+        wav = task.clip.artefact(results / stages.AUDIO.folder, ".wav")
+        audio.write_mel(wav, task.target)
+        return {"loudness": loudness(audio.wav_blocks(wav))}
 
     return run_shard(stages.MELS, clips, results, shard, params, one_by_one(work))
 

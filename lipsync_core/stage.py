@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lipsync_core.clips import Clip
-from lipsync_core.errors import ClipError
+from lipsync_core.errors import ClipError, Reason
 from lipsync_core.files import atomic_path, digest, write_text
 from lipsync_core.progress import Progress
 from lipsync_core.stages import Stage
@@ -170,8 +170,11 @@ def _row(
 
 
 def _current(row: Row, key: str, target: Path, stage: Stage) -> bool:
-    """Is the journal's row still true? A missing or truncated file is redone."""
-    if row["key"] != key:
+    """Is the journal's row still true? A missing or truncated file is redone.
+
+    So is a clip that took too long: the limit is no part of the key, and machines differ.
+    """
+    if row["key"] != key or row["reason"] == Reason.TIMED_OUT:
         return False
     if row["outcome"] == "dropped" or not stage.suffix:
         return True

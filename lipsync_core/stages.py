@@ -46,7 +46,7 @@ def _lookup(config: Mapping[str, Any], name: str) -> Any:
     return value
 
 
-AUDIO = Stage("extract_audio", "audio", ".wav", version=1)
+AUDIO = Stage("extract_audio", "audio", ".wav", version=2)
 MELS = Stage("mel_spectrograms", "mels", ".npy", version=1, reads=(AUDIO,))
 BOXES = Stage(
     "detect_faces",

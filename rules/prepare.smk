@@ -23,6 +23,7 @@ rule extract_audio:
     params:
         members=members,
         settings=stage_settings(stages.AUDIO),
+        timeout=config["check"]["timeout"],
     script:
         "../workflow/scripts/extract_audio.py"
 
