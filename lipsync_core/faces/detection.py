@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import os
 from collections import defaultdict, deque
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -46,7 +46,7 @@ class Detections:
     faces: one row a face, in order of frame and falling score: frame int32; x1, y1, x2, y2, score
         float32 (full-size pixels, not clipped to the picture); landmarks, a list of 10 float32
         (x, y of five points), empty when the detector has none.
-    detector: name of the detector.
+    detector: name of the detector. cuts: first frames of all shots but the first.
     """
 
     frames: int
@@ -54,6 +54,7 @@ class Detections:
     height: int
     faces: pd.DataFrame
     detector: str = ""
+    cuts: tuple[int, ...] = ()
 
 
 def detect_videos(
@@ -62,6 +63,7 @@ def detect_videos(
     long_side: int | None = LONG_SIDE,
     batch_size: int = BATCH_SIZE,
     fps: Fraction | int = FPS,
+    observe: Callable[[Key, np.ndarray], None] | None = None,
 ) -> Iterator[tuple[Key, Detections | ClipError]]:
     """Find the faces of many clips; yield (key, result) in the order of `items`, each when done.
 
@@ -75,6 +77,7 @@ def detect_videos(
         1.8 times the speed of 640. Lower it for close-ups only, raise it for faces under 5 %.
     batch_size: frames of one call of the detector. Batches run across clips while the frames keep
         their shape, so that short clips fill a GPU too.
+    observe: is shown each frame, scaled down, with its clip's key: all of a clip's, in order.
 
     A clip that cannot be decoded yields its ClipError, and the others go on. Other errors end the
     iteration. Closing the generator stops the decoders.
@@ -107,6 +110,8 @@ def detect_videos(
                 if batch and (len(batch) >= batch_size or batch[0][1].shape != frame.shape):
                     detect_batch()
                     yield from finished()
+                if observe is not None:
+                    observe(clip.key, frame)
                 batch.append((clip, frame))
             yield from finished()
     detect_batch()
@@ -150,6 +155,7 @@ def write_boxes(path: PathLike, detections: Detections) -> None:
             "width": str(detections.width),
             "height": str(detections.height),
             "detector": detections.detector,
+            "cuts": " ".join(map(str, detections.cuts)),
         }
     )
     with atomic_path(path) as temporary:
@@ -170,6 +176,7 @@ def read_boxes(path: PathLike) -> Detections:
             height=int(notes["height"]),
             faces=table.cast(SCHEMA).to_pandas(),
             detector=notes["detector"],
+            cuts=tuple(map(int, notes.get("cuts", "").split())),
         )
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         raise LipsyncError(

@@ -1,35 +1,24 @@
-"""From boxes to the speaker's track: linking over time, choosing, filling gaps, smoothing.
+"""From boxes to the tracks of people: choosing, filling short gaps, smoothing without lag.
 
-Works on the boxes alone; no pictures.
+Works on the boxes alone; no pictures. Linking boxes to tracks is `linking`'s part.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 from scipy.signal import savgol_filter
 
 from lipsync_core.errors import LipsyncError
-from lipsync_core.faces.boxes import area, overlap
+from lipsync_core.faces.boxes import area
 from lipsync_core.faces.detection import Detections
+from lipsync_core.faces.linking import Track, link
+
+__all__ = ["MAX_GAP", "SMOOTH", "Track", "filled", "link", "main_track", "people", "smoothed"]
 
 MAX_GAP = 10
 SMOOTH = 9
-LINK = 0.3  # lowest overlap of two boxes of one face in neighbouring frames
-MEMORY = 50  # frames after which a lost face is taken for gone (2 s)
-
-
-@dataclass(frozen=True)
-class Track:
-    """One face over time: frames int32 (m,), rising; boxes float32 (m, 4), full-size pixels."""
-
-    frames: np.ndarray
-    boxes: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.frames)
 
 
 def main_track(
@@ -49,52 +38,53 @@ def main_track(
     tracks = link(detections)
     if not tracks:
         return Track(np.zeros(0, np.int32), np.zeros((0, 4), np.float32))
-    weight = (lambda track: area(track.boxes).sum()) if choice == "largest" else len
+    weight = _size if choice == "largest" else len
     return smoothed(filled(max(tracks, key=weight), max_gap), smooth)
 
 
-def link(detections: Detections) -> list[Track]:
-    """All tracks of a clip, in order of their first frame.
+def people(
+    detections: Detections, max_gap: int = MAX_GAP, smooth: int = SMOOTH, min_frames: int = 1
+) -> list[Track]:
+    """Every track of `min_frames` or more frames, filled and smoothed: the largest (as for
+    `main_track`) first, then in order of their first frame.
 
-    Each frame's boxes are assigned to the tracks' latest boxes so that the sum of overlaps is
-    largest (Hungarian method). A box that overlaps no track begins a new one; a track that was
-    not seen for MEMORY frames is closed.
+    When all are shorter, the largest alone; empty when there is no face.
     """
-    table = detections.faces
-    frames = table["frame"].to_numpy(np.int64)
-    boxes = table[["x1", "y1", "x2", "y2"]].to_numpy(np.float32)
-    tracks: list[list[int]] = []  # rows of the table
-    latest = np.zeros(0, np.int64)  # each track's last row
-    if not len(frames):
+    tracks = link(detections)
+    if not tracks:
         return []
-    starts = np.flatnonzero(np.diff(frames, prepend=-1))
-    for start, end in zip(starts, [*starts[1:], len(frames)], strict=True):
-        recent = np.flatnonzero(frames[start] - frames[latest] <= MEMORY)
-        overlaps = overlap(boxes[latest[recent]], boxes[start:end])
-        pairs = zip(*linear_sum_assignment(overlaps, maximize=True), strict=True)
-        owner = {new: recent[old] for old, new in pairs if overlaps[old, new] >= LINK}
-        for new in range(end - start):
-            if new in owner:
-                tracks[owner[new]].append(start + new)
-            else:
-                tracks.append([start + new])
-        latest = np.array([rows[-1] for rows in tracks])
-    return [Track(frames[rows].astype(np.int32), boxes[rows]) for rows in tracks]
+    main = max(tracks, key=_size)
+    others = (track for track in tracks if track is not main)
+    whole = [filled(track, max_gap) for track in (main, *others)]
+    long = [track for track in whole if len(track) >= min_frames] or whole[:1]
+    return [smoothed(track, smooth) for track in long]
+
+
+def _size(track: Track) -> float:
+    return float(area(track.boxes).sum())
 
 
 def filled(track: Track, max_gap: int) -> Track:
-    """The track with every gap of at most `max_gap` frames interpolated linearly."""
+    """The track with every gap of at most `max_gap` frames interpolated linearly.
+
+    A gap in which another face covers this one stays, however short: the crops would show the
+    other one.
+    """
     if len(track) < 2:
         return track
-    gaps = np.diff(track.frames) - 1
-    frames = np.concatenate(
-        [
-            np.arange(first, first + gap + 1) if gap <= max_gap else [first]
-            for first, gap in zip(track.frames, [*gaps, 0], strict=True)
-        ]
-    ).astype(np.int32)
-    boxes = [np.interp(frames, track.frames, track.boxes[:, side]) for side in range(4)]
-    return Track(frames, np.stack(boxes, axis=1).astype(np.float32))
+    pieces = []
+    for first, after in zip(track.frames.tolist(), [*track.frames[1:].tolist(), 0], strict=True):
+        fill = 0 < after - first - 1 <= max_gap
+        fill = fill and track.hidden.isdisjoint(range(first + 1, after))
+        pieces.append(range(first, after) if fill else (first,))
+    frames = np.concatenate(pieces).astype(np.int32)
+
+    def between(values: np.ndarray) -> np.ndarray:
+        columns = [np.interp(frames, track.frames, column) for column in values.T]
+        return np.stack(columns, axis=1).astype(np.float32)
+
+    landmarks = None if track.landmarks is None else between(track.landmarks)
+    return replace(track, frames=frames, boxes=between(track.boxes), landmarks=landmarks)
 
 
 def smoothed(track: Track, window: int) -> Track:
@@ -103,15 +93,22 @@ def smoothed(track: Track, window: int) -> Track:
     Savitzky-Golay of second order over `window` frames (made odd), separately for each unbroken
     run of frames: it follows steady and accelerated motion exactly, where a moving average trails
     or flattens it. Runs shorter than the window use the longest odd window they have room for.
+    Boxes and landmarks are treated alike.
     """
     if window <= 1:
         return track
-    boxes = track.boxes.copy()
     breaks = np.flatnonzero(np.diff(track.frames) > 1) + 1
-    for run in np.split(np.arange(len(track)), breaks):
-        width = min(window, len(run))
-        width -= 1 - width % 2  # odd
-        if width >= 3:
-            order = 2 if width >= 5 else 1
-            boxes[run] = savgol_filter(boxes[run].astype(np.float64), width, order, axis=0)
-    return Track(track.frames, boxes)
+    runs = np.split(np.arange(len(track)), breaks)
+
+    def calm(values: np.ndarray) -> np.ndarray:
+        values = values.copy()
+        for run in runs:
+            width = min(window, len(run))
+            width -= 1 - width % 2  # odd
+            if width >= 3:
+                order = 2 if width >= 5 else 1
+                values[run] = savgol_filter(values[run].astype(np.float64), width, order, axis=0)
+        return values
+
+    landmarks = None if track.landmarks is None else calm(track.landmarks)
+    return replace(track, boxes=calm(track.boxes), landmarks=landmarks)
