@@ -52,11 +52,11 @@ BOXES = Stage(
     "detect_faces",
     "boxes",
     ".parquet",
-    version=1,
+    version=2,
     after=(AUDIO,),
     settings=("detector", "detect.long_side", "detect.threshold"),
 )
-FACES = Stage("crop_faces", "faces", ".zip", version=1, reads=(BOXES,), settings=("track", "crop"))
+FACES = Stage("crop_faces", "faces", ".zip", version=2, reads=(BOXES,), settings=("track", "crop"))
 CHECKS = Stage(
     "check_clips", "checks", "", version=1, reads=(AUDIO, MELS, BOXES, FACES), settings=("check",)
 )

@@ -223,8 +223,8 @@ def _cutter(track: Track, style: Style, size: int) -> Cutter:
     if style.mode == "aligned" and len(track):
         if track.landmarks is None:
             raise LipsyncError(
-                "crop.mode aligned needs landmarks, and this detector (s3fd) finds none; set "
-                "`detector: centerface`, or `crop.mode: box` or `square`, in config/config.yaml"
+                "crop.mode aligned: these faces have no landmarks; set `detector: centerface`, "
+                "or `crop.mode: box` or `square`, in config/config.yaml"
             )
         turns = similarities(track.landmarks.reshape(-1, 5, 2))
     modes = {"box": box, "square": square, "aligned": aligned}

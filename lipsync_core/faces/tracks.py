@@ -5,6 +5,7 @@ Works on the boxes alone; no pictures. Linking boxes to tracks is `linking`'s pa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,10 +16,11 @@ from lipsync_core.faces.boxes import area
 from lipsync_core.faces.detection import Detections
 from lipsync_core.faces.linking import Track, link
 
-__all__ = ["MAX_GAP", "SMOOTH", "Track", "filled", "link", "main_track", "people", "smoothed"]
+__all__ = ["Track", "filled", "finished", "link", "main_track", "people", "pick", "smoothed"]
 
 MAX_GAP = 10
 SMOOTH = 9
+PICKS = ("largest", "longest")
 
 
 def main_track(
@@ -30,34 +32,38 @@ def main_track(
     ----------
     max_gap: runs of up to this many missing frames are filled by interpolation; longer ones stay.
     smooth: frames of the smoothing window; 0 or 1 leaves the boxes as they are.
-    choice: "largest" takes the track with the largest sum of areas, "longest" the one found in the
-        most frames; the earlier one when two are equal.
+    choice: as for `pick`.
     """
-    if choice not in ("largest", "longest"):
-        raise LipsyncError(f"track: choice {choice!r} is not known; use largest or longest")
-    tracks = link(detections)
-    if not tracks:
+    linked = link(detections)
+    if not linked and choice in PICKS:
         return Track(np.zeros(0, np.int32), np.zeros((0, 4), np.float32))
-    weight = _size if choice == "largest" else len
-    return smoothed(filled(max(tracks, key=weight), max_gap), smooth)
+    return finished(pick(linked, choice), max_gap, smooth)
 
 
-def people(
-    detections: Detections, max_gap: int = MAX_GAP, smooth: int = SMOOTH, min_frames: int = 1
-) -> list[Track]:
-    """Every track of `min_frames` or more frames, filled and smoothed: the largest (as for
-    `main_track`) first, then in order of their first frame.
+def pick(linked: Sequence[Track], choice: str = "largest") -> Track:
+    """One of several tracks: "largest" is the one with the largest sum of areas, "longest" the
+    one found in the most frames; the earlier one when two are equal.
 
-    When all are shorter, the largest alone; empty when there is no face.
+    Raises LipsyncError for another choice.
     """
-    tracks = link(detections)
-    if not tracks:
-        return []
-    main = max(tracks, key=_size)
-    others = (track for track in tracks if track is not main)
-    whole = [filled(track, max_gap) for track in (main, *others)]
-    long = [track for track in whole if len(track) >= min_frames] or whole[:1]
-    return [smoothed(track, smooth) for track in long]
+    if choice not in PICKS:
+        raise LipsyncError(f"track: choice {choice!r} is not known; use largest or longest")
+    return max(linked, key=_size if choice == "largest" else len)
+
+
+def people(linked: Sequence[Track], min_frames: int) -> list[Track]:
+    """The tracks with `min_frames` boxes or more: the largest first, then by their first frame.
+
+    When all are shorter, the largest alone; empty when there is none.
+    """
+    main = max(linked, key=_size, default=None)
+    ordered = sorted(linked, key=lambda track: track is not main)
+    return [track for track in ordered if len(track) >= min_frames] or ordered[:1]
+
+
+def finished(track: Track, max_gap: int, smooth: int) -> Track:
+    """A track ready for cropping: gaps filled, then smoothed."""
+    return smoothed(filled(track, max_gap), smooth)
 
 
 def _size(track: Track) -> float:
