@@ -180,13 +180,15 @@ def check_clips(
         measures: Row = {}
         for row in task.before.values():
             measures |= row
-        # One person's part of a video counts for itself.
-        measures["frames"] = measures.get("span") or measures["frames"]
-        coverage = {"coverage": round(int(measures["faces"]) / max(int(measures["frames"]), 1), 4)}
+        own: Measures = {}
+        if measures.get("span"):  # one person's part of a video counts for itself
+            measures["frames"] = int(measures["span"])
+            own = {"frames": measures["frames"], "seconds": measures["frames"] / FPS}
+        own["coverage"] = round(int(measures["faces"]) / max(int(measures["frames"]), 1), 4)
         try:
             check(measures, params["check"])
         except ClipError as error:
-            raise ClipError(error.reason, error.detail, coverage) from error
-        return coverage
+            raise ClipError(error.reason, error.detail, own) from error
+        return own
 
     return run_shard(stages.CHECKS, clips, results, shard, params, one_by_one(work))
