@@ -3,6 +3,9 @@
 A clip's id is `<speaker>/<clip>`: its path below the data root (below `main/` where there is one),
 without the extension. Characters that would break a table or a list of lines (control characters,
 bytes that are not UTF-8) are percent-encoded, so any file name works and no two names collide.
+
+One video may give several clips, one a person (`track.choice: all`): the largest track keeps the
+video's own id, the others are `<id>+1`, `<id>+2`. A file whose own name ends like that is encoded.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import csv
 import io
 import json
 import os
+import re
 import urllib.parse
 import zlib
 from collections import Counter
@@ -25,6 +29,10 @@ from lipsync_core.files import digest, file_sha, write_text_if_changed
 VIDEO_SUFFIXES = frozenset(
     ".mp4 .m4v .mov .mkv .avi .webm .mpg .mpeg .ts .mts .m2ts .flv .wmv .3gp .ogv .vob".split()
 )
+
+
+_PART = re.compile(r"\+\d+$")  # the end of the id of a further track
+_LIKE_PART = re.compile(r"\+(?=\d+(\.[^./]*)?$)")
 
 
 @dataclass(frozen=True)
@@ -53,13 +61,27 @@ class Clip:
 
 
 def encode(name: str) -> str:
-    """`name` with control characters, undecodable bytes and "%" written as %XX."""
-    return "".join(
+    """`name` with control characters, undecodable bytes and "%" written as %XX.
+
+    So is a "+" before digits at the end (of the stem), which marks the tracks of one video.
+    """
+    escaped = "".join(
         character
         if character.isprintable() and character != "%"
         else urllib.parse.quote_from_bytes(os.fsencode(character), safe="")
         for character in name
     )
+    return _LIKE_PART.sub("%2B", escaped)
+
+
+def part_id(clip_id: str, number: int) -> str:
+    """The id of a video's track `number`; 0 is the largest track, which keeps the video's id."""
+    return f"{clip_id}+{number}" if number else clip_id
+
+
+def source_id(clip_id: str) -> str:
+    """The id of the video that a clip comes from, and whose sound it shares."""
+    return _PART.sub("", clip_id)
 
 
 def shard_of(speaker: str, shards: int) -> int:

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from lipsync_core.clips import source_id
 from lipsync_core.errors import LipsyncError
 from lipsync_core.files import write_text
 from lipsync_core.stage import Row, read_table
@@ -83,16 +84,19 @@ def assign(
     Where official lists name any of the clips, the unnamed ones train. With one speaker only,
     clips are split instead of speakers; a single clip trains and validates.
     """
-    official = official_lists(data_root, clips)
+    official = official_lists(data_root, [*clips, *map(source_id, clips)])
     if official:
-        return {clip: official.get(clip, "train") for clip in clips}
+        # The lists name videos; the people in one stay together.
+        named = {clip: official.get(clip) or official.get(source_id(clip)) for clip in clips}
+        return {clip: split or "train" for clip, split in named.items()}
     speakers = {clip: clip.partition("/")[0] for clip in clips}
     if len(set(speakers.values())) > 1:
         split = split_speakers(list(speakers.values()), val, test, seed)
         return {clip: split[speaker] for clip, speaker in speakers.items()}
     if clips:
         log.warning("one speaker only: clips, not speakers, are split; figures will flatter")
-    return split_speakers(clips, val, test, seed)
+    split = split_speakers([source_id(clip) for clip in clips], val, test, seed)
+    return {clip: split[source_id(clip)] for clip in clips}
 
 
 def check_leaks(split: Mapping[str, str]) -> None:

@@ -7,7 +7,9 @@ stage that needs them: a job that makes spectrograms does not load torch.
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,10 @@ from lipsync_core.checks import check, loudness
 from lipsync_core.clips import Clip
 from lipsync_core.decoder import TIME_LIMIT
 from lipsync_core.errors import ClipError, Reason
+from lipsync_core.files import file_sha
 from lipsync_core.stage import Measures, Row, Task, one_by_one, run_shard
 from lipsync_core.timebase import survey
-from lipsync_core.video import probe
+from lipsync_core.video import FPS, probe
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +94,7 @@ def detect_faces(
     The detector is loaded once, and only when a clip needs it; its batches span clips.
     """
     from lipsync_core.faces import batching, detection, detectors
+    from lipsync_core.faces.shots import ShotFinder
 
     def work(tasks: Iterable[Task]) -> Iterator[tuple[Task, Measures | ClipError]]:
         name, threshold = params["detector"], params["detect.threshold"]
@@ -99,6 +103,7 @@ def detect_faces(
         )
         long_side = params["detect.long_side"]
         log.info("detector: %s on %s", detector.name, device)
+        finders: dict[str, ShotFinder] = defaultdict(ShotFinder)
         found = detection.detect_videos(
             ((task, task.clip.source(data_root)) for task in tasks),
             detector,
@@ -106,46 +111,92 @@ def detect_faces(
             batch_size=batch_size or batching.fitting(device, long_side),
             stride=params["detect.stride"],
             motion=params["detect.motion"],
+            observe=lambda task, frame: finders[task.clip.id].add(frame),
+            size_of=lambda task: _size(task.before["audio"]),
         )
         for task, result in found:
+            finder = finders.pop(task.clip.id, ShotFinder())
             if isinstance(result, ClipError):
                 yield task, result
                 continue
-            detection.write_boxes(task.target, result)
+            detection.write_boxes(task.target, replace(result, cuts=finder.cuts))
             measures = {"frames": result.frames, "face_frames": result.faces["frame"].nunique()}
             yield task, measures | {"looked": result.looked, "detector": detector.name}
 
     return run_shard(stages.BOXES, clips, results, shard, params, work)
 
 
-def crop_faces(
-    clips: Sequence[Clip], data_root: Path, results: Path, shard: int, params: Mapping[str, Any]
-) -> list[Row]:
-    """Write `faces/<clip id>.zip`, the main speaker's face crops; measures: faces, face_px.
+def _size(row: Row) -> tuple[int, int] | None:
+    """Width and height of the pictures, as the first stage wrote them down."""
+    return (int(row["width"]), int(row["height"])) if row.get("width") else None
 
-    `faces` counts the frames with a crop, `face_px` is the median longer side of the face.
-    Drops clips without any face (no_face).
+
+def crop_faces(
+    clips: Sequence[Clip],
+    data_root: Path,
+    results: Path,
+    shard: int,
+    params: Mapping[str, Any],
+    device: str = "auto",
+    models: Path = Path("models"),
+) -> list[Row]:
+    """Write `faces/<clip id>.zip`, the speaker's face crops; measures: faces, face_px, tracks,
+    shots, and confidence where the speaker was judged.
+
+    `faces` counts the frames with a crop, `face_px` is the median longer side of the face, `tracks`
+    the faces that were followed for `track.min_seconds` or more. Drops clips without any face
+    (no_face). With `track.choice: all` each of those becomes a clip of its own; `start` and `span`
+    are then its first frame and its number of frames, gaps included.
     """
-    from lipsync_core.faces import crops, detection, tracks
+    from lipsync_core.faces import choice, crops, detection, tracks
 
     track, crop = params["track"], params["crop"]
+    style = crops.Style(crop["mode"], tuple(crop["pads"]), crop["margin"])
+    min_frames = round(track["min_seconds"] * FPS)
+    judged = track["choice"] == "speaking"
+    judge_path = choice.judge_file(track["expert"], models) if judged else None
 
-    def work(task: Task) -> Measures:
+    def work(task: Task) -> Measures | list[Measures]:
+        source = task.clip.source(data_root)
         found = detection.read_boxes(task.clip.artefact(results / stages.BOXES.folder, ".parquet"))
-        main = tracks.main_track(found, max_gap=track["max_gap"], smooth=track["smooth"])
-        if not len(main.frames):
+        linked = tracks.link(found)
+        if not linked:
             raise ClipError(Reason.NO_FACE, f"no face in any of {found.frames} frames")
-        stats = crops.write_crops(
-            task.clip.source(data_root),
-            main,
-            task.target,
-            pads=tuple(crop["pads"]),
-            size=crop["size"],
-            quality=crop["quality"],
-        )
-        return {"faces": stats.frames, "face_px": round(stats.face_px, 1)}
+        those = tracks.people(linked, min_frames)
+        common: Measures = {
+            "tracks": sum(len(each) >= min_frames for each in linked),
+            "shots": len(found.cuts) + 1,
+        }
+        if not judged and track["choice"] != "all":
+            those = [tracks.pick(linked, track["choice"])]
+        those = [tracks.finished(each, track["max_gap"], track["smooth"]) for each in those]
+        if judged and len(those) > 1:
+            from lipsync_core import speaking
 
-    return run_shard(stages.FACES, clips, results, shard, params, one_by_one(work))
+            wav = task.clip.artefact(results / stages.AUDIO.folder, ".wav")
+            judge = speaking.load_judge(judge_path, device)
+            best, common["confidence"] = speaking.speaker(source, wav, those, judge, style)
+            those = [those[best]]
+        targets = [task.part(number) for number in range(len(those))]
+        stats = crops.write_all(
+            source,
+            those,
+            targets,
+            style,
+            crop["size"],
+            crop["quality"],
+            picture=(found.width, found.height),
+        )
+        rows = []
+        for each, stat in zip(those, stats, strict=True):
+            rows.append(common | {"faces": stat.frames, "face_px": round(stat.face_px, 1)})
+            if track["choice"] == "all":
+                first, last = int(each.frames[0]), int(each.frames[-1])
+                rows[-1] |= {"start": first, "span": last - first + 1}
+        return rows
+
+    sha = {"judge": file_sha(judge_path)} if judge_path else {}
+    return run_shard(stages.FACES, clips, results, shard, {**params, **sha}, one_by_one(work))
 
 
 def check_clips(
@@ -157,11 +208,15 @@ def check_clips(
         measures: Row = {}
         for row in task.before.values():
             measures |= row
-        coverage = {"coverage": round(int(measures["faces"]) / max(int(measures["frames"]), 1), 4)}
+        own: Measures = {}
+        if measures.get("span"):  # one person's part of a video counts for itself
+            measures["frames"] = int(measures["span"])
+            own = {"frames": measures["frames"], "seconds": measures["frames"] / FPS}
+        own["coverage"] = round(int(measures["faces"]) / max(int(measures["frames"]), 1), 4)
         try:
             check(measures, params["check"])
         except ClipError as error:
-            raise ClipError(error.reason, error.detail, coverage) from error
-        return coverage
+            raise ClipError(error.reason, error.detail, own) from error
+        return own
 
     return run_shard(stages.CHECKS, clips, results, shard, params, one_by_one(work))

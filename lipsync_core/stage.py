@@ -1,5 +1,8 @@
 """Run one stage over one shard: skip what is current, record every clip, lose nothing.
 
+A worker may make several clips of one (a video with several people): the further ones are rows of
+their own in the table, right after their source's, and clips of their own for the stages after.
+
 A finished clip is one line in the shard's journal (`<folder>/.journal/<shard>.jsonl`), written as
 soon as its file is in place, so an interrupt loses at most the clip in hand. The table that the
 rule declares is written from the journal at the end: one row a clip, kept or dropped(reason).
@@ -12,11 +15,11 @@ import io
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
-from lipsync_core.clips import Clip
+from lipsync_core.clips import Clip, part_id, source_id
 from lipsync_core.errors import ClipError, Reason
 from lipsync_core.files import atomic_path, digest, write_text
 from lipsync_core.progress import Progress
@@ -26,6 +29,9 @@ log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 Measures = dict[str, float | int | str]
+# The measures of a clip, those of each clip that was made of it (itself first), or why not.
+Outcome = Measures | Sequence[Measures] | ClipError
+PARTS = "parts"  # of a journal's row: the rows of the further clips
 # The columns every table has; measures follow.
 COLUMNS = ("clip", "key", "outcome", "reason", "detail", "dropped_by", "bytes")
 
@@ -34,22 +40,27 @@ COLUMNS = ("clip", "key", "outcome", "reason", "detail", "dropped_by", "bytes")
 class Task:
     """A clip to work on: where its file goes, and what the stages before said of it.
 
-    `before` maps a stage's folder name ("audio") to its row for this clip.
+    `before` maps a stage's folder name ("audio") to its row for this clip. Where a clip becomes
+    several, the others go to `part(1)`, `part(2)`, ..., written in this order.
     """
 
     clip: Clip
     target: Path
     before: Mapping[str, Row]
 
+    def part(self, number: int) -> Path:
+        """Where the file of a further clip goes; `part(0)` is the target."""
+        return _part(self.target, number)
+
 
 # A worker takes tasks and yields, for each, its measures or the error that drops it.
-Worker = Callable[[Iterable[Task]], Iterator[tuple[Task, Measures | ClipError]]]
+Worker = Callable[[Iterable[Task]], Iterator[tuple[Task, Outcome]]]
 
 
-def one_by_one(function: Callable[[Task], Measures]) -> Worker:
+def one_by_one(function: Callable[[Task], Measures | Sequence[Measures]]) -> Worker:
     """A worker that handles each task alone. A ClipError drops that clip only."""
 
-    def work(tasks: Iterable[Task]) -> Iterator[tuple[Task, Measures | ClipError]]:
+    def work(tasks: Iterable[Task]) -> Iterator[tuple[Task, Outcome]]:
         for task in tasks:
             try:
                 yield task, function(task)
@@ -77,19 +88,22 @@ def run_shard(
     worker: does the work for the clips that need it.
 
     A clip dropped by an earlier stage stays dropped, with that stage's reason.
-    Returns the rows of the table, in the order of `clips`.
+    Returns the rows of the table, in the order of `clips`, each with its further clips after it.
     """
     folder = results / stage.folder
     earlier = {
         other.folder: read_table(results / other.folder / f"{shard}.csv") for other in stage.before
     }
+    clips = _with_parts(clips, earlier.values())
     journal = folder / ".journal" / f"{shard}.jsonl"
     done = _read_journal(journal)
     rows: dict[str, Row] = {}
     tasks: list[Task] = []
     keys: dict[str, str] = {}
     for clip in clips:
-        past = {name: table[clip.id] for name, table in earlier.items()}
+        past = {
+            name: table.get(clip.id) or table[source_id(clip.id)] for name, table in earlier.items()
+        }
         dropped = next((row for row in past.values() if row["outcome"] == "dropped"), None)
         origin = [clip.signature, *(past[other.folder]["key"] for other in stage.reads)]
         keys[clip.id] = key = digest([stage.rule, stage.version, dict(params), origin])
@@ -114,10 +128,30 @@ def run_shard(
         with open(journal, "a", encoding="utf-8") as stream:
             stream.write("\n")  # ends a line that a kill cut short
             rows |= _work(stage, shard, tasks, keys, worker, stream)
-    table = [rows[clip.id] for clip in clips]
-    write_text(journal, "".join(json.dumps(row) + "\n" for row in table))
+    whole = [rows[clip.id] for clip in clips]
+    write_text(journal, "".join(json.dumps(row) + "\n" for row in whole))
+    table = [row for first in whole for row in _flat(first)]
     write_table(folder / f"{shard}.csv", table)
     return table
+
+
+def _with_parts(clips: Sequence[Clip], tables: Iterable[Mapping[str, Row]]) -> list[Clip]:
+    """The clips, each followed by those that an earlier stage made of it."""
+    own = {clip.id for clip in clips}
+    parts: dict[str, list[str]] = {}
+    for name in dict.fromkeys(name for table in tables for name in table if name not in own):
+        parts.setdefault(source_id(name), []).append(name)
+    return [
+        member
+        for clip in clips
+        for member in (clip, *(replace(clip, id=name) for name in parts.get(clip.id, ())))
+    ]
+
+
+def _flat(row: Row) -> Iterator[Row]:
+    """A journal's row as the rows of the table: the clip's, then those of its further clips."""
+    yield {name: value for name, value in row.items() if name != PARTS}
+    yield from row.get(PARTS, ())
 
 
 def _work(
@@ -132,16 +166,22 @@ def _work(
     with Progress(len(tasks), f"{stage.rule} shard {shard}", "clip") as progress:
         for task, result in worker(tasks):
             clip, key = task.clip, keys[task.clip.id]
+            made = 0 if isinstance(result, ClipError) else len(_measures(result))
+            _discard(task.target, stage, first=made)
             if isinstance(result, ClipError):
-                _discard(task.target, stage)
                 row = _row(clip, key, task.before, result.reason, result.detail, stage.rule) | dict(
                     result.measures
                 )
                 log.warning("%s: dropped %s", clip.id, result)
             else:
-                row = _row(clip, key, task.before) | result
-                if stage.suffix:
-                    row["bytes"] = task.target.stat().st_size
+                row, *parts = (
+                    _row(replace(clip, id=part_id(clip.id, number)), key, task.before)
+                    | measures
+                    | ({"bytes": task.part(number).stat().st_size} if stage.suffix else {})
+                    for number, measures in enumerate(_measures(result))
+                )
+                if parts:
+                    row[PARTS] = parts
             journal.write(json.dumps(row) + "\n")
             journal.flush()
             rows[clip.id] = row
@@ -169,6 +209,10 @@ def _row(
     return row
 
 
+def _measures(result: Measures | Sequence[Measures]) -> Sequence[Measures]:
+    return [result] if isinstance(result, Mapping) else result
+
+
 def _current(row: Row, key: str, target: Path, stage: Stage) -> bool:
     """Is the journal's row still true? A missing or truncated file is redone.
 
@@ -178,12 +222,29 @@ def _current(row: Row, key: str, target: Path, stage: Stage) -> bool:
         return False
     if row["outcome"] == "dropped" or not stage.suffix:
         return True
-    return target.is_file() and target.stat().st_size == row["bytes"]
+    files = (_part(target, number) for number in range(1 + len(row.get(PARTS, ()))))
+    return all(
+        path.is_file() and path.stat().st_size == part["bytes"]
+        for path, part in zip(files, _flat(row), strict=True)
+    )
 
 
-def _discard(target: Path, stage: Stage) -> None:
-    if stage.suffix:
-        target.unlink(missing_ok=True)
+def _part(target: Path, number: int) -> Path:
+    return target.with_name(
+        part_id(target.name.removesuffix(target.suffix), number) + target.suffix
+    )
+
+
+def _discard(target: Path, stage: Stage, first: int = 0) -> None:
+    """Remove a clip's files from number `first` on: its own is 0, those of further clips follow."""
+    if not stage.suffix:
+        return
+    last = max(first, 1)
+    # They are written in rising order and removed in falling order: there are no holes.
+    while _part(target, last).exists():
+        last += 1
+    for number in range(last - 1, first - 1, -1):
+        _part(target, number).unlink(missing_ok=True)
 
 
 def _read_journal(path: Path) -> dict[str, Row]:

@@ -131,10 +131,12 @@ def read_frames(
     """
     bound = f"min(1,{long_side}/max(iw,ih))" if long_side else "1"
     flags = ("area" if long_side else "bicubic") + (EXACT if exact_colour else "")
+    # Never more than there is: a stream may change its size on the way.
+    crop = "crop=w='min({2},iw)':h='min({3},ih)':x={0}:y={1}"
     filters = (
         "bwdif=deint=interlaced",
         f"fps={Fraction(fps)}:start_time=0",
-        *([] if region is None else ["crop={2}:{3}:{0}:{1}".format(*region)]),
+        crop.format(*region) if region is not None else "null",
         f"scale=w='max(2,2*round({bound}*iw/2))':h='max(2,2*round({bound}*ih/2))'"
         f":flags={flags}:out_color_matrix=bt601:out_range=tv",
     )

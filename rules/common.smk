@@ -35,6 +35,20 @@ DUBS = config["dub"]
 DETECTOR = choice.resolve(config["detector"], config["models"])
 
 
+def speaker_judge() -> list:
+    """The network that tells who speaks, where the config asks for one."""
+    try:
+        choice.check_crop_mode(config["crop"]["mode"], DETECTOR)
+        if config["track"]["choice"] != "speaking":
+            return []
+        return [str(choice.judge_file(config["track"]["expert"], config["models"]))]
+    except LipsyncError as error:
+        raise WorkflowError(str(error)) from None
+
+
+SPEAKER_JUDGE = speaker_judge()
+
+
 def demo_files() -> dict:
     """Path -> signature of the demo's clips, made or not."""
     return {f"main/{clip.id}.mp4": plan.signature(clip) for clip in plan.plan()}

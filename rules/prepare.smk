@@ -73,9 +73,10 @@ rule detect_faces:
 
 
 rule crop_faces:
-    """The main speaker's face crops, one zip of JPEGs a clip."""
+    """The main speaker's face crops (or each person's), one zip of JPEGs a clip."""
     input:
         table_of(stages.BOXES),
+        judge=SPEAKER_JUDGE,
     output:
         table_of(stages.FACES),
     log:

@@ -24,8 +24,8 @@ Request = tuple[int, np.ndarray]
 def matched(first: Faces, second: Faces, motion: float) -> np.ndarray | None:
     """Rows (n, 2) of the same face in both, or None when the two pictures disagree.
 
-    They disagree when a face that matters is in one of them only, or when a side of its box moves
-    by more than `motion` times the box's longer side.
+    They disagree when a face that matters is in one of them only, when two such faces touch, or
+    when a side of the box moves by more than `motion` times the box's longer side.
     """
     one, other = first.boxes[:, :4], second.boxes[:, :4]
     overlaps = overlap(one, other)
@@ -36,6 +36,9 @@ def matched(first: Faces, second: Faces, motion: float) -> np.ndarray | None:
     enough = MATTERS * max((float(part.max()) for part in areas if len(part)), default=0.0)
     for side, part in enumerate(areas):
         if len(np.setdiff1d(np.flatnonzero(part >= enough), pairs[:, side])):
+            return None
+    for part in (one[areas[0] >= enough], other[areas[1] >= enough]):
+        if (overlap(part, part) > 0).sum() > len(part):  # people who cross are easily confused
             return None
     before, after = one[pairs[:, 0]], other[pairs[:, 1]]
     longer = np.maximum(before[:, 2:] - before[:, :2], 1e-6).max(axis=1, initial=1e-6)

@@ -11,7 +11,7 @@ with logs.job_log(snakemake.log[0]):
     chosen = filelists.held_out_pair(results / "filelists")
     known = {clip.id: clip for clip in clips.read_index(clips.index_path(results))}
     face, audio = (
-        known[clip].source(data_root) if entry[key] == "auto" else Path(entry[key])
+        known[clips.source_id(clip)].source(data_root) if entry[key] == "auto" else Path(entry[key])
         for key, clip in zip(("face", "audio"), chosen, strict=True)
     )
     dubbing.dub(
