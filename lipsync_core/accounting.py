@@ -1,4 +1,7 @@
-"""In = kept + dropped (reason), stage by stage, from the index to the lists; it must add up."""
+"""In = kept + dropped (reason), stage by stage, from the index to the lists; it must add up.
+
+A stage may make further clips of one (each person of a video): they count as made, not as in.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lipsync_core.clips import source_id
 from lipsync_core.errors import LipsyncError, Reason
 from lipsync_core.files import write_text
 from lipsync_core.stages import Stage
@@ -19,10 +23,13 @@ KNOWN = frozenset(reason.value for reason in Reason)
 
 @dataclass
 class Line:
-    """One stage: the clips that came in, those it kept, and how many it dropped for each reason."""
+    """One stage: the clips that came in, those that it made of them (further people in a video),
+    those it kept, and how many it dropped for each reason.
+    """
 
     stage: str
     entered: int
+    made: int = 0
     kept: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
 
@@ -45,10 +52,13 @@ def count_stages(
     for stage in chain:
         line = Line(stage.rule, len(expected) - len(dropped))
         seen: set[str] = set()
+        made: set[str] = set()
         for shard in shards:
             table = results / stage.folder / f"{shard}.csv"
             for clip, outcome, reason, dropped_by in _outcomes(table):
-                if clip in seen or clip not in expected:
+                if clip not in expected and source_id(clip) in expected:
+                    made.add(clip)
+                elif clip in seen or clip not in expected:
                     raise _wrong(table, f"{clip!r} has two rows, or is no clip of the index")
                 seen.add(clip)
                 if (outcome, bool(reason)) not in (("kept", False), ("dropped", True)):
@@ -65,9 +75,14 @@ def count_stages(
                     line.reasons[reason] += 1
                 else:
                     line.kept += 1
-        if len(seen) != len(expected):
+        if expected - seen:
             missing = sorted(expected - seen)
             raise _wrong(results / stage.folder, f"no row for {len(missing)} clips, {missing[:5]}")
+        line.made = len(made)
+        if stage.suffix or not made:
+            expected |= made
+        else:
+            raise _wrong(results / stage.folder, f"clips that nobody made, {sorted(made)[:5]}")
         lines.append(line)
     return lines
 
@@ -82,34 +97,36 @@ def _outcomes(table: Path) -> list[tuple[str, str, str, str]]:
 
 def last_line(kept_before: int, reasons: Mapping[str, int], listed: int) -> Line:
     """The line of the lists: `listed` clips in train, val and test; the rest dropped (reason)."""
-    return Line(LAST, kept_before, listed, Counter(reasons))
+    return Line(LAST, kept_before, kept=listed, reasons=Counter(reasons))
 
 
 def write_accounting(path: Path, lines: Sequence[Line]) -> None:
-    """Write stage, in, kept, dropped and one column a reason, and a line for all.
+    """Write stage, in, made, kept, dropped and one column a reason, and a line for all.
 
-    Raises LipsyncError, after writing, when in = kept + dropped fails anywhere, or a stage does
+    Raises LipsyncError, after writing, when in + made = kept + dropped fails anywhere, or a stage does
     not begin with what the one before kept.
     """
-    total = Line("all", lines[0].entered, lines[-1].kept)
+    total = Line("all", lines[0].entered, sum(line.made for line in lines), lines[-1].kept)
     for line in lines:
         total.reasons.update(line.reasons)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     reasons = [reason.value for reason in Reason]
-    writer.writerow(["stage", "in", "kept", "dropped", *reasons])
+    writer.writerow(["stage", "in", "made", "kept", "dropped", *reasons])
     for line in (*lines, total):
         counts = (line.reasons[reason] for reason in reasons)
-        writer.writerow([line.stage, line.entered, line.kept, line.reasons.total(), *counts])
+        writer.writerow(
+            [line.stage, line.entered, line.made, line.kept, line.reasons.total(), *counts]
+        )
     write_text(path, text.getvalue())
     entered = lines[0].entered
     for line in (*lines, total):
         if line is not total and line.entered != entered:
             raise _wrong(path, f"{line.stage} began with {line.entered} clips, not {entered}")
-        if line.entered != line.kept + line.reasons.total():
+        if line.entered + line.made != line.kept + line.reasons.total():
             raise _wrong(
                 path,
-                f"{line.stage}: {line.entered} clips in, {line.kept} kept and "
+                f"{line.stage}: {line.entered + line.made} clips in, {line.kept} kept and "
                 f"{line.reasons.total()} dropped",
             )
         entered = line.kept

@@ -4,6 +4,9 @@ A clip's id is `<speaker>/<clip>`, formed by the corpus' layout (`lipsync_core.l
 path below the data root, without the extension. Characters that would break a table or a list of
 lines (control characters, bytes that are not UTF-8) are percent-encoded, so any file name works
 and no two names collide.
+
+One video may give several clips, one a person (`track.choice: all`): the largest track keeps the
+video's own id, the others are `<id>+1`, `<id>+2`. A file whose own name ends like that is encoded.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import hashlib
 import itertools
 import json
 import logging
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,6 +32,7 @@ from lipsync_core.layouts.scan import VIDEO_SUFFIXES, decode, encode
 __all__ = ["VIDEO_SUFFIXES", "Clip", "by_shard", "discover", "encode", "members_digest"]
 
 log = logging.getLogger(__name__)
+PART = re.compile(r"\+\d+$")  # the end of the id of a further track
 LONGEST_NAME = 200  # bytes of a part of an id: file systems allow 255, with our suffixes
 
 
@@ -72,6 +77,16 @@ class Clip(NamedTuple):
     def artefact(self, folder: Path, suffix: str) -> Path:
         """Where a stage keeps this clip's file below its `folder`."""
         return folder / f"{self.id}{suffix}"
+
+
+def part_id(clip_id: str, number: int) -> str:
+    """The id of a video's track `number`; 0 is the largest track, which keeps the video's id."""
+    return f"{clip_id}+{number}" if number else clip_id
+
+
+def source_id(clip_id: str) -> str:
+    """The id of the video that a clip comes from, and whose sound it shares."""
+    return PART.sub("", clip_id)
 
 
 def shard_of(speaker: str, shards: int) -> int:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lipsync_core import accounting, duplicates
-from lipsync_core.clips import Clip
+from lipsync_core.clips import Clip, source_id
 from lipsync_core.errors import LipsyncError, Reason
 from lipsync_core.files import write_text
 from lipsync_core.layouts.items import SPLITS, TRAINVAL
@@ -80,7 +80,8 @@ def assign(official: Mapping[str, str], val: float, test: float, seed: int) -> d
         return {clip: split[speaker] for clip, speaker in speakers.items()}
     if official:
         log.warning("one speaker only: clips, not speakers, are split; figures will flatter")
-    return split_speakers(list(official), val, test, seed)
+    split = split_speakers([source_id(clip) for clip in official], val, test, seed)
+    return {clip: split[source_id(clip)] for clip in official}
 
 
 def check_leaks(split: Mapping[str, str], judged: bool = True) -> None:
@@ -132,7 +133,7 @@ def write_filelists(
     rows = dict(sorted(rows.items()))
     official = {clip.id: clip.split for clip in clips}
     kept = {clip: row for clip, row in rows.items() if row["outcome"] == "kept"}
-    split = assign({clip: official[clip] for clip in kept}, val, test, seed)
+    split = assign({clip: official[source_id(clip)] for clip in kept}, val, test, seed)
     check_leaks(split, judged)
     copies = duplicates.resolve(kept, split) if drop_duplicates else {}
     for clip, original in copies.items():

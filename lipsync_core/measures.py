@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
+import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from lipsync_core.audio import SAMPLE_RATE
-from lipsync_core.faces.crops import CropArchive
+from lipsync_core.faces.archive import CropArchive
 from lipsync_core.video import FPS
 
 Measures = dict[str, float | int | str]
@@ -22,51 +25,55 @@ SIDE = 96  # their size: blur is then comparable between clips
 PRINT_BANDS, PRINT_STEPS = 40, 32  # what the sound's fingerprint looks at
 
 
-def sound_measures(wav: np.ndarray, mel: np.ndarray) -> Measures:
-    """Measures of the sound.
+def sound_measures(blocks: Iterable[np.ndarray], mel: np.ndarray) -> Measures:
+    """Measures of the sound; memory does not grow with its length.
 
     Parameters
     ----------
-    wav: float32 (N,) in [-1, 1] at 16 kHz. mel: its mel spectrogram, float32 (80, T).
+    blocks: the wave, float32 (n,) in [-1, 1] at 16 kHz each. mel: its mel spectrogram as stored,
+        float32 (T, 80), best as a memory map.
 
-    Returns loudness (dBFS), silence and clipping (shares 0..1), and two fingerprints in hex digits:
-    sound_sha (equal for equal samples) and sound_print (see `sound_print`).
+    Returns loudness (dBFS, root mean square; -120 for digital silence), silence (share of 25 ms
+    windows below -50 dBFS) and clipping (share of samples at full scale), and two fingerprints in
+    hex digits: sound_sha (equal for equal samples) and sound_print (see `sound_print`).
     """
+    sha = hashlib.sha1()
+    samples, clipped, energy, quiet, windows = 0, 0, 0.0, 0, 0
+    rest = np.zeros(0, np.float32)
+    for block in blocks:
+        sha.update(np.ascontiguousarray(block).tobytes())
+        samples += len(block)
+        clipped += int(np.count_nonzero(np.abs(block) >= FULL_SCALE))
+        energy += float(np.sum(np.square(block, dtype=np.float64)))
+        joined = np.concatenate([rest, block])
+        whole = len(joined) // QUIET_WINDOW * QUIET_WINDOW
+        squares = np.square(joined[:whole].reshape(-1, QUIET_WINDOW))
+        quiet += int(np.count_nonzero(squares.mean(axis=1) < QUIET**2))
+        windows += whole // QUIET_WINDOW
+        rest = joined[whole:]
+    rms = math.sqrt(energy / samples) if samples else 0.0
     return {
-        "loudness": loudness(wav),
-        "silence": silence(wav),
-        "clipping": round(float(np.mean(np.abs(wav) >= FULL_SCALE)), 5),
-        "sound_sha": hashlib.sha1(np.ascontiguousarray(wav).tobytes()).hexdigest()[:16],
+        "loudness": round(20 * math.log10(max(rms, 1e-6)), 2),
+        "silence": round(quiet / windows, 4) if windows else 1.0,
+        "clipping": round(clipped / max(samples, 1), 5),
+        "sound_sha": sha.hexdigest()[:16],
         "sound_print": sound_print(mel),
     }
-
-
-def loudness(wav: np.ndarray) -> float:
-    """Root-mean-square level of a float32 (N,) wave in dBFS; -120 for digital silence."""
-    rms = float(np.sqrt(np.mean(np.square(wav, dtype=np.float64)))) if len(wav) else 0.0
-    return round(20 * np.log10(max(rms, 1e-6)), 2)
-
-
-def silence(wav: np.ndarray) -> float:
-    """Share (0..1) of the 25 ms windows of a float32 (N,) wave below -50 dBFS."""
-    whole = len(wav) // QUIET_WINDOW
-    if not whole:
-        return 1.0
-    windows = wav[: whole * QUIET_WINDOW].reshape(whole, QUIET_WINDOW)
-    levels = np.sqrt(np.mean(np.square(windows, dtype=np.float64), axis=1))
-    return round(float(np.mean(levels < QUIET)), 4)
 
 
 def sound_print(mel: np.ndarray) -> str:
     """128 bits (32 hex digits) that survive another encoding, volume or container.
 
-    mel: float32 (80, T). The course of the energy over the clip in 40 bands and 32 steps, loud
+    mel: float32 (T, 80). The course of the energy over the clip in 40 bands and 32 steps, loud
     parts first, projected on fixed random directions: the bits are the signs.
     """
-    energy = np.square(mel - mel.min(), dtype=np.float64)
-    bands = np.stack([band.mean(axis=0) for band in np.array_split(energy, PRINT_BANDS)])
-    steps = np.array_split(bands, PRINT_STEPS, axis=1)
-    grid = np.stack([s.mean(axis=1) if s.size else np.zeros(PRINT_BANDS) for s in steps])
+    floor = mel.min(initial=0)
+    edges = np.linspace(0, len(mel), PRINT_STEPS + 1).round().astype(int)
+    grid = np.zeros((PRINT_STEPS, PRINT_BANDS))
+    for step, (first, last) in enumerate(itertools.pairwise(edges)):
+        if last > first:
+            energy = np.square(mel[first:last] - floor, dtype=np.float64).mean(axis=0)
+            grid[step] = energy.reshape(PRINT_BANDS, -1).mean(axis=1)
     return _hex(_directions() @ (grid - grid.mean(axis=0)).ravel() > 0)
 
 

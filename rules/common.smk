@@ -41,6 +41,20 @@ def known_clips() -> list:
     return indexing.read_index(indexing.index_path(RESULTS)) if by_content else []
 
 
+def speaker_judge() -> list:
+    """The network that tells who speaks, where the config asks for one."""
+    try:
+        choice.check_crop_mode(config["crop"]["mode"], DETECTOR)
+        if config["track"]["choice"] != "speaking":
+            return []
+        return [str(choice.judge_file(config["track"]["expert"], config["models"]))]
+    except LipsyncError as error:
+        raise WorkflowError(str(error)) from None
+
+
+SPEAKER_JUDGE = speaker_judge()
+
+
 def corpus_index():
     """The index of the clips; the head process looks for them, every other one reads its summary."""
     known = indexing.read_summary(RESULTS)

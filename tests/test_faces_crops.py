@@ -9,9 +9,10 @@ import pytest
 import skimage.data
 
 from lipsync_core.errors import ClipError, Reason
-from lipsync_core.faces.crops import CropArchive, CropStats, cut, write_crops
+from lipsync_core.faces import crops, decoding
+from lipsync_core.faces.crops import CropArchive, CropStats, Style, crops_of, cut, write_crops
 from lipsync_core.faces.tracks import Track
-from lipsync_core.video import VideoWriter
+from lipsync_core.video import VideoWriter, read_frames
 
 SIZE = (320, 240)
 BOX = [101.4, 60.6, 221.2, 200.0]  # 119.8 x 139.4
@@ -207,3 +208,37 @@ def test_an_archive_cut_short_while_in_use_is_reported(archive, length):
         stream.truncate(length)
     with pytest.raises(ClipError, match=r"0\.jpg"):
         archive.decode(0, 96)
+
+
+STYLES = [
+    Style(),
+    Style(pads=(7, 11, 3, 50)),
+    Style(pads=(-20, 0, -9, 0), margin=0.2),
+    Style("square", margin=0.1),
+    Style("aligned"),
+    Style("aligned", margin=0.3),
+]
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("size", [256, 24])
+def test_reading_the_region_changes_no_pixel(monkeypatch, video, style, size):
+    boxes = np.array([[91.4, 61.5, 150.5, 130.2], [121, 99.5, 180, 190.25]], np.float32)
+    spots = np.array([[0.3, 0.4], [0.75, 0.35], [0.5, 0.6], [0.4, 0.8], [0.7, 0.75]])
+    corner, extent = boxes[:, None, :2], boxes[:, None, 2:] - boxes[:, None, :2]
+    points = (corner + spots * extent).reshape(-1, 10).astype(np.float32)
+    faces = Track(np.array([1, 6], np.int32), boxes, points)
+    found = [crop for _, _, crop in crops_of(video, [faces], style, size)]
+    whole = decoding.Part(0, 0, *SIZE, read_frames(video))
+    monkeypatch.setattr(crops, "part_source", lambda *_: whole)
+    expected = [crop for _, _, crop in crops_of(video, [faces], style, size)]
+    assert len(found) == 2
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("box", [[-9, 3, 40, 50.5], [200, 100, 330, 260]])
+def test_the_region_ends_with_the_picture(video, box):
+    frame = next(read_frames(video))
+    [(_, _, crop)] = crops_of(video, [track([0], box)])
+    np.testing.assert_array_equal(crop, cut(frame, box))

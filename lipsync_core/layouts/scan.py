@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,19 +13,23 @@ from lipsync_core.errors import LipsyncError
 VIDEO_SUFFIXES = frozenset(
     ".mp4 .m4v .mov .mkv .avi .webm .mpg .mpeg .ts .mts .m2ts .flv .wmv .3gp .ogv .vob".split()
 )
+LIKE_PART = re.compile(r"\+(?=\d+(\.[^./]*)?$)")
 SOUND_SUFFIXES = frozenset(".m4a .aac .wav .mp3 .flac .ogg .opus".split())
 
 
 def encode(name: str) -> str:
-    """`name` with control characters, undecodable bytes and "%" written as %XX."""
-    if name.isprintable() and "%" not in name:
-        return name
-    return "".join(
-        character
-        if character.isprintable() and character != "%"
-        else urllib.parse.quote_from_bytes(os.fsencode(character), safe="")
-        for character in name
-    )
+    """`name` with control characters, undecodable bytes and "%" written as %XX.
+
+    So is a "+" before digits at the end (of the stem), which marks the tracks of one video.
+    """
+    if not name.isprintable() or "%" in name:
+        name = "".join(
+            character
+            if character.isprintable() and character != "%"
+            else urllib.parse.quote_from_bytes(os.fsencode(character), safe="")
+            for character in name
+        )
+    return LIKE_PART.sub("%2B", name) if "+" in name else name
 
 
 def decode(path: str) -> str:

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from lipsync_core import index, logs, prepare
+from lipsync_core import index, logs, prepare, threads
 
 with logs.job_log(snakemake.log[0]):
+    threads.limit(snakemake.threads)
     results, shard = Path(snakemake.config["results"]), int(snakemake.wildcards.shard)
     prepare.crop_faces(
         index.read_shard(results, shard),
@@ -12,4 +13,6 @@ with logs.job_log(snakemake.log[0]):
         results,
         shard,
         snakemake.params.settings,
+        device=snakemake.config["device"],
+        models=Path(snakemake.config["models"]),
     )

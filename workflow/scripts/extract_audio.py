@@ -12,4 +12,5 @@ with logs.job_log(snakemake.log[0]):
         results,
         shard,
         snakemake.params.settings,
+        timeout=snakemake.params.timeout,
     )

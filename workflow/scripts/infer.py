@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lipsync_core import dubbing, filelists, index, logs, threads
+from lipsync_core.clips import source_id
 
 with logs.job_log(snakemake.log[0]):
     threads.limit(snakemake.threads)
@@ -10,7 +11,7 @@ with logs.job_log(snakemake.log[0]):
     results, data_root = Path(config["results"]), Path(config["data_root"])
     chosen = filelists.held_out_pair(results / "filelists")
     known = {clip.id: clip for clip in index.read_index(index.index_path(results))}
-    face, audio = (known[clip] for clip in chosen)
+    face, audio = (known[source_id(clip)] for clip in chosen)
     dubbing.dub(
         face.portrait(data_root) if entry["face"] == "auto" else entry["face"],
         audio.sound_source(data_root) if entry["audio"] == "auto" else entry["audio"],
