@@ -103,8 +103,8 @@ def last_line(kept_before: int, reasons: Mapping[str, int], listed: int) -> Line
 def write_accounting(path: Path, lines: Sequence[Line]) -> None:
     """Write stage, in, made, kept, dropped and one column a reason, and a line for all.
 
-    Raises LipsyncError, after writing, when in + made = kept + dropped fails anywhere, or a stage does
-    not begin with what the one before kept.
+    Raises LipsyncError, after writing, when in + made = kept + dropped fails anywhere, or a stage
+    does not begin with what the one before kept.
     """
     total = Line("all", lines[0].entered, sum(line.made for line in lines), lines[-1].kept)
     for line in lines:

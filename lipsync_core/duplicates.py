@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-# Of 128 bits that may differ. Four-second pieces of real speech: 0 to 8 differ after MP3 at 32 kbit/s
-# and another volume, 51 or more between two pieces.
+# Of 128 bits that may differ. Four seconds of real speech: 0 to 8 differ after MP3 at 32 kbit/s and
+# another volume, 51 or more between two pieces.
 SOUND_BITS = 10
 PICTURE_BITS = 12  # of 64
 SECONDS = 0.1

@@ -76,7 +76,7 @@ def test_further_people_of_a_video_count_as_made(tmp_path):
     lines = count(tmp_path, tables)
     assert (lines[1].entered, lines[1].made, lines[1].kept) == (2, 2, 4)
     accounting.write_accounting(tmp_path / "a.csv", [*lines, accounting.last_line(4, {}, 4)])
-    with pytest.raises(LipsyncError, match="'d[+]1' has two rows, or is no clip"):
+    with pytest.raises(LipsyncError, match=r"'d\+1' has two rows, or is no clip"):
         count(tmp_path, tables | {MELS: [*tables[MELS], row("d+1")]})
 
 
