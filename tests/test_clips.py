@@ -170,3 +170,17 @@ def test_snakefile_modules_are_light(root):
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_files_named_like_the_people_of_a_video_do_not_collide(tmp_path):
+    for name in ("a.mp4", "a+1.mp4", "b+2.x.mp4", "c+.mp4"):
+        (tmp_path / "s").mkdir(exist_ok=True)
+        (tmp_path / "s" / name).write_bytes(b"")
+    found = {clip.id: clip for clip in clips.discover(tmp_path, 1)}
+    assert set(found) == {"s/a", "s/a%2B1", "s/b+2.x", "s/c+"}
+    assert found["s/a%2B1"].source(tmp_path) == tmp_path / "s" / "a+1.mp4"
+    assert clips.part_id("s/a", 0) == "s/a"
+    assert [clips.source_id(clips.part_id("s/a+b", number)) for number in (0, 1, 12)] == [
+        "s/a+b"
+    ] * 3
+    assert clips.part_id("s/a", 1) not in found
