@@ -192,3 +192,17 @@ def test_official_lists_are_read_with_the_clips(tmp_path):
 def test_demo_has_its_planned_splits(tmp_path):
     planned = clips.discover(tmp_path, 8, demo=DEMO, demo_splits={"00001/00001": "val"})
     assert [clip.split for clip in planned] == ["val", ""]
+
+
+def test_files_named_like_the_people_of_a_video_do_not_collide(tmp_path):
+    for name in ("a.mp4", "a+1.mp4", "b+2.x.mp4", "c+.mp4"):
+        (tmp_path / "s").mkdir(exist_ok=True)
+        (tmp_path / "s" / name).write_bytes(b"")
+    found = {clip.id: clip for clip in clips.discover(tmp_path, 1)}
+    assert set(found) == {"s/a", "s/a%2B1", "s/b+2.x", "s/c+"}
+    assert found["s/a%2B1"].source(tmp_path) == tmp_path / "s" / "a+1.mp4"
+    assert clips.part_id("s/a", 0) == "s/a"
+    assert [clips.source_id(clips.part_id("s/a+b", number)) for number in (0, 1, 12)] == [
+        "s/a+b"
+    ] * 3
+    assert clips.part_id("s/a", 1) not in found

@@ -151,3 +151,14 @@ def test_nothing_kept_still_accounts(write):
     assert counts == {"no_face": 1}
     assert not any(lists.values())
     assert table[0]["reason"] == "no_face"
+
+
+def test_people_of_one_video_stay_together(write, tmp_path):
+    _, lists, table = write([row(name) for j in range(8) for name in (f"me/{j}", f"me/{j}+1")])
+    for ids in lists.values():
+        videos = [line for line in ids if not line.endswith("+1")]
+        assert sorted([*videos, *(f"{line}+1" for line in videos)]) == ids
+    assert sum(map(len, lists.values())) == len(table) == 16
+    (tmp_path / "test.txt").write_text("c/1\n")
+    _, lists, _ = write([row("a/1"), row("c/1", "small_face"), row("c/1+1"), row("c/1+2")])
+    assert lists == {"train": ["a/1"], "val": [], "test": ["c/1+1", "c/1+2"]}
