@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lipsync_core.errors import ClipError, Reason
+from lipsync_core.timebase import FPS
 
 MIN_FRAMES = 16  # a training window and its reference need more than 15 frames
 
@@ -53,6 +54,12 @@ def check(measures: Mapping[str, Any], limits: Mapping[str, Any]) -> None:
             abs(audio_seconds - seconds) > limits["max_length_difference"],
             Reason.LENGTH_MISMATCH,
             f"{seconds:.2f} s of picture, {audio_seconds:.2f} s of sound "
+            f"(check.max_length_difference {limits['max_length_difference']})",
+        ),
+        (
+            abs(frames / FPS - seconds) > limits["max_length_difference"],
+            Reason.LENGTH_MISMATCH,
+            f"{frames} frames could be decoded of {seconds:.2f} s of picture "
             f"(check.max_length_difference {limits['max_length_difference']})",
         ),
         (

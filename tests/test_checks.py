@@ -36,6 +36,7 @@ def test_good_clip_passes():
         ({"seconds": "61", "audio_seconds": "61"}, "too_long"),
         ({"audio_seconds": "0.9"}, "length_mismatch"),
         ({"audio_seconds": "3.1"}, "length_mismatch"),
+        ({"frames": "24", "faces": "24"}, "length_mismatch"),
         ({"faces": "39"}, "low_coverage"),
         ({"face_px": "47"}, "small_face"),
         ({"loudness": "-61"}, "silent"),
@@ -51,5 +52,6 @@ def test_loudness_of_known_waves():
     full = np.sin(np.arange(16000) * 2 * np.pi * 100 / 16000).astype(np.float32)
     assert loudness(full) == pytest.approx(-3.01, abs=0.02)
     assert loudness(full / 10) == pytest.approx(-23.01, abs=0.02)
+    assert loudness(iter((full[:700], full[700:]))) == loudness(full)
     assert loudness(np.zeros(100, np.float32)) == -120
     assert loudness(np.zeros(0, np.float32)) == -120
