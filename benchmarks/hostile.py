@@ -3,12 +3,13 @@
 Makes damaged, absurd and misnamed files around a few good clips, prepares the folder with and
 without them, and compares what becomes of the good ones, byte for byte.
 
-    python benchmarks/hostile.py [--files 200] [--seed 0] [--timeout 30]
+    python -m benchmarks.hostile [--files 200] [--seed 0] [--timeout 30]
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import struct
 import subprocess
 import tempfile
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.memory import Peak
 from lipsync_core import clips, prepare, stages
 from lipsync_core.config import complete, load_schema
 from lipsync_core.decoder import ffmpeg_exe
@@ -41,7 +43,7 @@ NAMES = (
     "[v:0] ,'=@",
     "#1 'a.mp4",
     "~",
-    "..mp4",
+    "a..mp4",
 )
 Mutation = Callable[[Mapping[str, bytes], np.random.Generator], tuple[str, bytes]]
 
@@ -257,7 +259,8 @@ def compare(work: Path, count: int, seed: int, timeout: float) -> tuple[dict, di
     found = run_stages(work / "among", work / "results_among", timeout)
     run_stages(work / "alone", work / "results_alone", timeout)
     rows = read_table(work / "results_among" / "checks" / "0.csv")
-    assert len(found) == count + 2 == len(rows), "a file has no row"
+    assert len(found) == count + 2, "a file was not found"
+    assert len(rows) == count + 2, "a file has no row"
     by_id = {clip.id: kinds.get(clip.path, "good") for clip in found}
     for clip_id, row in rows.items():
         assert (row["outcome"] == "kept") == (row["reason"] == ""), f"{clip_id}: no reason"
@@ -278,7 +281,8 @@ def main() -> None:
     arguments = parser.parse_args()
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        rows, kinds = compare(Path(folder), arguments.files, arguments.seed, arguments.timeout)
+        with Peak(os.getpid()) as peak:
+            rows, kinds = compare(Path(folder), arguments.files, arguments.seed, arguments.timeout)
     table: dict[str, Counter[str]] = {}
     for clip_id, row in rows.items():
         table.setdefault(kinds[clip_id], Counter())[row["reason"] or "kept"] += 1
@@ -287,7 +291,7 @@ def main() -> None:
         words = ", ".join(f"{reason} {number}" for reason, number in counts.most_common())
         print(f"{kind:13} {counts.total():5}  {words}")
     print(
-        f"{len(rows)} files, {len(rows)} rows, good clips identical, "
+        f"{len(rows)} files, {len(rows)} rows, good clips identical, peak {peak.mb:.0f} MB, "
         f"{time.monotonic() - start:.0f} s"
     )
 

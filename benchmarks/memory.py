@@ -3,7 +3,7 @@
 Repeats a clip (without encoding again, after one scaling to 1080p) to the lengths asked for and
 prepares each in a process of its own; memory is sampled twenty times a second.
 
-    python benchmarks/memory.py --clips video.mp4 [--minutes 5 60] [--stages audio mels boxes faces]
+    python -m benchmarks.memory --clips video.mp4 [--minutes 5 60] [--stages audio mels boxes faces]
 """
 
 from __future__ import annotations

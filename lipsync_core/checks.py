@@ -30,12 +30,14 @@ def check(measures: Mapping[str, Any], limits: Mapping[str, Any]) -> None:
     Parameters
     ----------
     measures: `frames` (at 25 fps), `seconds` (picture), `audio_seconds`, `loudness` (dBFS),
-        `faces` (frames with a face), `face_px` (median longer side of the face in pixels).
+        `faces` (frames with a face), `face_px` (median longer side of the face in pixels);
+        `span` when the clip is a part of a video.
     limits: `min_seconds`, `max_seconds`, `min_coverage` (0..1), `min_face_px`, `min_loudness`
         (dBFS), `max_length_difference` (seconds between the ends of sound and picture).
     """
     frames, seconds = int(measures["frames"]), float(measures["seconds"])
     audio_seconds = float(measures["audio_seconds"])
+    whole = not measures.get("span")  # else a part of a video, whose `seconds` are the video's
     coverage = int(measures["faces"]) / max(frames, 1)
     face_px, level = float(measures["face_px"]), float(measures["loudness"])
     verdicts = (
@@ -57,7 +59,7 @@ def check(measures: Mapping[str, Any], limits: Mapping[str, Any]) -> None:
             f"(check.max_length_difference {limits['max_length_difference']})",
         ),
         (
-            abs(frames / FPS - seconds) > limits["max_length_difference"],
+            whole and abs(frames / FPS - seconds) > limits["max_length_difference"],
             Reason.LENGTH_MISMATCH,
             f"{frames} frames could be decoded of {seconds:.2f} s of picture "
             f"(check.max_length_difference {limits['max_length_difference']})",
