@@ -280,9 +280,8 @@ def main() -> None:
     parser.add_argument("--timeout", type=float, default=30, help="check.timeout, seconds")
     arguments = parser.parse_args()
     start = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        with Peak(os.getpid()) as peak:
-            rows, kinds = compare(Path(folder), arguments.files, arguments.seed, arguments.timeout)
+    with tempfile.TemporaryDirectory() as folder, Peak(os.getpid()) as peak:
+        rows, kinds = compare(Path(folder), arguments.files, arguments.seed, arguments.timeout)
     table: dict[str, Counter[str]] = {}
     for clip_id, row in rows.items():
         table.setdefault(kinds[clip_id], Counter())[row["reason"] or "kept"] += 1
