@@ -7,18 +7,19 @@ trained: reflection padding, Slaney mel bands, values clipped to [-4, 4].
 from __future__ import annotations
 
 import functools
-import subprocess
 import tempfile
 import wave
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from typing import IO
 
-import ffmpeg
 import librosa
 import numpy as np
 
+from lipsync_core import resync
+from lipsync_core.decoder import TIME_LIMIT, Decoder
 from lipsync_core.errors import ClipError, Reason
 from lipsync_core.files import atomic_path
-from lipsync_core.video import FPS, PathLike, ffmpeg_exe
+from lipsync_core.video import FPS, WHOLE_CLOCK, PathLike
 
 SAMPLE_RATE = 16_000
 HOP = 200  # samples between mel columns: 80 columns a second
@@ -27,51 +28,86 @@ MEL_BANDS = 80
 MEL_WINDOW = 16  # columns of one window: 200 ms, five frames at 25 fps
 WINDOW = 800  # samples of one STFT window
 PREEMPHASIS = 0.97
+BLOCK = 20 * SAMPLE_RATE  # samples worked on at a time: the STFT of an hour is 1 GB
+LONGEST = 24 * 3600  # seconds; more is no clip but a damaged time stamp
 FLOOR_DB, REFERENCE_DB, LIMIT = -100.0, 20.0, 4.0
 
 
-def load_wav(path: PathLike) -> np.ndarray:
+def load_wav(path: PathLike, limit: float = TIME_LIMIT) -> np.ndarray:
     """The sound of any file as float32 (N,) in [-1, 1], mono, 16 kHz, from the file's time zero.
 
-    Raises ClipError: no_audio when the file has no sound, unreadable when it cannot be decoded.
+    `limit` as for `decoder.Decoder`. Raises ClipError: no_audio when the file has no sound,
+    unreadable when it cannot be decoded, timed_out, too_long.
     """
-    return _decode_pcm(path).astype(np.float32) / 32768.0
+    return _floats(np.concatenate([np.zeros(0, "<i2"), *_decode_pcm(path, limit)]))
 
 
-def extract_audio(path: PathLike, wav_path: PathLike) -> float:
+def extract_audio(path: PathLike, wav_path: PathLike, limit: float = TIME_LIMIT) -> float:
     """Write the sound of `path` as 16-bit mono 16 kHz PCM; return its length in seconds.
 
+    The sound keeps the clock of the file: it begins at time zero (where the earlier of sound and
+    picture begins) and follows its time stamps, see `resync`. Memory does not grow with length.
     Raises as `load_wav`.
     """
-    pcm = _decode_pcm(path)
+    count = 0
     with atomic_path(wav_path) as temporary, wave.open(str(temporary), "wb") as out:
         out.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
-        out.writeframes(pcm.astype("<i2").tobytes())
-    return len(pcm) / SAMPLE_RATE
+        for block in _decode_pcm(path, limit):
+            out.writeframes(block.tobytes())
+            count += len(block)
+    return count / SAMPLE_RATE
 
 
-def _decode_pcm(path: PathLike) -> np.ndarray:
-    source = Path(path).absolute()
-    if not source.is_file():
-        raise ClipError(Reason.UNREADABLE, f"{source}: no such file")
-    # first_pts=0 pads (or trims) a stream that starts later (or earlier) than the picture.
-    command = (
-        ffmpeg.input(str(source))
-        .audio.filter("aresample", SAMPLE_RATE, **{"async": 1, "first_pts": 0})
-        .output("pipe:", format="s16le", ac=1, ar=SAMPLE_RATE)
-        .global_args("-hide_banner", "-nostdin", "-loglevel", "error")
-        .compile(cmd=ffmpeg_exe())
-    )
-    with tempfile.TemporaryFile() as errors:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, check=False)
-        errors.seek(0)
-        said = errors.read().decode(errors="replace").strip()
-    if "matches no streams" in said:
-        raise ClipError(Reason.NO_AUDIO, f"{source}: it has no sound track")
-    if not done.stdout:
-        last = said.splitlines()[-1] if said else "no sound could be decoded"
-        raise ClipError(Reason.UNREADABLE, f"{source}: {last}")
-    return np.frombuffer(done.stdout[: len(done.stdout) // 2 * 2], dtype="<i2")
+def wav_blocks(wav_path: PathLike, block: int = BLOCK) -> Iterator[np.ndarray]:
+    """The samples of a file that `extract_audio` wrote: float32 (n,), n <= `block`, in order."""
+    with _open_wav(wav_path) as stream:
+        while data := stream.readframes(block):
+            yield _floats(np.frombuffer(data, "<i2"))
+
+
+def _open_wav(wav_path: PathLike) -> wave.Wave_read:
+    try:
+        return wave.open(str(wav_path), "rb")
+    except (OSError, EOFError, wave.Error) as error:
+        raise ClipError(Reason.UNREADABLE, f"{wav_path}: {error}") from error
+
+
+def _floats(pcm: np.ndarray) -> np.ndarray:
+    return pcm.astype(np.float32) / 32768.0
+
+
+def _decode_pcm(path: PathLike, limit: float) -> Iterator[np.ndarray]:
+    """Blocks of int16 samples, mono, 16 kHz, placed on the file's clock."""
+    with tempfile.TemporaryFile() as pcm:
+        stamps, lengths = _raw_pcm(path, limit, pcm)
+        pcm.seek(0)
+        yield from resync.placed(pcm, stamps, lengths)
+
+
+def _raw_pcm(path: PathLike, limit: float, pcm: IO[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """Decode into `pcm`; give the time stamps and lengths (both in samples) of its packets."""
+    # One encoder, two muxers: the bytes go to the file, their time stamps come through the pipe.
+    slaves = f"[f=framecrc]pipe:1|[f=s16le]pipe:{pcm.fileno()}"
+    sound = ["-map", "0:a:0", "-af", f"aresample={SAMPLE_RATE}", "-ac", "1", "-ar", "16000"]
+    outputs = [*sound, "-c:a", "pcm_s16le", "-f", "tee", slaves, *WHOLE_CLOCK]
+    packets: list[tuple[int, int]] = []
+    end = 0
+    with Decoder(path, outputs, limit, pass_fds=[pcm.fileno()]) as decoder:
+        for line in decoder.lines():
+            if line.startswith("0,"):
+                _, _, stamp, _, size, *_ = line.split(",")
+                packets.append((int(stamp), int(size) // 2))
+                decoder.earn(int(size) / 2 / SAMPLE_RATE)
+                end = max(end, int(stamp))
+        decoder.finish()
+        if not packets and "matches no streams" in decoder.said():
+            raise ClipError(Reason.NO_AUDIO, f"{decoder.source}: it has no sound track")
+        if not packets:
+            raise decoder.failure("no sound could be decoded")
+        if end > LONGEST * SAMPLE_RATE:
+            raise ClipError(Reason.TOO_LONG, f"{decoder.source}: sound over {LONGEST // 3600} h")
+    stamps, lengths = np.array(packets, np.int64).T
+    return stamps, lengths
 
 
 @functools.cache
@@ -88,12 +124,52 @@ def melspectrogram(wav: np.ndarray) -> np.ndarray:
     T = 1 + N // 200. Equal within 1e-3 to the features of the public weights: pre-emphasis 0.97,
     STFT 800/200 with a Hann window, centred with *reflection* padding (librosa's default since
     0.9, zeros, changes the columns at both ends), 80 Slaney bands over 55-7600 Hz, dB, scaled.
+    Made in blocks of 20 s, which changes nothing but the memory it takes.
 
     Raises ValueError when the wave is too short to reflect (N <= 400).
     """
     wav = np.asarray(wav, dtype=np.float32)
     if wav.ndim != 1 or len(wav) <= WINDOW // 2:
         raise ValueError(f"wave of shape {wav.shape}: wanted (N,) with N > {WINDOW // 2}")
+    blocks = _mel_blocks(lambda first, last: wav[first:last], len(wav))
+    return np.concatenate([block.T for block in blocks], axis=1)
+
+
+def write_mel(wav_path: PathLike, target: PathLike) -> int:
+    """Write the mel spectrogram of an extracted wav as a .npy file, float32 (T, 80); return T.
+
+    Reads and writes in blocks: memory does not grow with length. Raises ClipError: unreadable,
+    too_short.
+    """
+    with _open_wav(wav_path) as stream:
+
+        def read(first: int, last: int) -> np.ndarray:
+            stream.setpos(first)
+            return _floats(np.frombuffer(stream.readframes(last - first), "<i2"))
+
+        count = stream.getnframes()
+        if count <= WINDOW:
+            raise ClipError(Reason.TOO_SHORT, f"{count} samples of sound")
+        columns = 1 + count // HOP
+        header = {"descr": "<f4", "fortran_order": False, "shape": (columns, MEL_BANDS)}
+        with atomic_path(target) as temporary, open(temporary, "wb") as out:
+            np.lib.format.write_array_header_1_0(out, header)
+            for block in _mel_blocks(read, count):
+                out.write(np.ascontiguousarray(block, "<f4").data)
+    return columns
+
+
+def _mel_blocks(read: Callable[[int, int], np.ndarray], count: int) -> Iterator[np.ndarray]:
+    """Mel columns float32 (t, 80) of a wave of `count` samples; `read(first, last)` gives them."""
+    for start in range(0, count + 1, BLOCK):
+        # A column reads half a window on each side; those at the edges of a block are dropped.
+        first, last = max(0, start - WINDOW), min(start + BLOCK + WINDOW, count)
+        columns = _mel_columns(read(first, last))
+        skipped = (start - first) // HOP
+        yield columns[:, skipped : skipped + BLOCK // HOP].T
+
+
+def _mel_columns(wav: np.ndarray) -> np.ndarray:
     emphasised = np.append(wav[:1], wav[1:] - PREEMPHASIS * wav[:-1])
     spectrum = librosa.stft(
         emphasised, n_fft=WINDOW, hop_length=HOP, win_length=WINDOW, pad_mode="reflect"

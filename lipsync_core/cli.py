@@ -53,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_dub(commands, shared)
     _add_fetch(commands, shared)
+    _add_export(commands, shared)
     return parser
 
 
@@ -198,6 +199,33 @@ def _fetch(options: argparse.Namespace) -> None:
     from lipsync_core.weights import fetch
 
     log.info("%s", fetch(options.name, options.models))
+
+
+def _add_export(commands: Commands, shared: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "export",
+        parents=[shared],
+        allow_abbrev=False,
+        help="write prepared clips as folders of pictures and sound",
+        description="Write prepared clips as <speaker>/<clip>/<frame>.jpg and audio.wav, the "
+        "layout that other tools train from, and the lists of the splits. Clips that are there "
+        "already and have not changed are left alone.",
+    )
+    add = parser.add_argument
+    add("--results", default="results", metavar="DIR", help=_default("prepared results"))
+    add("--out", required=True, metavar="DIR", help="folder to write to")
+    add("--clips", metavar="LIST", help="file of clip ids, one a line (default: all kept clips)")
+    parser.set_defaults(run=_export)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from lipsync_core.export import export
+
+    stats = export(options.results, options.out, options.clips)
+    log.info(
+        "%s: %d clips, %d of them written now (%d pictures)",
+        *(options.out, stats.clips, stats.written, stats.frames),
+    )
 
 
 def _spellings(*names: str) -> list[str]:

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from lipsync_core import __version__
-from lipsync_core.audio import HOP, SAMPLE_RATE, WINDOW, load_wav, mel_window, melspectrogram
+from lipsync_core.audio import SAMPLE_RATE, WINDOW, load_wav, mel_window, melspectrogram
 from lipsync_core.blending import BLENDS, Box, generator_input, paste
 from lipsync_core.checkpoints import build_from
 from lipsync_core.device import pick
@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 COMMENT = f"synthetic: lip-synced by lipsync {__version__}"
 BATCH_BYTES = 256 << 20  # frames that wait for the generator: large pictures make small batches
 CPU_BATCH = 16  # more at a time is no faster on a CPU, and 128 take 1.5 GB
-MEL_BLOCK = 60 * SAMPLE_RATE  # samples turned into mel columns at a time
 AUTOMATIC = (-1, -1, -1, -1)
 
 
@@ -125,7 +124,7 @@ def dub(
         raise LipsyncError(f"{audio}: {len(wav)} samples of sound are too short to dub; give 0.1 s")
     seconds = len(wav) / SAMPLE_RATE
     count = max(1, round(seconds * rate))
-    mel = _mel(wav)
+    mel = melspectrogram(wav).T
     del wav
 
     chosen = pick(device)
@@ -218,18 +217,6 @@ def _output(path: PathLike, inputs: Sequence[Path]) -> Path:
     if any(target.exists() and target.samefile(file) for file in inputs):
         raise LipsyncError(f"{target}: the result would replace an input; choose another name")
     return target
-
-
-def _mel(wav: np.ndarray) -> np.ndarray:
-    """`melspectrogram(wav).T`, float32 (T, 80), block by block: the STFT of an hour is 1 GB."""
-    margin = WINDOW  # a column reads half a window on each side; edges of a block are dropped
-    columns = []
-    for start in range(0, len(wav) + 1, MEL_BLOCK):
-        first = max(0, start - margin)
-        block = melspectrogram(wav[first : start + MEL_BLOCK + margin])
-        skipped = (start - first) // HOP
-        columns.append(block[:, skipped : skipped + MEL_BLOCK // HOP].T)
-    return np.concatenate(columns)
 
 
 @dataclass(frozen=True)

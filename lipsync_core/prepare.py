@@ -7,63 +7,79 @@ stage that needs them: a job that makes spectrograms does not load torch.
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lipsync_core import audio, stages
-from lipsync_core.checks import check, loudness
+from lipsync_core.checks import check, derived
 from lipsync_core.clips import Clip
+from lipsync_core.decoder import TIME_LIMIT
 from lipsync_core.errors import ClipError, Reason
-from lipsync_core.files import atomic_path
+from lipsync_core.files import file_sha
 from lipsync_core.stage import Measures, Row, Task, one_by_one, run_shard
-from lipsync_core.video import probe
+from lipsync_core.timebase import survey
+from lipsync_core.video import FPS, probe
 
 log = logging.getLogger(__name__)
 
 
 def extract_audio(
-    clips: Sequence[Clip], data_root: Path, results: Path, shard: int, params: Mapping[str, Any]
+    clips: Sequence[Clip],
+    data_root: Path,
+    results: Path,
+    shard: int,
+    params: Mapping[str, Any],
+    timeout: float = TIME_LIMIT,
 ) -> list[Row]:
-    """Write `audio/<clip id>.wav`; measures: width, height, fps_in, seconds, audio_seconds.
+    """Write `audio/<clip id>.wav`; measures: width, height, fps_in, seconds, audio_seconds,
+    frames_dropped and frames_duplicated (by the constant rate).
 
-    Drops what ffmpeg cannot read (unreadable, no_video) and what has no sound (no_audio).
+    `timeout` as `limit` of `decoder.Decoder`. Drops what ffmpeg cannot read (unreadable, no_video,
+    timed_out) and what has no sound (no_audio).
     """
 
+    from lipsync_core.faces import given
+
     def work(task: Task) -> Measures:
-        source = task.clip.source(data_root)
-        picture = probe(source)
-        measures: Measures = {
-            "width": picture.width,
-            "height": picture.height,
-            "fps_in": round(float(picture.fps), 3),
-            "seconds": round(picture.seconds, 3),
-        }
-        if not picture.has_audio:
-            raise ClipError(Reason.NO_AUDIO, f"{source}: it has no sound track", measures)
+        source, sound = task.clip.source(data_root), task.clip.sound_source(data_root)
+        picture = probe(source, timeout)
+        measures: Measures = {"width": picture.width, "height": picture.height}
         try:
-            seconds = audio.extract_audio(source, task.target)
+            timeline = survey(source, limit=timeout)
+            measures |= {
+                "fps_in": round(float(timeline.fps), 3),
+                "seconds": round(timeline.seconds, 3),
+                "frames_dropped": timeline.dropped,
+                "frames_duplicated": timeline.duplicated,
+            }
+            if sound == source and not picture.has_audio:
+                raise ClipError(Reason.NO_AUDIO, f"{source}: it has no sound track")
+            seconds = audio.extract_audio(sound, task.target, timeout)
         except ClipError as error:
             raise ClipError(error.reason, error.detail, measures) from error
         return measures | {"audio_seconds": round(seconds, 3)}
 
-    return run_shard(stages.AUDIO, clips, results, shard, params, one_by_one(work))
+    worker = given.apart(one_by_one(work), data_root, given.extract_audio)
+    return run_shard(stages.AUDIO, clips, results, shard, params, worker)
 
 
 def mel_spectrograms(
     clips: Sequence[Clip], results: Path, shard: int, params: Mapping[str, Any]
 ) -> list[Row]:
-    """Write `mels/<clip id>.npy`, float32 (T, 80), 80 rows a second; measures: loudness (dBFS)."""
+    """Write `mels/<clip id>.npy`, float32 (T, 80), 80 rows a second; measures: see
+    `measures.sound_measures`.
+    """
+    from lipsync_core.measures import sound_measures
 
     def work(task: Task) -> Measures:
-        wav = audio.load_wav(task.clip.artefact(results / stages.AUDIO.folder, ".wav"))
-        if len(wav) <= audio.WINDOW:
-            raise ClipError(Reason.TOO_SHORT, f"{len(wav)} samples of sound")
-        with atomic_path(task.target) as temporary:
-            np.save(temporary, np.ascontiguousarray(audio.melspectrogram(wav).T))
-        return {"loudness": loudness(wav)}
+        wav = task.clip.artefact(results / stages.AUDIO.folder, ".wav")
+        audio.write_mel(wav, task.target)
+        return sound_measures(audio.wav_blocks(wav), np.load(task.target, mmap_mode="r"))
 
     return run_shard(stages.MELS, clips, results, shard, params, one_by_one(work))
 
@@ -78,77 +94,137 @@ def detect_faces(
     device: str,
     models: Path,
 ) -> list[Row]:
-    """Write `boxes/<clip id>.parquet`, every face of every frame; measures: frames, face_frames.
+    """Write `boxes/<clip id>.parquet`, every face of every frame.
+
+    Measures: frames, face_frames (with a face), looked (frames that the detector looked at; the
+    others are interpolated). `batch_size` 0 takes what the device's memory holds.
 
     The detector is loaded once, and only when a clip needs it; its batches span clips.
     """
-    from lipsync_core.faces import detection, detectors
+    from lipsync_core.faces import batching, detection, detectors, given
+    from lipsync_core.faces.shots import ShotFinder
 
     def work(tasks: Iterable[Task]) -> Iterator[tuple[Task, Measures | ClipError]]:
         name, threshold = params["detector"], params["detect.threshold"]
-        detector = detectors.build(name, device, models, threshold=threshold)
+        detector = detectors.build(
+            name, device, models, threshold=threshold, precision=params["detect.precision"]
+        )
+        long_side = params["detect.long_side"]
         log.info("detector: %s on %s", detector.name, device)
+        finders: dict[str, ShotFinder] = defaultdict(ShotFinder)
         found = detection.detect_videos(
             ((task, task.clip.source(data_root)) for task in tasks),
             detector,
-            long_side=params["detect.long_side"],
-            batch_size=batch_size,
+            long_side=long_side,
+            batch_size=batch_size or batching.fitting(device, long_side),
+            stride=params["detect.stride"],
+            motion=params["detect.motion"],
+            observe=lambda task, frame: finders[task.clip.id].add(frame),
+            size_of=lambda task: _size(task.before["audio"]),
         )
         for task, result in found:
+            finder = finders.pop(task.clip.id, ShotFinder())
             if isinstance(result, ClipError):
                 yield task, result
                 continue
-            detection.write_boxes(task.target, result)
+            detection.write_boxes(task.target, replace(result, cuts=finder.cuts))
             measures = {"frames": result.frames, "face_frames": result.faces["frame"].nunique()}
-            yield task, measures | {"detector": detector.name}
+            yield task, measures | {"looked": result.looked, "detector": detector.name}
 
-    return run_shard(stages.BOXES, clips, results, shard, params, work)
+    worker = given.apart(work, data_root, given.detect_faces)
+    return run_shard(stages.BOXES, clips, results, shard, params, worker)
+
+
+def _size(row: Row) -> tuple[int, int] | None:
+    """Width and height of the pictures, as the first stage wrote them down."""
+    return (int(row["width"]), int(row["height"])) if row.get("width") else None
 
 
 def crop_faces(
-    clips: Sequence[Clip], data_root: Path, results: Path, shard: int, params: Mapping[str, Any]
+    clips: Sequence[Clip],
+    data_root: Path,
+    results: Path,
+    shard: int,
+    params: Mapping[str, Any],
+    device: str = "auto",
+    models: Path = Path("models"),
 ) -> list[Row]:
-    """Write `faces/<clip id>.zip`, the main speaker's face crops; measures: faces, face_px.
+    """Write `faces/<clip id>.zip`, the speaker's face crops; measures: faces, face_px, tracks,
+    shots, motion, those of `measures.picture_measures`, and confidence where speakers were judged.
 
-    `faces` counts the frames with a crop, `face_px` is the median longer side of the face.
-    Drops clips without any face (no_face).
+    `faces` counts the frames with a crop, `face_px` is the median longer side of the face, `tracks`
+    the faces that were followed for `track.min_seconds` or more. Drops clips without any face
+    (no_face). With `track.choice: all` each of those becomes a clip of its own; `start` and `span`
+    are then its first frame and its number of frames, gaps included.
     """
-    from lipsync_core.faces import crops, detection, tracks
+    from lipsync_core.faces import choice, crops, detection, given, tracks
+    from lipsync_core.measures import head_motion, picture_measures
 
     track, crop = params["track"], params["crop"]
+    style = crops.Style(crop["mode"], tuple(crop["pads"]), crop["margin"])
+    min_frames = round(track["min_seconds"] * FPS)
+    judged = track["choice"] == "speaking"
+    judge_path = choice.judge_file(track["expert"], models) if judged else None
 
-    def work(task: Task) -> Measures:
+    def work(task: Task) -> Measures | list[Measures]:
+        source = task.clip.source(data_root)
         found = detection.read_boxes(task.clip.artefact(results / stages.BOXES.folder, ".parquet"))
-        main = tracks.main_track(found, max_gap=track["max_gap"], smooth=track["smooth"])
-        if not len(main.frames):
+        linked = tracks.link(found)
+        if not linked:
             raise ClipError(Reason.NO_FACE, f"no face in any of {found.frames} frames")
-        stats = crops.write_crops(
-            task.clip.source(data_root),
-            main,
-            task.target,
-            pads=tuple(crop["pads"]),
-            size=crop["size"],
-            quality=crop["quality"],
-        )
-        return {"faces": stats.frames, "face_px": round(stats.face_px, 1)}
+        those = tracks.people(linked, min_frames)
+        common: Measures = {
+            "tracks": sum(len(each) >= min_frames for each in linked),
+            "shots": len(found.cuts) + 1,
+        }
+        if not judged and track["choice"] != "all":
+            those = [tracks.pick(linked, track["choice"])]
+        those = [tracks.finished(each, track["max_gap"], track["smooth"]) for each in those]
+        if judged and len(those) > 1:
+            from lipsync_core import speaking
 
-    return run_shard(stages.FACES, clips, results, shard, params, one_by_one(work))
+            wav = task.clip.artefact(results / stages.AUDIO.folder, ".wav")
+            judge = speaking.load_judge(judge_path, device)
+            best, common["confidence"] = speaking.speaker(source, wav, those, judge, style)
+            those = [those[best]]
+        targets = [task.part(number) for number in range(len(those))]
+        stats = crops.write_all(
+            source,
+            those,
+            targets,
+            style,
+            crop["size"],
+            crop["quality"],
+            picture=(found.width, found.height),
+        )
+        rows = []
+        for each, stat, target in zip(those, stats, targets, strict=True):
+            rows.append(common | {"faces": stat.frames, "face_px": round(stat.face_px, 1)})
+            rows[-1] |= {"motion": head_motion(each.frames, each.boxes)} | picture_measures(target)
+            if track["choice"] == "all":
+                first, last = int(each.frames[0]), int(each.frames[-1])
+                rows[-1] |= {"start": first, "span": last - first + 1}
+        return rows
+
+    sha = {"judge": file_sha(judge_path)} if judge_path else {}
+    worker = given.apart(one_by_one(work), data_root, given.crop_faces)
+    return run_shard(stages.FACES, clips, results, shard, {**params, **sha}, worker)
 
 
 def check_clips(
     clips: Sequence[Clip], results: Path, shard: int, params: Mapping[str, Any]
 ) -> list[Row]:
-    """Compare each clip's measures with the thresholds; measures: coverage (0..1)."""
+    """Compare each clip's measures with the thresholds; measures: see `checks.derived`."""
 
     def work(task: Task) -> Measures:
         measures: Row = {}
         for row in task.before.values():
             measures |= row
-        coverage = {"coverage": round(int(measures["faces"]) / max(int(measures["frames"]), 1), 4)}
+        own = derived(measures)
         try:
-            check(measures, params["check"])
+            check(measures | own, params["check"])
         except ClipError as error:
-            raise ClipError(error.reason, error.detail, coverage) from error
-        return coverage
+            raise ClipError(error.reason, error.detail, own) from error
+        return own
 
     return run_shard(stages.CHECKS, clips, results, shard, params, one_by_one(work))

@@ -46,18 +46,25 @@ def _lookup(config: Mapping[str, Any], name: str) -> Any:
     return value
 
 
-AUDIO = Stage("extract_audio", "audio", ".wav", version=1)
-MELS = Stage("mel_spectrograms", "mels", ".npy", version=1, reads=(AUDIO,))
+AUDIO = Stage("extract_audio", "audio", ".wav", version=2)
+MELS = Stage("mel_spectrograms", "mels", ".npy", version=2, reads=(AUDIO,))
 BOXES = Stage(
     "detect_faces",
     "boxes",
     ".parquet",
-    version=1,
+    version=2,
     after=(AUDIO,),
-    settings=("detector", "detect.long_side", "detect.threshold"),
+    settings=(
+        "detector",
+        "detect.long_side",
+        "detect.threshold",
+        "detect.stride",
+        "detect.motion",
+        "detect.precision",
+    ),
 )
-FACES = Stage("crop_faces", "faces", ".zip", version=1, reads=(BOXES,), settings=("track", "crop"))
+FACES = Stage("crop_faces", "faces", ".zip", version=3, reads=(BOXES,), settings=("track", "crop"))
 CHECKS = Stage(
-    "check_clips", "checks", "", version=1, reads=(AUDIO, MELS, BOXES, FACES), settings=("check",)
+    "check_clips", "checks", "", version=2, reads=(AUDIO, MELS, BOXES, FACES), settings=("check",)
 )
 ALL = (AUDIO, MELS, BOXES, FACES, CHECKS)

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
-import shutil
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -20,24 +19,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-import av
 import cv2
 import ffmpeg
-import imageio_ffmpeg
 import numpy as np
 
+from lipsync_core.decoder import TIME_LIMIT, Decoder, PathLike, existing, ffmpeg_exe
 from lipsync_core.errors import ClipError, LipsyncError, Reason
 from lipsync_core.files import atomic_path
+from lipsync_core.timebase import FPS
 
-FPS = 25  # the frame rate of every public model of this family
 EXACT = "+accurate_rnd+full_chroma_int+full_chroma_inp"  # the scaler's flags for true colours
-PathLike = str | os.PathLike[str]
-
-
-@functools.cache
-def ffmpeg_exe() -> str:
-    """Path of the ffmpeg program: the system's, else the one inside the imageio-ffmpeg wheel."""
-    return shutil.which("ffmpeg") or imageio_ffmpeg.get_ffmpeg_exe()
+# Both streams, not decoded, to nowhere: the clock's zero is then the start of the earlier one,
+# whichever of them is decoded. (In MPEG streams a stream that is not asked for does not count.)
+WHOLE_CLOCK = ("-map", "0:V:0?", "-map", "0:a:0?", "-c", "copy", "-f", "null", "pipe:1")
 
 
 @functools.cache
@@ -61,60 +55,49 @@ class Probe:
     has_audio: bool
 
 
-def probe(path: PathLike) -> Probe:
+def probe(path: PathLike, limit: float = TIME_LIMIT) -> Probe:
     """Open `path` and decode its first picture.
 
-    Raises ClipError (unreadable, no_video) when that cannot be done.
+    `limit` as for `decoder.Decoder`. Raises ClipError (unreadable, no_video, timed_out) when that
+    cannot be done. `seconds` is the file's word; `timebase.survey` counts.
     """
-    source = _existing(path)
-    try:
-        with av.open(source) as container:
-            if not container.streams.video:
-                if container.streams.audio:
-                    raise ClipError(Reason.NO_VIDEO, f"{source}: it has sound, but no picture")
-                raise ClipError(Reason.UNREADABLE, f"{source}: neither picture nor sound in it")
-            stream = container.streams.video[0]
-            frame = next(container.decode(stream), None)
-            if frame is None:
-                raise ClipError(Reason.UNREADABLE, f"{source}: no picture could be decoded")
-            turned = frame.rotation % 180 == 90
-            width, height = frame.width, frame.height
-            return Probe(
-                width=height if turned else width,
-                height=width if turned else height,
-                fps=Fraction(stream.guessed_rate or stream.average_rate or FPS),
-                seconds=_seconds(container, stream),
-                has_audio=bool(container.streams.audio),
-            )
-    except (av.FFmpegError, UnicodeError, ValueError) as error:
-        raise ClipError(Reason.UNREADABLE, f"{source}: {error}") from error
-
-
-def _seconds(container: av.container.InputContainer, stream: av.VideoStream) -> float:
-    if stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
-    if container.duration is not None:
-        return container.duration / av.time_base
-    return 0.0
-
-
-def _existing(path: PathLike) -> str:
-    # Absolute: neither a leading dash nor "concat:" can then be read as an option or a protocol.
-    source = Path(path).absolute()
-    if not source.is_file():
-        raise ClipError(Reason.UNREADABLE, f"{source}: no such file")
-    return str(source)
+    outputs = ["-map", "0:V:0", "-frames:v", "1", "-f", "framecrc", "pipe:1"]
+    rate, shape, decoded = Fraction(FPS), (0, 0), False
+    with Decoder(path, outputs, limit, "info") as decoder:
+        for line in decoder.lines():
+            if match := re.fullmatch(r"#dimensions 0: (\d+)x(\d+)", line):
+                shape = int(match[1]), int(match[2])
+            elif match := re.fullmatch(r"#tb 0: (\d+)/(\d+)", line):
+                rate = Fraction(int(match[2]), int(match[1]))
+            decoded = decoded or line.startswith("0,")
+        decoder.finish()
+        # A tag of the file may pose as one of these lines; then reading the sound tells the truth.
+        said = decoder.said(start=True)
+        has_audio = re.search(r"^ +Stream #0:\d.*: Audio: ", said, re.MULTILINE) is not None
+        if not decoded and has_audio and "matches no streams" in said:
+            raise ClipError(Reason.NO_VIDEO, f"{decoder.source}: it has sound, but no picture")
+        if not decoded:
+            raise decoder.failure("no picture could be decoded")
+        length = re.search(r"^  Duration: (\d+):(\d+):([\d.]+),", said, re.MULTILINE)
+    hours, minutes, seconds = length.groups() if length else (0, 0, 0)
+    return Probe(
+        width=shape[0],
+        height=shape[1],
+        fps=rate,
+        seconds=3600 * int(hours) + 60 * int(minutes) + float(seconds),
+        has_audio=has_audio,
+    )
 
 
 def read_image(path: PathLike) -> np.ndarray | None:
     """A still picture as uint8 (H, W, 3) BGR, or None when `path` is not a still picture."""
-    data = np.fromfile(_existing(path), dtype=np.uint8)
+    data = np.fromfile(existing(path), dtype=np.uint8)
     return cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
 
 
 def is_image(path: PathLike) -> bool:
     """True when the content (not the name) of `path` is a still picture."""
-    with open(_existing(path), "rb") as stream:
+    with open(existing(path), "rb") as stream:
         head = stream.read(32)
     magic = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\x00", b"MM\x00*")
     return head.startswith(magic) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
@@ -125,63 +108,61 @@ def read_frames(
     fps: Fraction | int = FPS,
     long_side: int | None = None,
     exact_colour: bool = False,
+    limit: float = TIME_LIMIT,
+    region: tuple[int, int, int, int] | None = None,
 ) -> Iterator[np.ndarray]:
     """Yield the frames of a video at exactly `fps` frames a second.
 
     Parameters
     ----------
     path: any file ffmpeg reads.
-    fps: constant rate of the result; frames are dropped or repeated to keep time.
+    fps: constant rate of the result; frames are dropped or repeated to keep time, so that each is
+        the picture nearest in time, within half a frame.
     long_side: scale down (never up) so that the longer side has at most this many pixels.
     exact_colour: convert without the scaler's shortcuts: up to three grey levels truer, up to
         three times slower on large frames. For pictures that are written out again.
+    limit: as for `decoder.Decoder`.
+    region: x, y, width, height of the part of the full-size picture that is wanted (even numbers);
+        much faster than cutting it out afterwards, because the rest is only decoded.
 
-    Yields uint8 (H, W, 3) BGR, rotation applied, sides even. Memory does not grow with length.
-    Closing the generator stops ffmpeg. Raises ClipError (unreadable) when no frame comes out.
+    Yields uint8 (H, W, 3) BGR, rotation applied, pictures flagged as interlaced made whole, sides
+    even, the same size to the end. Memory does not grow with length. Closing the generator stops
+    ffmpeg. Raises ClipError: unreadable when no frame comes out or ffmpeg dies, timed_out.
     """
-    source = _existing(path)
-    stream = ffmpeg.input(source).video.filter("fps", fps=str(Fraction(fps)), start_time=0)
     bound = f"min(1,{long_side}/max(iw,ih))" if long_side else "1"
-    stream = stream.filter(
-        "scale",
-        w=f"max(2,2*round({bound}*iw/2))",
-        h=f"max(2,2*round({bound}*ih/2))",
-        flags=("area" if long_side else "bicubic") + (EXACT if exact_colour else ""),
-        out_color_matrix="bt601",
-        out_range="tv",
+    flags = ("area" if long_side else "bicubic") + (EXACT if exact_colour else "")
+    # Never more than there is: a stream may change its size on the way.
+    crop = "crop=w='min({2},iw)':h='min({3},ih)':x={0}:y={1}"
+    filters = (
+        "bwdif=deint=interlaced",
+        f"fps={Fraction(fps)}:start_time=0",
+        crop.format(*region) if region is not None else "null",
+        f"scale=w='max(2,2*round({bound}*iw/2))':h='max(2,2*round({bound}*ih/2))'"
+        f":flags={flags}:out_color_matrix=bt601:out_range=tv",
     )
     # Y4M names its own size, so a rotated or oddly sized file needs no guess of ours; planar 4:2:0
     # is half the bytes of BGR through the pipe.
-    command = (
-        stream.output("pipe:", format="yuv4mpegpipe", pix_fmt="yuv420p")
-        .global_args("-hide_banner", "-nostdin", "-loglevel", "error")
-        .compile(cmd=ffmpeg_exe())
-    )
-    with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, bufsize=1 << 20)
-        assert process.stdout is not None
-        try:
-            count = 0
-            for frame in _y4m_frames(process.stdout):
-                count += 1
-                yield frame
-            process.wait()
-            if count == 0:
-                raise ClipError(Reason.UNREADABLE, f"{source}: {_last_line(errors)}")
-        finally:
-            process.kill()
-            process.stdout.close()
-            process.wait()
+    frames = ["-map", "0:V:0", "-vf", ",".join(filters), "-pix_fmt", "yuv420p"]
+    outputs = [*frames, "-f", "yuv4mpegpipe", "pipe:1", *WHOLE_CLOCK]
+    with Decoder(path, outputs, limit) as decoder:
+        count = 0
+        for frame in _y4m_frames(decoder):
+            count += 1
+            decoder.earn(float(1 / Fraction(fps)))
+            yield frame
+        decoder.finish()
+        if count == 0:
+            raise decoder.failure("no frame could be decoded")
 
 
-def _y4m_frames(pipe: IO[bytes]) -> Iterator[np.ndarray]:
-    fields = {part[:1]: part[1:] for part in pipe.readline().split()[1:]}
+def _y4m_frames(decoder: Decoder) -> Iterator[np.ndarray]:
+    fields = {part[:1]: part[1:] for part in decoder.line().split()[1:]}
     if b"W" not in fields:
         return
     width, height = int(fields[b"W"]), int(fields[b"H"])
     buffer = np.empty((height * 3 // 2, width), np.uint8)
-    while pipe.readline().startswith(b"FRAME"):
-        if pipe.readinto(memoryview(buffer).cast("B")) < buffer.nbytes:
+    while decoder.line().startswith(b"FRAME"):
+        if decoder.fill(memoryview(buffer).cast("B")) < buffer.nbytes:
             return
         yield cv2.cvtColor(buffer, cv2.COLOR_YUV2BGR_I420)
 
@@ -245,7 +226,7 @@ class VideoWriter:
         if threads is not None:
             options["threads"] = threads
         if audio is not None:
-            streams.append(ffmpeg.input(_existing(audio)).audio)
+            streams.append(ffmpeg.input(existing(audio)).audio)
             options |= {"acodec": "aac", "b:a": "128k", "flags:a": "+bitexact"}
         if seconds is not None:
             options["t"] = f"{seconds:.6f}"

@@ -20,6 +20,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from lipsync_core.audio import MEL_BANDS, MEL_RATE, MEL_WINDOW, mel_window
+from lipsync_core.clips import source_id
 from lipsync_core.errors import ClipError, LipsyncError, Reason
 from lipsync_core.faces.crops import CropArchive
 from lipsync_core.video import FPS
@@ -179,7 +180,10 @@ def _faces_of(faces: Path, clip_id: str) -> Path:
 
 def _open(results: Path, clip_id: str) -> Clip | ClipError:
     """The clip, or why it cannot be used."""
+    # The people of one video share its sound.
     faces, mel = _faces_of(results / "faces", clip_id), results / "mels" / f"{clip_id}.npy"
+    if not mel.is_file():
+        mel = mel.with_name(f"{source_id(mel.stem)}.npy")
     try:
         for path in (faces, mel):
             if not path.is_file():

@@ -23,6 +23,7 @@ rule extract_audio:
     params:
         members=members,
         settings=stage_settings(stages.AUDIO),
+        timeout=config["check"]["timeout"],
     script:
         "../workflow/scripts/extract_audio.py"
 
@@ -49,7 +50,7 @@ rule mel_spectrograms:
 
 
 rule detect_faces:
-    """Every face of every frame at 25 fps: the dear stage, apart from cropping."""
+    """Every face at 25 fps, looked for every few frames: the dear stage, apart from cropping."""
     input:
         table_of(stages.AUDIO),
         weights=detector_weights(),
@@ -72,9 +73,10 @@ rule detect_faces:
 
 
 rule crop_faces:
-    """The main speaker's face crops, one zip of JPEGs a clip."""
+    """The main speaker's face crops (or each person's), one zip of JPEGs a clip."""
     input:
         table_of(stages.BOXES),
+        judge=SPEAKER_JUDGE,
     output:
         table_of(stages.FACES),
     log:

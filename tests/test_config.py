@@ -26,7 +26,13 @@ def test_defaults_are_filled_in_and_valid(schema):
 
 def test_given_values_win(schema):
     given = {"crop": {"quality": 50}}
-    assert config.complete(given, schema)["crop"] == {"pads": [0] * 4, "size": 192, "quality": 50}
+    assert config.complete(given, schema)["crop"] == {
+        "pads": [0] * 4,
+        "mode": "box",
+        "margin": 0,
+        "size": 192,
+        "quality": 50,
+    }
     assert given == {"crop": {"quality": 50}}
 
 

@@ -273,13 +273,6 @@ def test_the_file_says_what_it_is(tmp_path, checkpoint):
     assert [path.name for path in out.parent.iterdir()] == ["out.mp4"]
 
 
-def test_mel_in_blocks_is_the_mel(monkeypatch):
-    monkeypatch.setattr(dubbing, "MEL_BLOCK", 8000)
-    for length in (801, 8000, 16000, 20123):
-        wav = np.random.default_rng(length).normal(0, 0.1, length).astype(np.float32)
-        np.testing.assert_allclose(dubbing._mel(wav), melspectrogram(wav).T, atol=1e-3)
-
-
 def test_memory_of_the_device_is_named(tmp_path, stub, checkpoint):
     generator = stub()
     generator.forward = _out_of_memory

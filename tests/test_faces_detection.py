@@ -88,6 +88,7 @@ def test_columns_have_the_types_of_the_contract(tmp_path):
         "frame": "int32",
         **dict.fromkeys(("x1", "y1", "x2", "y2", "score"), "float32"),
         "landmarks": "object",
+        "detected": "bool",
     }
 
 
@@ -201,7 +202,7 @@ def test_boxes_survive_writing_and_reading(tmp_path):
     assert (tmp_path / "frame=7/a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
     again = read_boxes(tmp_path / "frame=7" / "a.parquet")
     assert (again.frames, again.width, again.height, again.detector) == (5, 128, 96, "bright")
-    columns = ["frame", "x1", "y1", "x2", "y2", "score"]
+    columns = ["frame", "x1", "y1", "x2", "y2", "score", "detected"]
     assert again.faces[columns].equals(found.faces[columns])
     assert (again.faces.dtypes == found.faces.dtypes).all()
     for one, other in zip(again.faces["landmarks"], found.faces["landmarks"], strict=True):

@@ -10,7 +10,7 @@ from face_alignment.detection.sfd.net_s3fd import s3fd as Network
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces import detectors
 from lipsync_core.faces.boxes import suppress
-from lipsync_core.faces.s3fd import S3FD, decode
+from lipsync_core.faces.s3fd import S3FD, choose_precision, decode
 
 THRESHOLD = 0.5
 
@@ -70,7 +70,7 @@ def test_decode_equals_the_public_loop():
 
 
 def test_detect_equals_the_public_detector(state, frames):
-    detector = S3FD(state, "cpu", THRESHOLD)
+    detector = S3FD(state, "cpu", THRESHOLD, precision="float32")
     found = detector.detect(frames)
     rgb = torch.from_numpy(frames[..., ::-1].copy()).permute(0, 3, 1, 2)
     expected = batch_detect(detector.network, rgb, "cpu")
@@ -81,10 +81,11 @@ def test_detect_equals_the_public_detector(state, frames):
         np.testing.assert_allclose(ours, theirs, atol=5e-3)
 
 
-@pytest.mark.parametrize("at_once", [2, 5])
-def test_batch_size_changes_nothing(state, frames, at_once):
-    single = S3FD(state, "cpu", THRESHOLD, at_once=1).detect(frames)
-    batched = S3FD(state, "cpu", THRESHOLD, at_once=at_once).detect(frames)
+@pytest.mark.parametrize(("at_once", "precision"), [(2, "float32"), (5, "float32"), (None, "bf16")])
+def test_batch_size_changes_nothing(state, frames, at_once, precision):
+    detector = S3FD(state, "cpu", THRESHOLD, precision, at_once=1)
+    single = [detector.detect(frame[None])[0] for frame in frames]
+    batched = S3FD(state, "cpu", THRESHOLD, precision, at_once=at_once).detect(frames)
     for one, other in zip(single, batched, strict=True):
         assert len(one) > 3
         np.testing.assert_allclose(one, other, atol=1e-3)
@@ -98,10 +99,21 @@ def test_no_frames_and_no_faces(state, frames):
 
 
 def test_half_precision_stays_close(state, frames):
-    exact = S3FD(state, "cpu").detect(frames[:1])[0]
-    rough = S3FD(state, "cpu", precision=torch.bfloat16).detect(frames[:1])[0]
+    exact = S3FD(state, "cpu", precision="float32").detect(frames[:1])[0]
+    rough = S3FD(state, "cpu", precision="bf16").detect(frames[:1])[0]
     assert rough.dtype == np.float32
     np.testing.assert_allclose(rough[0], exact[0], atol=2)
+
+
+def test_precision_follows_the_processor(state, monkeypatch):
+    cpu = torch.device("cpu")
+    for able, expected in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: {"amx_bf16": able})
+        assert choose_precision("auto", cpu) is expected
+    assert choose_precision("bf16", cpu) is torch.bfloat16
+    assert choose_precision("auto", torch.device("cuda")) is torch.float32
+    with pytest.raises(LipsyncError, match=r"detect\.precision"):
+        S3FD(state, "cpu", precision="int8")
 
 
 def test_wrong_frames_are_refused(state):

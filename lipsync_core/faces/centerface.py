@@ -157,7 +157,16 @@ def _onnxruntime(path: Path, device: str) -> tuple[Engine, bool]:
     if on_gpu:
         providers.insert(0, "CUDAExecutionProvider")
     session = onnxruntime.InferenceSession(_any_size(path), options, providers=providers)
-    return (lambda blob: session.run(OUTPUTS, {INPUT: blob})), on_gpu
+
+    def run(blob: np.ndarray) -> list[np.ndarray]:
+        try:
+            return session.run(OUTPUTS, {INPUT: blob})
+        except onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException as error:
+            if "Failed to allocate memory" in str(error):
+                raise MemoryError(str(error)) from error
+            raise
+
+    return run, on_gpu
 
 
 def _any_size(path: Path) -> bytes:

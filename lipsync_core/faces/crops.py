@@ -1,38 +1,70 @@
-"""Face crops: cutting them from frames, storing a clip's crops, and reading them back fast.
+"""Face crops: cutting them from the frames of a video, and storing those of each of its tracks.
 
-A clip's crops are one ZIP archive of stored (not compressed) JPEG pictures named <frame>.jpg,
-numbered at 25 fps; a frame without a face has no member. What the crops are for is left to others.
+What is cut is the detector's box (as the public weights expect), a square, or a square in which
+eyes and mouth have fixed places. The file format is `archive`'s part; what the crops are for is
+left to others.
 """
 
 from __future__ import annotations
 
-import functools
-import io
+import contextlib
 import os
-import struct
-import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
-from lipsync_core.errors import ClipError, Reason
-from lipsync_core.faces.decoding import picture_source
-from lipsync_core.faces.tracks import Track
-from lipsync_core.files import atomic_path
+from lipsync_core.errors import LipsyncError
+from lipsync_core.faces.archive import CropArchive, write_archive
+from lipsync_core.faces.decoding import Part, part_source
+from lipsync_core.faces.linking import Track
+
+__all__ = [
+    "CropArchive",
+    "CropStats",
+    "Style",
+    "bounds",
+    "crops_of",
+    "cut",
+    "write_all",
+    "write_crops",
+]
 
 SIZE = 256
 QUALITY = 95
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the archive's earliest date: equal crops give equal bytes
-LOCAL_HEADER = struct.Struct("<26xHH")  # lengths of a member's name and extra field
+AHEAD = 16  # crops that may wait for the encoder
+# Where an aligned crop has the eyes (as seen, left and right), the tip of the nose and the corners
+# of the mouth, in shares of its side: about the middle of the square around the detector's box on
+# real talking faces, so that an aligned crop shows as much of a face as a raw box does.
+LAYOUT = np.array(
+    [[0.32, 0.38], [0.68, 0.38], [0.5, 0.575], [0.34, 0.73], [0.66, 0.73]], np.float64
+)
 PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
+class Style:
+    """How a crop is cut.
+
+    mode: "box" is the box itself, clipped to the picture; "square" the square around it; "aligned"
+        a square turned, moved and scaled so that eyes, nose and mouth come near to `LAYOUT`.
+        Beyond its edges the picture's last pixels are repeated in squares.
+    pads: pixels of full size added to the box at top, bottom, left, right, as the public `--pads`;
+        not used by "aligned".
+    margin: added on all four sides, in shares of the face's longer side (aligned: of the crop's).
+    """
+
+    mode: str = "box"
+    pads: Sequence[float] = (0, 0, 0, 0)
+    margin: float = 0.0
+
+
+@dataclass(frozen=True)
 class CropStats:
-    """What `write_crops` stored: how many crops, and the median of the boxes' longer sides.
+    """What was stored for a track: how many crops, and the median of the boxes' longer sides.
 
     face_px is in full-size pixels, without pads; 0 when there is no crop.
     """
@@ -80,44 +112,219 @@ def write_crops(
     quality: int = QUALITY,
     long_side: int | None = None,
 ) -> CropStats:
-    """Read a video (or still) again and store the crops of `track`, atomically.
+    """`write_all` of one track, cut as boxes."""
+    return write_all(video_path, [track], [zip_path], Style(pads=pads), size, quality, long_side)[0]
+
+
+def write_all(
+    video_path: PathLike,
+    tracks: Sequence[Track],
+    zip_paths: Sequence[PathLike],
+    style: Style | None = None,
+    size: int = SIZE,
+    quality: int = QUALITY,
+    long_side: int | None = None,
+    picture: tuple[int, int] | None = None,
+) -> list[CropStats]:
+    """Read a video (or still) once more and store the crops of each track in its archive.
 
     Parameters
     ----------
-    pads: pixels at full size added at top, bottom, left, right, as the public `--pads`.
     size: crops with a longer side above this are scaled down to it; none is scaled up.
     quality: of the JPEG pictures, 1 to 100.
     long_side: read the video scaled down to this, faster where faces are large.
+    picture: width and height of its pictures, where they are known; saves looking.
 
-    Equal inputs give equal bytes. An empty track gives an empty archive.
-    Raises ClipError when the video cannot be read.
+    Each archive is written atomically, the first one first. Equal inputs give equal bytes. An empty
+    track gives an empty archive. Decoder, cutting and encoder run at once; memory does not grow
+    with the length beyond a hundred bytes a crop.
+    Raises ClipError when the video cannot be read; LipsyncError as `crops_of`.
     """
-    boxes = dict(zip(track.frames.tolist(), track.boxes, strict=True))
-    sides: list[float] = []
-    with atomic_path(zip_path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        if boxes:
-            width, height, frames = picture_source(video_path, long_side)
-            last = max(boxes)
-            for index, frame in enumerate(frames):
-                if index in boxes:
-                    x, y = frame.shape[1] / width, frame.shape[0] / height
-                    near = [pad * scale for pad, scale in zip(pads, (y, y, x, x), strict=True)]
-                    crop = cut(frame, boxes[index] * np.array([x, y, x, y]), near)
-                    if crop.size:
-                        archive.writestr(_member(index), _encode(crop, size, quality))
-                        x1, y1, x2, y2 = boxes[index]
-                        sides.append(float(max(x2 - x1, y2 - y1)))
-                if index >= last:
-                    break
-    return CropStats(len(sides), float(np.median(sides)) if sides else 0.0)
+    sides: list[list[float]] = [[] for _ in tracks]
+    waiting: deque[tuple[int, int, Future[bytes]]] = deque()
+    with contextlib.ExitStack() as stack:
+        # The last one entered is the first to be left, and to appear.
+        writers = [stack.enter_context(write_archive(path)) for path in reversed(zip_paths)][::-1]
+        encoder = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="jpeg"))
+
+        def store(most: int) -> None:
+            while len(waiting) > most:
+                number, frame, job = waiting.popleft()
+                writers[number].add(frame, job.result())
+
+        for number, row, crop in crops_of(video_path, tracks, style, size, long_side, picture):
+            frame = int(tracks[number].frames[row])
+            waiting.append((number, frame, encoder.submit(_encode, crop, size, quality)))
+            x1, y1, x2, y2 = tracks[number].boxes[row].tolist()
+            sides[number].append(max(x2 - x1, y2 - y1))
+            store(AHEAD)
+        store(0)
+    return [CropStats(len(own), float(np.median(own)) if own else 0.0) for own in sides]
 
 
-def _member(frame: int) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo(f"{frame}.jpg", EPOCH)
-    info.compress_type = zipfile.ZIP_STORED
-    info.create_system = 3  # Unix, whatever this machine is
-    info.external_attr = 0o644 << 16
-    return info
+def crops_of(
+    video_path: PathLike,
+    tracks: Sequence[Track],
+    style: Style | None = None,
+    size: int = SIZE,
+    long_side: int | None = None,
+    picture: tuple[int, int] | None = None,
+) -> Iterator[tuple[int, int, np.ndarray]]:
+    """The crops of all tracks, frame by frame: number of the track, its row, uint8 (h, w, 3) BGR.
+
+    A crop is an array of its own. Boxes and squares come as large as they are; aligned crops, which
+    are sampled anew anyway, have at most `size` pixels a side. There is none where the box lies
+    outside of the picture. `picture` as for `write_all`.
+
+    Raises ClipError when the video cannot be read, LipsyncError for an unknown mode, and when
+    faces without landmarks are to be aligned.
+    """
+    style = style or Style()
+    ends = [int(track.frames[-1]) + 1 if len(track) else 0 for track in tracks]
+    if not any(ends):
+        return
+    seen = np.array([_needed(track, style, size) for track in tracks if len(track)])
+    around = (*seen[:, :2].min(axis=0), *seen[:, 2:].max(axis=0))
+    part = part_source(video_path, around, long_side, picture)
+    cutters = [_cutter(_moved(track, part), style, size) for track in tracks]
+    following = [0] * len(tracks)  # each track's next row
+    for index, frame in enumerate(part.frames):
+        x, y = frame.shape[1] / part.width, frame.shape[0] / part.height
+        for number, track in enumerate(tracks):
+            row = following[number]
+            if index < ends[number] and track.frames[row] == index:
+                following[number] += 1
+                crop = cutters[number](frame, row, x, y)
+                if crop.size:
+                    yield number, row, crop
+        if index + 1 >= max(ends):
+            return
+
+
+def _needed(track: Track, style: Style, size: int) -> np.ndarray:
+    """What the crops of a track show, and a little more: x1, y1, x2, y2 in full-size pixels."""
+    sides = track.boxes[:, 2:] - track.boxes[:, :2]
+    centre = track.boxes[:, :2] + sides / 2
+    longer = sides.max(axis=1, keepdims=True)
+    reach = longer * (0.5 + style.margin) + max(*style.pads, 0) + 2
+    if style.mode == "aligned" and track.landmarks is not None:
+        turns = similarities(track.landmarks.reshape(-1, 5, 2))
+        middle = turns[:, 1] + turns[:, 0] * (0.5 + 0.5j)
+        native = np.abs(turns[:, :1]) * (1 + 2 * style.margin)
+        # Half a diagonal, and the pixels around that are read for smoothing.
+        around = 0.75 * native + 4 * np.maximum(1, native / size) + 2
+        centre = np.concatenate((centre, np.stack((middle.real, middle.imag), axis=1)))
+        reach = np.concatenate((reach, around))
+    return np.concatenate(((centre - reach).min(axis=0), (centre + reach).max(axis=0)))
+
+
+def _moved(track: Track, part: Part) -> Track:
+    """The track in the pixels of a part of the picture."""
+    corner = np.array([part.left, part.top], np.float32)
+    points = track.landmarks
+    return replace(
+        track,
+        boxes=track.boxes - np.tile(corner, 2),
+        landmarks=None if points is None else points - np.tile(corner, points.shape[1] // 2),
+    )
+
+
+# Takes a frame, a row of the track, and the frame's size relative to the full one in x and y.
+Cutter = Callable[[np.ndarray, int, float, float], np.ndarray]
+
+
+def _cutter(track: Track, style: Style, size: int) -> Cutter:
+    def near(row: int, x: float, y: float) -> tuple[np.ndarray, list[float]]:
+        """The box and the pads, in pixels of the frame."""
+        box = track.boxes[row]
+        more = style.margin * float(max(box[2] - box[0], box[3] - box[1]))
+        scales = (y, y, x, x)
+        pads = [(pad + more) * scale for pad, scale in zip(style.pads, scales, strict=True)]
+        return box * np.array([x, y, x, y]), pads
+
+    def box(frame: np.ndarray, row: int, x: float, y: float) -> np.ndarray:
+        return cut(frame, *near(row, x, y)).copy()
+
+    def square(frame: np.ndarray, row: int, x: float, y: float) -> np.ndarray:
+        return _cut_square(frame, *near(row, x, y))
+
+    def aligned(frame: np.ndarray, row: int, x: float, y: float) -> np.ndarray:
+        if not cut(frame, track.boxes[row] * np.array([x, y, x, y])).size:
+            return frame[:0]
+        scale, move = turns[row, 0], turns[row, 1]
+        return _cut_turned(frame, scale, move, np.array([x, y]), style.margin, size)
+
+    if style.mode == "aligned" and len(track):
+        if track.landmarks is None:
+            raise LipsyncError(
+                "crop.mode aligned: these faces have no landmarks; set `detector: centerface`, "
+                "or `crop.mode: box` or `square`, in config/config.yaml"
+            )
+        turns = similarities(track.landmarks.reshape(-1, 5, 2))
+    modes = {"box": box, "square": square, "aligned": aligned}
+    if style.mode not in modes:
+        raise LipsyncError(f"crop.mode: {style.mode!r} is not known; use {' | '.join(modes)}")
+    return modes[style.mode]
+
+
+def _cut_square(frame: np.ndarray, box: np.ndarray, pads: Sequence[float]) -> np.ndarray:
+    """The square around the padded box; empty where the box lies outside of the frame."""
+    if not cut(frame, box, pads).size:
+        return frame[:0]
+    top, bottom, left, right = pads
+    x1, y1, x2, y2 = box + np.array([-left, -top, right, bottom])
+    side = max(1, round(float(max(x2 - x1, y2 - y1))))
+    x, y = round(float(x1 + x2 - side) / 2), round(float(y1 + y2 - side) / 2)
+    height, width = frame.shape[:2]
+    inside = frame[max(y, 0) : max(y + side, 0), max(x, 0) : max(x + side, 0)]
+    beyond = (max(-y, 0), max(y + side - height, 0), max(-x, 0), max(x + side - width, 0))
+    return cv2.copyMakeBorder(inside, *beyond, cv2.BORDER_REPLICATE)
+
+
+def similarities(points: np.ndarray) -> np.ndarray:
+    """The turns, scalings and shifts that bring LAYOUT nearest to each face's points.
+
+    points: (n, 5, 2), x and y. Returns complex128 (n, 2): factors f and shifts s such that
+    f * (x + iy of the layout) + s are least squares fits of the points (Umeyama, 1991, in complex
+    numbers). abs(f) is the side of an aligned crop in pixels.
+    """
+    layout = LAYOUT[:, 0] + 1j * LAYOUT[:, 1]
+    spots = points[..., 0].astype(np.float64) + 1j * points[..., 1]
+    centred = layout - layout.mean()
+    factor = (spots - spots.mean(axis=1, keepdims=True)) @ centred.conj()
+    factor = factor / np.sum(np.abs(centred) ** 2)
+    return np.stack((factor, spots.mean(axis=1) - factor * layout.mean()), axis=1)
+
+
+def _cut_turned(
+    frame: np.ndarray, factor: complex, shift: complex, scales: np.ndarray, margin: float, size: int
+) -> np.ndarray:
+    """An aligned crop: the layout's unit square, and `margin` around it, seen in the frame."""
+    whole = 1 + 2 * margin
+    native = abs(factor) * whole * float(scales.mean())  # pixels of the frame
+    side = int(np.clip(round(native), 1, size))
+    step = factor * whole / side
+    start = shift - factor * (1 + 1j) * margin + step * (0.5 + 0.5j)  # centre of the first pixel
+    # Pixel (column, row) of the crop is seen at step * (column + i row) + start at full size, and
+    # in the frame at `turn` of it, in indices.
+    turn = np.array([[step.real, -step.imag, start.real], [step.imag, step.real, start.imag]])
+    turn *= scales[:, None]
+    turn[:, 2] -= 0.5
+    # Large faces are halved before they are sampled, so that no detail turns into a pattern.
+    halvings = int(np.log2(max(1.0, native / side)))
+    edge = 4 << halvings
+    corners = turn @ np.array([[0, side, 0, side], [0, 0, side, side], [1, 1, 1, 1]])
+    low = np.maximum(np.floor(corners.min(axis=1)).astype(int) - edge, 0)
+    high = np.ceil(corners.max(axis=1)).astype(int) + edge
+    part = frame[low[1] : max(high[1], low[1] + 1), low[0] : max(high[0], low[0] + 1)]
+    if not part.size:
+        return part
+    turn[:, 2] -= low
+    for _ in range(halvings):
+        part = cv2.pyrDown(part)
+    turn /= 2**halvings
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(part, turn, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _encode(crop: np.ndarray, size: int, quality: int) -> bytes:
@@ -127,112 +334,3 @@ def _encode(crop: np.ndarray, size: int, quality: int) -> bytes:
         smaller = (max(1, round(width * scale)), max(1, round(height * scale)))
         crop = cv2.resize(crop, smaller, interpolation=cv2.INTER_AREA)
     return cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
-
-
-class CropArchive:
-    """A clip's crops, read one by one.
-
-    The file is opened on first use, its directory is read once. Reading keeps no position, so
-    threads and forked processes may share an archive; a pickled copy opens the file anew.
-    Every method raises ClipError (unreadable) when the archive is missing, cut short or not ours.
-    """
-
-    def __init__(self, zip_path: PathLike) -> None:
-        self.path = Path(zip_path)
-        self._stream: io.BufferedReader | None = None
-
-    @property
-    def frames(self) -> np.ndarray:
-        """The frames that have a crop: int32 (n,), rising."""
-        return self._index[:, 0].astype(np.int32)
-
-    def decode(self, frame: int, size: int) -> np.ndarray:
-        """The crop of `frame`, resized to uint8 (size, size, 3) BGR. KeyError when it has none."""
-        crop = _square(self._read(int(frame)), size)
-        if crop is None:
-            raise self._broken(f"{frame}.jpg is no picture")
-        return crop
-
-    def close(self) -> None:
-        """Close the file; the next `decode` opens it again."""
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
-
-    def __getstate__(self) -> dict[str, object]:
-        return self.__dict__ | {"_stream": None}
-
-    def _read(self, frame: int) -> bytes:
-        row = int(np.searchsorted(self._index[:, 0], frame))
-        if row == len(self._index) or self._index[row, 0] != frame:
-            raise KeyError(f"{self.path} has no frame {frame}")
-        _, start, length = self._index[row].tolist()
-        file = self._open().fileno()
-        header = os.pread(file, LOCAL_HEADER.size, start)
-        if len(header) < LOCAL_HEADER.size:
-            raise self._broken(f"{frame}.jpg is missing")
-        name_length, extra_length = LOCAL_HEADER.unpack(header)
-        data = os.pread(file, length, start + len(header) + name_length + extra_length)
-        if len(data) < length:
-            raise self._broken(f"{frame}.jpg is cut short")
-        return data
-
-    @functools.cached_property
-    def _index(self) -> np.ndarray:
-        """int64 (n, 3): frame, offset of the member's header, bytes; in order of frame."""
-        try:
-            with zipfile.ZipFile(self._open()) as archive:
-                members = archive.infolist()
-        except zipfile.BadZipFile as error:
-            raise self._broken(str(error)) from error
-        rows = []
-        for member in members:
-            number = member.filename.removesuffix(".jpg")
-            if not number.isdecimal() or member.compress_type != zipfile.ZIP_STORED:
-                raise self._broken(f"{member.filename} is no stored <frame>.jpg")
-            rows.append((int(number), member.header_offset, member.file_size))
-        return np.array(sorted(rows), np.int64).reshape(-1, 3)
-
-    def _open(self) -> io.BufferedReader:
-        if self._stream is None:
-            try:
-                self._stream = open(self.path, "rb")  # noqa: SIM115  (held open between reads)
-            except OSError as error:
-                raise self._broken(str(error.strerror)) from error
-        return self._stream
-
-    def _broken(self, why: str) -> ClipError:
-        return ClipError(
-            Reason.UNREADABLE,
-            f"{self.path}: not a whole archive of face crops ({why}); "
-            "run the workflow again to make it anew",
-        )
-
-
-def _square(data: bytes, size: int) -> np.ndarray | None:
-    shortest = min(_jpeg_size(data))
-    # JPEG decodes to a half or a quarter at a fraction of the cost.
-    flag = cv2.IMREAD_COLOR
-    if shortest >= 4 * size:
-        flag = cv2.IMREAD_REDUCED_COLOR_4
-    elif shortest >= 2 * size:
-        flag = cv2.IMREAD_REDUCED_COLOR_2
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
-    if picture is None or picture.shape[:2] == (size, size):
-        return picture
-    shrinks = min(picture.shape[:2]) >= size
-    return cv2.resize(
-        picture, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    )
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int]:
-    """Height and width in a JPEG's frame header, (0, 0) when there is none."""
-    position = 2
-    while position + 9 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        length, height, width = struct.unpack_from(">HxHH", data, position + 2)
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return height, width
-        position += 2 + length
-    return 0, 0

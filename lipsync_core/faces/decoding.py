@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import queue
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Generic, TypeVar
 
@@ -21,13 +23,18 @@ from lipsync_core.video import FPS, is_image, probe, read_frames, read_image
 DECODERS = 2  # clips decoded at once: the one in use and the next
 Key = TypeVar("Key")
 PathLike = str | os.PathLike[str]
+SizeOf = Callable[[Key], tuple[int, int] | None]
 
 
 def picture_source(
-    path: PathLike, long_side: int | None = None, fps: Fraction | int = FPS
+    path: PathLike,
+    long_side: int | None = None,
+    fps: Fraction | int = FPS,
+    size: tuple[int, int] | None = None,
 ) -> tuple[int, int, Iterator[np.ndarray]]:
     """Full width and height of a video or still picture, and its frames (one for a still).
 
+    `size`: of a video, where it is known already; looking it up means to start a decoder.
     Raises ClipError when it cannot be read; the frames come as from `video.read_frames`.
     """
     if is_image(path):
@@ -35,8 +42,12 @@ def picture_source(
         if picture is None:
             raise ClipError(Reason.UNREADABLE, f"{path}: a picture that cannot be decoded")
         return picture.shape[1], picture.shape[0], iter([shrink(picture, long_side)])
-    size = probe(path)
-    return size.width, size.height, read_frames(path, fps=fps, long_side=long_side)
+    return *(size or _size(path)), read_frames(path, fps=fps, long_side=long_side)
+
+
+def _size(path: PathLike) -> tuple[int, int]:
+    looked = probe(path)
+    return looked.width, looked.height
 
 
 def shrink(picture: np.ndarray, long_side: int | None) -> np.ndarray:
@@ -49,6 +60,49 @@ def shrink(picture: np.ndarray, long_side: int | None) -> np.ndarray:
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
+def part_source(
+    path: PathLike,
+    box: Sequence[float],
+    long_side: int | None = None,
+    size: tuple[int, int] | None = None,
+) -> Part:
+    """The part of a video or still picture around `box` (x1, y1, x2, y2 in full-size pixels).
+
+    The part holds the box, as far as it lies in the picture; `long_side` is still that of the whole
+    picture; `size` its width and height, where they are known already. Raises ClipError when the
+    file cannot be read.
+    """
+    if is_image(path):
+        width, height, frames = picture_source(path, long_side)
+        return Part(0, 0, width, height, frames)
+    whole = size or _size(path)
+    # Even corners: colour is stored for blocks of 2 x 2 pixels.
+    left, top = (max(0, math.floor(side / 2) * 2) for side in box[:2])
+    right, bottom = (
+        min(math.ceil(side / 2) * 2, most - most % 2)
+        for side, most in zip(box[2:], whole, strict=True)
+    )
+    width, height = right - left, bottom - top
+    if min(width, height) < 2:  # nothing of the box is in the picture
+        left, top, width, height = 0, 0, 2, 2
+    part_side = None
+    if long_side and long_side < max(whole):
+        part_side = round(long_side * max(width, height) / max(whole))
+    frames = read_frames(path, FPS, part_side, region=(left, top, width, height))
+    return Part(left, top, width, height, frames)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of each frame of a video: its place in full-size pixels, and its pictures, BGR."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+    frames: Iterator[np.ndarray]
+
+
 class Clip(Generic[Key]):
     """A clip being decoded.
 
@@ -57,8 +111,11 @@ class Clip(Generic[Key]):
     error (why there are none, or no more).
     """
 
-    def __init__(self, key: Key, number: int, depth: int) -> None:
+    def __init__(
+        self, key: Key, number: int, depth: int, size: tuple[int, int] | None = None
+    ) -> None:
         self.key = key
+        self._size = size
         self.number = number
         self.width = self.height = 0
         self.frames: int | None = None
@@ -70,7 +127,7 @@ class Clip(Generic[Key]):
     ) -> None:
         """Decode into the queue until the end, an error or `stop`; runs in a thread."""
         try:
-            self.width, self.height, pictures = picture_source(path, long_side, fps)
+            self.width, self.height, pictures = picture_source(path, long_side, fps, self._size)
             for picture in pictures:
                 if not self._put(picture, stop):
                     return
@@ -101,12 +158,17 @@ class Clip(Generic[Key]):
 
 
 def decode_clips(
-    items: Iterable[tuple[Key, PathLike]], long_side: int | None, fps: Fraction | int, depth: int
+    items: Iterable[tuple[Key, PathLike]],
+    long_side: int | None,
+    fps: Fraction | int,
+    depth: int,
+    size_of: SizeOf[Key] | None = None,
 ) -> Iterator[tuple[Clip[Key], Iterator[np.ndarray]]]:
     """Clips in the order of `items`, each with its frames uint8 (H, W, 3) BGR, to be used in turn.
 
     While one clip's frames are used, the rest of it and the next clip are decoded, at most `depth`
-    frames ahead in each. Closing the generator stops the threads.
+    frames ahead in each. `size_of` gives a video's width and height, or None, by its key.
+    Closing the generator stops the threads.
     """
     stop = threading.Event()
     waiting = enumerate(items)
@@ -115,7 +177,7 @@ def decode_clips(
         try:
             while True:
                 for number, (key, path) in itertools.islice(waiting, DECODERS - len(started)):
-                    clip = Clip(key, number, depth)
+                    clip = Clip(key, number, depth, size_of(key) if size_of else None)
                     started.append((clip, pool.submit(clip.fill, path, long_side, fps, stop)))
                 if not started:
                     return

@@ -43,6 +43,7 @@ def build(
     device: str = "auto",
     models_dir: str | os.PathLike[str] = "models",
     threshold: float = 0.5,
+    precision: str = "auto",
 ) -> Detector:
     """The detector that `name` ("auto", "s3fd" or "centerface") stands for, ready to use.
 
@@ -51,6 +52,7 @@ def build(
     device: "auto", "cpu", "cuda" ...; see `lipsync_core.device.pick`.
     models_dir: folder of the public weights (`s3fd.pth`).
     threshold: lowest score of a face, in (0, 1).
+    precision: of S3FD's numbers, "auto", "float32" or "bf16"; CenterFace is float32.
 
     Raises LipsyncError for an unknown name, and for weights that are missing or wrong.
     """
@@ -58,7 +60,7 @@ def build(
     if resolve(name, models_dir) == "s3fd":
         from lipsync_core.faces.s3fd import S3FD
 
-        return S3FD.from_folder(models_dir, device=device, threshold=threshold)
+        return S3FD.from_folder(models_dir, device=device, threshold=threshold, precision=precision)
     from lipsync_core.faces.centerface import CenterFace
 
     return CenterFace(device=device, threshold=threshold)

@@ -12,6 +12,7 @@ from statistics import median
 
 from markupsafe import Markup
 
+from lipsync_core.clips import source_id
 from lipsync_core.report import plots
 from lipsync_core.report.artefacts import SPLITS, Row, number, numbers
 from lipsync_core.report.blocks import Figure, Table, clip_name, count, duration, percent, plural
@@ -99,7 +100,8 @@ def account(clips: Sequence[Row], stages: Mapping[str, Sequence[Row]]) -> Accoun
         step = Stage(name, len(alive))
         by_clip = {row.get("clip", ""): row for row in rows}
         for clip in sorted(alive):
-            row = by_clip.get(clip)
+            # Stages before the crops know the video, not the people in it.
+            row = by_clip.get(clip) or by_clip.get(source_id(clip))
             if row is None:
                 step.missing += 1
             elif row.get("outcome") == "dropped":

@@ -1,0 +1,202 @@
+"""The claims: 100 times the public script's frames a second, and preparation near decoding speed.
+
+1. S3FD with arbitrary (seeded) weights: the detection stage against the detection of Wav2Lip's
+   preprocess.py, which looks at every frame at full size in float32. Give a checkout of that
+   project with --public; without it, the same network (face-alignment's) is called the same way.
+2. The bundled CenterFace: all five stages against `ffmpeg -i clip -f null -`.
+
+    python benchmarks/detection_speed.py --clips large.mp4 [--public Wav2Lip] [--snakemake]
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import yaml
+from face_alignment.detection.sfd.net_s3fd import s3fd as Network
+
+from lipsync_core import clips, config, prepare, stages, threads
+from lipsync_core.video import ffmpeg_exe
+
+ROOT = Path(__file__).parents[1]
+
+
+def weights(seed: int = 0) -> dict[str, torch.Tensor]:
+    """S3FD's tensors, arbitrary, but finding nothing: neither side pays for its boxes."""
+    torch.manual_seed(seed)
+    network = Network()
+    for name, tensor in network.state_dict().items():
+        if "mbox_conf.weight" in name:
+            tensor.zero_()
+        if "mbox_conf.bias" in name:
+            tensor.copy_(torch.linspace(9, 0, len(tensor)))
+    return network.state_dict()
+
+
+def public_rate(clip: Path, models: Path, checkout: Path | None, count: int, batch: int) -> float:
+    """Frames a second of the public detection alone: no decoding, no crops."""
+    video, frames = cv2.VideoCapture(str(clip)), []
+    while len(frames) < count * batch:
+        good, frame = video.read()
+        if not good:
+            break
+        frames.append(frame)
+    if checkout is not None:
+        sys.path.insert(0, str(checkout))
+        from face_detection.detection.sfd import FaceDetector
+
+        detect = FaceDetector("cpu", str(models / "s3fd.pth")).detect_from_batch
+    else:
+        detect = _their_way(models)
+    started = time.perf_counter()
+    for first in range(0, len(frames), batch):
+        detect(np.asarray(frames[first : first + batch])[..., ::-1].copy())
+    return len(frames) / (time.perf_counter() - started)
+
+
+def _their_way(models: Path) -> Callable[[np.ndarray], object]:
+    from face_alignment.detection.sfd.detect import batch_detect
+
+    network = Network().eval()
+    network.load_state_dict(torch.load(models / "s3fd.pth", weights_only=True))
+    return lambda images: batch_detect(
+        network, torch.from_numpy(images.transpose(0, 3, 1, 2).copy()), "cpu"
+    )
+
+
+class Preparation:
+    """The five stages over one clip, timed; `seconds` by stage."""
+
+    def __init__(self, clip: Path, folder: Path, detector: str, models: Path, **changes) -> None:
+        self.data, self.results, self.models = folder / "data", folder / "results", models
+        speaker = self.data / "speaker"
+        speaker.mkdir(parents=True)
+        (speaker / clip.name).symlink_to(clip.absolute())
+        own = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8")) | changes
+        schema = config.load_schema(ROOT / "workflow/schemas/config.schema.yaml")
+        self.config = config.complete(own, schema) | {"detector": detector}
+        self.clips = clips.discover(self.data, 1)
+        self.seconds: dict[str, float] = {}
+        self.rows: list[dict] = []
+
+    def run(self, *names: str) -> Preparation:
+        """Run these stages, or all of them."""
+        detect = {
+            "batch_size": self.config["detect"]["batch_size"],
+            "device": "cpu",
+            "models": self.models,
+        }
+        steps = {
+            stages.AUDIO: (prepare.extract_audio, [self.data], {}),
+            stages.MELS: (prepare.mel_spectrograms, [], {}),
+            stages.BOXES: (prepare.detect_faces, [self.data], detect),
+            stages.FACES: (prepare.crop_faces, [self.data], {}),
+            stages.CHECKS: (prepare.check_clips, [], {}),
+        }
+        for stage, (function, sources, more) in steps.items():
+            if names and stage.rule not in names:
+                continue
+            started = time.perf_counter()
+            settings = stage.params(self.config)
+            self.rows = function(self.clips, *sources, self.results, 0, settings, **more)
+            self.seconds[stage.rule] = time.perf_counter() - started
+        return self
+
+    @property
+    def frames(self) -> int:
+        return int(self.rows[0]["frames"])
+
+
+def decoding(clip: Path) -> float:
+    """Seconds of ffmpeg decoding the clip to nothing."""
+    command = [ffmpeg_exe(), "-nostdin", "-loglevel", "error", "-i", str(clip), "-f", "null", "-"]
+    started = time.perf_counter()
+    subprocess.run(command, check=True)
+    return time.perf_counter() - started
+
+
+def snakemake(clip: Path, folder: Path, cores: int) -> float:
+    """Seconds of `snakemake prepare` over the clip, with all its processes."""
+    made = Preparation(clip, folder, "centerface", ROOT / "models")
+    command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "-q", "all", "prepare"]
+    command += ["--config", f"data_root={made.data}", f"results={made.results}", "shards=1"]
+    started = time.perf_counter()
+    subprocess.run(command, check=True, cwd=ROOT)
+    return time.perf_counter() - started
+
+
+def against_public(clip: Path, options: argparse.Namespace, folder: Path) -> None:
+    """Print the first table."""
+    torch.save(weights(), folder / "s3fd.pth")
+    theirs = public_rate(clip, folder, options.public, options.frames, options.public_batch)
+    print(f"\n| S3FD, {clip.name} | frames/s | ratio |\n|---|---|---|")
+    whose = "Wav2Lip's code" if options.public else "face-alignment's network, called the same way"
+    print(f"| public: {whose}, batch {options.public_batch} | {theirs:.3f} | 1 |")
+    for name, detect in (
+        ("ours, as configured", {}),
+        ("ours, float32", {"precision": "float32"}),
+        ("ours, every frame looked at", {"stride": 1}),
+        ("ours, every frame, float32", {"stride": 1, "precision": "float32"}),
+    ):
+        with tempfile.TemporaryDirectory() as own:
+            made = Preparation(clip, Path(own), "s3fd", folder, detect=detect)
+            made.run("extract_audio", "detect_faces")
+        rate = made.frames / made.seconds["detect_faces"]
+        print(f"| {name} | {rate:.2f} | {rate / theirs:.0f} |", flush=True)
+
+
+def against_decoding(clip: Path, options: argparse.Namespace) -> None:
+    """Print the second table: medians of several rounds, each with its own decoding."""
+    rounds = []
+    for index in range(options.rounds + 1):
+        plain = decoding(clip)
+        with tempfile.TemporaryDirectory() as own:
+            made = Preparation(clip, Path(own), "centerface", ROOT / "models").run()
+        if index:  # the first round loads libraries
+            rounds.append({"ffmpeg -f null": plain, **made.seconds})
+    print(f"\n| CenterFace, {clip.name} | seconds | times decoding |\n|---|---|---|")
+    plain = float(np.median([row["ffmpeg -f null"] for row in rounds]))
+    for name in rounds[0]:
+        value = float(np.median([row[name] for row in rounds]))
+        print(f"| {name} | {value:.2f} | {value / plain:.2f} |")
+    wholes = [sum(row.values()) - row["ffmpeg -f null"] for row in rounds]
+    ratios = [whole / row["ffmpeg -f null"] for whole, row in zip(wholes, rounds, strict=True)]
+    print(f"| whole preparation | {np.median(wholes):.2f} | {np.median(ratios):.2f} |")
+    if options.snakemake:
+        with tempfile.TemporaryDirectory() as own:
+            value = snakemake(clip, Path(own), options.threads)
+        print(f"| `snakemake prepare`, with its processes | {value:.1f} | {value / plain:.1f} |")
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clips", type=Path, nargs="+", required=True)
+    parser.add_argument("--public", type=Path, help="a checkout of Wav2Lip")
+    parser.add_argument("--public-batch", type=int, default=2, help="theirs is 32: 70 GB")
+    parser.add_argument("--frames", type=int, default=2, help="batches of the public script")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", choices=["public", "decoding"])
+    parser.add_argument("--snakemake", action="store_true")
+    options = parser.parse_args()
+    threads.limit(options.threads)
+    for clip in options.clips:
+        if options.only != "decoding":
+            with tempfile.TemporaryDirectory() as folder:
+                against_public(clip, options, Path(folder))
+        if options.only != "public":
+            against_decoding(clip, options)
+
+
+if __name__ == "__main__":
+    main()

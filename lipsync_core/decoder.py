@@ -1,0 +1,189 @@
+"""ffmpeg as a guarded subprocess: it reads any file, and no file can crash, hang or flood the job.
+
+Every file of a user is opened here and nowhere else: outside of this process, without network,
+with bounds on the time and on the size of a picture. What is read is left to others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+import imageio_ffmpeg
+
+from lipsync_core.errors import ClipError, Reason
+
+TIME_LIMIT = 300.0  # seconds without any result, and for each minute of the clip; see `Decoder`
+MAX_PIXELS = 8192 * 4320  # of one picture: 8K. A header can claim any size, memory cannot follow
+LOG_BYTES = 1 << 20
+PIPE_BYTES = 1 << 20  # the most that Linux gives without privileges
+PathLike = str | os.PathLike[str]
+
+
+@functools.cache
+def ffmpeg_exe() -> str:
+    """Path of the ffmpeg program: the system's, else the one inside the imageio-ffmpeg wheel."""
+    return shutil.which("ffmpeg") or imageio_ffmpeg.get_ffmpeg_exe()
+
+
+def existing(path: PathLike) -> str:
+    """`path` as ffmpeg must be given it. Raises ClipError (unreadable) when there is no file."""
+    # Absolute: neither a leading dash nor "concat:" can then be read as an option or a protocol.
+    source = Path(path).absolute()
+    if not source.is_file():
+        raise ClipError(Reason.UNREADABLE, f"{source}: no such file")
+    return str(source)
+
+
+class Decoder:
+    """An ffmpeg process that reads one file; its standard output is read through this object.
+
+    Parameters
+    ----------
+    path: the file; named in every error.
+    outputs: ffmpeg's arguments after the input; one output must be `pipe:1`.
+    limit: seconds to wait for ffmpeg in all, and as many again for each minute of media that
+        `earn` reports. Time that the caller spends between its reads is not counted.
+    level: ffmpeg's log level; what it says is kept in a file and read by `said`.
+    pass_fds: descriptors that the outputs name as `pipe:<n>`.
+
+    Use as a context manager: leaving it ends ffmpeg, wherever it is.
+    Raises ClipError: unreadable (no such file), timed_out (from any read).
+    """
+
+    def __init__(
+        self,
+        path: PathLike,
+        outputs: Sequence[str],
+        limit: float = TIME_LIMIT,
+        level: str = "error",
+        pass_fds: Sequence[int] = (),
+    ) -> None:
+        self.source = existing(path)
+        self._limit = limit
+        self._left = limit
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed in __exit__)
+        # Only local files: a "video" may be a playlist that names other addresses.
+        bounds = ["-protocol_whitelist", "file", "-max_pixels", str(MAX_PIXELS)]
+        command = [ffmpeg_exe(), "-hide_banner", "-nostdin", "-nostats", "-loglevel", level]
+        self._process = subprocess.Popen(
+            [*command, *bounds, "-i", self.source, *outputs],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            bufsize=0,
+            pass_fds=pass_fds,
+        )
+        assert self._process.stdout is not None
+        self._pipe = self._process.stdout.fileno()
+        with contextlib.suppress(OSError, AttributeError):  # a larger pipe is only faster
+            fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        self._poll = select.poll()
+        self._poll.register(self._pipe, select.POLLIN | select.POLLHUP)
+
+    def fill(self, buffer: memoryview) -> int:
+        """Read bytes into a flat `buffer`; fewer than it holds only at the end."""
+        done = 0
+        while done < len(buffer):
+            self._wait()
+            count = os.readv(self._pipe, [buffer[done:]])
+            if not count:
+                break
+            done += count
+        return done
+
+    def line(self) -> bytes:
+        """Read to the next line end (which is left out), byte by byte: for short headers."""
+        text, byte = bytearray(), bytearray(1)
+        while self.fill(memoryview(byte)) and byte != b"\n":
+            text += byte
+        return bytes(text)
+
+    def lines(self) -> Iterator[str]:
+        """The rest as lines of text, without their ends."""
+        rest, block = b"", bytearray(1 << 16)
+        while True:
+            self._wait()
+            count = os.readv(self._pipe, [block])
+            if not count:
+                break
+            *whole, rest = (rest + block[:count]).split(b"\n")
+            for line in whole:
+                yield line.decode(errors="replace")
+        if rest:
+            yield rest.decode(errors="replace")
+
+    def earn(self, seconds: float) -> None:
+        """Report so many seconds of media read, which lengthens the time allowed."""
+        self._left += seconds * self._limit / 60
+
+    def finish(self) -> int:
+        """Wait for ffmpeg to end and give its exit status.
+
+        Raises ClipError (unreadable) when a signal ended it: what it gave may be incomplete.
+        """
+        try:
+            status = self._process.wait(max(self._left, 0.0))
+        except subprocess.TimeoutExpired:
+            raise self._too_slow() from None
+        if status < 0:
+            name = signal.Signals(-status).name
+            raise ClipError(Reason.UNREADABLE, f"{self.source}: {name} ended ffmpeg")
+        return status
+
+    def said(self, start: bool = False) -> str:
+        """What ffmpeg has logged: the end of it or, with `start`, its beginning (1 MiB)."""
+        size = self._errors.seek(0, os.SEEK_END)
+        self._errors.seek(0 if start else max(0, size - LOG_BYTES))
+        return self._errors.read(LOG_BYTES).decode(errors="replace").strip("\r\n")
+
+    def failure(self, otherwise: str) -> ClipError:
+        """An `unreadable` error with ffmpeg's last words on the file, or with `otherwise`."""
+        lines = [
+            re.sub(r" @ 0x[0-9a-f]+", "", line)  # no two runs have the same address
+            for line in self.said().splitlines()
+            if (line.startswith("[") or "rror" in line) and "Nothing was written" not in line
+        ]
+        return ClipError(Reason.UNREADABLE, f"{self.source}: {lines[-1] if lines else otherwise}")
+
+    def __enter__(self) -> Decoder:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._process.stdout is not None
+        self._process.kill()
+        self._process.stdout.close()
+        self._process.wait()
+        self._errors.close()
+
+    def _wait(self) -> None:
+        start = time.monotonic()
+        ready = self._poll.poll(max(self._left, 0.0) * 1000)
+        self._left -= time.monotonic() - start
+        if not ready:
+            raise self._too_slow()
+
+    def _too_slow(self) -> ClipError:
+        return ClipError(
+            Reason.TIMED_OUT,
+            f"{self.source}: ffmpeg was stopped after {self._limit:.0f} s and as much for each "
+            "minute read (check.timeout)",
+        )

@@ -1,0 +1,162 @@
+"""Prepared clips as the folders that other tools of the field read.
+
+    <out>/<speaker>/<clip>/<frame>.jpg      face crops, numbered at 25 fps
+    <out>/<speaker>/<clip>/audio.wav        16 kHz mono; written last: a folder with it is whole
+    <out>/{train,val,test}.txt              one <speaker>/<clip> a line
+
+Knows the artefacts of the preparation; makes no crops itself.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from lipsync_core.clips import source_id
+from lipsync_core.errors import LipsyncError
+from lipsync_core.faces.archive import CropArchive
+from lipsync_core.files import atomic_path, write_text
+from lipsync_core.progress import Progress
+
+log = logging.getLogger(__name__)
+
+SPLITS = ("train", "val", "test")
+SOUND = "audio.wav"
+JOURNAL = ".export.jsonl"
+
+
+@dataclass(frozen=True)
+class ExportStats:
+    """clips: those asked for; written: those that were not there yet; frames: their pictures."""
+
+    clips: int
+    written: int
+    frames: int
+
+
+def export(
+    results: str | Path, out: str | Path, clip_list: str | Path | None = None
+) -> ExportStats:
+    """Write the clips of the filelists, or of `clip_list`, to the folder `out`.
+
+    Parameters
+    ----------
+    results: a results folder, prepared.
+    clip_list: a file of clip ids, one a line, maybe with a second token as in LRS2.
+
+    Clips that were exported before and have not changed since are left alone, so an interrupted
+    export goes on where it stopped. Nothing that is no longer listed is removed. Pictures are
+    copied as they are, without another loss.
+
+    Raises LipsyncError when a listed clip is not prepared; nothing has been written then.
+    """
+    results, out = Path(results), Path(out)
+    splits = _splits(results, clip_list)
+    ids = [clip for split in splits.values() for clip in split]
+    missing = [clip for clip in ids if not _inside(clip) or not _faces(results, clip).is_file()]
+    if missing or not ids:
+        source = clip_list or results / "filelists"
+        raise LipsyncError(
+            f"{source}: {len(missing)} of {len(ids)} clips are not prepared, first {missing[:3]}; "
+            f"see {results / 'filelists' / 'clips.csv'} for the reasons"
+        )
+    journal = out / JOURNAL
+    done = _read_journal(journal)
+    written = frames = 0
+    out.mkdir(parents=True, exist_ok=True)
+    with (
+        open(journal, "a", encoding="utf-8") as stream,
+        Progress(len(ids), f"export to {out}", "clip") as progress,
+    ):
+        stream.write("\n")  # ends a line that a kill cut short
+        for clip in ids:
+            stamp = [_stamp(_faces(results, clip)), _stamp(_sound(results, clip))]
+            if done.get(clip) != stamp or not (out / clip / SOUND).is_file():
+                frames += _write(results, clip, out / clip)
+                stream.write(json.dumps({"clip": clip, "stamp": stamp}) + "\n")
+                stream.flush()
+                written += 1
+            progress.advance(note=clip)
+    for name, members in splits.items():
+        write_text(out / f"{name}.txt", "".join(f"{clip}\n" for clip in members))
+    return ExportStats(len(ids), written, frames)
+
+
+def _splits(results: Path, clip_list: str | Path | None) -> dict[str, Sequence[str]]:
+    """The clips to write, by split; those of a list of the caller's keep their splits."""
+    found: dict[str, Sequence[str]] = {}
+    for name in SPLITS:
+        path = results / "filelists" / f"{name}.txt"
+        if not path.is_file():
+            raise LipsyncError(f"{path}: no such file; prepare the data first: snakemake prepare")
+        found[name] = path.read_text(encoding="utf-8").splitlines()
+    if clip_list is None:
+        return found
+    known = {clip for members in found.values() for clip in members}
+    lines = Path(clip_list).read_text(encoding="utf-8").splitlines()
+    asked = dict.fromkeys(_named(line, known, results) for line in lines if line.strip())
+    chosen = {name: [clip for clip in members if clip in asked] for name, members in found.items()}
+    # What was prepared, but dropped by the checks, can be asked for by name.
+    chosen["train"] += [clip for clip in asked if clip not in known]
+    return chosen
+
+
+def _named(line: str, known: Iterable[str], results: Path) -> str:
+    """The clip id in a line, which may have a second token."""
+    whole, first = line.strip(), line.rpartition(" ")[0].strip()
+    if whole in known or not first:
+        return whole
+    return first if first in known or _faces(results, first).is_file() else whole
+
+
+def _inside(clip: str) -> bool:
+    path = PurePosixPath(clip)
+    return not path.is_absolute() and ".." not in path.parts
+
+
+def _faces(results: Path, clip: str) -> Path:
+    return results / "faces" / f"{clip}.zip"
+
+
+def _sound(results: Path, clip: str) -> Path:
+    """The clip's sound, or that of the video which it shares with others."""
+    own = results / "audio" / f"{clip}.wav"
+    return own if own.is_file() else results / "audio" / f"{source_id(clip)}.wav"
+
+
+def _stamp(path: Path) -> str:
+    stat = path.stat()
+    return f"{stat.st_size}-{stat.st_mtime_ns}"
+
+
+def _write(results: Path, clip: str, folder: Path) -> int:
+    """Write one clip's folder; return the number of its pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SOUND).unlink(missing_ok=True)
+    # File by file: a folder of this name may hold other clips' folders.
+    for old in folder.glob("*.jpg"):
+        old.unlink()
+    archive = CropArchive(_faces(results, clip))
+    try:
+        frames = archive.frames.tolist()
+        for frame in frames:
+            (folder / f"{frame}.jpg").write_bytes(archive.read(frame))
+    finally:
+        archive.close()
+    with atomic_path(folder / SOUND) as temporary:
+        temporary.write_bytes(_sound(results, clip).read_bytes())
+    return len(frames)
+
+
+def _read_journal(path: Path) -> dict[str, list[str]]:
+    done = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:
+            continue  # cut short by a kill
+        done[entry["clip"]] = entry["stamp"]
+    return done

@@ -1,0 +1,84 @@
+"""Sound on the clock of its file: decoded packets are laid where their time stamps say.
+
+Players follow the time stamps; a decoder that only joins its packets drifts away from the picture
+where some are lost, doubled, or come at a rate that is not quite the one stated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO
+
+import numpy as np
+from scipy.ndimage import median_filter
+
+SOFT = 32  # samples (2 ms): smaller deviations are rounding of the container, and left alone
+HARD = 240  # samples (15 ms): larger ones are gaps or overlaps: filled with silence, or cut
+STRETCH = 64  # between them a packet is stretched or squeezed by at most 1/64
+JITTER = 9  # packets: the median of so many deviations counts, so that one odd stamp does nothing
+BLOCK = 1 << 20  # samples
+
+
+@dataclass(frozen=True)
+class Run:
+    """A step of the plan: `silence` samples of it, `skip` samples of the sound passed over, then
+    `take` samples, made into `give`."""
+
+    silence: int = 0
+    skip: int = 0
+    take: int = 0
+    give: int = 0
+
+
+def plan(stamps: np.ndarray, lengths: np.ndarray) -> Iterator[Run]:
+    """How packets are laid on the clock, from its zero.
+
+    Parameters
+    ----------
+    stamps, lengths: int64 (n,), n > 0: start of each packet on the clock and its length, both in
+        samples.
+
+    Runs without corrections are joined. After each the place is right within `SOFT`, or is being
+    brought there by stretching.
+    """
+    begins = np.cumsum(lengths) - lengths
+    wanted = begins + median_filter(stamps - begins, JITTER, mode="nearest")
+    place = plain = 0
+    for begin, length in zip(wanted.tolist(), lengths.tolist(), strict=True):
+        shift = begin - place
+        soft = min(max(shift, -(length // STRETCH)), length // STRETCH)
+        if abs(shift) > HARD or (not place and shift):
+            yield Run(take=plain, give=plain)
+            skip = min(max(-shift, 0), length)
+            plain = length - skip
+            yield Run(silence=max(shift, 0), skip=skip)
+            place += max(shift, 0) + plain
+        elif abs(shift) > SOFT and soft:
+            yield Run(take=plain, give=plain)
+            plain = 0
+            yield Run(take=length, give=length + soft)
+            place += length + soft
+        else:
+            plain += length
+            place += length
+    yield Run(take=plain, give=plain)
+
+
+def placed(pcm: IO[bytes], stamps: np.ndarray, lengths: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield blocks int16 (n,) of sound that begins at time zero.
+
+    pcm: the packets' samples, int16, one after the other; the rest as for `plan`. Runs without
+    corrections come out bit for bit.
+    """
+    for run in plan(stamps, lengths):
+        for start in range(0, run.silence, BLOCK):
+            yield np.zeros(min(BLOCK, run.silence - start), "<i2")
+        pcm.seek(2 * run.skip, 1)
+        if run.take == run.give:
+            for start in range(0, run.take, BLOCK):
+                yield np.frombuffer(pcm.read(2 * min(BLOCK, run.take - start)), "<i2")
+        else:
+            samples = np.frombuffer(pcm.read(2 * run.take), "<i2")
+            where = np.linspace(0, run.take - 1, run.give)
+            yield np.round(np.interp(where, np.arange(run.take), samples)).astype("<i2")

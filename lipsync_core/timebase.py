@@ -1,0 +1,129 @@
+"""The clock of a video: when each picture is shown, and what a constant frame rate makes of it.
+
+Exact arithmetic on the time stamps of the packets; nothing is decoded.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from lipsync_core.decoder import TIME_LIMIT, Decoder, PathLike
+from lipsync_core.errors import ClipError, Reason
+
+FPS = 25  # the frame rate of every public model of this family
+MAX_GAP = 60.0  # seconds between two pictures; more means damaged time stamps
+UNKNOWN = -(2**63)  # ffmpeg's AV_NOPTS_VALUE
+DISCARD = 4  # packet flag: decoded, but cut away by the edit list
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The pictures of a file on its own clock, and at a constant rate.
+
+    fps: average rate of the source. seconds: from the clock's zero to the end of the last picture.
+    pictures: in the file. frames: at the constant rate. dropped: pictures that are not among the
+    frames; duplicated: frames that repeat the one before (also those before the first picture).
+    longest_gap: seconds between two pictures, at most, or before the first.
+    """
+
+    fps: Fraction
+    seconds: float
+    pictures: int
+    frames: int
+    dropped: int
+    duplicated: int
+    longest_gap: float
+
+
+def at_constant_rate(
+    stamps: np.ndarray, tick: Fraction, duration: int = 0, fps: Fraction | int = FPS
+) -> Timeline:
+    """What the nearest-picture rule (ffmpeg's `fps` filter, from time zero) makes of `stamps`.
+
+    Parameters
+    ----------
+    stamps: int64 (n,), presentation times in ticks, in any order, n > 0; the clock's zero is 0.
+    tick: seconds of one tick.
+    duration: of the last picture in ticks; 0 when the file does not say.
+    """
+    stamps = np.sort(stamps)
+    gaps = np.diff(stamps)
+    steps = gaps[gaps > 0]
+    last = duration or (
+        int(np.quantile(steps, 0.5, method="lower")) if len(steps) else round(1 / (tick * fps))
+    )
+    end = (int(stamps[-1]) + last) * tick
+    # Whole numbers only: a float is wrong by a frame after hours. Halves round up, as in ffmpeg.
+    scale = tick * Fraction(fps)
+    up, down = 2 * scale.numerator, 2 * scale.denominator
+    numbers = np.array([(int(stamp) * up + down // 2) // down for stamp in stamps])
+    frames = max(1, math.floor(end * Fraction(fps) + Fraction(1, 2)))
+    shown = np.unique(np.clip(numbers, 0, None))
+    shown = shown[: max(1, np.searchsorted(shown, frames))]
+    span = int(stamps[-1] - stamps[0]) * tick
+    return Timeline(
+        fps=(len(stamps) - 1) / span if span else 1 / (last * tick),
+        seconds=float(end),
+        pictures=len(stamps),
+        frames=frames,
+        dropped=len(stamps) - len(shown),
+        duplicated=frames - len(shown),
+        longest_gap=float(max(int(gaps.max(initial=0)), int(stamps[0])) * tick),
+    )
+
+
+def survey(path: PathLike, fps: Fraction | int = FPS, limit: float = TIME_LIMIT) -> Timeline:
+    """The timeline of the first picture stream of `path`, on one clock with its sound.
+
+    `limit` as for `decoder.Decoder`. Raises ClipError: unreadable when there is no picture, or
+    when two are further apart than `MAX_GAP`; timed_out.
+    """
+    # The sound is read too, and thrown away: the clock's zero is the start of the earlier one.
+    outputs = ["-map", "0:V:0", "-map", "0:a:0?", "-c", "copy", "-f", "framecrc", "pipe:1"]
+    shown, decoded, lengths = array("q"), array("q"), array("q")
+    tick = Fraction(1, 1)
+    with Decoder(path, outputs, limit) as decoder:
+        for line in decoder.lines():
+            if line.startswith("#tb 0:"):
+                tick = Fraction(line.partition(":")[2].strip())
+            if not line.startswith("0,"):
+                continue
+            _, dts, pts, length, _, _, *flags = (field.strip() for field in line.split(","))
+            if flags and flags[0].startswith("F=") and int(flags[0][2:], 16) & DISCARD:
+                continue
+            decoded.append(int(dts))
+            shown.append(int(pts))
+            lengths.append(int(length))
+            decoder.earn(min(1.0, float(max(int(length), 0) * tick)) or float(1 / Fraction(fps)))
+        decoder.finish()
+        if not decoded:
+            raise decoder.failure("no picture in it")
+        source = decoder.source
+    stamps = _presentation(np.array(shown, np.int64), np.array(decoded, np.int64))
+    if not len(stamps):
+        raise ClipError(Reason.UNREADABLE, f"{source}: its pictures have no time stamps")
+    length = lengths[int(stamps.argmax())] if len(stamps) == len(lengths) else 0
+    timeline = at_constant_rate(stamps, tick, max(length, 0), fps)
+    if timeline.longest_gap > MAX_GAP:
+        raise ClipError(
+            Reason.UNREADABLE,
+            f"{source}: its time stamps leap by {timeline.longest_gap:.0f} s; repair the file",
+        )
+    return timeline
+
+
+def _presentation(shown: np.ndarray, decoded: np.ndarray) -> np.ndarray:
+    """Presentation times, int64 (n,), where some containers give some of them (MPEG) or none (AVI).
+
+    Decoding times are the same instants in another order, ahead by a constant.
+    """
+    if (shown != UNKNOWN).all():
+        return shown
+    both = np.flatnonzero((shown != UNKNOWN) & (decoded != UNKNOWN))
+    delay = shown[both[0]] - decoded[both[0]] if len(both) else 0
+    return decoded[decoded != UNKNOWN] + delay

@@ -1,0 +1,78 @@
+"""A made-up video of two people in three shots, and where each of them truly is."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import cv2
+import matplotlib
+import numpy as np
+import skimage
+
+from lipsync_core.video import VideoWriter
+from tests.media import write_wav
+
+SIZE = (384, 216)  # width, height of the video
+SIDE = 96  # pixels of a pasted portrait
+CUTS = (50, 80)
+FRAMES = 120
+# Ends of a person's path in a shot: centres of the pasted portrait, x and y.
+PATHS = {
+    "collins": {0: ((62, 92), (322, 100)), 2: ((322, 116), (300, 110))},
+    "hopper": {0: ((322, 120), (62, 112)), 1: ((322, 100), (310, 104)), 2: ((66, 100), (84, 106))},
+}
+
+
+@cache
+def portraits() -> dict[str, np.ndarray]:
+    """Two public-domain faces, uint8 (SIDE, SIDE, 3) BGR."""
+    files = {
+        "collins": (Path(skimage.__file__).parent / "data/astronaut.png", (0, 230, 110, 340)),
+        "hopper": (
+            Path(matplotlib.get_data_path()) / "sample_data/grace_hopper.jpg",
+            (10, 350, 90, 430),
+        ),
+    }
+    pictures = {}
+    for name, (path, (top, bottom, left, right)) in files.items():
+        cut = cv2.imread(str(path))[top:bottom, left:right]
+        pictures[name] = cv2.resize(cut, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return pictures
+
+
+def place(person: str, frame: int) -> tuple[float, float] | None:
+    """The centre of a person's portrait in a frame; None when they are not in the shot."""
+    edges = (0, *CUTS, FRAMES)
+    shot = sum(frame >= cut for cut in CUTS)
+    if shot not in PATHS[person]:
+        return None
+    (x0, y0), (x1, y1) = PATHS[person][shot]
+    share = (frame - edges[shot]) / (edges[shot + 1] - edges[shot] - 1)
+    return x0 + share * (x1 - x0), y0 + share * (y1 - y0)
+
+
+def draw(frame: int) -> np.ndarray:
+    """One frame, uint8 (216, 384, 3) BGR. The second person passes in front of the first."""
+    shot = sum(frame >= cut for cut in CUTS)
+    width, height = SIZE
+    ramp = np.linspace(0, 60, width, dtype=np.float32)[None, :, None]
+    base = np.float32([(90, 60, 40), (40, 90, 60), (60, 50, 110)][shot])
+    picture = (np.zeros((height, width, 3), np.float32) + base + ramp).astype(np.uint8)
+    for person, portrait in portraits().items():
+        centre = place(person, frame)
+        if centre is not None:
+            move = np.float32([[1, 0, centre[0] - SIDE / 2], [0, 1, centre[1] - SIDE / 2]])
+            cv2.warpAffine(portrait, move, SIZE, dst=picture, borderMode=cv2.BORDER_TRANSPARENT)
+    return picture
+
+
+def write_people(path: Path) -> Path:
+    """The video with a tone, as MP4."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    voice = write_wav(path.parent / ".voice.wav", FRAMES / 25)
+    with VideoWriter(path, SIZE, audio=voice, threads=1) as writer:
+        for frame in range(FRAMES):
+            writer.write(draw(frame))
+    voice.unlink()
+    return path

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import re
+import subprocess
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from benchmarks import flash_and_beep
+from lipsync_core import timebase
+from lipsync_core.decoder import ffmpeg_exe
+from lipsync_core.errors import ClipError
+from lipsync_core.timebase import at_constant_rate, survey
+from lipsync_core.video import read_frames
+from tests.media import write_video, write_wav
+
+
+def run(*arguments) -> None:
+    subprocess.run([ffmpeg_exe(), "-v", "error", "-y", *map(str, arguments)], check=True)
+
+
+@pytest.mark.parametrize("rate", flash_and_beep.RATES)
+@pytest.mark.parametrize("offset", flash_and_beep.OFFSETS)
+def test_sound_and_picture_stay_within_half_a_frame(tmp_path, rate, offset):
+    picture, sound = flash_and_beep.OFFSETS[offset]
+    shown = flash_and_beep.film(flash_and_beep.RATES[rate], 5, picture)
+    path = flash_and_beep.write(tmp_path / "a.mp4", shown, sound)
+    errors = flash_and_beep.errors(path, tmp_path)
+    assert len(errors) == len(shown.events)
+    # Sound is placed to a sample: 0.06 ms.
+    assert np.abs(errors).max() <= 20.07
+    if rate == "25" and not picture:
+        assert np.abs(errors).max() < 0.1
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".ts", ".mov"])
+def test_other_containers_keep_time(tmp_path, suffix):
+    shown = flash_and_beep.film(Fraction(30000, 1001), 4, 0.333)
+    path = flash_and_beep.write(tmp_path / f"a{suffix}", shown)
+    errors = flash_and_beep.errors(path, tmp_path)
+    assert len(errors) == len(shown.events)
+    assert np.abs(errors).max() <= 20.6  # Matroska rounds to milliseconds
+
+
+def test_edit_list_of_a_cut_copy(tmp_path):
+    shown = flash_and_beep.film(Fraction(30), 6)
+    whole = flash_and_beep.write(tmp_path / "a.mp4", shown)
+    run("-ss", "2.3", "-i", whole, "-c", "copy", tmp_path / "cut.mp4")
+    errors = flash_and_beep.errors(tmp_path / "cut.mp4", tmp_path)
+    assert len(errors) == 3
+    assert np.abs(errors).max() <= 20.6
+    found = survey(tmp_path / "cut.mp4")
+    # The pictures from the key frame to the cut are in the file, and are not shown.
+    assert found.seconds == pytest.approx(3.7, abs=0.05)
+    assert found.pictures == pytest.approx(111, abs=1)
+
+
+@pytest.mark.parametrize("rate", ["23.976", "30", "60", "variable"])
+def test_the_counts_are_those_of_the_fps_filter(tmp_path, rate):
+    shown = flash_and_beep.film(flash_and_beep.RATES[rate], 4)
+    path = flash_and_beep.write(tmp_path / "a.mp4", shown)
+    graph = ["-map", "0:V:0", "-vf", "fps=25:start_time=0", "-f", "null", "-"]
+    said = subprocess.run(
+        [ffmpeg_exe(), "-v", "verbose", "-i", path, *graph], capture_output=True, text=True
+    ).stderr
+    pattern = r"(\d+) frames in, (\d+) frames out; (\d+) frames dropped, (\d+) frames duplicated"
+    wanted = [int(number) for number in re.findall(pattern, said)[-1]]
+    found = survey(path)
+    assert [found.pictures, found.frames, found.dropped, found.duplicated] == wanted
+    assert found.frames == sum(1 for _ in read_frames(path))
+
+
+def test_constant_rates_are_exact():
+    ntsc = at_constant_rate(np.arange(107_892) * 1001, Fraction(1, 30_000))  # an hour
+    assert ntsc.fps == Fraction(30_000, 1001)
+    assert ntsc.frames == 89_999 + (ntsc.seconds * 25 % 1 >= 0.5)
+    assert ntsc.pictures - ntsc.dropped + ntsc.duplicated == ntsc.frames
+    film = at_constant_rate(np.arange(24) * 1001, Fraction(1, 24_000))
+    assert (film.dropped, film.duplicated, film.frames) == (0, 1, 25)
+
+
+def test_timeline_of_odd_stamps():
+    tick = Fraction(1, 25)
+    assert at_constant_rate(np.array([0]), tick).frames == 1
+    late = at_constant_rate(np.array([12, 10, 11]), tick, 1)
+    assert (late.frames, late.duplicated, late.dropped, late.seconds) == (13, 10, 0, 0.52)
+    doubled = at_constant_rate(np.array([0, 0, 1, 2]), tick)
+    assert (doubled.frames, doubled.dropped) == (3, 1)
+    early = at_constant_rate(np.array([-2, -1, 0, 1]), tick)
+    assert (early.frames, early.dropped) == (2, 2)
+    gap = at_constant_rate(np.array([0, 1, 251]), tick)
+    assert (gap.longest_gap, gap.duplicated) == (10, 249)
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".mpg", "mpeg1video"), (".avi", "mjpeg")])
+def test_containers_without_presentation_times(tmp_path, suffix, codec):
+    path = write_video(tmp_path / "a.mp4", 1.2, fps=30, sound=False)
+    other = tmp_path / f"a{suffix}"
+    run("-i", path, "-c:v", codec, other)
+    found = survey(other)
+    assert (found.fps, found.pictures, found.longest_gap) == (30, 36, pytest.approx(1 / 30))
+    assert found.frames == sum(1 for _ in read_frames(other)) == 30
+
+
+def test_leaping_time_stamps_are_refused(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "a.mp4", 0.8)
+    shown = tmp_path / "leap.mp4"
+    run("-i", path, "-c:v", "copy", "-an", "-bsf:v", "setts=ts=TS+gt(N\\,9)*90/TB", shown)
+    with pytest.raises(ClipError, match="leap by 90 s"):
+        survey(shown)
+    monkeypatch.setattr(timebase, "MAX_GAP", 100)
+    assert survey(shown).duplicated == pytest.approx(90 * 25, abs=2)
+
+
+def test_nothing_to_survey(tmp_path):
+    for path in (write_wav(tmp_path / "a.wav", 0.5), tmp_path / "missing.mp4"):
+        with pytest.raises(ClipError) as caught:
+            survey(path)
+        assert caught.value.reason == "unreadable"
