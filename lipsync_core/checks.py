@@ -2,25 +2,69 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
-from typing import Any
-
-import numpy as np
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from lipsync_core.errors import ClipError, Reason
 
 MIN_FRAMES = 16  # a training window and its reference need more than 15 frames
 
 
-def loudness(wav: np.ndarray | Iterable[np.ndarray]) -> float:
-    """Root-mean-square level in dBFS of a float32 (N,) wave, whole or in blocks; -120 if silent."""
-    energy, count = 0.0, 0
-    for block in [wav] if isinstance(wav, np.ndarray) else wav:
-        energy += float(np.sum(np.square(block, dtype=np.float64)))
-        count += len(block)
-    rms = math.sqrt(energy / count) if count else 0.0
-    return round(20 * math.log10(max(rms, 1e-6)), 2)
+class Limit(NamedTuple):
+    """Drop a clip whose `measure` is below (or, with `upper`, above) the threshold `key`.
+
+    `text`: the measure in words, "{0}" for its value. A clip that lacks the measure passes.
+    """
+
+    measure: str
+    key: str
+    upper: bool
+    reason: Reason
+    text: str
+
+
+# In the order of how much a user can do about them; the first one that fails is the reason.
+LIMITS = (
+    Limit("seconds", "min_seconds", False, Reason.TOO_SHORT, "{0:.2f} s"),
+    Limit("seconds", "max_seconds", True, Reason.TOO_LONG, "{0:.0f} s"),
+    Limit(
+        "length_difference",
+        "max_length_difference",
+        True,
+        Reason.LENGTH_MISMATCH,
+        "sound and picture differ by {0:.2f} s",
+    ),
+    Limit(
+        "coverage", "min_coverage", False, Reason.LOW_COVERAGE, "a face in {0:.0%} of the frames"
+    ),
+    Limit("face_px", "min_face_px", False, Reason.SMALL_FACE, "face of {0:.0f} px"),
+    Limit("tracks", "max_tracks", True, Reason.SEVERAL_PEOPLE, "{0:.0f} tracks of faces"),
+    Limit("motion", "max_motion", True, Reason.UNSTEADY, "{0:.1f} face widths a second"),
+    Limit("blur", "min_blur", False, Reason.BLURRED, "sharpness {0:.1f}"),
+    Limit("brightness", "min_brightness", False, Reason.TOO_DARK, "mean brightness {0:.0f}"),
+    Limit("brightness", "max_brightness", True, Reason.TOO_BRIGHT, "mean brightness {0:.0f}"),
+    Limit("loudness", "min_loudness", False, Reason.SILENT, "sound at {0:.0f} dBFS"),
+    Limit("silence", "max_silence", True, Reason.SILENT, "{0:.0%} of it is silence"),
+    Limit("clipping", "max_clipping", True, Reason.CLIPPED, "{0:.1%} of the samples are clipped"),
+    Limit("sync_distance", "max_offset", True, Reason.OUT_OF_SYNC, "{0:.0f} frames out of sync"),
+    Limit(
+        "sync_confidence", "min_confidence", False, Reason.OUT_OF_SYNC, "sync confidence {0:.2f}"
+    ),
+)
+
+
+def derived(measures: Mapping[str, Any]) -> dict[str, float]:
+    """Measures that need two stages: coverage (0..1), length_difference (s).
+
+    measures: `frames` (at 25 fps), `faces` (frames with a face), `seconds` (of the picture),
+    `audio_seconds`; numbers or their texts.
+    """
+    frames, faces = int(measures["frames"]), int(measures["faces"])
+    difference = abs(float(measures["audio_seconds"]) - float(measures["seconds"]))
+    return {
+        "coverage": round(faces / max(frames, 1), 4),
+        "length_difference": round(difference, 3),
+    }
 
 
 def check(measures: Mapping[str, Any], limits: Mapping[str, Any]) -> None:
@@ -28,50 +72,20 @@ def check(measures: Mapping[str, Any], limits: Mapping[str, Any]) -> None:
 
     Parameters
     ----------
-    measures: `frames` (at 25 fps), `seconds` (picture), `audio_seconds`, `loudness` (dBFS),
-        `faces` (frames with a face), `face_px` (median longer side of the face in pixels).
-    limits: `min_seconds`, `max_seconds`, `min_coverage` (0..1), `min_face_px`, `min_loudness`
-        (dBFS), `max_length_difference` (seconds between the ends of sound and picture).
+    measures: `frames` (at 25 fps) and the measures of `LIMITS`, numbers or their texts.
+    limits: the thresholds that `LIMITS` name; one that is None does not count.
     """
-    frames, seconds = int(measures["frames"]), float(measures["seconds"])
-    audio_seconds = float(measures["audio_seconds"])
-    coverage = int(measures["faces"]) / max(frames, 1)
-    face_px, level = float(measures["face_px"]), float(measures["loudness"])
-    verdicts = (
-        (
-            frames < MIN_FRAMES or seconds < limits["min_seconds"],
-            Reason.TOO_SHORT,
-            f"{frames} frames, {seconds:.2f} s; wanted {MIN_FRAMES} frames and "
-            f"{limits['min_seconds']} s (check.min_seconds)",
-        ),
-        (
-            seconds > limits["max_seconds"],
-            Reason.TOO_LONG,
-            f"{seconds:.0f} s; at most {limits['max_seconds']} s (check.max_seconds)",
-        ),
-        (
-            abs(audio_seconds - seconds) > limits["max_length_difference"],
-            Reason.LENGTH_MISMATCH,
-            f"{seconds:.2f} s of picture, {audio_seconds:.2f} s of sound "
-            f"(check.max_length_difference {limits['max_length_difference']})",
-        ),
-        (
-            coverage < limits["min_coverage"],
-            Reason.LOW_COVERAGE,
-            f"a face in {coverage:.0%} of the frames (check.min_coverage "
-            f"{limits['min_coverage']:.0%})",
-        ),
-        (
-            face_px < limits["min_face_px"],
-            Reason.SMALL_FACE,
-            f"face of {face_px:.0f} px (check.min_face_px {limits['min_face_px']})",
-        ),
-        (
-            level < limits["min_loudness"],
-            Reason.SILENT,
-            f"sound at {level:.0f} dBFS (check.min_loudness {limits['min_loudness']})",
-        ),
-    )
-    for failed, reason, detail in verdicts:
-        if failed:
-            raise ClipError(reason, detail)
+    frames = int(measures["frames"])
+    if frames < MIN_FRAMES:
+        raise ClipError(Reason.TOO_SHORT, f"{frames} frames; training needs {MIN_FRAMES}")
+    values = dict(measures)
+    if values.get("sync_offset") not in (None, ""):
+        values["sync_distance"] = abs(float(values["sync_offset"]))
+    for limit in LIMITS:
+        value, bound = values.get(limit.measure), limits.get(limit.key)
+        if value in (None, "") or bound is None:
+            continue
+        number = float(value)
+        if number > bound if limit.upper else number < bound:
+            said = f"{limit.text.format(number)} (check.{limit.key} {bound})"
+            raise ClipError(limit.reason, said)

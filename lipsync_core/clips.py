@@ -1,8 +1,9 @@
 """Which clips there are: discovery, names, signatures, shards. Light: the Snakefile imports it.
 
-A clip's id is `<speaker>/<clip>`: its path below the data root (below `main/` where there is one),
-without the extension. Characters that would break a table or a list of lines (control characters,
-bytes that are not UTF-8) are percent-encoded, so any file name works and no two names collide.
+A clip's id is `<speaker>/<clip>`, formed by the corpus' layout (`lipsync_core.layouts`) from its
+path below the data root, without the extension. Characters that would break a table or a list of
+lines (control characters, bytes that are not UTF-8) are percent-encoded, so any file name works
+and no two names collide.
 
 One video may give several clips, one a person (`track.choice: all`): the largest track keeps the
 video's own id, the others are `<id>+1`, `<id>+2`. A file whose own name ends like that is encoded.
@@ -10,38 +11,37 @@ video's own id, the others are `<id>+1`, `<id>+2`. A file whose own name ends li
 
 from __future__ import annotations
 
-import csv
-import io
+import hashlib
+import itertools
 import json
-import os
+import logging
 import re
-import urllib.parse
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import astuple, dataclass, fields
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 from lipsync_core.errors import LipsyncError
-from lipsync_core.files import digest, file_sha, write_text_if_changed
+from lipsync_core.files import digest, file_sha
+from lipsync_core.layouts import LAYOUTS, Item, wav2lip
+from lipsync_core.layouts.lists import official, read_lists
+from lipsync_core.layouts.scan import VIDEO_SUFFIXES, decode, encode
 
-VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .mkv .avi .webm .mpg .mpeg .ts .mts .m2ts .flv .wmv .3gp .ogv .vob".split()
-)
+__all__ = ["VIDEO_SUFFIXES", "Clip", "by_shard", "discover", "encode", "members_digest"]
+
+log = logging.getLogger(__name__)
+PART = re.compile(r"\+\d+$")  # the end of the id of a further track
+LONGEST_NAME = 200  # bytes of a part of an id: file systems allow 255, with our suffixes
 
 
-_PART = re.compile(r"\+\d+$")  # the end of the id of a further track
-_LIKE_PART = re.compile(r"\+(?=\d+(\.[^./]*)?$)")
-
-
-@dataclass(frozen=True)
-class Clip:
-    """One video of the corpus.
+class Clip(NamedTuple):
+    """One clip of the corpus.
 
     id: `<speaker>/<clip>`; speaker: its first part; shard: 0 .. shards - 1;
-    signature: changes whenever the file's content may have changed;
-    stamp: size and modification time; path: percent-encoded, relative to the data root.
+    signature: changes whenever what it is made from may have changed;
+    stamp: size and modification time of its files; path, sound, split, cut, near: see `Item`.
     """
 
     id: str
@@ -50,28 +50,33 @@ class Clip:
     signature: str
     stamp: str
     path: str
+    sound: str = ""
+    split: str = ""
+    cut: str = ""
+    near: str = ""
 
     def source(self, data_root: Path) -> Path:
-        """The video file."""
-        return _decode(data_root, self.path)
+        """The video file, or the folder of its face crops."""
+        return data_root / decode(self.path)
+
+    def sound_source(self, data_root: Path) -> Path:
+        """The file that holds its sound: the video itself, or one of its own."""
+        return data_root / decode(self.sound or self.path)
+
+    def portrait(self, data_root: Path) -> Path:
+        """Something to look at: the video, or the first crop of a folder."""
+        source = self.source(data_root)
+        return next(iter(wav2lip.frames(source).values())) if source.is_dir() else source
+
+    @property
+    def span(self) -> tuple[float, float] | None:
+        """Start and end in seconds when the clip is a part of its video, else None."""
+        start, dash, end = self.cut.partition("-")
+        return (float(start), float(end)) if dash else None
 
     def artefact(self, folder: Path, suffix: str) -> Path:
         """Where a stage keeps this clip's file below its `folder`."""
         return folder / f"{self.id}{suffix}"
-
-
-def encode(name: str) -> str:
-    """`name` with control characters, undecodable bytes and "%" written as %XX.
-
-    So is a "+" before digits at the end (of the stem), which marks the tracks of one video.
-    """
-    escaped = "".join(
-        character
-        if character.isprintable() and character != "%"
-        else urllib.parse.quote_from_bytes(os.fsencode(character), safe="")
-        for character in name
-    )
-    return _LIKE_PART.sub("%2B", escaped)
 
 
 def part_id(clip_id: str, number: int) -> str:
@@ -81,7 +86,7 @@ def part_id(clip_id: str, number: int) -> str:
 
 def source_id(clip_id: str) -> str:
     """The id of the video that a clip comes from, and whose sound it shares."""
-    return _PART.sub("", clip_id)
+    return PART.sub("", clip_id)
 
 
 def shard_of(speaker: str, shards: int) -> int:
@@ -95,39 +100,89 @@ def discover(
     signature: str = "mtime",
     previous: Iterable[Clip] = (),
     demo: Mapping[str, str] = MappingProxyType({}),
+    demo_splits: Mapping[str, str] = MappingProxyType({}),
+    layout: str = "own",
 ) -> list[Clip]:
-    """Every video below `data_root`, sorted by id.
+    """Every clip below `data_root`, sorted by id.
 
     Parameters
     ----------
-    data_root: folder of videos, in any depth; hidden files are passed over.
+    data_root: the folder of the corpus; hidden files are passed over.
     shards: how many shards the speakers are spread over.
     signature: "mtime" (size and modification time) or "content" (SHA-1 of the file).
     previous: the last index; an unchanged file is not hashed again.
     demo: path -> signature of the demo clips which stand in when there is no other video; they
         are listed before they are made, with the signature that they will have.
+    demo_splits: clip id -> split of the demo, until its own lists are written.
+    layout: a key of `lipsync_core.layouts.LAYOUTS`.
 
-    Raises LipsyncError when there is no video at all.
+    Lists `{train,val,test}.txt` in the data root set the splits of the clips that they name.
+    Raises LipsyncError when there is no clip at all, or none that fits the layout.
     """
-    hashes = {(clip.path, clip.stamp): clip.signature for clip in previous}
-    found = {encode(path): _stamp(stat) for path, stat in _scan(data_root)}
-    own = {path: stamp for path, stamp in found.items() if path not in demo}
+    adapter = LAYOUTS[layout]
+    files = adapter.scan(data_root)
+    own = {path: stamp for path, stamp in files.items() if path not in demo}
+    lines = read_lists(data_root)
     if not own and demo:
-        return _named(_demo_files(data_root, found, demo), shards)
+        planned = _demo_files(data_root, files, demo)
+        items = list(adapter.items(planned, data_root))
+        splits = official(lines, {item.id for item in items}) or demo_splits
+        return _clips([(item, *planned[item.path]) for item in items], shards, splits)
     if not own:
         raise LipsyncError(
             f"data_root {str(data_root)!r} holds no video; put clips there as "
             f"<speaker>/<clip>.mp4 (or {' '.join(sorted(VIDEO_SUFFIXES - {'.mp4'}))}), "
             "or set `data_root` in config/config.yaml to the folder that holds them"
         )
-    if signature == "content":
-        chosen = {
-            path: (hashes.get((path, stamp)) or file_sha(_decode(data_root, path), "sha1"), stamp)
-            for path, stamp in own.items()
-        }
+    items = list(adapter.items(own, data_root))
+    _report_strays(items, own, layout, data_root)
+    hashes = {
+        (clip.path, clip.sound, clip.stamp): clip.signature.partition("|")[0] for clip in previous
+    }
+    signed = []
+    for item in items:
+        stamp = own[item.path] + (f"+{own[item.sound]}" if item.sound else "")
+        mark = stamp
+        if signature == "content":
+            known = hashes.get((item.path, item.sound, stamp))
+            mark = known or _content(data_root, item)
+        extras = f"|{item.cut}|{item.near}" if item.cut or item.near else ""
+        signed.append((item, mark + extras, stamp))
+    return _clips(signed, shards, official(lines, {item.id for item in items}) if lines else {})
+
+
+def _report_strays(
+    items: Sequence[Item], files: Mapping[str, str], layout: str, data_root: Path
+) -> None:
+    """Say which videos the layout has no place for; an error when it has one for none."""
+    used = {name for item in items for name in (item.path, item.sound)}
+    strays = sorted(
+        path
+        for path in files.keys() - used
+        if "." + path.rpartition(".")[2].lower() in VIDEO_SUFFIXES
+    )
+    shape = LAYOUTS[layout].shape
+    if not items:
+        raise LipsyncError(
+            f"data_root {str(data_root)!r}: nothing in it (such as {min(files)!r}) fits layout "
+            f"{layout}, {shape}; set `layout` in config/config.yaml to the layout of your corpus"
+        )
+    if strays:
+        log.warning(
+            "%d videos do not fit layout %s (%s) and are left out, first %s",
+            *(len(strays), layout, shape, strays[:3]),
+        )
+
+
+def _content(data_root: Path, item: Item) -> str:
+    """SHA-1 of the video, of its sound where that is apart, of all crops of a folder."""
+    source = data_root / decode(item.path)
+    if source.is_dir():
+        parts = [[frame, file_sha(path, "sha1")] for frame, path in wav2lip.frames(source).items()]
+        mark = digest(parts)
     else:
-        chosen = {path: (stamp, stamp) for path, stamp in own.items()}
-    return _named(chosen, shards)
+        mark = file_sha(source, "sha1")
+    return f"{mark}+{file_sha(data_root / decode(item.sound), 'sha1')}" if item.sound else mark
 
 
 def _demo_files(
@@ -156,70 +211,52 @@ def demo_manifest(data_root: Path) -> dict[str, str]:
     }
 
 
-def _scan(data_root: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Relative POSIX paths and stats of all videos; symbolic links are followed, loops are not."""
-    stack, seen = [("", data_root)], set()
-    while stack:
-        prefix, folder = stack.pop()
-        try:
-            real = os.path.realpath(folder)
-            entries = list(os.scandir(folder)) if real not in seen else []
-            seen.add(real)
-        except FileNotFoundError:
-            continue
-        except NotADirectoryError as error:
-            raise LipsyncError(f"data_root {str(data_root)!r} is a file, not a folder") from error
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                stack.append((f"{prefix}{entry.name}/", Path(entry.path)))
-            elif Path(entry.name).suffix.lower() in VIDEO_SUFFIXES and entry.is_file():
-                yield prefix + entry.name, entry.stat()
+def _clips(
+    signed: Sequence[tuple[Item, str, str]], shards: int, splits: Mapping[str, str]
+) -> list[Clip]:
+    """Clips with unique ids: equal names keep their extension, or their path."""
+    wanted = Counter(item.id for item, _, _ in signed)
+    suffixed = Counter(_suffixed(item) for item, _, _ in signed if wanted[item.id] > 1)
+    clips, homes = [], {}
+    for item, signature, stamp in signed:
+        clip_id = item.id
+        if wanted[clip_id] > 1:
+            clip_id = _suffixed(item)
+            if suffixed[clip_id] > 1:
+                clip_id = f"{item.id.partition('/')[0]}/{item.path}"
+        clip_id = _short(clip_id)
+        speaker = clip_id.partition("/")[0]
+        if speaker not in homes:
+            homes[speaker] = shard_of(speaker, shards)
+        split = splits.get(item.id, item.split)
+        own = (clip_id, speaker, homes[speaker], signature, stamp, item.path, item.sound, split)
+        clips.append(Clip(*own, item.cut, item.near))
+    clips.sort()
+    for one, other in itertools.pairwise(clips):
+        if one.id == other.id:
+            raise LipsyncError(
+                f"{one.path} and {other.path} would both be clip {one.id!r}; rename one of them"
+            )
+    return clips
 
 
-def _stamp(stat: os.stat_result) -> str:
-    return f"{stat.st_size}-{stat.st_mtime_ns}"
+def _suffixed(item: Item) -> str:
+    name = item.path.rpartition("/")[2]
+    return f"{item.id}{name[name.rfind('.') :]}" if "." in name[1:] else item.id
 
 
-def _decode(data_root: Path, path: str) -> Path:
-    return data_root / os.fsdecode(urllib.parse.unquote_to_bytes(path))
-
-
-def _named(chosen: Mapping[str, tuple[str, str]], shards: int) -> list[Clip]:
-    """Clips from paths and signatures. Names that differ only in their extension keep it."""
-    relative = {path: PurePosixPath(path.removeprefix("main/")) for path in chosen}
-    # A video that lies in the data root itself is its own speaker.
-    relative = {
-        path: name if len(name.parts) > 1 else PurePosixPath(name.stem, name.name)
-        for path, name in relative.items()
-    }
-    stems = Counter(str(name.with_suffix("")) for name in relative.values())
-    clips = []
-    for path, name in relative.items():
-        stem = str(name.with_suffix(""))
-        clip_id = stem if stems[stem] == 1 else str(name)
-        speaker = name.parts[0]
-        clips.append(Clip(clip_id, speaker, shard_of(speaker, shards), *chosen[path], path))
-    return sorted(clips, key=lambda clip: clip.id)
-
-
-def write_index(path: Path, clips: Iterable[Clip]) -> bool:
-    """Write the index as TSV unless it is there with the same text already."""
-    text = io.StringIO()
-    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
-    writer.writerow(field.name for field in fields(Clip))
-    writer.writerows(astuple(clip) for clip in clips)
-    return write_text_if_changed(path, text.getvalue())
-
-
-def read_index(path: Path) -> list[Clip]:
-    """The clips of an index written by `write_index`; empty when there is none."""
-    if not path.is_file():
-        return []
-    with open(path, newline="", encoding="utf-8") as stream:
-        rows = list(csv.reader(stream, delimiter="\t"))[1:]
-    return [Clip(row[0], row[1], int(row[2]), *row[3:]) for row in rows]
+def _short(clip_id: str) -> str:
+    """Parts too long for a file name with our suffixes are cut, and told apart by a digest."""
+    if len(clip_id) <= LONGEST_NAME // 4:  # no part can be too long
+        return clip_id
+    parts = []
+    for part in clip_id.split("/"):
+        data = part.encode()
+        if len(data) > LONGEST_NAME:
+            token = hashlib.sha1(data).hexdigest()[:12]
+            part = data[: LONGEST_NAME - 16].decode(errors="ignore") + "~" + token
+        parts.append(part)
+    return "/".join(parts)
 
 
 def by_shard(clips: Iterable[Clip]) -> dict[int, list[Clip]]:
@@ -231,15 +268,10 @@ def by_shard(clips: Iterable[Clip]) -> dict[int, list[Clip]]:
 
 
 def members_digest(clips: Iterable[Clip]) -> str:
-    """Changes when a clip of the shard is added, removed, renamed or edited."""
-    return digest([[clip.id, clip.signature, clip.path] for clip in clips])
+    """Changes when a clip of the shard is added, removed, renamed or edited; not with its split."""
+    return digest([[clip.id, clip.signature, clip.path, clip.sound] for clip in clips])
 
 
-def index_path(results: Path) -> Path:
-    """Where the index of a results folder lies."""
-    return results / "index" / "clips.tsv"
-
-
-def read_shard(results: Path, shard: int) -> list[Clip]:
-    """The clips of one shard, from the index."""
-    return [clip for clip in read_index(index_path(results)) if clip.shard == shard]
+def splits_digest(clips: Iterable[Clip]) -> str:
+    """Changes when a clip's official split does."""
+    return digest([[clip.id, clip.split] for clip in clips if clip.split])

@@ -20,6 +20,14 @@ class Reason(StrEnum):
     SMALL_FACE = "small_face"
     LENGTH_MISMATCH = "length_mismatch"
     TIMED_OUT = "timed_out"
+    SEVERAL_PEOPLE = "several_people"
+    UNSTEADY = "unsteady"
+    BLURRED = "blurred"
+    TOO_DARK = "too_dark"
+    TOO_BRIGHT = "too_bright"
+    CLIPPED = "clipped"
+    OUT_OF_SYNC = "out_of_sync"
+    DUPLICATE = "duplicate"
 
 
 class LipsyncError(Exception):

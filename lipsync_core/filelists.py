@@ -1,8 +1,8 @@
 """Splits: who trains, who validates, who tests. By speaker, deterministic, stable.
 
 A speaker's split follows from a hash of its name and the seed, so that adding clips or speakers
-moves nobody. Official lists (`train.txt`, `val.txt`, `test.txt` in the data root, as LRS2 has
-them) win.
+moves nobody. Official splits (of the layout, or of lists in the data root) win. Copies of a clip
+never end in different splits.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lipsync_core.clips import source_id
-from lipsync_core.errors import LipsyncError
+from lipsync_core import accounting, duplicates
+from lipsync_core.clips import Clip, source_id
+from lipsync_core.errors import LipsyncError, Reason
 from lipsync_core.files import write_text
+from lipsync_core.layouts.items import SPLITS, TRAINVAL
 from lipsync_core.stage import Row, read_table
+from lipsync_core.stages import CHECKS, Stage
 
 log = logging.getLogger(__name__)
 
-SPLITS = ("train", "val", "test")
 # The first columns of clips.csv; the stages' measures follow.
 COLUMNS = ("clip", "speaker", "split", "kept", "reason", "frames", "coverage", "seconds", "fps_in")
 
@@ -57,93 +59,106 @@ def split_speakers(speakers: Sequence[str], val: float, test: float, seed: int) 
     return chosen
 
 
-def official_lists(data_root: Path, known: Sequence[str]) -> dict[str, str]:
-    """Clip id -> split from `<data_root>/{train,val,test}.txt`; empty when there are none.
-
-    A line is a clip id, maybe followed by a second token (LRS2), which is ignored.
-    """
-    ids = set(known)
-    chosen: dict[str, str] = {}
-    for split in SPLITS:
-        path = data_root / f"{split}.txt"
-        if not path.is_file():
-            continue
-        for line in path.read_text(encoding="utf-8").splitlines():
-            for name in (line, line.rpartition(" ")[0]):
-                if name in ids:
-                    chosen[name] = split
-                    break
-    return chosen
-
-
-def assign(
-    clips: Sequence[str], data_root: Path, val: float, test: float, seed: int
-) -> dict[str, str]:
+def assign(official: Mapping[str, str], val: float, test: float, seed: int) -> dict[str, str]:
     """Clip id -> split of the kept clips (ids `<speaker>/<clip>`).
 
-    Where official lists name any of the clips, the unnamed ones train. With one speaker only,
-    clips are split instead of speakers; a single clip trains and validates.
+    official: clip id -> "train", "val", "test", "trainval" (train or val, drawn by speaker) or ""
+    for none. Where any clip has one, those without train. With one speaker only, clips are split
+    instead of speakers; a single clip trains and validates.
     """
-    official = official_lists(data_root, [*clips, *map(source_id, clips)])
-    if official:
-        # The lists name videos; the people in one stay together.
-        named = {clip: official.get(clip) or official.get(source_id(clip)) for clip in clips}
-        return {clip: split or "train" for clip, split in named.items()}
-    speakers = {clip: clip.partition("/")[0] for clip in clips}
+    if any(official.values()):
+        drawn = [clip.partition("/")[0] for clip, name in official.items() if name == TRAINVAL]
+        has_val = "val" in official.values() or len(set(drawn)) < 2
+        home = split_speakers(drawn, 0 if has_val else val, 0, seed)
+        return {
+            clip: home[clip.partition("/")[0]] if name == TRAINVAL else name or "train"
+            for clip, name in official.items()
+        }
+    speakers = {clip: clip.partition("/")[0] for clip in official}
     if len(set(speakers.values())) > 1:
         split = split_speakers(list(speakers.values()), val, test, seed)
         return {clip: split[speaker] for clip, speaker in speakers.items()}
-    if clips:
+    if official:
         log.warning("one speaker only: clips, not speakers, are split; figures will flatter")
-    split = split_speakers([source_id(clip) for clip in clips], val, test, seed)
-    return {clip: split[source_id(clip)] for clip in clips}
+    split = split_speakers([source_id(clip) for clip in official], val, test, seed)
+    return {clip: split[source_id(clip)] for clip in official}
 
 
-def check_leaks(split: Mapping[str, str]) -> None:
-    """Raise LipsyncError when a speaker of a multi-speaker corpus is in more than one split."""
+def check_leaks(split: Mapping[str, str], judged: bool = True) -> None:
+    """Raise LipsyncError when a speaker of a multi-speaker corpus is in more than one split.
+
+    With `judged` false (an official split by something else than speakers) only say so.
+    """
     homes: dict[str, set[str]] = {}
     for clip, name in split.items():
         homes.setdefault(clip.partition("/")[0], set()).add(name)
     leaks = sorted(speaker for speaker, names in homes.items() if len(names) > 1)
-    if leaks and len(homes) > 1:
+    if not leaks or len(homes) == 1:
+        return
+    said = f"{len(leaks)} speakers are in more than one split, first {leaks[:5]}"
+    if judged:
         raise LipsyncError(
-            f"filelists: {len(leaks)} speakers are in more than one split, first {leaks[:5]}; "
-            "correct the official lists in the data root, or remove them"
+            f"filelists: {said}; correct the official lists in the data root, or remove them"
         )
+    log.warning("%s: so the official split has it", said)
 
 
 def write_filelists(
-    tables: Sequence[Path],
-    folder: Path,
-    data_root: Path,
+    results: Path,
+    clips: Sequence[Clip],
+    chain: Sequence[Stage],
     val: float,
     test: float,
     seed: int,
     max_dropped_share: float = 1.0,
+    drop_duplicates: bool = True,
+    judged: bool = True,
 ) -> Counter[str]:
-    """Write `{train,val,test}.txt` and `clips.csv` into `folder` from the checks tables.
+    """Write `{train,val,test}.txt`, `clips.csv` and `accounting.csv` into `results/filelists`.
+
+    Parameters
+    ----------
+    clips: the index. chain: the stages that were run, in order; the last one's tables are read.
+    judged: see `check_leaks`.
 
     Returns how many clips were kept and how many dropped for each reason. Raises LipsyncError
-    when more than `max_dropped_share` of the clips were dropped, or a speaker leaks.
+    when the account of clips does not add up, more than `max_dropped_share` of them were dropped,
+    or a speaker leaks.
     """
+    shards = sorted({clip.shard for clip in clips})
     rows: dict[str, Row] = {}
-    for table in tables:
-        rows |= read_table(table)
+    for shard in shards:
+        rows |= read_table(results / chain[-1].folder / f"{shard}.csv")
+    lines = accounting.count_stages(results, chain, shards, {clip.id for clip in clips})
     rows = dict(sorted(rows.items()))
-    kept = [clip for clip, row in rows.items() if row["outcome"] == "kept"]
-    split = assign(kept, data_root, val, test, seed)
-    check_leaks(split)
+    official = {clip.id: clip.split for clip in clips}
+    kept = {clip: row for clip, row in rows.items() if row["outcome"] == "kept"}
+    split = assign({clip: official[source_id(clip)] for clip in kept}, val, test, seed)
+    check_leaks(split, judged)
+    copies = duplicates.resolve(kept, split) if drop_duplicates else {}
+    for clip, original in copies.items():
+        rows[clip] |= {
+            "outcome": "dropped",
+            "reason": str(Reason.DUPLICATE),
+            "detail": f"the same as {original} (split.drop_duplicates)",
+            "dropped_by": accounting.LAST,
+        }
+        del split[clip]
+    lists = {name: [clip for clip in kept if split.get(clip) == name] for name in SPLITS}
+    listed = sum(map(len, lists.values()))
+    lines.append(accounting.last_line(len(kept), {Reason.DUPLICATE: len(copies)}, listed))
+    folder = results / "filelists"
+    accounting.write_accounting(folder / "accounting.csv", lines)
     counts = Counter(row["reason"] or "kept" for row in rows.values())
     summary = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
     log.info("%d clips: %s", len(rows), summary)
-    if len(rows) - len(kept) > max_dropped_share * len(rows):
+    if len(rows) - listed > max_dropped_share * len(rows):
         raise LipsyncError(
-            f"{len(rows) - len(kept)} of {len(rows)} clips were dropped ({summary}), more than "
-            f"split.max_dropped_share = {max_dropped_share}; see {tables[0].parent}"
+            f"{len(rows) - listed} of {len(rows)} clips were dropped ({summary}), more than "
+            f"split.max_dropped_share = {max_dropped_share}; see {results / CHECKS.folder}"
         )
-    for name in SPLITS:
-        lines = [f"{clip}\n" for clip in kept if split[clip] == name]
-        write_text(folder / f"{name}.txt", "".join(lines))
+    for name, members in lists.items():
+        write_text(folder / f"{name}.txt", "".join(f"{clip}\n" for clip in members))
     _write_clips_table(folder / "clips.csv", rows, split)
     return counts
 

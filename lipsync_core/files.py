@@ -5,10 +5,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger(__name__)
+LEFTOVER = re.compile(r"\.([0-9a-f]{12})\.\d+\.tmp(\..*)?")
 
 
 @contextlib.contextmanager
@@ -20,14 +30,55 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    # A digest, not the name itself: a 255-byte name has no room for a prefix.
-    token = hashlib.sha1(os.fsencode(target.name)).hexdigest()[:12]
-    temporary = target.with_name(f".{token}.{os.getpid()}.tmp{target.suffix}")
+    temporary = target.with_name(f".{_token(target)}.{os.getpid()}.tmp{target.suffix}")
     try:
         yield temporary
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _token(target: Path) -> str:
+    # A digest, not the name itself: a 255-byte name has no room for a prefix.
+    return hashlib.sha1(os.fsencode(target.name)).hexdigest()[:12]
+
+
+def remove_leftovers(folders: Iterable[Path], targets: Iterable[Path] = ()) -> None:
+    """Remove temporary files that killed processes left.
+
+    folders: nobody else writes there, so every temporary file goes. targets: files in folders that
+    others write to as well; only their own temporary files go.
+    """
+    mine: dict[Path, set[str] | None] = {}
+    for target in targets:
+        mine.setdefault(target.parent, set()).add(_token(target))
+    for folder, tokens in (mine | dict.fromkeys(folders)).items():
+        names = os.listdir(folder) if folder.is_dir() else []
+        for name in names:
+            match = LEFTOVER.fullmatch(name)
+            if match and (tokens is None or match[1] in tokens):
+                log.info("%s: left by a killed process, removed", folder / name)
+                (folder / name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def only_one(lock: Path) -> Iterator[None]:
+    """Hold the file `lock` against other processes of this kind; wait for one that has it.
+
+    Released by the system when the process ends, however it ends. Without effect where the system
+    or the file system knows no locks.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock, "w") as stream:
+        if fcntl is not None:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.warning("%s: another process is at it (of a killed run?); waiting", lock)
+                fcntl.flock(stream, fcntl.LOCK_EX)
+            except OSError as error:
+                log.debug("%s: no locks here (%s)", lock, error)
+        yield
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

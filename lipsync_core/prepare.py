@@ -13,8 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lipsync_core import audio, stages
-from lipsync_core.checks import check, loudness
+from lipsync_core.checks import check, derived
 from lipsync_core.clips import Clip
 from lipsync_core.decoder import TIME_LIMIT
 from lipsync_core.errors import ClipError, Reason
@@ -41,8 +43,10 @@ def extract_audio(
     timed_out) and what has no sound (no_audio).
     """
 
+    from lipsync_core.faces import given
+
     def work(task: Task) -> Measures:
-        source = task.clip.source(data_root)
+        source, sound = task.clip.source(data_root), task.clip.sound_source(data_root)
         picture = probe(source, timeout)
         measures: Measures = {"width": picture.width, "height": picture.height}
         try:
@@ -53,25 +57,29 @@ def extract_audio(
                 "frames_dropped": timeline.dropped,
                 "frames_duplicated": timeline.duplicated,
             }
-            if not picture.has_audio:
+            if sound == source and not picture.has_audio:
                 raise ClipError(Reason.NO_AUDIO, f"{source}: it has no sound track")
-            seconds = audio.extract_audio(source, task.target, timeout)
+            seconds = audio.extract_audio(sound, task.target, timeout)
         except ClipError as error:
             raise ClipError(error.reason, error.detail, measures) from error
         return measures | {"audio_seconds": round(seconds, 3)}
 
-    return run_shard(stages.AUDIO, clips, results, shard, params, one_by_one(work))
+    worker = given.apart(one_by_one(work), data_root, given.extract_audio)
+    return run_shard(stages.AUDIO, clips, results, shard, params, worker)
 
 
 def mel_spectrograms(
     clips: Sequence[Clip], results: Path, shard: int, params: Mapping[str, Any]
 ) -> list[Row]:
-    """Write `mels/<clip id>.npy`, float32 (T, 80), 80 rows a second; measures: loudness (dBFS)."""
+    """Write `mels/<clip id>.npy`, float32 (T, 80), 80 rows a second; measures: see
+    `measures.sound_measures`.
+    """
+    from lipsync_core.measures import sound_measures
 
     def work(task: Task) -> Measures:
         wav = task.clip.artefact(results / stages.AUDIO.folder, ".wav")
         audio.write_mel(wav, task.target)
-        return {"loudness": loudness(audio.wav_blocks(wav))}
+        return sound_measures(audio.wav_blocks(wav), np.load(task.target, mmap_mode="r"))
 
     return run_shard(stages.MELS, clips, results, shard, params, one_by_one(work))
 
@@ -93,7 +101,7 @@ def detect_faces(
 
     The detector is loaded once, and only when a clip needs it; its batches span clips.
     """
-    from lipsync_core.faces import batching, detection, detectors
+    from lipsync_core.faces import batching, detection, detectors, given
     from lipsync_core.faces.shots import ShotFinder
 
     def work(tasks: Iterable[Task]) -> Iterator[tuple[Task, Measures | ClipError]]:
@@ -123,7 +131,8 @@ def detect_faces(
             measures = {"frames": result.frames, "face_frames": result.faces["frame"].nunique()}
             yield task, measures | {"looked": result.looked, "detector": detector.name}
 
-    return run_shard(stages.BOXES, clips, results, shard, params, work)
+    worker = given.apart(work, data_root, given.detect_faces)
+    return run_shard(stages.BOXES, clips, results, shard, params, worker)
 
 
 def _size(row: Row) -> tuple[int, int] | None:
@@ -141,14 +150,15 @@ def crop_faces(
     models: Path = Path("models"),
 ) -> list[Row]:
     """Write `faces/<clip id>.zip`, the speaker's face crops; measures: faces, face_px, tracks,
-    shots, and confidence where the speaker was judged.
+    shots, motion, those of `measures.picture_measures`, and confidence where speakers were judged.
 
     `faces` counts the frames with a crop, `face_px` is the median longer side of the face, `tracks`
     the faces that were followed for `track.min_seconds` or more. Drops clips without any face
     (no_face). With `track.choice: all` each of those becomes a clip of its own; `start` and `span`
     are then its first frame and its number of frames, gaps included.
     """
-    from lipsync_core.faces import choice, crops, detection, tracks
+    from lipsync_core.faces import choice, crops, detection, given, tracks
+    from lipsync_core.measures import head_motion, picture_measures
 
     track, crop = params["track"], params["crop"]
     style = crops.Style(crop["mode"], tuple(crop["pads"]), crop["margin"])
@@ -188,21 +198,23 @@ def crop_faces(
             picture=(found.width, found.height),
         )
         rows = []
-        for each, stat in zip(those, stats, strict=True):
+        for each, stat, target in zip(those, stats, targets, strict=True):
             rows.append(common | {"faces": stat.frames, "face_px": round(stat.face_px, 1)})
+            rows[-1] |= {"motion": head_motion(each.frames, each.boxes)} | picture_measures(target)
             if track["choice"] == "all":
                 first, last = int(each.frames[0]), int(each.frames[-1])
                 rows[-1] |= {"start": first, "span": last - first + 1}
         return rows
 
     sha = {"judge": file_sha(judge_path)} if judge_path else {}
-    return run_shard(stages.FACES, clips, results, shard, {**params, **sha}, one_by_one(work))
+    worker = given.apart(one_by_one(work), data_root, given.crop_faces)
+    return run_shard(stages.FACES, clips, results, shard, {**params, **sha}, worker)
 
 
 def check_clips(
     clips: Sequence[Clip], results: Path, shard: int, params: Mapping[str, Any]
 ) -> list[Row]:
-    """Compare each clip's measures with the thresholds; measures: coverage (0..1)."""
+    """Compare each clip's measures with the thresholds; measures: see `checks.derived`."""
 
     def work(task: Task) -> Measures:
         measures: Row = {}
@@ -210,11 +222,11 @@ def check_clips(
             measures |= row
         own: Measures = {}
         if measures.get("span"):  # one person's part of a video counts for itself
-            measures["frames"] = int(measures["span"])
-            own = {"frames": measures["frames"], "seconds": measures["frames"] / FPS}
-        own["coverage"] = round(int(measures["faces"]) / max(int(measures["frames"]), 1), 4)
+            frames = int(measures["span"])
+            own = {"frames": frames, "seconds": round(frames / FPS, 3)}
+        own |= derived(measures | {"frames": own.get("frames", measures["frames"])})
         try:
-            check(measures, params["check"])
+            check(measures | own, params["check"])
         except ClipError as error:
             raise ClipError(error.reason, error.detail, own) from error
         return own

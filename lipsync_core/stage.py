@@ -6,6 +6,7 @@ their own in the table, right after their source's, and clips of their own for t
 A finished clip is one line in the shard's journal (`<folder>/.journal/<shard>.jsonl`), written as
 soon as its file is in place, so an interrupt loses at most the clip in hand. The table that the
 rule declares is written from the journal at the end: one row a clip, kept or dropped(reason).
+A process that a killed run left behind is waited for, and its temporary files are removed.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ import io
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from lipsync_core.clips import Clip, part_id, source_id
-from lipsync_core.errors import ClipError, Reason
-from lipsync_core.files import atomic_path, digest, write_text
+from lipsync_core.errors import ClipError, LipsyncError, Reason
+from lipsync_core.files import atomic_path, digest, only_one, remove_leftovers, write_text
 from lipsync_core.progress import Progress
 from lipsync_core.stages import Stage
 
@@ -31,7 +32,8 @@ Row = dict[str, Any]
 Measures = dict[str, float | int | str]
 # The measures of a clip, those of each clip that was made of it (itself first), or why not.
 Outcome = Measures | Sequence[Measures] | ClipError
-PARTS = "parts"  # of a journal's row: the rows of the further clips
+# A journal's record: `COLUMNS`, a clip's own measures apart, and the records of its further clips.
+MEASURES, PARTS = "measures", "parts"
 # The columns every table has; measures follow.
 COLUMNS = ("clip", "key", "outcome", "reason", "detail", "dropped_by", "bytes")
 
@@ -91,48 +93,98 @@ def run_shard(
     Returns the rows of the table, in the order of `clips`, each with its further clips after it.
     """
     folder = results / stage.folder
-    earlier = {
-        other.folder: read_table(results / other.folder / f"{shard}.csv") for other in stage.before
-    }
-    clips = _with_parts(clips, earlier.values())
     journal = folder / ".journal" / f"{shard}.jsonl"
-    done = _read_journal(journal)
-    rows: dict[str, Row] = {}
-    tasks: list[Task] = []
-    keys: dict[str, str] = {}
-    for clip in clips:
-        past = {
-            name: table.get(clip.id) or table[source_id(clip.id)] for name, table in earlier.items()
+    with only_one(journal.with_suffix(".lock")):
+        return _Run(stage, shard, folder, journal).bring_up_to_date(clips, results, params, worker)
+
+
+@dataclass
+class _Run:
+    """One run of one stage over one shard."""
+
+    stage: Stage
+    shard: int
+    folder: Path
+    journal: Path
+
+    def bring_up_to_date(
+        self, clips: Sequence[Clip], results: Path, params: Mapping[str, Any], worker: Worker
+    ) -> list[Row]:
+        stage, table = self.stage, self.folder / f"{self.shard}.csv"
+        earlier = {
+            other.folder: read_table(results / other.folder / table.name) for other in stage.before
         }
-        dropped = next((row for row in past.values() if row["outcome"] == "dropped"), None)
-        origin = [clip.signature, *(past[other.folder]["key"] for other in stage.reads)]
-        keys[clip.id] = key = digest([stage.rule, stage.version, dict(params), origin])
-        target = clip.artefact(folder, stage.suffix) if stage.suffix else folder
-        if dropped is not None:
-            rows[clip.id] = _row(
-                clip, key, past, dropped["reason"], dropped["detail"], dropped["dropped_by"]
-            )
-            _discard(target, stage)
-        elif clip.id in done and _current(done[clip.id], key, target, stage):
-            rows[clip.id] = done[clip.id]
-        else:
-            tasks.append(Task(clip, target, past))
-    for clip_id in done.keys() - keys.keys():
-        _discard(folder / f"{clip_id}{stage.suffix}", stage)
-    log.info(
-        "%s shard %s: %d clips, %d current, %d to do",
-        *(stage.rule, shard, len(clips), len(clips) - len(tasks), len(tasks)),
-    )
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    if tasks:
-        with open(journal, "a", encoding="utf-8") as stream:
-            stream.write("\n")  # ends a line that a kill cut short
-            rows |= _work(stage, shard, tasks, keys, worker, stream)
-    whole = [rows[clip.id] for clip in clips]
-    write_text(journal, "".join(json.dumps(row) + "\n" for row in whole))
-    table = [row for first in whole for row in _flat(first)]
-    write_table(folder / f"{shard}.csv", table)
-    return table
+        clips = _with_parts(clips, earlier.values())
+        done = _read_journal(self.journal)
+        ids = [*(clip.id for clip in clips), *done]
+        homes = {(self.folder / clip_id).parent for clip_id in ids} if stage.suffix else set()
+        remove_leftovers(homes, (table, self.journal))
+        records: dict[str, Row] = {}
+        tasks: list[Task] = []
+        keys: dict[str, str] = {}
+        past: dict[str, dict[str, Row]] = {}
+        for clip in clips:
+            past[clip.id] = before = _before(clip, earlier)
+            dropped = next((row for row in before.values() if row["outcome"] == "dropped"), None)
+            origin = [clip.signature, *(before[other.folder]["key"] for other in stage.reads)]
+            keys[clip.id] = key = digest([stage.rule, stage.version, dict(params), origin])
+            target = clip.artefact(self.folder, stage.suffix) if stage.suffix else self.folder
+            if dropped is not None:
+                story = (dropped["reason"], dropped["detail"], dropped["dropped_by"])
+                records[clip.id] = _record(clip.id, key, *story)
+                _discard(target, stage)
+            elif clip.id in done and _current(done[clip.id], key, target, stage):
+                records[clip.id] = done[clip.id]
+            else:
+                tasks.append(Task(clip, target, before))
+        for clip_id in done.keys() - keys.keys():
+            _discard(self.folder / f"{clip_id}{stage.suffix}", stage)
+        counts = (len(clips), len(clips) - len(tasks), len(tasks))
+        log.info("%s shard %s: %d clips, %d current, %d to do", stage.rule, self.shard, *counts)
+        if tasks:
+            with open(self.journal, "a", encoding="utf-8") as stream:
+                stream.write("\n")  # ends a line that a kill cut short
+                records |= self._work(tasks, keys, worker, stream)
+        lines = (json.dumps(records[clip.id]) + "\n" for clip in clips)
+        write_text(self.journal, "".join(lines))
+        rows = [row for clip in clips for row in _rows(records[clip.id], past[clip.id])]
+        write_table(table, rows)
+        return rows
+
+    def _work(
+        self,
+        tasks: Sequence[Task],
+        keys: Mapping[str, str],
+        worker: Worker,
+        journal: IO[str],
+    ) -> dict[str, Row]:
+        """Records of the tasks; each is in the journal before the next begins."""
+        stage, records = self.stage, {}
+        with Progress(len(tasks), f"{stage.rule} shard {self.shard}", "clip") as progress:
+            for task, result in worker(tasks):
+                clip, key = task.clip, keys[task.clip.id]
+                made = 0 if isinstance(result, ClipError) else len(_measures(result))
+                _discard(task.target, stage, first=made)
+                if isinstance(result, ClipError):
+                    story = (str(result.reason), result.detail, stage.rule)
+                    record = _record(clip.id, key, *story, measures=result.measures)
+                    log.warning("%s: dropped %s", clip.id, result)
+                else:
+                    record, *parts = (
+                        _record(part_id(clip.id, number), key, measures=measures)
+                        | ({"bytes": task.part(number).stat().st_size} if stage.suffix else {})
+                        for number, measures in enumerate(_measures(result))
+                    )
+                    if parts:
+                        record[PARTS] = parts
+                journal.write(json.dumps(record) + "\n")
+                journal.flush()
+                records[clip.id] = record
+                progress.advance(note=clip.id)
+        missing = [task.clip.id for task in tasks if task.clip.id not in records]
+        if missing:
+            raise RuntimeError(f"{stage.rule}: the worker gave no result for {missing[:5]}")
+        return records
 
 
 def _with_parts(clips: Sequence[Clip], tables: Iterable[Mapping[str, Row]]) -> list[Clip]:
@@ -144,88 +196,66 @@ def _with_parts(clips: Sequence[Clip], tables: Iterable[Mapping[str, Row]]) -> l
     return [
         member
         for clip in clips
-        for member in (clip, *(replace(clip, id=name) for name in parts.get(clip.id, ())))
+        for member in (clip, *(clip._replace(id=name) for name in parts.get(clip.id, ())))
     ]
 
 
-def _flat(row: Row) -> Iterator[Row]:
-    """A journal's row as the rows of the table: the clip's, then those of its further clips."""
-    yield {name: value for name, value in row.items() if name != PARTS}
-    yield from row.get(PARTS, ())
+def _before(clip: Clip, earlier: Mapping[str, Mapping[str, Row]]) -> dict[str, Row]:
+    """The row of the clip, or of the one it was made of, in each earlier table."""
+    try:
+        return {
+            name: table.get(clip.id) or table[source_id(clip.id)] for name, table in earlier.items()
+        }
+    except KeyError as error:
+        raise LipsyncError(
+            f"{clip.id}: a table of shard {clip.shard} has no row for it; the corpus changed while "
+            "it was prepared: run again"
+        ) from error
 
 
-def _work(
-    stage: Stage,
-    shard: int,
-    tasks: Sequence[Task],
-    keys: Mapping[str, str],
-    worker: Worker,
-    journal: IO[str],
-) -> dict[str, Row]:
-    rows = {}
-    with Progress(len(tasks), f"{stage.rule} shard {shard}", "clip") as progress:
-        for task, result in worker(tasks):
-            clip, key = task.clip, keys[task.clip.id]
-            made = 0 if isinstance(result, ClipError) else len(_measures(result))
-            _discard(task.target, stage, first=made)
-            if isinstance(result, ClipError):
-                row = _row(clip, key, task.before, result.reason, result.detail, stage.rule) | dict(
-                    result.measures
-                )
-                log.warning("%s: dropped %s", clip.id, result)
-            else:
-                row, *parts = (
-                    _row(replace(clip, id=part_id(clip.id, number)), key, task.before)
-                    | measures
-                    | ({"bytes": task.part(number).stat().st_size} if stage.suffix else {})
-                    for number, measures in enumerate(_measures(result))
-                )
-                if parts:
-                    row[PARTS] = parts
-            journal.write(json.dumps(row) + "\n")
-            journal.flush()
-            rows[clip.id] = row
-            progress.advance(note=clip.id)
-    missing = [task.clip.id for task in tasks if task.clip.id not in rows]
-    if missing:
-        raise RuntimeError(f"{stage.rule}: the worker gave no result for {missing[:5]}")
-    return rows
-
-
-def _row(
-    clip: Clip,
+def _record(
+    clip_id: str,
     key: str,
-    before: Mapping[str, Row],
     reason: str = "",
     detail: str = "",
     dropped_by: str = "",
+    measures: Mapping[str, Any] | None = None,
 ) -> Row:
-    """A row with the measures of the stages before: the last table tells the whole story."""
     outcome = "dropped" if reason else "kept"
-    values = (clip.id, key, outcome, str(reason), detail, dropped_by, 0)
-    row: Row = dict(zip(COLUMNS, values, strict=True))
+    values = (clip_id, key, outcome, reason, detail, dropped_by, 0)
+    return dict(zip(COLUMNS, values, strict=True)) | {MEASURES: dict(measures or {})}
+
+
+def _rows(record: Row, before: Mapping[str, Row]) -> Iterator[Row]:
+    """The table's row of a record, then those of its further clips.
+
+    Each has the measures of the stages before: the last table tells the whole story.
+    """
+    inherited: Row = {}
     for earlier in before.values():
-        row |= {name: value for name, value in earlier.items() if name not in COLUMNS and value}
-    return row
+        inherited |= {name: value for name, value in earlier.items() if value}
+    for each in (record, *record.get(PARTS, ())):
+        yield inherited | {name: each[name] for name in COLUMNS} | each[MEASURES]
 
 
 def _measures(result: Measures | Sequence[Measures]) -> Sequence[Measures]:
     return [result] if isinstance(result, Mapping) else result
 
 
-def _current(row: Row, key: str, target: Path, stage: Stage) -> bool:
-    """Is the journal's row still true? A missing or truncated file is redone.
+def _current(record: Row, key: str, target: Path, stage: Stage) -> bool:
+    """Is the journal's record still true? A missing or truncated file is redone.
 
     So is a clip that took too long: the limit is no part of the key, and machines differ.
     """
-    if row["key"] != key or row["reason"] == Reason.TIMED_OUT:
+    if record["key"] != key or MEASURES not in record or record["reason"] == Reason.TIMED_OUT:
         return False
-    if row["outcome"] == "dropped" or not stage.suffix:
+    if record["outcome"] == "dropped" or not stage.suffix:
         return True
-    files = (_part(target, number) for number in range(1 + len(row.get(PARTS, ()))))
+    made = (record, *record.get(PARTS, ()))
+    files = (_part(target, number) for number in range(len(made)))
     return all(
         path.is_file() and path.stat().st_size == part["bytes"]
-        for path, part in zip(files, _flat(row), strict=True)
+        for path, part in zip(files, made, strict=True)
     )
 
 

@@ -47,7 +47,7 @@ def _lookup(config: Mapping[str, Any], name: str) -> Any:
 
 
 AUDIO = Stage("extract_audio", "audio", ".wav", version=2)
-MELS = Stage("mel_spectrograms", "mels", ".npy", version=1, reads=(AUDIO,))
+MELS = Stage("mel_spectrograms", "mels", ".npy", version=2, reads=(AUDIO,))
 BOXES = Stage(
     "detect_faces",
     "boxes",
@@ -63,8 +63,8 @@ BOXES = Stage(
         "detect.precision",
     ),
 )
-FACES = Stage("crop_faces", "faces", ".zip", version=2, reads=(BOXES,), settings=("track", "crop"))
+FACES = Stage("crop_faces", "faces", ".zip", version=3, reads=(BOXES,), settings=("track", "crop"))
 CHECKS = Stage(
-    "check_clips", "checks", "", version=1, reads=(AUDIO, MELS, BOXES, FACES), settings=("check",)
+    "check_clips", "checks", "", version=2, reads=(AUDIO, MELS, BOXES, FACES), settings=("check",)
 )
 ALL = (AUDIO, MELS, BOXES, FACES, CHECKS)

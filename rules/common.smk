@@ -7,6 +7,7 @@ from snakemake.exceptions import WorkflowError
 
 from lipsync_core import clips as discovery
 from lipsync_core import config as settings
+from lipsync_core import index as indexing
 from lipsync_core import stages
 from lipsync_core.demo import plan
 from lipsync_core.errors import LipsyncError
@@ -27,12 +28,17 @@ config = complete_config()
 
 DATA_ROOT = Path(config["data_root"])
 RESULTS = Path(config["results"])
-INDEX = discovery.index_path(RESULTS)
 # The demo corpus stands in for videos in this folder only.
 DEMO_HOME = Path(workflow.basedir) / "data_root"
 VARIANTS = config["generator"]["variants"]
 DUBS = config["dub"]
 DETECTOR = choice.resolve(config["detector"], config["models"])
+
+
+def known_clips() -> list:
+    """The last index, where hashes need not be computed again."""
+    by_content = config["signature"] == "content"
+    return indexing.read_index(indexing.index_path(RESULTS)) if by_content else []
 
 
 def speaker_judge() -> list:
@@ -49,34 +55,31 @@ def speaker_judge() -> list:
 SPEAKER_JUDGE = speaker_judge()
 
 
-def demo_files() -> dict:
-    """Path -> signature of the demo's clips, made or not."""
-    return {f"main/{clip.id}.mp4": plan.signature(clip) for clip in plan.plan()}
-
-
-def index_clips() -> list:
-    """The clips; the head process looks for them, every other process reads what it found."""
-    known = discovery.read_index(INDEX)
-    if not workflow.is_main_process:
+def corpus_index():
+    """The index of the clips; the head process looks for them, every other one reads its summary."""
+    known = indexing.read_summary(RESULTS)
+    if not workflow.is_main_process and known is not None:
         return known
-    at_home = DATA_ROOT.resolve() == DEMO_HOME.resolve()
+    planned = plan.plan() if DATA_ROOT.resolve() == DEMO_HOME.resolve() else []
+    demo = {f"main/{clip.id}.mp4": plan.signature(clip) for clip in planned}
     try:
         found = discovery.discover(
             DATA_ROOT,
             config["shards"],
             config["signature"],
-            previous=known,
-            demo=demo_files() if at_home else {},
+            previous=known_clips(),
+            demo=demo,
+            demo_splits={clip.id: clip.split for clip in planned},
+            layout=config["layout"],
         )
     except LipsyncError as error:
         raise WorkflowError(str(error)) from None
-    discovery.write_index(INDEX, found)
-    return found
+    return indexing.write_index(RESULTS, found, demo=found[0].path in demo)
 
 
-CLIPS = index_clips()
-SHARDS = discovery.by_shard(CLIPS)
-DEMO = DATA_ROOT.resolve() == DEMO_HOME.resolve() and CLIPS[0].path in demo_files()
+INDEX = corpus_index()
+SHARDS = INDEX.members
+DEMO = INDEX.demo
 
 
 def any_of(names) -> str:
@@ -91,7 +94,7 @@ def missing_weights() -> list:
 
 def members(wildcards) -> str:
     """Changes when the shard's clips change."""
-    return discovery.members_digest(SHARDS[int(wildcards.shard)])
+    return SHARDS[int(wildcards.shard)]
 
 
 def stage_settings(stage) -> dict:

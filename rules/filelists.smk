@@ -1,7 +1,7 @@
 """Splits by speaker, and the table of all clips.
 
 REQUIRED INPUTS: results/checks/<shard>.csv of all shards.
-OUTPUTS: results/filelists/{train,val,test}.txt, results/filelists/clips.csv.
+OUTPUTS: results/filelists/{train,val,test}.txt, clips.csv and accounting.csv beside them.
 """
 
 
@@ -14,12 +14,14 @@ rule filelists:
         val="<results>/filelists/val.txt",
         test="<results>/filelists/test.txt",
         clips="<results>/filelists/clips.csv",
+        accounting="<results>/filelists/accounting.csv",
     log:
         "<logs>/filelists.log",
     benchmark:
         "<benchmarks>/filelists.tsv"
     params:
         split=config["split"],
+        official=INDEX.splits,
         seed=config["seed"],
     script:
         "../workflow/scripts/filelists.py"

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-from lipsync_core.checks import check, loudness
+from lipsync_core.checks import LIMITS as ALL_LIMITS
+from lipsync_core.checks import check, derived
+from lipsync_core.config import complete, load_schema
 from lipsync_core.errors import ClipError
 
 GOOD = {
@@ -13,6 +14,14 @@ GOOD = {
     "loudness": "-20",
     "faces": "49",
     "face_px": "90",
+    "silence": "0.4",
+    "clipping": "0",
+    "blur": "80",
+    "brightness": "120",
+    "motion": "0.7",
+    "tracks": "1",
+    "sync_offset": "-1",
+    "sync_confidence": "4.2",
 }
 LIMITS = {
     "min_seconds": 0.64,
@@ -21,11 +30,20 @@ LIMITS = {
     "min_face_px": 48,
     "min_loudness": -60,
     "max_length_difference": 1.0,
+    "max_silence": 0.95,
+    "max_clipping": 0.05,
+    "min_blur": 4,
+    "min_brightness": 8,
+    "max_brightness": 250,
+    "max_motion": 5,
+    "max_tracks": 2,
+    "max_offset": 3,
+    "min_confidence": 1,
 }
 
 
 def test_good_clip_passes():
-    check(GOOD, LIMITS)
+    check(GOOD | derived(GOOD), LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -39,17 +57,33 @@ def test_good_clip_passes():
         ({"faces": "39"}, "low_coverage"),
         ({"face_px": "47"}, "small_face"),
         ({"loudness": "-61"}, "silent"),
+        ({"silence": "0.96"}, "silent"),
+        ({"clipping": "0.06"}, "clipped"),
+        ({"blur": "3.9"}, "blurred"),
+        ({"brightness": "7"}, "too_dark"),
+        ({"brightness": "251"}, "too_bright"),
+        ({"motion": "5.1"}, "unsteady"),
+        ({"tracks": "3"}, "several_people"),
+        ({"sync_offset": "-4"}, "out_of_sync"),
+        ({"sync_offset": "4"}, "out_of_sync"),
+        ({"sync_confidence": "0.9"}, "out_of_sync"),
     ],
 )
 def test_each_reason(measure, reason):
     with pytest.raises(ClipError) as caught:
-        check(GOOD | measure, LIMITS)
+        check(GOOD | derived(GOOD | measure) | measure, LIMITS)
     assert caught.value.reason == reason
 
 
-def test_loudness_of_known_waves():
-    full = np.sin(np.arange(16000) * 2 * np.pi * 100 / 16000).astype(np.float32)
-    assert loudness(full) == pytest.approx(-3.01, abs=0.02)
-    assert loudness(full / 10) == pytest.approx(-23.01, abs=0.02)
-    assert loudness(np.zeros(100, np.float32)) == -120
-    assert loudness(np.zeros(0, np.float32)) == -120
+def test_limits_that_are_off_and_measures_that_are_missing():
+    off = LIMITS | {"max_tracks": None, "max_motion": None}
+    check(GOOD | derived(GOOD) | {"tracks": "9", "motion": "99"}, off)
+    few = {name: GOOD[name] for name in ("frames", "seconds", "audio_seconds", "faces")}
+    check(few | derived(few) | {"blur": ""}, LIMITS)
+
+
+def test_every_limit_is_a_key_of_the_config(root):
+    keys = load_schema(root / "workflow/schemas/config.schema.yaml")["properties"]["check"]
+    assert {limit.key for limit in ALL_LIMITS} <= set(keys["properties"])
+    normal = complete({}, {"properties": {"check": keys}})["check"]
+    check(GOOD | derived(GOOD) | {"tracks": "3", "motion": "3", "sync_offset": "9"}, normal)

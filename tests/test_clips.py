@@ -58,15 +58,6 @@ def test_names_that_differ_in_extension_do_not_collide(tmp_path):
     assert ids(tmp_path) == ["s/a.mov", "s/a.mp4"]
 
 
-def test_index_round_trip_and_untouched_when_equal(tmp_path):
-    put(tmp_path, "data/s p/é\t1.mp4")
-    index = tmp_path / "index.tsv"
-    found = clips.discover(tmp_path / "data", 8)
-    assert clips.write_index(index, found)
-    assert clips.read_index(index) == found
-    assert not clips.write_index(index, found)
-
-
 def test_shards_follow_the_speaker_alone(tmp_path):
     put(tmp_path, "a/1.mp4")
     before = {clip.speaker: clip.shard for clip in clips.discover(tmp_path, 64)}
@@ -162,7 +153,7 @@ def test_own_videos_replace_the_demo(tmp_path):
 
 def test_snakefile_modules_are_light(root):
     code = (
-        "import sys; from lipsync_core import clips, stages, config;"
+        "import sys; from lipsync_core import clips, index, stages, config;"
         "from lipsync_core.demo import plan; from lipsync_core.faces import choice;"
         "print([m for m in ('torch', 'cv2', 'numpy', 'pandas', 'librosa') if m in sys.modules])"
     )
@@ -170,3 +161,48 @@ def test_snakefile_modules_are_light(root):
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_names_too_long_for_our_suffixes_are_cut(tmp_path):
+    names = ["x" * 251 + ".mp4", "x" * 250 + "y.mp4", "漢" * 80 + ".mp4"]
+    for name in names:
+        put(tmp_path, f"s/{name}")
+    found = clips.discover(tmp_path, 8)
+    assert len({clip.id for clip in found}) == 3
+    for clip in found:
+        target = clip.artefact(tmp_path, ".parquet")
+        assert len(os.fsencode(target.name)) <= 255
+        assert clip.source(tmp_path).is_file()
+
+
+def test_official_lists_are_read_with_the_clips(tmp_path):
+    for name in ("a b/1.mp4", "c/1.mp4", "d/1.mp4"):
+        put(tmp_path, name)
+    before = clips.discover(tmp_path, 8)
+    (tmp_path / "val.txt").write_text("a b/1 NF\nunknown/1\n")
+    (tmp_path / "test.txt").write_text("c/1 MV\n")
+    after = clips.discover(tmp_path, 8)
+    # A name with a space is a clip id as a whole; its line has a second token here.
+    assert {clip.id: clip.split for clip in after} == {"a b/1": "val", "c/1": "test", "d/1": ""}
+    # A list prepares nothing again, but the splits must be made anew.
+    assert clips.members_digest(after) == clips.members_digest(before)
+    assert clips.splits_digest(after) != clips.splits_digest(before)
+
+
+def test_demo_has_its_planned_splits(tmp_path):
+    planned = clips.discover(tmp_path, 8, demo=DEMO, demo_splits={"00001/00001": "val"})
+    assert [clip.split for clip in planned] == ["val", ""]
+
+
+def test_files_named_like_the_people_of_a_video_do_not_collide(tmp_path):
+    for name in ("a.mp4", "a+1.mp4", "b+2.x.mp4", "c+.mp4"):
+        (tmp_path / "s").mkdir(exist_ok=True)
+        (tmp_path / "s" / name).write_bytes(b"")
+    found = {clip.id: clip for clip in clips.discover(tmp_path, 1)}
+    assert set(found) == {"s/a", "s/a%2B1", "s/b+2.x", "s/c+"}
+    assert found["s/a%2B1"].source(tmp_path) == tmp_path / "s" / "a+1.mp4"
+    assert clips.part_id("s/a", 0) == "s/a"
+    assert [clips.source_id(clips.part_id("s/a+b", number)) for number in (0, 1, 12)] == [
+        "s/a+b"
+    ] * 3
+    assert clips.part_id("s/a", 1) not in found

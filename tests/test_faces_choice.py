@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from lipsync_core.errors import LipsyncError
-from lipsync_core.faces.choice import resolve
+from lipsync_core.faces.choice import check_crop_mode, judge_file, resolve
 
 
 def test_auto_follows_the_weights(tmp_path):
@@ -30,3 +30,21 @@ def test_imports_without_heavy_packages():
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert loaded.stdout.strip() == "[]", loaded.stderr
+
+
+def test_the_judge_of_speakers(tmp_path):
+    with pytest.raises(LipsyncError, match="speaking needs a judge"):
+        judge_file("", tmp_path)
+    with pytest.raises(LipsyncError, match=r"track\.expert: .*gone\.pth: no such file"):
+        judge_file(tmp_path / "gone.pth", tmp_path)
+    (tmp_path / "syncnet_v2.model").write_bytes(b"weights")
+    (tmp_path / "own.pth").write_bytes(b"weights")
+    assert judge_file("", tmp_path).name == "syncnet_v2.model"
+    assert judge_file(str(tmp_path / "own.pth"), tmp_path).name == "own.pth"
+
+
+def test_aligning_needs_landmarks():
+    check_crop_mode("aligned", "centerface")
+    check_crop_mode("square", "s3fd")
+    with pytest.raises(LipsyncError, match="s3fd finds none"):
+        check_crop_mode("aligned", "s3fd")

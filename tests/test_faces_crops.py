@@ -8,9 +8,19 @@ import numpy as np
 import pytest
 import skimage.data
 
-from lipsync_core.errors import ClipError, Reason
+from lipsync_core.errors import ClipError, LipsyncError, Reason
 from lipsync_core.faces import crops, decoding
-from lipsync_core.faces.crops import CropArchive, CropStats, Style, crops_of, cut, write_crops
+from lipsync_core.faces.crops import (
+    LAYOUT,
+    CropArchive,
+    CropStats,
+    Style,
+    crops_of,
+    cut,
+    similarities,
+    write_all,
+    write_crops,
+)
 from lipsync_core.faces.tracks import Track
 from lipsync_core.video import VideoWriter, read_frames
 
@@ -242,3 +252,109 @@ def test_the_region_ends_with_the_picture(video, box):
     frame = next(read_frames(video))
     [(_, _, crop)] = crops_of(video, [track([0], box)])
     np.testing.assert_array_equal(crop, cut(frame, box))
+
+
+def face(picture, style, points=None, box=BOX, size=256):
+    """The crop of one frame that shows `picture`."""
+    one = track([0], box)
+    if points is not None:
+        one = Track(one.frames, one.boxes, np.float32(points).reshape(1, 10))
+    ((number, row, crop),) = crops_of(picture, [one], style, size)
+    assert (number, row) == (0, 0)
+    return crop
+
+
+@pytest.fixture
+def still(tmp_path, portrait):
+    cv2.imwrite(str(tmp_path / "still.png"), portrait)
+    return tmp_path / "still.png"
+
+
+def test_a_square_is_centred_on_the_box(still, portrait):
+    crop = face(still, Style("square"))
+    assert crop.shape == (139, 139, 3)
+    np.testing.assert_array_equal(crop, portrait[61:200, 92:231])
+    assert face(still, Style("square", margin=0.25)).shape == (209, 209, 3)
+    assert face(still, Style("square", pads=(0, 40, 0, 0))).shape == (179, 179, 3)
+
+
+def test_a_square_beyond_the_edge_repeats_the_last_pixels(still, portrait):
+    crop = face(still, Style("square"), box=[-40, -20, 40, 40])
+    assert crop.shape == (80, 80, 3)
+    np.testing.assert_array_equal(crop[30:70, 40:], portrait[0:40, 0:40])
+    np.testing.assert_array_equal(crop[:30], np.repeat(crop[30:31], 30, axis=0))
+
+
+def test_a_margin_is_a_share_of_the_face(still, portrait):
+    margin = 0.1  # of 139.4 pixels: 13.9
+    crop = face(still, Style("box", margin=margin))
+    np.testing.assert_array_equal(crop, portrait[61 - 14 : 200 + 14, 101 - 14 : 221 + 14])
+
+
+def turned(angle, side, centre):
+    """Landmarks at LAYOUT, in a square of `side` pixels turned by `angle` about its centre."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    return (LAYOUT - 0.5) @ np.array([[cos, sin], [-sin, cos]]) * side + centre
+
+
+@pytest.mark.parametrize("angle", [0, 0.4, -1.2])
+def test_similarities_are_found(angle):
+    points = np.stack([turned(angle, side, (120, 80)) for side in (50, 90)])
+    factor, shift = similarities(points).T
+    np.testing.assert_allclose(factor, np.array([50, 90]) * np.exp(1j * angle))
+    np.testing.assert_allclose(factor * (0.5 + 0.5j) + shift, [120 + 80j] * 2)
+
+
+def test_an_aligned_crop_has_the_eyes_in_their_places(tmp_path):
+    picture = np.zeros((300, 400, 3), np.uint8)
+    points = turned(0.5, 128, (200, 150))
+    for x, y in points:  # five dots where the landmarks are
+        cv2.circle(
+            picture, (round(16 * (x - 0.5)), round(16 * (y - 0.5))), 64, (255,) * 3, -1, 0, 4
+        )
+    cv2.imwrite(str(tmp_path / "dots.png"), picture)
+    for margin, size in ((0.0, 256), (0.25, 256), (0.0, 32)):
+        crop = face(tmp_path / "dots.png", Style("aligned", margin=margin), points, size=size)
+        side = min(size, round(128 * (1 + 2 * margin)))
+        assert crop.shape == (side, side, 3)
+        _, labels, _, centres = cv2.connectedComponentsWithStats(
+            (crop[..., 0] > 60).astype(np.uint8)
+        )
+        found = (centres[1:] + 0.5) / side * (1 + 2 * margin) - margin
+        nearest = np.abs(found[:, None] - LAYOUT[None]).max(axis=2).min(axis=0)
+        assert nearest.max() < 0.6 / side
+
+
+def test_an_aligned_crop_of_a_large_face_is_smooth(tmp_path):
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 255, (900, 900, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "noise.png"), noise)
+    crop = face(tmp_path / "noise.png", Style("aligned"), turned(0.1, 800, (450, 450)), size=100)
+    assert crop.std() < 25  # single pixels would have 73
+
+
+def test_boxes_without_landmarks_cannot_be_aligned(still):
+    with pytest.raises(LipsyncError, match="no landmarks; set `detector: centerface`"):
+        face(still, Style("aligned"))
+    with pytest.raises(LipsyncError, match="is not known; use box | square | aligned"):
+        face(still, Style("round"))
+
+
+@pytest.mark.parametrize("mode", ["box", "square", "aligned"])
+def test_a_face_outside_of_the_picture_has_no_crop_in_any_mode(still, mode):
+    away = Track(
+        np.zeros(1, np.int32),
+        np.float32([[400, 300, 500, 400]]),
+        np.float32(turned(0, 90, (450, 350))).reshape(1, 10),
+    )
+    assert list(crops_of(still, [away], Style(mode))) == []
+
+
+def test_several_tracks_are_cut_in_one_pass(tmp_path, video):
+    tracks = [track([0, 1, 2]), track([2, 3, 7], [10, 10, 60, 90]), track([])]
+    paths = [tmp_path / f"{number}.zip" for number in range(3)]
+    stats = write_all(video, tracks, paths)
+    assert [stat.frames for stat in stats] == [3, 3, 0]
+    assert [CropArchive(path).frames.tolist() for path in paths] == [[0, 1, 2], [2, 3, 7], []]
+    write_crops(video, tracks[1], tmp_path / "alone.zip")
+    assert (tmp_path / "alone.zip").read_bytes() == paths[1].read_bytes()

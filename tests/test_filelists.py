@@ -5,8 +5,10 @@ import csv
 import pytest
 
 from lipsync_core import filelists
+from lipsync_core.clips import Clip
 from lipsync_core.errors import LipsyncError
 from lipsync_core.stage import write_table
+from lipsync_core.stages import AUDIO, CHECKS
 
 
 def row(clip: str, reason: str = "") -> dict:
@@ -27,14 +29,17 @@ def row(clip: str, reason: str = "") -> dict:
 
 @pytest.fixture
 def write(tmp_path):
-    def run(rows, **options):
-        write_table(tmp_path / "checks" / "0.csv", rows)
-        counts = filelists.write_filelists(
-            [tmp_path / "checks" / "0.csv"],
-            tmp_path / "filelists",
-            tmp_path,
-            **({"val": 0.2, "test": 0.2, "seed": 0} | options),
-        )
+    def run(rows, official=None, **options):
+        for stage in (AUDIO, CHECKS):
+            by = {row["clip"]: AUDIO.rule if row["reason"] else "" for row in rows}
+            table = [row | {"dropped_by": by[row["clip"]]} for row in rows]
+            write_table(tmp_path / stage.folder / "0.csv", table)
+        found = [
+            Clip(row["clip"], "s", 0, "1", "1", "p", split=(official or {}).get(row["clip"], ""))
+            for row in rows
+        ]
+        options = {"val": 0.2, "test": 0.2, "seed": 0} | options
+        counts = filelists.write_filelists(tmp_path, found, (AUDIO, CHECKS), **options)
         lists = {
             name: (tmp_path / "filelists" / f"{name}.txt").read_text().splitlines()
             for name in filelists.SPLITS
@@ -94,18 +99,44 @@ def test_a_single_clip_still_trains(write):
     assert lists["train"] == ["me/1"]
 
 
-def test_official_lists_win(write, tmp_path):
-    (tmp_path / "val.txt").write_text("a b/1 NF\nunknown/1\n")
-    (tmp_path / "test.txt").write_text("c/1 MV\n")
-    _, lists, _ = write([row("a b/1"), row("c/1"), row("d/1")])
-    # A name with a space is a clip id as a whole; its line has a second token here.
-    assert lists == {"train": ["d/1"], "val": ["a b/1"], "test": ["c/1"]}
+def test_official_splits_win(write):
+    _, lists, _ = write(
+        [row("a/1"), row("c/1"), row("d/1")], official={"a/1": "val", "c/1": "test"}
+    )
+    assert lists == {"train": ["d/1"], "val": ["a/1"], "test": ["c/1"]}
 
 
-def test_official_lists_that_leak_are_refused(write, tmp_path):
-    (tmp_path / "val.txt").write_text("a/1\n")
+def test_validation_is_drawn_by_speaker_where_only_the_test_is_official(write):
+    official = {f"s{i}/{j}": "trainval" for i in range(30) for j in range(2)}
+    official |= {"t1/1": "test", "t2/1": "test"}
+    _, lists, _ = write([row(clip) for clip in official], official)
+    assert lists["test"] == ["t1/1", "t2/1"]
+    speakers = {name: {clip.split("/")[0] for clip in lists[name]} for name in ("train", "val")}
+    assert speakers["val"] and not speakers["train"] & speakers["val"]
+    assert len(lists["train"]) + len(lists["val"]) == 60
+
+
+def test_official_splits_that_leak(write, caplog):
+    rows = [row("a/1"), row("a/2"), row("b/1")]
     with pytest.raises(LipsyncError, match=r"more than one split, first \['a'\]"):
-        write([row("a/1"), row("a/2"), row("b/1")])
+        write(rows, {"a/1": "val"})
+    write(rows, {"a/1": "val"}, judged=False)
+    assert "so the official split has it" in caplog.text
+
+
+def test_copies_are_dropped_and_counted(write, tmp_path):
+    prints = {"sound_sha": "1", "sound_print": "0" * 16, "picture_print": "0" * 16}
+    rows = [row("a/1") | prints, row("b/1") | prints, row("c/1"), row("d/1")]
+    counts, lists, table = write(rows, {"a/1": "train", "b/1": "test"})
+    assert counts == {"kept": 3, "duplicate": 1}
+    assert (lists["train"], lists["test"]) == (["c/1", "d/1"], ["b/1"])
+    assert (table[0]["kept"], table[0]["reason"], table[0]["split"]) == ("0", "duplicate", "")
+    assert "the same as b/1" in table[0]["detail"]
+    with open(tmp_path / "filelists/accounting.csv", newline="") as stream:
+        last = {line["stage"]: line for line in csv.DictReader(stream)}["filelists"]
+    assert (last["in"], last["kept"], last["duplicate"]) == ("4", "3", "1")
+    _, lists, _ = write(rows, {"a/1": "train", "b/1": "test"}, drop_duplicates=False)
+    assert lists["train"] == ["a/1", "c/1", "d/1"]
 
 
 def test_too_many_dropped_stops(write):
@@ -120,3 +151,14 @@ def test_nothing_kept_still_accounts(write):
     assert counts == {"no_face": 1}
     assert not any(lists.values())
     assert table[0]["reason"] == "no_face"
+
+
+def test_people_of_one_video_stay_together(write, tmp_path):
+    _, lists, table = write([row(name) for j in range(8) for name in (f"me/{j}", f"me/{j}+1")])
+    for ids in lists.values():
+        videos = [line for line in ids if not line.endswith("+1")]
+        assert sorted([*videos, *(f"{line}+1" for line in videos)]) == ids
+    assert sum(map(len, lists.values())) == len(table) == 16
+    (tmp_path / "test.txt").write_text("c/1\n")
+    _, lists, _ = write([row("a/1"), row("c/1", "small_face"), row("c/1+1"), row("c/1+2")])
+    assert lists == {"train": ["a/1"], "val": [], "test": ["c/1+1", "c/1+2"]}

@@ -113,3 +113,15 @@ def test_thresholds_are_heard(root, hostile, tmp_path):
     rows = prepare.check_clips(found, folder / "results", 0, changed)
     assert {row["reason"] for row in rows if row["clip"].startswith("good")} == {"small_face"}
     prepare.check_clips(found, folder / "results", 0, settings(root, stages.CHECKS))
+
+
+def test_sound_from_a_file_of_its_own(root, tmp_path):
+    """VoxCeleb2: the video is silent, the sound lies beside it in aac/."""
+    data = tmp_path / "data"
+    write_video(data / "dev/mp4/id00012/abc/00001.mp4", 0.8, sound=False)
+    sound = data / "dev/aac/id00012/abc/00001.m4a"
+    write_wav(sound.with_suffix(".x"), 0.8).rename(sound)
+    found = clips.discover(data, 1, layout="voxceleb2")
+    (row,) = prepare.extract_audio(found, data, tmp_path, 0, settings(root, stages.AUDIO))
+    assert row["outcome"] == "kept"
+    assert row["audio_seconds"] == pytest.approx(0.8, abs=0.05)

@@ -36,6 +36,17 @@ def test_a_clip_is_dropped_once_whether_or_not_later_tables_repeat_it() -> None:
     assert "does not balance" in lost.sentence
 
 
+def test_people_of_one_video_are_accounted_for() -> None:
+    clips = [{"clip": name, "kept": "1"} for name in ("a", "a+1", "a+2")]
+    clips[1] |= {"kept": "0", "reason": "small_face"}
+    video = [{"clip": "a", "outcome": "kept"}]
+    people = [{"clip": row["clip"], "outcome": "kept"} for row in clips]
+    checks = [people[0], people[1] | {"outcome": "dropped", "reason": "small_face"}, people[2]]
+    found = data.account(clips, {"audio": video, "faces": people, "checks": checks})
+    assert found.balanced and (found.found, found.kept) == (3, 2)
+    assert [step.missing for step in found.stages] == [0, 0, 0, 0]
+
+
 def test_leaking_speakers_are_named() -> None:
     rows = [
         {"clip": f"a/{split}", "speaker": "a", "split": split, "kept": "1", "seconds": "9"}

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from lipsync_core.clips import Clip
-from lipsync_core.errors import ClipError, Reason
-from lipsync_core.stage import one_by_one, read_table, run_shard
+from lipsync_core.errors import ClipError, LipsyncError, Reason
+from lipsync_core.files import atomic_path
+from lipsync_core.stage import one_by_one, read_table, run_shard, write_table
 from lipsync_core.stages import AUDIO, MELS, Stage, _lookup
 
 
@@ -140,3 +143,166 @@ def test_settings_are_exactly_those_named():
     assert stage.params({"a": {"b": 1, "x": 2}, "c": 3, "d": 4}) == {"a.b": 1, "c": 3}
     with pytest.raises(KeyError):
         _lookup({}, "missing")
+
+
+def test_leftovers_of_a_killed_run_are_removed(tmp_path):
+    run(tmp_path, [clip("a")])
+    folder = tmp_path / "audio"
+    mine = [
+        folder / "s" / ".0123456789ab.77.tmp.wav",
+        _temporary(folder / "0.csv"),
+        _temporary(folder / ".journal" / "0.jsonl"),
+    ]
+    others = [_temporary(folder / "1.csv"), folder / "s" / ".hidden"]
+    for path in (*mine, *others):
+        path.touch()
+    assert run(tmp_path, [clip("a"), clip("b")]) == ["s/b"]
+    assert not any(path.exists() for path in mine)
+    assert all(path.exists() for path in others)
+
+
+def _temporary(path: Path) -> Path:
+    """The name that a process 77 would have given to the temporary file of `path`."""
+    with pytest.raises(KeyboardInterrupt), atomic_path(path) as temporary:
+        raise KeyboardInterrupt
+    return path.with_name(temporary.name.replace(f".{os.getpid()}.", ".77."))
+
+
+def test_measures_of_the_stages_before_stay_fresh(tmp_path):
+    """A clip that is not redone still shows what an earlier stage measures now."""
+    boxes = Stage("detect_faces", "boxes", ".parquet", 1, after=(AUDIO,))
+    run(tmp_path, [clip("a")])
+    assert run(tmp_path, [clip("a")], stage=boxes) == ["s/a"]
+    table = tmp_path / "audio/0.csv"
+    write_table(table, [row | {"loudness": "-9"} for row in read_table(table).values()])
+    assert run(tmp_path, [clip("a")], stage=boxes) == []
+    assert read_table(tmp_path / "boxes/0.csv")["s/a"]["loudness"] == "-9"
+
+
+def test_table_without_a_clip_says_to_run_again(tmp_path):
+    run(tmp_path, [clip("a")])
+    with pytest.raises(LipsyncError, match=r"s/b: a table of shard 0 has no row.*run again"):
+        run(tmp_path, [clip("a"), clip("b")], stage=MELS)
+
+
+def test_second_process_waits_for_the_first(tmp_path):
+    """What a killed run left behind finishes first, and then nothing is left to do."""
+    pytest.importorskip("fcntl")
+    inside, go_on, asked = threading.Event(), threading.Event(), []
+
+    def slow(task) -> dict:
+        inside.set()
+        go_on.wait(10)
+        return Work()(task)
+
+    first = threading.Thread(
+        target=run_shard, args=(AUDIO, [clip("a")], tmp_path, 0, {}, one_by_one(slow))
+    )
+    second = threading.Thread(target=lambda: asked.extend(run(tmp_path, [clip("a")])))
+    first.start()
+    inside.wait(10)
+    second.start()
+    second.join(0.2)
+    assert second.is_alive()
+    go_on.set()
+    first.join(10)
+    second.join(10)
+    assert not second.is_alive()
+    assert asked == []
+
+
+class Several(Work):
+    """Makes `counts[id]` clips of one."""
+
+    def __init__(self, counts: dict[str, int], **options) -> None:
+        super().__init__(**options)
+        self.counts = counts
+
+    def __call__(self, task) -> list[dict]:
+        first = super().__call__(task)
+        count = self.counts.get(task.clip.id, 1)
+        for number in range(1, count):
+            task.part(number).write_text(f"part {number}")
+        return [first | {"person": number} for number in range(count)]
+
+
+FACES = Stage("crop_faces", "faces", ".zip", version=1, reads=(AUDIO,))
+CHECKS = Stage("check_clips", "checks", "", version=1, reads=(AUDIO, FACES))
+
+
+def split(results: Path, clips, counts: dict[str, int], params=None, **options) -> list[str]:
+    work = Several(counts, **options)
+    run_shard(FACES, clips, results, 0, params or {}, one_by_one(work))
+    return work.asked
+
+
+def faces(results: Path) -> set[str]:
+    return {path.name for path in (results / "faces/s").iterdir()}
+
+
+def test_one_clip_becomes_several(tmp_path):
+    members = [clip("a"), clip("b.c")]
+    run(tmp_path, members)
+    split(tmp_path, members, {"s/a": 3})
+    table = read_table(tmp_path / "faces/0.csv")
+    assert list(table) == ["s/a", "s/a+1", "s/a+2", "s/b.c"]
+    assert [row["person"] for row in table.values()] == ["0", "1", "2", "0"]
+    assert table["s/a+2"]["bytes"] == "6"
+    assert table["s/a+2"]["length"] == "3"  # measures of the video are handed on
+    assert faces(tmp_path) == {"a.zip", "a+1.zip", "a+2.zip", "b.c.zip"}
+    assert split(tmp_path, members, {}) == []
+    assert list(read_table(tmp_path / "faces/0.csv")) == list(table)
+
+
+def test_stages_after_take_each_of_them(tmp_path):
+    members = [clip("a"), clip("b")]
+    run(tmp_path, members)
+    split(tmp_path, members, {"s/a": 2})
+    asked = []
+
+    def check(task):
+        asked.append((task.clip.id, task.before["faces"]["person"], task.before["audio"]["clip"]))
+        if task.clip.id == "s/a":
+            raise ClipError(Reason.SMALL_FACE, "tiny")
+        return {}
+
+    for _ in range(2):
+        run_shard(CHECKS, members, tmp_path, 0, {}, one_by_one(check))
+        table = read_table(tmp_path / "checks/0.csv")
+        assert {name: row["reason"] for name, row in table.items()} == {
+            "s/a": "small_face",
+            "s/a+1": "",
+            "s/b": "",
+        }
+    assert asked == [("s/a", "0", "s/a"), ("s/a+1", "1", "s/a"), ("s/b", "0", "s/b")]
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated"])
+def test_damage_to_one_of_several_is_noticed(tmp_path, damage):
+    run(tmp_path, [clip("a"), clip("b")])
+    split(tmp_path, [clip("a"), clip("b")], {"s/a": 3})
+    path = tmp_path / "faces/s/a+1.zip"
+    path.unlink() if damage == "missing" else path.write_text("p")
+    assert split(tmp_path, [clip("a"), clip("b")], {"s/a": 3}) == ["s/a"]
+    assert path.read_text() == "part 1"
+
+
+def test_files_of_clips_that_are_no_more_are_removed(tmp_path):
+    members = [clip("a"), clip("b"), clip("c")]
+    run(tmp_path, members)
+    split(tmp_path, members, {"s/a": 4, "s/b": 3, "s/c": 2})
+    split(tmp_path, members[:2], {"s/a": 2}, params={"x": 1}, bad=("s/b",))
+    assert faces(tmp_path) == {"a.zip", "a+1.zip"}
+    assert list(read_table(tmp_path / "faces/0.csv")) == ["s/a", "s/a+1", "s/b"]
+    run(tmp_path, members[:1], params={"x": 1}, bad=("s/a",))
+    split(tmp_path, members[:1], {})
+    assert faces(tmp_path) == set()
+
+
+def test_interrupt_between_clips_that_become_several(tmp_path):
+    members = [clip("a"), clip("b")]
+    run(tmp_path, members)
+    with pytest.raises(KeyboardInterrupt):
+        split(tmp_path, members, {"s/a": 2}, stop_at="s/b")
+    assert split(tmp_path, members, {"s/a": 2}) == ["s/b"]
+    assert list(read_table(tmp_path / "faces/0.csv")) == ["s/a", "s/a+1", "s/b"]

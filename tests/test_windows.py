@@ -49,6 +49,15 @@ def test_load_takes_clip_ids(results):
     assert chosen.frames(chosen.clips[0], 0).shape == (5, 192, 192, 3)
 
 
+def test_people_of_one_video_share_its_sound(tmp_path):
+    write_clip(tmp_path, "anna/1.5", seed=1)
+    write_clip(tmp_path, "anna/1.5+2", seed=2)
+    (tmp_path / "mels/anna/1.5+2.npy").unlink()
+    first, second = Corpus.load(tmp_path, ["anna/1.5", "anna/1.5+2"]).clips
+    assert second.mel == first.mel
+    assert second.faces.name == "1.5+2.zip"
+
+
 def test_filelist_with_trailing_tokens_and_spaces(results, tmp_path):
     listed = tmp_path / "train.txt"
     listed.write_text("anna/1 NF\n\n  anna/a clip 2\nanna/a clip 2 MV\r\nno/such thing\nanna/1\n")

@@ -172,6 +172,8 @@ def test_profiles_are_accepted(project, profile):
         ({"shards": "eight"}, "shards: got 'eight'; allowed: integer"),
         ({"image_size": 100}, "image_size: got 100; allowed: 96 | 192 | 288 | 384"),
         ({"data_root": "nowhere"}, "data_root 'nowhere' holds no video"),
+        ({"track": {"choice": "speaking"}}, "track.choice: speaking needs a judge"),
+        ({"detector": "s3fd", "crop": {"mode": "aligned"}}, "s3fd finds none"),
     ],
 )
 def test_mistakes_stop_before_any_job(project, changes, said):

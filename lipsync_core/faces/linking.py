@@ -56,7 +56,8 @@ def link(detections: Detections) -> list[Track]:
     MEMORY frames is closed.
 
     Where two people cross, only boxes that are clearly one's are taken: what a track lacks there
-    is `hidden`, and must not be made up by interpolation.
+    is `hidden`, and must not be made up by interpolation. (People who turn back in the very
+    moment in which one covers the other's face look, by their boxes, like people who passed.)
     """
     table = detections.faces
     frames = table["frame"].to_numpy(np.int64)

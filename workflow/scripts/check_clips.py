@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from lipsync_core import clips, logs, prepare
+from lipsync_core import index, logs, prepare
 
 with logs.job_log(snakemake.log[0]):
     results, shard = Path(snakemake.config["results"]), int(snakemake.wildcards.shard)
-    prepare.check_clips(
-        clips.read_shard(results, shard), results, shard, snakemake.params.settings
-    )
+    prepare.check_clips(index.read_shard(results, shard), results, shard, snakemake.params.settings)

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from lipsync_core import clips, logs, prepare, threads
+from lipsync_core import index, logs, prepare, threads
 
 with logs.job_log(snakemake.log[0]):
     threads.limit(snakemake.threads)
     results, shard = Path(snakemake.config["results"]), int(snakemake.wildcards.shard)
     prepare.detect_faces(
-        clips.read_shard(results, shard),
+        index.read_shard(results, shard),
         Path(snakemake.config["data_root"]),
         results,
         shard,

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from lipsync_core import clips, logs, prepare
+from lipsync_core import index, logs, prepare
 
 with logs.job_log(snakemake.log[0]):
     results, shard = Path(snakemake.config["results"]), int(snakemake.wildcards.shard)
     prepare.extract_audio(
-        clips.read_shard(results, shard),
+        index.read_shard(results, shard),
         Path(snakemake.config["data_root"]),
         results,
         shard,

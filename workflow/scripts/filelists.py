@@ -1,14 +1,17 @@
-"""Splits and the table of all clips."""
+"""Splits, the table of all clips, and the account of them."""
 
 from pathlib import Path
 
-from lipsync_core import filelists, logs
+from lipsync_core import filelists, index, logs, stages
+from lipsync_core.layouts import LAYOUTS
 
 with logs.job_log(snakemake.log[0]):
+    results = Path(snakemake.config["results"])
     filelists.write_filelists(
-        [Path(table) for table in snakemake.input],
-        Path(snakemake.output.clips).parent,
-        Path(snakemake.config["data_root"]),
+        results,
+        index.read_index(index.index_path(results)),
+        stages.ALL,
         seed=snakemake.params.seed,
+        judged=LAYOUTS[snakemake.config["layout"]].judged,
         **snakemake.params.split,
     )

@@ -1,0 +1,106 @@
+"""Clips that come as face crops and a sound (layout wav2lip): no video, nothing to detect.
+
+Each function stands in for a stage's work on a video; the tables say `input` crops and `detector`
+given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from lipsync_core import audio
+from lipsync_core.errors import ClipError, Reason
+from lipsync_core.faces.archive import write_archive
+from lipsync_core.faces.detection import COORDINATES, Detections, write_boxes
+from lipsync_core.layouts.wav2lip import frames
+from lipsync_core.measures import picture_measures
+from lipsync_core.stage import Measures, Task, Worker
+from lipsync_core.video import FPS
+
+DETECTOR = "given"
+
+
+def apart(worker: Worker, data_root: Path, function: Callable[[Task, Path], Measures]) -> Worker:
+    """A worker that gives clips which are folders of crops to `function`, others to `worker`."""
+
+    def work(tasks: Iterable[Task]) -> Iterator[tuple[Task, Measures | ClipError]]:
+        videos = []
+        for task in tasks:
+            if not task.clip.source(data_root).is_dir():
+                videos.append(task)
+                continue
+            try:
+                yield task, function(task, data_root)
+            except ClipError as error:
+                yield task, error
+        if videos:
+            yield from worker(videos)
+
+    return work
+
+
+def extract_audio(task: Task, data_root: Path) -> Measures:
+    """The folder's audio.wav as 16 kHz mono PCM; measures as of a video at 25 frames a second."""
+    folder = task.clip.source(data_root)
+    sizes = _sizes(folder)
+    height, width = next(iter(sizes.values()))
+    measures: Measures = {
+        "input": "crops",
+        "width": width,
+        "height": height,
+        "fps_in": FPS,
+        "seconds": round((max(sizes) + 1) / FPS, 3),
+    }
+    if not task.clip.sound:
+        raise ClipError(Reason.NO_AUDIO, f"{folder}: it has no audio.wav", measures)
+    try:
+        seconds = audio.extract_audio(task.clip.sound_source(data_root), task.target)
+    except ClipError as error:
+        raise ClipError(error.reason, error.detail, measures) from error
+    return measures | {"audio_seconds": round(seconds, 3)}
+
+
+def detect_faces(task: Task, data_root: Path) -> Measures:
+    """Each picture is one face, of its full size."""
+    by_frame = _sizes(task.clip.source(data_root))
+    sizes = np.array(list(by_frame.values()), np.float32)  # (n, 2) height, width
+    faces = pd.DataFrame({"frame": np.array(list(by_frame), np.int32)})
+    zeros = np.zeros(len(sizes), np.float32)
+    for name, column in zip(
+        COORDINATES, (zeros, zeros, sizes[:, 1], sizes[:, 0], zeros + 1), strict=True
+    ):
+        faces[name] = column
+    faces["landmarks"] = [np.zeros(0, np.float32)] * len(faces)
+    height, width = sizes.max(axis=0).astype(int).tolist()
+    found = Detections(max(by_frame) + 1, width, height, faces, DETECTOR)
+    write_boxes(task.target, found)
+    return {"frames": found.frames, "face_frames": len(faces), "detector": DETECTOR}
+
+
+def crop_faces(task: Task, data_root: Path) -> Measures:
+    """The pictures as they are, in an archive like those of videos."""
+    folder = task.clip.source(data_root)
+    sizes, paths = _sizes(folder), frames(folder)
+    with write_archive(task.target) as archive:
+        for frame in sizes:
+            archive.add(frame, paths[frame].read_bytes())
+    face_px = round(float(np.median([max(size) for size in sizes.values()])), 1)
+    return {"faces": len(sizes), "face_px": face_px} | picture_measures(task.target)
+
+
+def _sizes(folder: Path) -> dict[int, tuple[int, int]]:
+    """Frame -> (height, width) of its picture; pictures that cannot be decoded are left out."""
+    found = {}
+    for frame, path in frames(folder).items():
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+        picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+        if picture is not None:
+            found[frame] = picture.shape[:2]
+    if not found:
+        raise ClipError(Reason.UNREADABLE, f"{folder}: none of its pictures can be decoded")
+    return found

@@ -1,0 +1,58 @@
+"""Dataset layouts: where a corpus keeps clips, sounds, speakers and official splits. Light.
+
+A layout turns the files below the data root into `Item`s. Signatures, shards and unique names are
+`lipsync_core.clips`' work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lipsync_core.layouts import avspeech, corpora, wav2lip
+from lipsync_core.layouts.items import Item
+from lipsync_core.layouts.scan import SOUND_SUFFIXES, VIDEO_SUFFIXES, scan_files
+
+__all__ = ["LAYOUTS", "Item", "Layout"]
+
+# Path below the data root (percent-encoded) -> stamp.
+Files = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way to lay out a corpus.
+
+    items: files -> the clips that fit the layout. shape: what it looks like, for messages.
+    scan: data root -> the files that `items` sees. judged: its speakers are known, so that one in
+    two splits is a leak and an error; else the first part of an id is only a group (a programme).
+    """
+
+    items: Callable[[Files, Path], Iterator[Item]]
+    shape: str
+    scan: Callable[[Path], dict[str, str]] = field(
+        default=lambda root: scan_files(root, VIDEO_SUFFIXES)
+    )
+    judged: bool = True
+
+
+LAYOUTS = {
+    "own": Layout(corpora.own, "<speaker>/<clip>.mp4"),
+    "lrs2": Layout(corpora.lrs2, "{main,pretrain}/<programme>/<clip>.mp4", judged=False),
+    "lrs3": Layout(corpora.lrs3, "{pretrain,trainval,test}/<video>/<clip>.mp4", judged=False),
+    "lrw": Layout(corpora.lrw, "<WORD>/{train,val,test}/<WORD>_<number>.mp4", judged=False),
+    "voxceleb2": Layout(
+        corpora.voxceleb2,
+        "{dev,test}/mp4/id<number>/<video>/<clip>.mp4 (sound in {dev,test}/aac/...m4a)",
+        scan=lambda root: scan_files(root, VIDEO_SUFFIXES | SOUND_SUFFIXES),
+    ),
+    "hdtf": Layout(corpora.hdtf, "{RD,WDA,WRA}_<speaker>_<number>.mp4"),
+    "grid": Layout(corpora.grid, "s<number>/<code>.mpg"),
+    "avspeech": Layout(
+        avspeech.items, "avspeech_{train,test}.csv and videos named <YouTube id>[_<start>]"
+    ),
+    "wav2lip": Layout(
+        wav2lip.items, "<speaker>/<clip>/{0.jpg,1.jpg,...,audio.wav}", scan=wav2lip.scan
+    ),
+}

@@ -1,0 +1,33 @@
+"""What a layout says of a clip."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+# Values of a split: a fixed one, TRAINVAL for "train or val, as the speakers are drawn", or
+# nothing for a drawn one.
+SPLITS = ("train", "val", "test")
+TRAINVAL = "trainval"
+
+
+class Item(NamedTuple):
+    """One clip of a corpus. All paths are percent-encoded and relative to the data root.
+
+    id: `<speaker>/<clip>`; two items may ask for the same one.
+    path: the video, or a folder of face crops. sound: a file of its own, or nothing.
+    split: the official one: see above. cut: "start-end" in seconds when the clip is a part of the
+    video. near: "x,y", where the speaker's face is, as shares of the picture's width and height.
+    """
+
+    id: str
+    path: str
+    sound: str = ""
+    split: str = ""
+    cut: str = ""
+    near: str = ""
+
+
+def stem(name: str) -> str:
+    """A file name without its last extension; ".x" keeps its own."""
+    head, dot, _ = name.rpartition(".")
+    return head if dot and head else name

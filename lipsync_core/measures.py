@@ -1,0 +1,124 @@
+"""What is measured of a clip's sound, crops and track. What is good: see `checks`."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from lipsync_core.audio import SAMPLE_RATE
+from lipsync_core.faces.archive import CropArchive
+from lipsync_core.video import FPS
+
+Measures = dict[str, float | int | str]
+QUIET = 10 ** (-50 / 20)  # a window below -50 dBFS is silent
+QUIET_WINDOW = SAMPLE_RATE // 40  # 25 ms
+FULL_SCALE = 0.999
+SAMPLED = 8  # crops looked at in a clip
+SIDE = 96  # their size: blur is then comparable between clips
+PRINT_BANDS, PRINT_STEPS = 40, 32  # what the sound's fingerprint looks at
+
+
+def sound_measures(blocks: Iterable[np.ndarray], mel: np.ndarray) -> Measures:
+    """Measures of the sound; memory does not grow with its length.
+
+    Parameters
+    ----------
+    blocks: the wave, float32 (n,) in [-1, 1] at 16 kHz each. mel: its mel spectrogram as stored,
+        float32 (T, 80), best as a memory map.
+
+    Returns loudness (dBFS, root mean square; -120 for digital silence), silence (share of 25 ms
+    windows below -50 dBFS) and clipping (share of samples at full scale), and two fingerprints in
+    hex digits: sound_sha (equal for equal samples) and sound_print (see `sound_print`).
+    """
+    sha = hashlib.sha1()
+    samples, clipped, energy, quiet, windows = 0, 0, 0.0, 0, 0
+    rest = np.zeros(0, np.float32)
+    for block in blocks:
+        sha.update(np.ascontiguousarray(block).tobytes())
+        samples += len(block)
+        clipped += int(np.count_nonzero(np.abs(block) >= FULL_SCALE))
+        energy += float(np.sum(np.square(block, dtype=np.float64)))
+        joined = np.concatenate([rest, block])
+        whole = len(joined) // QUIET_WINDOW * QUIET_WINDOW
+        squares = np.square(joined[:whole].reshape(-1, QUIET_WINDOW))
+        quiet += int(np.count_nonzero(squares.mean(axis=1) < QUIET**2))
+        windows += whole // QUIET_WINDOW
+        rest = joined[whole:]
+    rms = math.sqrt(energy / samples) if samples else 0.0
+    return {
+        "loudness": round(20 * math.log10(max(rms, 1e-6)), 2),
+        "silence": round(quiet / windows, 4) if windows else 1.0,
+        "clipping": round(clipped / max(samples, 1), 5),
+        "sound_sha": sha.hexdigest()[:16],
+        "sound_print": sound_print(mel),
+    }
+
+
+def sound_print(mel: np.ndarray) -> str:
+    """128 bits (32 hex digits) that survive another encoding, volume or container.
+
+    mel: float32 (T, 80). The course of the energy over the clip in 40 bands and 32 steps, loud
+    parts first, projected on fixed random directions: the bits are the signs.
+    """
+    floor = mel.min(initial=0)
+    edges = np.linspace(0, len(mel), PRINT_STEPS + 1).round().astype(int)
+    grid = np.zeros((PRINT_STEPS, PRINT_BANDS))
+    for step, (first, last) in enumerate(itertools.pairwise(edges)):
+        if last > first:
+            energy = np.square(mel[first:last] - floor, dtype=np.float64).mean(axis=0)
+            grid[step] = energy.reshape(PRINT_BANDS, -1).mean(axis=1)
+    return _hex(_directions() @ (grid - grid.mean(axis=0)).ravel() > 0)
+
+
+@functools.cache
+def _directions() -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((128, PRINT_BANDS * PRINT_STEPS))
+
+
+def picture_measures(zip_path: Path) -> Measures:
+    """Measures of a clip's crops, of eight spread over the clip.
+
+    Returns blur (median variance of the Laplacian at 96 pixels; low is blurred), brightness (mean
+    grey level, 0..255) and picture_print, 64 bits in hex that survive scaling and encoding.
+    """
+    archive = CropArchive(zip_path)
+    numbers = archive.frames
+    chosen = numbers[np.unique(np.linspace(0, len(numbers) - 1, SAMPLED).round().astype(int))]
+    grey = [
+        cv2.cvtColor(archive.decode(frame, SIDE), cv2.COLOR_BGR2GRAY) for frame in chosen.tolist()
+    ]
+    archive.close()
+    sharpness = [float(cv2.Laplacian(picture, cv2.CV_32F).var()) for picture in grey]
+    mean = np.mean(grey, axis=0, dtype=np.float32)
+    tiny = cv2.resize(mean, (9, 8), interpolation=cv2.INTER_AREA)
+    return {
+        "blur": round(float(np.median(sharpness)), 1),
+        "brightness": round(float(mean.mean()), 1),
+        "picture_print": _hex(np.diff(tiny, axis=1) > 0),
+    }
+
+
+def head_motion(frames: np.ndarray, boxes: np.ndarray) -> float:
+    """How fast the face moves: the 95th percentile, in widths of the face a second.
+
+    frames: int (n,), rising. boxes: float32 (n, 4), x1, y1, x2, y2 in pixels. Steps over a gap do
+    not count; 0 with fewer than two frames in a row.
+    """
+    together = np.diff(frames) == 1
+    if not together.any():
+        return 0.0
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    width = float(np.median(boxes[:, 2] - boxes[:, 0]))
+    steps = np.linalg.norm(np.diff(centres, axis=0), axis=1)[together]
+    return round(float(np.percentile(steps, 95)) * FPS / max(width, 1e-6), 3)
+
+
+def _hex(bits: np.ndarray) -> str:
+    return np.packbits(bits.ravel()).tobytes().hex()

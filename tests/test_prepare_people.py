@@ -1,0 +1,171 @@
+"""Two people in three shots, through the whole preparation: each person a clip of their own."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lipsync_core import checkpoints, clips, filelists, prepare, stages
+from lipsync_core.errors import LipsyncError
+from lipsync_core.faces import detection, linking
+from lipsync_core.faces.crops import CropArchive
+from lipsync_core.models import SyncNet
+from lipsync_core.stage import read_table
+from lipsync_core.windows import Corpus
+from tests.media import write_video
+from tests.media_people import CUTS, FRAMES, PATHS, place, write_people
+from tests.test_prepare import settings
+
+
+class Preparation:
+    """A corpus of the made-up video and a clip with one face."""
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self.root, self.data, self.results = root, folder / "data", folder / "results"
+        write_people(self.data / "duo" / "1.mp4")
+        write_video(self.data / "solo" / "1.mp4", 1.2)
+        self.clips = clips.discover(self.data, 1)
+        prepare.extract_audio(self.clips, self.data, self.results, 0, self.of(stages.AUDIO))
+        prepare.mel_spectrograms(self.clips, self.results, 0, self.of(stages.MELS))
+        options = {"batch_size": 8, "device": "cpu", "models": Path("models")}
+        boxes = self.of(stages.BOXES)
+        prepare.detect_faces(self.clips, self.data, self.results, 0, boxes, **options)
+
+    def of(self, stage: stages.Stage, **changes) -> dict:
+        return settings(self.root, stage, **changes)
+
+    def crop(self, **changes) -> dict[str, dict]:
+        faces = self.of(stages.FACES, **changes)
+        prepare.crop_faces(self.clips, self.data, self.results, 0, faces, "cpu", self.data)
+        prepare.check_clips(self.clips, self.results, 0, self.of(stages.CHECKS))
+        return read_table(self.results / "checks/0.csv")
+
+    def crops(self) -> list[str]:
+        return sorted(path.stem for path in (self.results / "faces/duo").glob("*.zip"))
+
+
+@pytest.fixture(scope="module")
+def prepared(root, tmp_path_factory) -> Preparation:
+    return Preparation(root, tmp_path_factory.mktemp("people"))
+
+
+@pytest.fixture
+def everybody(prepared) -> dict[str, dict]:
+    return prepared.crop(track={"choice": "all"})
+
+
+def who(boxes: np.ndarray, frames: np.ndarray) -> set[str]:
+    """Whose portraits the boxes lie nearest to."""
+    names = set()
+    for box, frame in zip(boxes, frames.tolist(), strict=True):
+        centre = (box[:2] + box[2:]) / 2
+        there = {name: place(name, frame) for name in PATHS if place(name, frame)}
+        names.add(min(there, key=lambda name: float(np.hypot(*(centre - there[name])))))
+    return names
+
+
+def test_no_track_changes_its_person(prepared):
+    found = detection.read_boxes(prepared.results / "boxes/duo/1.parquet")
+    assert found.cuts == CUTS
+    tracks = linking.link(found)
+    seen = sorted((*who(track.boxes, track.frames), int(track.frames[0])) for track in tracks)
+    assert seen == [("collins", 0), ("collins", 80), ("hopper", 0), ("hopper", 50), ("hopper", 80)]
+    assert max(int(track.frames[-1]) for track in tracks) == FRAMES - 1
+
+
+def test_each_person_of_each_shot_is_a_clip(prepared, everybody):
+    names = ["1", "1+1", "1+2", "1+3", "1+4"]
+    assert prepared.crops() == names
+    assert list(everybody) == [*(f"duo/{name}" for name in names), "solo/1"]
+    assert {row["outcome"] for row in everybody.values()} == {"kept"}
+    spans = [(int(row["start"]), int(row["span"])) for row in everybody.values()]
+    assert spans == [(0, 50), (0, 50), (50, 30), (80, 40), (80, 40), (0, 30)]
+    assert everybody["duo/1"]["tracks"] == "5"
+    assert everybody["duo/1"]["shots"] == "3"
+    assert everybody["duo/1+2"]["seconds"] == "1.2"
+
+
+def test_the_crops_of_a_clip_show_one_person(prepared, everybody):
+    def look(picture: np.ndarray) -> np.ndarray:
+        small = cv2.resize(picture, (12, 12), interpolation=cv2.INTER_AREA).astype(float)
+        return small - small.mean()
+
+    archives = [
+        CropArchive(prepared.results / f"faces/duo/{name}.zip") for name in prepared.crops()
+    ]
+    # Collins in a suit without a hat, Hopper in a hat: their first crops, far apart.
+    collins, hopper = (look(archive.decode(0, 96)) for archive in (archives[1], archives[0]))
+    shown = []
+    for archive in archives:
+        looks = [look(archive.decode(frame, 96)) for frame in archive.frames]
+        nearer = {np.sum((x - collins) ** 2) < np.sum((x - hopper) ** 2) for x in looks}
+        shown.append(nearer)
+    assert shown == [{False}, {True}, {False}, {True}, {False}]
+
+
+def test_a_face_that_was_covered_has_no_crop(prepared, everybody):
+    frames = CropArchive(prepared.results / "faces/duo/1+1.zip").frames
+    missing = np.setdiff1d(np.arange(50), frames)
+    assert 3 <= len(missing) <= 12
+    assert {24, 25} <= set(missing.tolist())
+
+
+def test_people_share_the_sound_of_their_video(prepared, everybody):
+    corpus = Corpus.load(prepared.results, ["duo/1", "duo/1+4"])
+    assert corpus.clips[0].mel == corpus.clips[1].mel
+    assert corpus.clips[1].starts[0] == 80
+
+
+def test_the_table_of_clips_counts_people(prepared, everybody, tmp_path):
+    tables = [prepared.results / "checks/0.csv"]
+    counts = filelists.write_filelists(tables, tmp_path, prepared.data, 0.5, 0, 0)
+    assert counts == {"kept": 6}
+    with open(tmp_path / "clips.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len({row["split"] for row in rows if row["speaker"] == "duo"}) == 1
+
+
+def test_choices_of_one_leave_no_other_crops(prepared, everybody):
+    assert len(prepared.crops()) == 5
+    for choice in ("largest", "longest"):
+        table = prepared.crop(track={"choice": choice})
+        assert list(table) == ["duo/1", "solo/1"]
+        assert prepared.crops() == ["1"]
+        assert table["duo/1"]["reason"] == "low_coverage"
+        assert (table["solo/1"]["outcome"], table["solo/1"]["faces"]) == ("kept", "30")
+    first = CropArchive(prepared.results / "faces/duo/1.zip").frames
+    assert first.tolist() == list(range(50))
+
+
+def test_short_appearances_are_no_clips(prepared):
+    table = prepared.crop(track={"choice": "all", "min_seconds": 1.5})
+    assert list(table) == ["duo/1", "duo/1+1", "duo/1+2", "duo/1+3", "solo/1"]
+
+
+def test_the_speaker_is_the_one_whom_the_judge_believes(prepared, monkeypatch):
+    from lipsync_core import speaking
+
+    def confidence(self, frames, pcm, start):
+        seen.append((start, frames.shape))
+        return 5.0 if start == 50 else 1.0
+
+    seen: list = []
+    expert = prepared.data / "expert.pth"
+    checkpoints.save_public(expert, SyncNet(width=0.125))
+    monkeypatch.setattr(speaking.ExpertJudge, "confidence", confidence)
+    table = prepared.crop(track={"choice": "speaking", "expert": str(expert)})
+    assert CropArchive(prepared.results / "faces/duo/1.zip").frames.tolist() == [*range(50, 80)]
+    assert (table["duo/1"]["confidence"], table["duo/1"]["tracks"]) == ("5.0", "5")
+    assert sorted(start for start, _ in seen)[2:] == [50, 80, 80]
+    assert table["solo/1"].get("confidence", "") == ""  # nobody to choose from
+
+
+def test_speaking_without_a_judge_fails_clearly(prepared):
+    with pytest.raises(LipsyncError, match=r"put syncnet_v2\.model into"):
+        prepared.crop(track={"choice": "speaking"})
+    with pytest.raises(LipsyncError, match="absent.pth: no such file"):
+        prepared.crop(track={"choice": "speaking", "expert": "absent.pth"})
