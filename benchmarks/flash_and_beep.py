@@ -4,7 +4,7 @@ Makes videos in which a flash begins with a picture and a beep sounds at that pi
 them as preparation does (`extract_audio`, `read_frames`) and compares where flash and beep are.
 Half a frame, 20 ms, is what a constant rate costs at best.
 
-    python benchmarks/flash_and_beep.py [--minutes 10] [--suffix .mp4]
+    python -m benchmarks.flash_and_beep [--minutes 10] [--suffix .mp4]
 """
 
 from __future__ import annotations

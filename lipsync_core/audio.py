@@ -28,7 +28,7 @@ MEL_BANDS = 80
 MEL_WINDOW = 16  # columns of one window: 200 ms, five frames at 25 fps
 WINDOW = 800  # samples of one STFT window
 PREEMPHASIS = 0.97
-BLOCK = 60 * SAMPLE_RATE  # samples worked on at a time: the STFT of an hour is 1 GB
+BLOCK = 20 * SAMPLE_RATE  # samples worked on at a time: the STFT of an hour is 1 GB
 LONGEST = 24 * 3600  # seconds; more is no clip but a damaged time stamp
 FLOOR_DB, REFERENCE_DB, LIMIT = -100.0, 20.0, 4.0
 
@@ -124,7 +124,7 @@ def melspectrogram(wav: np.ndarray) -> np.ndarray:
     T = 1 + N // 200. Equal within 1e-3 to the features of the public weights: pre-emphasis 0.97,
     STFT 800/200 with a Hann window, centred with *reflection* padding (librosa's default since
     0.9, zeros, changes the columns at both ends), 80 Slaney bands over 55-7600 Hz, dB, scaled.
-    Made in blocks of a minute, which changes nothing but the memory it takes.
+    Made in blocks of 20 s, which changes nothing but the memory it takes.
 
     Raises ValueError when the wave is too short to reflect (N <= 400).
     """

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from lipsync_core.errors import ClipError, Reason
+from lipsync_core.timebase import FPS
 
 MIN_FRAMES = 16  # a training window and its reference need more than 15 frames
 
@@ -35,6 +36,13 @@ LIMITS = (
         "sound and picture differ by {0:.2f} s",
     ),
     Limit(
+        "undecoded",
+        "max_length_difference",
+        True,
+        Reason.LENGTH_MISMATCH,
+        "{0:.2f} s of the picture could not be decoded",
+    ),
+    Limit(
         "coverage", "min_coverage", False, Reason.LOW_COVERAGE, "a face in {0:.0%} of the frames"
     ),
     Limit("face_px", "min_face_px", False, Reason.SMALL_FACE, "face of {0:.0f} px"),
@@ -54,17 +62,24 @@ LIMITS = (
 
 
 def derived(measures: Mapping[str, Any]) -> dict[str, float]:
-    """Measures that need two stages: coverage (0..1), length_difference (s).
+    """Measures that need two stages.
 
     measures: `frames` (at 25 fps), `faces` (frames with a face), `seconds` (of the picture),
-    `audio_seconds`; numbers or their texts.
+    `audio_seconds`; `span` (frames) when the clip is one person's part of a video. Numbers or their
+    texts.
+
+    Returns coverage (0..1); length_difference, of sound and picture in seconds; undecoded, seconds
+    of the picture that gave no frames. A part counts for itself: its frames and seconds come too.
     """
-    frames, faces = int(measures["frames"]), int(measures["faces"])
-    difference = abs(float(measures["audio_seconds"]) - float(measures["seconds"]))
-    return {
-        "coverage": round(faces / max(frames, 1), 4),
-        "length_difference": round(difference, 3),
+    frames, seconds = int(measures["frames"]), float(measures["seconds"])
+    found: dict[str, float] = {
+        "length_difference": round(abs(float(measures["audio_seconds"]) - seconds), 3),
+        "undecoded": round(abs(frames / FPS - seconds), 3),
     }
+    if measures.get("span"):
+        frames = int(measures["span"])
+        found |= {"frames": frames, "seconds": round(frames / FPS, 3)}
+    return found | {"coverage": round(int(measures["faces"]) / max(frames, 1), 4)}
 
 
 def check(measures: Mapping[str, Any], limits: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import functools
 import os
+import re
 import select
 import shutil
 import signal
@@ -150,9 +151,11 @@ class Decoder:
         return self._errors.read(LOG_BYTES).decode(errors="replace").strip("\r\n")
 
     def failure(self, otherwise: str) -> ClipError:
-        """An `unreadable` error with ffmpeg's last words, or with `otherwise`."""
+        """An `unreadable` error with ffmpeg's last words on the file, or with `otherwise`."""
         lines = [
-            line for line in self.said().splitlines() if line.startswith("[") or "rror" in line
+            re.sub(r" @ 0x[0-9a-f]+", "", line)  # no two runs have the same address
+            for line in self.said().splitlines()
+            if (line.startswith("[") or "rror" in line) and "Nothing was written" not in line
         ]
         return ClipError(Reason.UNREADABLE, f"{self.source}: {lines[-1] if lines else otherwise}")
 

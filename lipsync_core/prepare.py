@@ -220,11 +220,7 @@ def check_clips(
         measures: Row = {}
         for row in task.before.values():
             measures |= row
-        own: Measures = {}
-        if measures.get("span"):  # one person's part of a video counts for itself
-            frames = int(measures["span"])
-            own = {"frames": frames, "seconds": round(frames / FPS, 3)}
-        own |= derived(measures | {"frames": own.get("frames", measures["frames"])})
+        own = derived(measures)
         try:
             check(measures | own, params["check"])
         except ClipError as error:

@@ -71,9 +71,9 @@ def probe(path: PathLike, limit: float = TIME_LIMIT) -> Probe:
                 rate = Fraction(int(match[2]), int(match[1]))
             decoded = decoded or line.startswith("0,")
         decoder.finish()
-        # Tags of the file are printed further to the right: none can pose as one of these.
+        # A tag of the file may pose as one of these lines; then reading the sound tells the truth.
         said = decoder.said(start=True)
-        has_audio = re.search(r"^  Stream #0:\d.*: Audio: ", said, re.MULTILINE) is not None
+        has_audio = re.search(r"^ +Stream #0:\d.*: Audio: ", said, re.MULTILINE) is not None
         if not decoded and has_audio and "matches no streams" in said:
             raise ClipError(Reason.NO_VIDEO, f"{decoder.source}: it has sound, but no picture")
         if not decoded:

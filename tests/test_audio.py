@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import soundfile
 
 from lipsync_core import audio
+from lipsync_core.decoder import ffmpeg_exe
 from lipsync_core.errors import ClipError
 from tests.media import write_video, write_wav
 
@@ -26,6 +28,33 @@ def test_mel_of_too_little_sound():
     with pytest.raises(ValueError, match="wanted"):
         audio.melspectrogram(np.zeros(400, np.float32))
     assert audio.melspectrogram(np.zeros(401, np.float32)).min() == -4
+
+
+def test_blocks_give_the_whole_mel(tmp_path, monkeypatch):
+    for length in (801, 8000, 16000, 16001, 20123):
+        wav = np.random.default_rng(length).normal(0, 0.1, length).astype(np.float32)
+        soundfile.write(tmp_path / "a.wav", wav, 16000, subtype="PCM_16")
+        wav = np.concatenate(list(audio.wav_blocks(tmp_path / "a.wav", 1000)))
+        whole = audio.melspectrogram(wav)
+        monkeypatch.setattr(audio, "BLOCK", 8000)
+        np.testing.assert_allclose(audio.melspectrogram(wav), whole, atol=1e-3)
+        assert audio.write_mel(tmp_path / "a.wav", tmp_path / "a.npy") == whole.shape[1]
+        stored = np.load(tmp_path / "a.npy")
+        assert (stored.dtype, stored.flags.c_contiguous) == (np.float32, True)
+        np.testing.assert_allclose(stored, whole.T, atol=1e-3)
+        monkeypatch.undo()
+
+
+def test_mel_of_an_unusable_wav(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(800), 16000, subtype="PCM_16")
+    with pytest.raises(ClipError) as caught:
+        audio.write_mel(tmp_path / "a.wav", tmp_path / "a.npy")
+    assert caught.value.reason == "too_short"
+    (tmp_path / "a.wav").write_bytes(b"RIFF")
+    with pytest.raises(ClipError) as caught:
+        audio.write_mel(tmp_path / "a.wav", tmp_path / "a.npy")
+    assert caught.value.reason == "unreadable"
+    assert not (tmp_path / "a.npy").exists()
 
 
 def test_mel_window_columns():
@@ -74,3 +103,40 @@ def test_wav_round_trip_is_exact(tmp_path):
     path = write_wav(tmp_path / "a.wav", 0.5)
     audio.extract_audio(path, tmp_path / "b.wav")
     assert np.array_equal(audio.load_wav(path), audio.load_wav(tmp_path / "b.wav"))
+
+
+def ffmpeg(*arguments) -> None:
+    subprocess.run([ffmpeg_exe(), "-v", "error", "-y", *map(str, arguments)], check=True)
+
+
+def picture_and_tone(path: Path, seconds: float, start: float, *options: str) -> Path:
+    """A test picture from 0 s, and a tone from `start` to `seconds`."""
+    picture = ["-f", "lavfi", "-i", f"testsrc2=s=64x64:r=25:d={seconds}"]
+    tone = ["-itsoffset", start, "-f", "lavfi", "-i", f"sine=f=440:d={seconds - start}"]
+    ffmpeg(*picture, *tone, *options, path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".ts", ".mpg", ".mkv"])
+def test_late_sound_is_late_in_every_container(tmp_path, suffix):
+    path = picture_and_tone(tmp_path / f"a{suffix}", 2, 0.5)
+    wav = audio.load_wav(path)
+    begins = np.flatnonzero(np.abs(wav) > 0.02)[0] / 16000
+    assert begins == pytest.approx(0.5, abs=0.04)  # lossy sound, and a clock that may begin early
+    assert len(wav) / 16000 == pytest.approx(2, abs=0.06)
+
+
+def test_sound_that_changes_its_layout_keeps_time(tmp_path):
+    one = picture_and_tone(tmp_path / "1.ts", 1, 0, "-c:a", "mp2", "-ar", "44100")
+    options = ("-output_ts_offset", "1", "-c:a", "mp2", "-ar", "48000", "-ac", "2")
+    two = picture_and_tone(tmp_path / "2.ts", 1, 0, *options)
+    both = tmp_path / "both.ts"
+    both.write_bytes(one.read_bytes() + two.read_bytes())
+    assert len(audio.load_wav(both)) / 16000 == pytest.approx(2, abs=0.05)
+
+
+def test_sound_of_a_day_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(audio, "LONGEST", 0.1)
+    with pytest.raises(ClipError) as caught:
+        audio.load_wav(write_wav(tmp_path / "a.wav", 0.5))
+    assert caught.value.reason == "too_long"

@@ -54,6 +54,7 @@ def test_good_clip_passes():
         ({"seconds": "61", "audio_seconds": "61"}, "too_long"),
         ({"audio_seconds": "0.9"}, "length_mismatch"),
         ({"audio_seconds": "3.1"}, "length_mismatch"),
+        ({"frames": "24", "faces": "24"}, "length_mismatch"),
         ({"faces": "39"}, "low_coverage"),
         ({"face_px": "47"}, "small_face"),
         ({"loudness": "-61"}, "silent"),

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lipsync_core import clips, prepare, stages
+from benchmarks import hostile as benchmark
+from lipsync_core import clips, decoder, prepare, stages
 from lipsync_core.config import complete, load_schema
 from lipsync_core.stage import read_table
 from tests.media import write_video, write_wav
@@ -104,6 +105,40 @@ def test_nothing_is_left_of_a_dropped_clip(hostile):
         "short.parquet",
         "short.zip",
     }
+
+
+def test_frames_are_accounted_for(hostile, root, tmp_path):
+    row = hostile[1]["good/1"]
+    assert (row["frames_dropped"], row["frames_duplicated"], row["fps_in"]) == ("0", "0", "25.0")
+    write_video(tmp_path / "data" / "s" / "50.mp4", 1, fps=50)
+    found = clips.discover(tmp_path / "data", 1)
+    rows = prepare.extract_audio(found, tmp_path / "data", tmp_path / "results", 0, {})
+    assert (rows[0]["frames_dropped"], rows[0]["frames_duplicated"]) == (25, 0)
+    assert (rows[0]["fps_in"], rows[0]["seconds"]) == (50, 1)
+
+
+def test_mutated_files_are_accounted_for_and_harm_no_other(tmp_path):
+    rows, kinds = benchmark.compare(tmp_path, 25, seed=1, timeout=60)
+    outcomes = {(kinds[clip], row["reason"]) for clip, row in rows.items()}
+    assert {kind for kind, _ in outcomes} > {"good", "name", "truncated", "flipped", "bad_box"}
+    assert {reason for kind, reason in outcomes if kind in ("good", "name")} == {""}
+    assert ("huge_picture", "unreadable") in outcomes
+    assert ("no_stream", "unreadable") in outcomes
+
+
+def test_a_clip_that_hangs_is_dropped(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        write_video(tmp_path / "data" / "s" / f"{name}.mp4", 0.4)
+    program = tmp_path / "ffmpeg"
+    program.write_text(
+        f'#!/bin/sh\ncase "$*" in *a.mp4*) exec sleep 60;; esac\nexec {decoder.ffmpeg_exe()} "$@"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(decoder, "ffmpeg_exe", lambda: str(program))
+    found = clips.discover(tmp_path / "data", 1)
+    rows = prepare.extract_audio(found, tmp_path / "data", tmp_path / "results", 0, {}, 1)
+    assert [row["reason"] for row in rows] == ["timed_out", ""]
+    assert "check.timeout" in rows[0]["detail"]
 
 
 def test_thresholds_are_heard(root, hostile, tmp_path):

@@ -120,12 +120,15 @@ def test_people_share_the_sound_of_their_video(prepared, everybody):
     assert corpus.clips[1].starts[0] == 80
 
 
-def test_the_table_of_clips_counts_people(prepared, everybody, tmp_path):
-    tables = [prepared.results / "checks/0.csv"]
-    counts = filelists.write_filelists(tables, tmp_path, prepared.data, 0.5, 0, 0)
+def test_the_table_of_clips_counts_people(prepared, everybody):
+    found = clips.discover(prepared.data, 1)
+    counts = filelists.write_filelists(prepared.results, found, stages.ALL, 0.5, 0, 0)
     assert counts == {"kept": 6}
-    with open(tmp_path / "clips.csv", newline="") as stream:
+    with open(prepared.results / "filelists/clips.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
+    with open(prepared.results / "filelists/accounting.csv", newline="") as stream:
+        account = {line["stage"]: line for line in csv.DictReader(stream)}
+    assert [account["crop_faces"][name] for name in ("in", "made", "kept")] == ["2", "4", "6"]
     assert len({row["split"] for row in rows if row["speaker"] == "duo"}) == 1
 
 

@@ -55,6 +55,18 @@ def test_in_equals_kept_plus_dropped(tmp_path):
     assert not (tmp_path / "audio/s/b.wav").exists()
 
 
+def test_what_took_too_long_is_tried_again(tmp_path):
+    def work(task) -> dict:
+        asked.append(task.clip.id)
+        raise ClipError(Reason.TIMED_OUT, "slow")
+
+    asked: list[str] = []
+    for _ in range(2):
+        run_shard(AUDIO, [clip("a")], tmp_path, 0, {}, one_by_one(work))
+    assert asked == ["s/a", "s/a"]
+    assert read_table(tmp_path / "audio/0.csv")["s/a"]["reason"] == "timed_out"
+
+
 def test_nothing_is_redone(tmp_path):
     members = [clip("a"), clip("b")]
     run(tmp_path, members, bad=("s/b",))

@@ -78,6 +78,36 @@ def test_rotation_is_applied(tmp_path):
     assert next(video.read_frames(turned)).shape == (160, 80, 3)
 
 
+def test_interlaced_pictures_are_made_whole(tmp_path):
+    def combing(picture: np.ndarray) -> float:
+        rows = picture.astype(int).mean(-1)
+        return np.abs(rows[2:] - 2 * rows[1:-1] + rows[:-2]).mean()
+
+    # A bar that moves 4 pixels a field: woven fields make a comb of its edges.
+    moving = "color=gray:s=96x64:r=50:d=1[g];color=white:s=8x64:r=50:d=1[b];[g][b]overlay=x=200*t"
+    command = [video.ffmpeg_exe(), "-v", "error", "-y", "-f", "lavfi", "-i", moving]
+    woven = ["-vf", "interlace=lowpass=off", "-flags", "+ilme+ildct", "-c:v", "mpeg2video"]
+    subprocess.run([*command, *woven, "-q:v", "1", tmp_path / "i.ts"], check=True)
+    whole = list(video.read_frames(tmp_path / "i.ts"))
+    assert len(whole) == 25
+    with av.open(str(tmp_path / "i.ts")) as container:
+        combed = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
+    assert combing(combed[5]) > 5
+    assert combing(whole[5]) < 1
+
+
+def test_a_change_of_size_keeps_count_and_size(tmp_path):
+    for name, size, start in (("1.ts", "64x64", "0"), ("2.ts", "96x48", "1")):
+        pattern = ["-f", "lavfi", "-i", f"testsrc2=s={size}:r=25:d=1", "-output_ts_offset", start]
+        command = [video.ffmpeg_exe(), "-v", "error", *pattern, "-c:v", "mpeg2video"]
+        subprocess.run([*command, tmp_path / name], check=True)
+    both = tmp_path / "both.ts"
+    both.write_bytes((tmp_path / "1.ts").read_bytes() + (tmp_path / "2.ts").read_bytes())
+    shapes = [frame.shape for frame in video.read_frames(both)]
+    assert set(shapes) == {(64, 64, 3)}
+    assert len(shapes) == pytest.approx(50, abs=1)
+
+
 def test_closing_the_reader_stops_ffmpeg(tmp_path, monkeypatch):
     started = []
     original = subprocess.Popen

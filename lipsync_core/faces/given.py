@@ -76,8 +76,9 @@ def detect_faces(task: Task, data_root: Path) -> Measures:
     ):
         faces[name] = column
     faces["landmarks"] = [np.zeros(0, np.float32)] * len(faces)
+    faces["detected"] = True
     height, width = sizes.max(axis=0).astype(int).tolist()
-    found = Detections(max(by_frame) + 1, width, height, faces, DETECTOR)
+    found = Detections(max(by_frame) + 1, width, height, faces, DETECTOR, len(faces))
     write_boxes(task.target, found)
     return {"frames": found.frames, "face_frames": len(faces), "detector": DETECTOR}
 
