@@ -230,3 +230,23 @@ def test_a_broken_file_of_boxes_is_reported(tmp_path, damage):
         found.faces[["frame", "x1"]].to_parquet(path)
     with pytest.raises(LipsyncError, match=r"a\.parquet"):
         read_boxes(path)
+
+
+def test_known_sizes_spare_a_look_at_the_file(tmp_path, monkeypatch):
+    path = clip(tmp_path / "a.mp4", 3, size=(256, 192))
+    [(_, expected)] = detect_videos([("a", path)], Bright(), long_side=64)
+    monkeypatch.setattr(decoding, "probe", None)
+    sizes = {"a": (256, 192)}
+    [(_, found)] = detect_videos([("a", path)], Bright(), long_side=64, size_of=sizes.get)
+    assert (found.width, found.height) == (256, 192)
+    assert found.faces["x1"].tolist() == expected.faces["x1"].tolist()
+
+
+def test_the_rate_of_looking_survives_writing(tmp_path):
+    path = clip(tmp_path / "a.mp4", 12)
+    [(_, found)] = detect_videos([(0, path)], Bright(), stride=4, motion=1)
+    assert found.looked == 4
+    write_boxes(tmp_path / "a.parquet", found)
+    again = read_boxes(tmp_path / "a.parquet")
+    assert again.looked == 4
+    assert again.faces["detected"].tolist() == [index in (0, 4, 8, 11) for index in range(12)]

@@ -177,3 +177,9 @@ def test_batches_change_nothing(swaying, batch_size):
     for (_, one), (_, other) in zip(single, batched, strict=True):
         assert one.faces.drop(columns="landmarks").equals(other.faces.drop(columns="landmarks"))
         assert one.looked == other.looked
+
+
+def test_people_who_touch_are_looked_at_in_every_frame():
+    near, far = [faces((0, 0, 50, 50), (left, 0, left + 50, 50)) for left in (45, 60)]
+    assert matched(near, near, 0.2) is None
+    assert matched(far, far, 0.2) is not None

@@ -52,7 +52,7 @@ class Detections:
     faces: one row a face, in order of frame and falling score: frame int32; x1, y1, x2, y2, score
         float32 (full-size pixels, not clipped to the picture); landmarks, a list of 10 float32
         (x, y of five points), empty when the detector has none; detected, False where the face
-        is interpolated between two frames that the detector looked at.
+        is interpolated between two frames that the detector looked at (all True when left out).
     detector: name of the detector. looked: number of frames it looked at. cuts: first frames of
     all shots but the first.
     """
@@ -176,7 +176,7 @@ def write_boxes(path: PathLike, detections: Detections) -> None:
     faces = detections.faces
     columns = {name: faces[name].to_numpy() for name in ("frame", *COORDINATES)}
     columns["landmarks"] = [np.asarray(row, np.float32) for row in faces["landmarks"]]
-    columns["detected"] = faces["detected"].to_numpy()
+    columns["detected"] = faces.get("detected", pd.Series(True, faces.index)).to_numpy(bool)
     table = pa.table(columns, schema=SCHEMA).replace_schema_metadata(
         {
             "frames": str(detections.frames),
