@@ -111,7 +111,8 @@ def main() -> None:
     expected = contents(undisturbed.results)
     print(f"{len(videos)} clips, undisturbed: {whole.seconds:.0f} s, {len(expected)} files\n")
     print(
-        "| kill | after | tables done | clip files done | leftovers | tables redone | files redone |"
+        "| kill | after | tables done | clip files done | leftovers "
+        "| tables redone | files redone |"
     )
     print("|---|---|---|---|---|---|---|")
     kept_tables: dict[Path, int] = {}
