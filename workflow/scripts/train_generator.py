@@ -11,10 +11,12 @@ with logs.job_log(snakemake.log[0]):
     starts = {key: snakemake.input.get(key) for key in ("init", "disc_init")}
     weights = [snakemake.input.expert, *(path for path in starts.values() if path)]
     data = runs.data_digest(results, weights)
+    # Two variants with equal options are two runs all the same.
+    named = options | {"variant": snakemake.wildcards.variant}
     generator.train(
         results,
         options,
-        results / ".runs" / runs.run_signature(options, data, snakemake.params.seed),
+        results / ".runs" / runs.run_signature(named, data, snakemake.params.seed),
         snakemake.output.checkpoint,
         snakemake.output.metrics,
         snakemake.output.samples,
