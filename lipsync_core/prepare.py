@@ -157,7 +157,7 @@ def crop_faces(
     (no_face). With `track.choice: all` each of those becomes a clip of its own; `start` and `span`
     are then its first frame and its number of frames, gaps included.
     """
-    from lipsync_core.faces import choice, crops, detection, given, tracks
+    from lipsync_core.faces import choice, crops, detection, given, looks, tracks
     from lipsync_core.measures import head_motion, picture_measures
 
     track, crop = params["track"], params["crop"]
@@ -169,7 +169,7 @@ def crop_faces(
     def work(task: Task) -> Measures | list[Measures]:
         source = task.clip.source(data_root)
         found = detection.read_boxes(task.clip.artefact(results / stages.BOXES.folder, ".parquet"))
-        linked = tracks.link(found)
+        linked = looks.rejoined(source, tracks.link(found), found.cuts)
         if not linked:
             raise ClipError(Reason.NO_FACE, f"no face in any of {found.frames} frames")
         those = tracks.people(linked, min_frames)

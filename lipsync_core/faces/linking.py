@@ -1,6 +1,7 @@
 """Which boxes are one and the same face: linking over time, within shots, through crossings.
 
-Works on the boxes alone; no pictures. A track ends rather than passes to another face.
+Works on the boxes alone; no pictures. A track ends rather than passes to another face; `looks` then
+tells from the pictures who goes on where.
 """
 
 from __future__ import annotations
@@ -36,12 +37,17 @@ class Track:
     frames: int32 (m,), rising. boxes: float32 (m, 4), full-size pixels.
     landmarks: float32 (m, 10), x, y of five points; None from a detector without landmarks.
     hidden: frames without a box in which another face covers this one, or may do so.
+    begins_in_doubt, ends_in_doubt: it met another face there, was covered by it or could no longer
+        be told from it, so that another track may show the same person before, or after; see
+        `looks`.
     """
 
     frames: np.ndarray
     boxes: np.ndarray
     landmarks: np.ndarray | None = None
     hidden: frozenset[int] = frozenset()
+    begins_in_doubt: bool = False
+    ends_in_doubt: bool = False
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -56,8 +62,8 @@ def link(detections: Detections) -> list[Track]:
     MEMORY frames is closed.
 
     Where two people cross, only boxes that are clearly one's are taken: what a track lacks there
-    is `hidden`, and must not be made up by interpolation. (People who turn back in the very
-    moment in which one covers the other's face look, by their boxes, like people who passed.)
+    is `hidden`, and must not be made up by interpolation. Where a box could have been either's,
+    the tracks of both end, for who comes out of it on which side is not to be seen from boxes.
     """
     table = detections.faces
     frames = table["frame"].to_numpy(np.int64)
@@ -67,15 +73,19 @@ def link(detections: Detections) -> list[Track]:
     for shot in shots(detections.cuts, detections.frames):
         first, last = np.searchsorted(frames, (shot.start, shot.stop))
         trails += _link_shot(frames, boxes, int(first), int(last))
-    return [
+    tracks = [
         Track(
-            frames[trail.rows].astype(np.int32),
-            boxes[trail.rows],
-            None if landmarks is None else landmarks[trail.rows],
+            frames[rows].astype(np.int32),
+            boxes[rows],
+            None if landmarks is None else landmarks[rows],
             frozenset(trail.hidden),
+            begins_in_doubt=trail.after_a_crossing or number > 0,
+            ends_in_doubt=trail.lost_in_a_crossing() or number < len(trail.parts) - 1,
         )
         for trail in trails
+        for number, rows in enumerate(trail.parts)
     ]
+    return sorted(tracks, key=lambda track: int(track.frames[0]))
 
 
 def _landmarks(table) -> np.ndarray | None:
@@ -90,16 +100,21 @@ def _landmarks(table) -> np.ndarray | None:
 class _Trail:
     """A track in the making."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, after_a_crossing: bool) -> None:
         self.number = number
-        self.rows: list[int] = []
+        self.after_a_crossing = after_a_crossing
+        self.parts: list[list[int]] = []  # rows of the table; a new part where the face may differ
         self.hidden: list[int] = []
+        self.doubtful = True
         self.seen = -1  # frame of the latest box
         self.box = np.zeros(4, np.float32)
         self._centres: deque[tuple[int, float, float]] = deque(maxlen=PACE)
 
     def add(self, row: int, frame: int, box: np.ndarray) -> None:
-        self.rows.append(row)
+        if self.doubtful:
+            self.parts.append([])
+            self.doubtful = False
+        self.parts[-1].append(row)
         self.box = box
         if frame - self.seen > PACE:
             self._centres.clear()  # an old velocity tells nothing
@@ -117,7 +132,7 @@ class _Trail:
         return self.box + np.array([dx, dy, dx, dy], np.float32)
 
     def lost_in_a_crossing(self) -> bool:
-        return bool(self.hidden) and self.hidden[-1] > self.seen
+        return self.doubtful or (bool(self.hidden) and self.hidden[-1] > self.seen)
 
 
 def _link_shot(frames: np.ndarray, boxes: np.ndarray, first: int, last: int) -> list[_Trail]:
@@ -136,7 +151,8 @@ def _link_shot(frames: np.ndarray, boxes: np.ndarray, first: int, last: int) -> 
             if place in withheld:
                 continue
             if place not in owner:
-                owner[place] = _Trail(len(trails))
+                lost = any(trail.lost_in_a_crossing() for trail in live)
+                owner[place] = _Trail(len(trails), lost)
                 trails.append(owner[place])
                 live.append(owner[place])
             owner[place].add(start + place, frame, box)
@@ -157,7 +173,10 @@ def _owners(
     gain = overlap(places, now)
     crossing = _crossings(live, met, places)
     for pair in crossing:
-        withheld |= _tell_apart(gain, pair)
+        contested = _tell_apart(gain, pair)
+        withheld |= contested
+        for at in pair if contested else ():
+            live[at].doubtful = True
     waiting = set(range(len(live)))
 
     def assign(candidates: Iterable[int], gains: np.ndarray) -> None:

@@ -1,0 +1,118 @@
+"""The claim: no track passes from one person to another, and each person becomes one clip.
+
+1. The made-up video of the tests: two people, three shots, one crossing.
+2. Meetings of two made-up people, whose boxes' owners are known: those who pass each other, and
+   those who turn back while one covers the other. Beside ours, linking by overlap alone.
+3. Real clips of one speaker each: one shot, one track, no gap.
+
+    python benchmarks/people.py [--meetings 200] [--clips a.mp4 b.mp4]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from lipsync_core.faces import detection, detectors
+from lipsync_core.faces.boxes import overlap
+from lipsync_core.faces.linking import LINK, Track, link
+from lipsync_core.faces.shots import ShotFinder
+from lipsync_core.faces.tracks import filled, people
+from tests.media_people import write_people
+from tests.test_faces_linking import Meeting
+from tests.test_prepare_people import who
+
+
+def link_by_overlap(detections: detection.Detections) -> list[Track]:
+    """The plain way: each box goes to the track whose latest box it overlaps most."""
+    frames = detections.faces["frame"].to_numpy()
+    boxes = detections.faces[["x1", "y1", "x2", "y2"]].to_numpy(np.float32)
+    tracks: list[list[int]] = []
+    for row, box in enumerate(boxes):
+        free = [track for track in tracks if frames[track[-1]] < frames[row]]
+        overlaps = [float(overlap(boxes[track[-1:]], box[None])[0, 0]) for track in free]
+        if overlaps and max(overlaps) >= LINK:
+            free[int(np.argmax(overlaps))].append(row)
+        else:
+            tracks.append([row])
+    return [Track(frames[rows], boxes[rows]) for rows in tracks]
+
+
+def found(clip: Path) -> detection.Detections:
+    """Boxes of every frame by CenterFace, with the cuts."""
+    finder = ShotFinder()
+    detector = detectors.build("centerface", "cpu")
+    ((_, result),) = detection.detect_videos(
+        [("clip", clip)], detector, observe=lambda _, frame: finder.add(frame)
+    )
+    if not isinstance(result, detection.Detections):
+        raise result
+    return replace(result, cuts=finder.cuts)
+
+
+def made_up() -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        result = found(write_people(Path(folder) / "people.mp4"))
+    tracks = people(link(result), min_frames=25)
+    switches = sum(len(who(track.boxes, track.frames)) > 1 for track in tracks)
+    yield f"cuts {result.cuts} (true: (50, 80)); clips {len(tracks)} (true: 5); switches {switches}"
+    plain = link_by_overlap(result)
+    switches = sum(len(who(track.boxes, track.frames)) > 1 for track in plain)
+    yield f"by overlap alone: tracks {len(plain)}; switches {switches}"
+
+
+def meetings(count: int) -> Iterator[str]:
+    yield "| meetings | linking | with a switch | tracks too many | covered frames filled |"
+    yield "|---|---|---|---|---|"
+    ways: dict[str, Callable] = {"ours": link, "overlap": link_by_overlap}
+    for turn_back in (False, True):
+        for name, way in ways.items():
+            switched = extra = covered = 0
+            for seed in range(count):
+                meeting = Meeting(seed, turn_back)
+                tracks = way(meeting.detections)
+                owners = [meeting.owners(track) for track in tracks]
+                switched += any(len(each) > 1 for each in owners)
+                extra += sum(len(track) > 5 for track in tracks) - 2
+                for track, each in zip(tracks, owners, strict=True):
+                    if each == {meeting.back}:
+                        added = np.setdiff1d(filled(track, 10).frames, track.frames)
+                        covered += sum(meeting.covered(frame) > 0.5 for frame in added)
+            kind = "turn back" if turn_back else "pass"
+            yield f"| {kind} | {name} | {switched} of {count} | {extra} | {covered} |"
+
+
+def real(clips: list[Path]) -> Iterator[str]:
+    yield "| clip | frames | shots | tracks | of them 1 s or more | frames of the longest |"
+    yield "|---|---|---|---|---|---|"
+    for clip in clips:
+        result = found(clip)
+        tracks = link(result)
+        long = people(tracks, 25)
+        counts = (result.frames, len(result.cuts) + 1, len(tracks), len(long))
+        longest = max((len(track) for track in tracks), default=0)
+        yield f"| {clip.stem} | {' | '.join(map(str, counts))} | {longest} |"
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--meetings", type=int, default=200)
+    parser.add_argument("--clips", nargs="*", type=Path, default=[])
+    options = parser.parse_args()
+    for part in (made_up(), meetings(options.meetings), real(options.clips)):
+        for line in part:
+            print(line, flush=True)
+        print()
+
+
+if __name__ == "__main__":
+    main()
