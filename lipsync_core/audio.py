@@ -30,6 +30,7 @@ WINDOW = 800  # samples of one STFT window
 PREEMPHASIS = 0.97
 BLOCK = 20 * SAMPLE_RATE  # samples worked on at a time: the STFT of an hour is 1 GB
 LONGEST = 24 * 3600  # seconds; more is no clip but a damaged time stamp
+MAX_SILENCE = 600  # seconds between two packets of sound; more means damaged time stamps
 FLOOR_DB, REFERENCE_DB, LIMIT = -100.0, 20.0, 4.0
 
 
@@ -80,8 +81,15 @@ def _decode_pcm(path: PathLike, limit: float) -> Iterator[np.ndarray]:
     """Blocks of int16 samples, mono, 16 kHz, placed on the file's clock."""
     with tempfile.TemporaryFile() as pcm:
         stamps, lengths = _raw_pcm(path, limit, pcm)
+        runs = list(resync.plan(stamps, lengths))
+        silence = max(run.silence for run in runs) / SAMPLE_RATE
+        if silence > MAX_SILENCE:
+            raise ClipError(
+                Reason.UNREADABLE,
+                f"{path}: its time stamps leave {silence:.0f} s without sound; repair the file",
+            )
         pcm.seek(0)
-        yield from resync.placed(pcm, stamps, lengths)
+        yield from resync.placed(pcm, runs)
 
 
 def _raw_pcm(path: PathLike, limit: float, pcm: IO[bytes]) -> tuple[np.ndarray, np.ndarray]:

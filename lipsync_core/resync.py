@@ -6,7 +6,7 @@ where some are lost, doubled, or come at a rate that is not quite the one stated
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO
 
@@ -65,13 +65,13 @@ def plan(stamps: np.ndarray, lengths: np.ndarray) -> Iterator[Run]:
     yield Run(take=plain, give=plain)
 
 
-def placed(pcm: IO[bytes], stamps: np.ndarray, lengths: np.ndarray) -> Iterator[np.ndarray]:
+def placed(pcm: IO[bytes], runs: Iterable[Run]) -> Iterator[np.ndarray]:
     """Yield blocks int16 (n,) of sound that begins at time zero.
 
-    pcm: the packets' samples, int16, one after the other; the rest as for `plan`. Runs without
-    corrections come out bit for bit.
+    pcm: the packets' samples, int16, one after the other. Runs without corrections come out bit
+    for bit.
     """
-    for run in plan(stamps, lengths):
+    for run in runs:
         for start in range(0, run.silence, BLOCK):
             yield np.zeros(min(BLOCK, run.silence - start), "<i2")
         pcm.seek(2 * run.skip, 1)

@@ -140,3 +140,10 @@ def test_sound_of_a_day_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ClipError) as caught:
         audio.load_wav(write_wav(tmp_path / "a.wav", 0.5))
     assert caught.value.reason == "too_long"
+
+
+def test_sound_whose_time_stamps_leap_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(audio, "MAX_SILENCE", 0.3)
+    with pytest.raises(ClipError, match="without sound") as caught:
+        audio.load_wav(picture_and_tone(tmp_path / "a.mp4", 1, 0.5))
+    assert caught.value.reason == "unreadable"

@@ -15,7 +15,8 @@ def laid(stamps, lengths=None) -> np.ndarray:
     stamps = np.asarray(stamps, np.int64)
     lengths = np.full(len(stamps), LENGTH) if lengths is None else np.asarray(lengths)
     samples = (np.arange(lengths.sum()) % 30_000 + 1).astype("<i2")
-    blocks = [samples[:0], *resync.placed(io.BytesIO(samples.tobytes()), stamps, lengths)]
+    runs = resync.plan(stamps, lengths)
+    blocks = [samples[:0], *resync.placed(io.BytesIO(samples.tobytes()), runs)]
     return np.concatenate(blocks)
 
 
