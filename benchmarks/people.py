@@ -1,8 +1,9 @@
 """The claim: no track passes from one person to another, and each person becomes one clip.
 
-1. The made-up video of the tests: two people, three shots, one crossing.
+1. The made-up videos of the tests: two people, three shots, one crossing; and two more crossings.
 2. Meetings of two made-up people, whose boxes' owners are known: those who pass each other, and
-   those who turn back while one covers the other. Beside ours, linking by overlap alone.
+   those who turn back while one covers the other. Beside ours (before pictures are compared, which
+   there are none of), linking by overlap alone.
 3. Real clips of one speaker each: one shot, one track, no gap.
 
     python benchmarks/people.py [--meetings 200] [--clips a.mp4 b.mp4]
@@ -24,9 +25,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from lipsync_core.faces import detection, detectors
 from lipsync_core.faces.boxes import overlap
 from lipsync_core.faces.linking import LINK, Track, link
+from lipsync_core.faces.looks import rejoined
 from lipsync_core.faces.shots import ShotFinder
 from lipsync_core.faces.tracks import filled, people
-from tests.media_people import write_people
+from tests.media_people import CUTS, FRAMES, PATHS, SLOW_PASS, TURN_BACK, Paths, write_people
 from tests.test_faces_linking import Meeting
 from tests.test_prepare_people import who
 
@@ -59,14 +61,28 @@ def found(clip: Path) -> detection.Detections:
 
 
 def made_up() -> Iterator[str]:
-    with tempfile.TemporaryDirectory() as folder:
-        result = found(write_people(Path(folder) / "people.mp4"))
-    tracks = people(link(result), min_frames=25)
-    switches = sum(len(who(track.boxes, track.frames)) > 1 for track in tracks)
-    yield f"cuts {result.cuts} (true: (50, 80)); clips {len(tracks)} (true: 5); switches {switches}"
-    plain = link_by_overlap(result)
-    switches = sum(len(who(track.boxes, track.frames)) > 1 for track in plain)
-    yield f"by overlap alone: tracks {len(plain)}; switches {switches}"
+    yield "| made-up video | clips | true | with a switch | by overlap alone: tracks | switches |"
+    yield "|---|---|---|---|---|---|"
+    cases = {
+        "three shots, people pass": (PATHS, FRAMES, 5),
+        "slow pass": (SLOW_PASS, CUTS[0], 2),
+        "turn back": (TURN_BACK, CUTS[0], 2),
+    }
+    for name, (paths, frames, true) in cases.items():
+        with tempfile.TemporaryDirectory() as folder:
+            video = write_people(Path(folder) / "people.mp4", paths, frames)
+            result = found(video)
+            tracks = people(rejoined(video, link(result), result.cuts), min_frames=25)
+        plain = link_by_overlap(result)
+        ours, theirs = (sum(switched(track, paths) for track in way) for way in (tracks, plain))
+        yield f"| {name} | {len(tracks)} | {true} | {ours} | {len(plain)} | {theirs} |"
+
+
+def switched(track: Track, paths: Paths) -> bool:
+    """Does a track show another person at its end than at its beginning, or after a cut?"""
+    edges = [0, *(np.flatnonzero(np.isin(track.frames, CUTS))), len(track) - 1]
+    seen = [who(track.boxes[[row]], track.frames[[row]], paths) for row in edges]
+    return any(each != seen[0] for each in seen)
 
 
 def meetings(count: int) -> Iterator[str]:

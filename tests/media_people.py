@@ -17,8 +17,9 @@ SIZE = (384, 216)  # width, height of the video
 SIDE = 96  # pixels of a pasted portrait
 CUTS = (50, 80)
 FRAMES = 120
-# Ends of a person's path in a shot: centres of the pasted portrait, x and y.
-PATHS = {
+# Where a person's way in a shot leads: centres of the pasted portrait, x and y.
+Paths = dict[str, dict[int, tuple[tuple[float, float], ...]]]
+PATHS: Paths = {
     "collins": {0: ((62, 92), (322, 100)), 2: ((322, 116), (300, 110))},
     "hopper": {0: ((322, 120), (62, 112)), 1: ((322, 100), (310, 104)), 2: ((66, 100), (84, 106))},
 }
@@ -41,18 +42,30 @@ def portraits() -> dict[str, np.ndarray]:
     return pictures
 
 
-def place(person: str, frame: int) -> tuple[float, float] | None:
+# One shot each in which one covers the other for a while.
+SLOW_PASS: Paths = {
+    "collins": {0: ((120, 100), (240, 100))},
+    "hopper": {0: ((250, 104), (120, 104))},
+}
+TURN_BACK: Paths = {
+    "collins": {0: ((62, 100), (192, 100), (62, 100))},
+    "hopper": {0: ((322, 100), (192, 100), (322, 100))},
+}
+
+
+def place(person: str, frame: int, paths: Paths = PATHS) -> tuple[float, float] | None:
     """The centre of a person's portrait in a frame; None when they are not in the shot."""
     edges = (0, *CUTS, FRAMES)
     shot = sum(frame >= cut for cut in CUTS)
-    if shot not in PATHS[person]:
+    if shot not in paths[person]:
         return None
-    (x0, y0), (x1, y1) = PATHS[person][shot]
+    points = np.array(paths[person][shot])
     share = (frame - edges[shot]) / (edges[shot + 1] - edges[shot] - 1)
-    return x0 + share * (x1 - x0), y0 + share * (y1 - y0)
+    x, y = (np.interp(share, np.linspace(0, 1, len(points)), axis) for axis in points.T)
+    return float(x), float(y)
 
 
-def draw(frame: int) -> np.ndarray:
+def draw(frame: int, paths: Paths = PATHS) -> np.ndarray:
     """One frame, uint8 (216, 384, 3) BGR. The second person passes in front of the first."""
     shot = sum(frame >= cut for cut in CUTS)
     width, height = SIZE
@@ -60,19 +73,19 @@ def draw(frame: int) -> np.ndarray:
     base = np.float32([(90, 60, 40), (40, 90, 60), (60, 50, 110)][shot])
     picture = (np.zeros((height, width, 3), np.float32) + base + ramp).astype(np.uint8)
     for person, portrait in portraits().items():
-        centre = place(person, frame)
+        centre = place(person, frame, paths)
         if centre is not None:
             move = np.float32([[1, 0, centre[0] - SIDE / 2], [0, 1, centre[1] - SIDE / 2]])
             cv2.warpAffine(portrait, move, SIZE, dst=picture, borderMode=cv2.BORDER_TRANSPARENT)
     return picture
 
 
-def write_people(path: Path) -> Path:
+def write_people(path: Path, paths: Paths = PATHS, frames: int = FRAMES) -> Path:
     """The video with a tone, as MP4."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    voice = write_wav(path.parent / ".voice.wav", FRAMES / 25)
+    voice = write_wav(path.parent / ".voice.wav", frames / 25)
     with VideoWriter(path, SIZE, audio=voice, threads=1) as writer:
-        for frame in range(FRAMES):
-            writer.write(draw(frame))
+        for frame in range(frames):
+            writer.write(draw(frame, paths))
     voice.unlink()
     return path

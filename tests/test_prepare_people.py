@@ -11,13 +11,22 @@ import pytest
 
 from lipsync_core import checkpoints, clips, filelists, prepare, stages
 from lipsync_core.errors import LipsyncError
-from lipsync_core.faces import detection, linking
+from lipsync_core.faces import detection, detectors, linking, looks
 from lipsync_core.faces.crops import CropArchive
 from lipsync_core.models import SyncNet
 from lipsync_core.stage import read_table
 from lipsync_core.windows import Corpus
 from tests.media import write_video
-from tests.media_people import CUTS, FRAMES, PATHS, place, write_people
+from tests.media_people import (
+    CUTS,
+    FRAMES,
+    PATHS,
+    SLOW_PASS,
+    TURN_BACK,
+    Paths,
+    place,
+    write_people,
+)
 from tests.test_prepare import settings
 
 
@@ -58,12 +67,12 @@ def everybody(prepared) -> dict[str, dict]:
     return prepared.crop(track={"choice": "all"})
 
 
-def who(boxes: np.ndarray, frames: np.ndarray) -> set[str]:
+def who(boxes: np.ndarray, frames: np.ndarray, paths: Paths = PATHS) -> set[str]:
     """Whose portraits the boxes lie nearest to."""
     names = set()
     for box, frame in zip(boxes, frames.tolist(), strict=True):
         centre = (box[:2] + box[2:]) / 2
-        there = {name: place(name, frame) for name in PATHS if place(name, frame)}
+        there = {name: place(name, frame, paths) for name in paths if place(name, frame, paths)}
         names.add(min(there, key=lambda name: float(np.hypot(*(centre - there[name])))))
     return names
 
@@ -75,6 +84,24 @@ def test_no_track_changes_its_person(prepared):
     seen = sorted((*who(track.boxes, track.frames), int(track.frames[0])) for track in tracks)
     assert seen == [("collins", 0), ("collins", 80), ("hopper", 0), ("hopper", 50), ("hopper", 80)]
     assert max(int(track.frames[-1]) for track in tracks) == FRAMES - 1
+
+
+@pytest.mark.parametrize("paths", [SLOW_PASS, TURN_BACK])
+def test_one_who_was_covered_for_long_is_known_again(tmp_path, paths):
+    video = write_people(tmp_path / "a.mp4", paths, CUTS[0])
+    detector = detectors.build("centerface", "cpu")
+    ((_, found),) = detection.detect_videos([("a", video)], detector)
+    parts = linking.link(found)
+    assert sorted(len(track) < 30 for track in parts) == [False, True, True]
+    tracks = looks.rejoined(video, parts)
+    assert [(int(track.frames[0]), int(track.frames[-1])) for track in tracks] == [(0, 49)] * 2
+    for track in tracks:
+        ends = [
+            who(track.boxes[rows], track.frames[rows], paths)
+            for rows in (slice(9), slice(-9, None))
+        ]
+        assert ends[0] == ends[1] and len(ends[0]) == 1
+    assert min(len(track) for track in tracks) < 45  # a covered face has no crops
 
 
 def test_each_person_of_each_shot_is_a_clip(prepared, everybody):

@@ -17,9 +17,10 @@ from scipy.optimize import linear_sum_assignment
 from lipsync_core.faces.crops import crops_of
 from lipsync_core.faces.linking import MEMORY, Track
 
-SAMPLE = 5  # crops at an end of a track
+SAMPLE = 8  # crops at an end of a track
 SIDE = 24  # pixels to which they are scaled
 LONG_SIDE = 480  # frames are read scaled down to this
+NEVER = 1e6  # distance of what cannot be the same person
 CLEAR = 0.7  # greatest distance of the same person's looks, relative to the nearest other one
 PathLike = str | os.PathLike[str]
 
@@ -66,18 +67,20 @@ class _Looks:
         }
         self._places = {key: place for place, key in enumerate(sorted(moments))}
         samples = [_near(tracks[number], frame) for number, frame in self._places]
-        self._pictures = np.zeros((len(samples), SIDE, SIDE, 3))
-        counts = np.zeros(len(samples))
+        crops: list[list[np.ndarray]] = [[] for _ in samples]
         for place, _, crop in crops_of(video_path, samples, long_side=LONG_SIDE):
             small = cv2.resize(crop, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-            self._pictures[place] += small
-            counts[place] += 1
-        self._pictures /= np.maximum(counts, 1)[:, None, None, None]
+            crops[place].append(small.astype(np.float32))
+        self._crops = [np.array(own).reshape(len(own), -1) for own in crops]
 
     def distance(self, one: int, at: int, other: int, to: int) -> float:
-        """Mean difference of two tracks' faces, around frame `at` of the one, `to` of the other."""
-        first, second = self._places[one, at], self._places[other, to]
-        return float(np.abs(self._pictures[first] - self._pictures[second]).mean())
+        """Mean difference of two tracks' faces, around frame `at` of the one, `to` of the other.
+
+        That of the two crops most alike: others may show half of somebody else.
+        """
+        first, second = (self._crops[self._places[key]] for key in ((one, at), (other, to)))
+        differences = np.abs(first[:, None] - second[None]).mean(axis=2)
+        return float(differences.min()) if differences.size else np.inf
 
 
 def beside(tracks: Sequence[Track], number: int) -> list[int]:
@@ -91,8 +94,9 @@ def beside(tracks: Sequence[Track], number: int) -> list[int]:
 
 
 def _near(track: Track, frame: int) -> Track:
-    """The SAMPLE boxes of a track nearest to a frame."""
-    rows = np.sort(np.argsort(np.abs(track.frames - frame), kind="stable")[:SAMPLE])
+    """Every other one of the boxes of a track that are nearest to a frame, SAMPLE in all."""
+    nearest = np.argsort(np.abs(track.frames - frame), kind="stable")
+    rows = np.sort(nearest[: 2 * SAMPLE : 2])
     return Track(track.frames[rows], track.boxes[rows])
 
 
@@ -109,14 +113,15 @@ def _clear(
     Each track goes on in one other at most.
     """
     ends, begins = (sorted(set(side)) for side in zip(*pairs, strict=True))
-    costs = np.full((len(ends), len(begins)), 1e6)
+    costs = np.full((len(ends), len(begins)), NEVER)
     for end, begin in pairs:
         at, to = int(tracks[end].frames[-1]), int(tracks[begin].frames[0])
-        costs[ends.index(end), begins.index(begin)] = looks.distance(end, at, begin, to)
+        distance = min(looks.distance(end, at, begin, to), NEVER)
+        costs[ends.index(end), begins.index(begin)] = distance
     chosen = []
     for row, column in zip(*linear_sum_assignment(costs), strict=True):
         end, begin = ends[row], begins[column]
-        if (end, begin) not in pairs:
+        if costs[row, column] == NEVER:
             continue
         at, to = int(tracks[end].frames[-1]), int(tracks[begin].frames[0])
         rivals = [looks.distance(end, at, other, to) for other in beside(tracks, begin)]
