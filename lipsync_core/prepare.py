@@ -155,7 +155,8 @@ def crop_faces(
     `faces` counts the frames with a crop, `face_px` is the median longer side of the face, `tracks`
     the faces that were followed for `track.min_seconds` or more. Drops clips without any face
     (no_face). With `track.choice: all` each of those becomes a clip of its own; `start` and `span`
-    are then its first frame and its number of frames, gaps included.
+    are then its first frame and its number of frames, gaps included. With `check.sync_model`,
+    sync_offset and sync_confidence.
     """
     from lipsync_core.faces import choice, crops, detection, given, looks, tracks
     from lipsync_core.measures import head_motion, picture_measures
@@ -165,6 +166,7 @@ def crop_faces(
     min_frames = round(track["min_seconds"] * FPS)
     judged = track["choice"] == "speaking"
     judge_path = choice.judge_file(track["expert"], models) if judged else None
+    sync_path = choice.sync_file(params["check.sync_model"])
 
     def work(task: Task) -> Measures | list[Measures]:
         source = task.clip.source(data_root)
@@ -201,14 +203,34 @@ def crop_faces(
         for each, stat, target in zip(those, stats, targets, strict=True):
             rows.append(common | {"faces": stat.frames, "face_px": round(stat.face_px, 1)})
             rows[-1] |= {"motion": head_motion(each.frames, each.boxes)} | picture_measures(target)
+            if sync_path:
+                rows[-1] |= _sync(task, source, results, each, sync_path, device, style)
             if track["choice"] == "all":
                 first, last = int(each.frames[0]), int(each.frames[-1])
                 rows[-1] |= {"start": first, "span": last - first + 1}
         return rows
 
-    sha = {"judge": file_sha(judge_path)} if judge_path else {}
+    weights = {"judge": judge_path, "sync": sync_path}
+    sha = {name: file_sha(path) for name, path in weights.items() if path}
     worker = given.apart(one_by_one(work), data_root, given.crop_faces)
     return run_shard(stages.FACES, clips, results, shard, {**params, **sha}, worker)
+
+
+def _sync(
+    task: Task,
+    source: Path,
+    results: Path,
+    track: Any,
+    model: Path,
+    device: str,
+    style: Any,
+) -> Measures:
+    """sync_offset (frames) and sync_confidence of a face, blank where it is too short."""
+    from lipsync_core import speaking
+
+    wav = task.clip.artefact(results / stages.AUDIO.folder, ".wav")
+    found = speaking.measure_sync(source, wav, track, speaking.load_judge(model, device), style)
+    return {"sync_offset": found[0], "sync_confidence": found[1]} if found else {}
 
 
 def check_clips(

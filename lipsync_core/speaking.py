@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -47,8 +47,15 @@ class Judge(Protocol):
         ...
 
     def confidence(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> float:
-        """frames: uint8 (n, side, side, 3) BGR, n >= LEAST, the first one being frame `start`
-        of the clip; pcm: int16 (N,), the whole clip's sound at 16 kHz, longer than these frames."""
+        """As `sync`, without the offset."""
+        ...
+
+    def sync(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> tuple[int, float]:
+        """Offset in frames of 40 ms (above 0 the picture comes late) and confidence.
+
+        frames: uint8 (n, side, side, 3) BGR, n >= LEAST, the first one being frame `start`
+        of the clip; pcm: int16 (N,), the whole clip's sound at 16 kHz, longer than these frames.
+        """
         ...
 
 
@@ -68,8 +75,12 @@ class PublicJudge:
         return replace(track, boxes=np.stack(boxes, axis=1).astype(np.float32))
 
     def confidence(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> float:
+        return self.sync(frames, pcm, start)[1]
+
+    def sync(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> tuple[int, float]:
         part = pcm[start * SAMPLES_A_FRAME : (start + len(frames)) * SAMPLES_A_FRAME]
-        return lse(self.model, frames, np.array(part)).lse_c
+        result = lse(self.model, frames, np.array(part))
+        return result.offset, result.lse_c
 
 
 class ExpertJudge:
@@ -82,8 +93,11 @@ class ExpertJudge:
     def view(self, track: Track) -> Track:
         return track
 
-    @torch.inference_mode()
     def confidence(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> float:
+        return self.sync(frames, pcm, start)[1]
+
+    @torch.inference_mode()
+    def sync(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> tuple[int, float]:
         device = next(self.model.parameters()).device
         count = len(frames) - WINDOW + 1
         # Five frames are sixteen mel columns: from such a frame on, columns fall where they did.
@@ -105,7 +119,8 @@ class ExpertJudge:
                 for shift in range(2 * MAX_SHIFT + 1)
             ]
         )
-        return float(distances.median() - distances.min())
+        offset = MAX_SHIFT - int(distances.argmin())
+        return offset, float(distances.median() - distances.min())
 
 
 @functools.cache
@@ -129,10 +144,37 @@ def speaker(
     training: what an expert has learnt from.
     """
     _, pcm = wavfile.read(wav_path, mmap=True)
+    confidences = [
+        round(judge.confidence(frames, pcm, start), 4) if len(frames) else -math.inf
+        for start, frames in _samples(video_path, pcm, tracks, judge, style)
+    ]
+    best = int(np.argmax(confidences))
+    log.info("%s: sync confidence of each face: %s", video_path.name, confidences)
+    return best, max(0.0, confidences[best])
+
+
+def measure_sync(
+    video_path: Path, wav_path: Path, track: Track, judge: Judge, style: Style
+) -> tuple[int, float] | None:
+    """Offset (frames) and confidence of one face, judged as in `speaker`; None when too short."""
+    _, pcm = wavfile.read(wav_path, mmap=True)
+    ((start, frames),) = _samples(video_path, pcm, [track], judge, style)
+    if not len(frames):
+        return None
+    offset, confidence = judge.sync(frames, pcm, start)
+    return offset, round(confidence, 4)
+
+
+def _samples(
+    video_path: Path, pcm: np.ndarray, tracks: Sequence[Track], judge: Judge, style: Style
+) -> Iterator[tuple[int, np.ndarray]]:
+    """For each track, the first frame of what is judged, and its frames, (n, side, side, 3).
+
+    No frames where it is too short, or partly outside of the picture.
+    """
     views = [judge.view(_sample(track, pcm)) for track in tracks]
     if isinstance(judge, PublicJudge):
         style = Style("square")
-    confidences = []
     for first in range(0, len(views), AT_ONCE):
         group = views[first : first + AT_ONCE]
         frames: list[list[np.ndarray]] = [[] for _ in group]
@@ -141,16 +183,8 @@ def speaker(
                 cv2.resize(crop, (judge.side, judge.side), interpolation=cv2.INTER_AREA)
             )
         for view, own in zip(group, frames, strict=True):
-            confidences.append(_confidence(judge, view, own, pcm))
-    best = int(np.argmax(confidences))
-    log.info("%s: sync confidence of each face: %s", video_path.name, confidences)
-    return best, max(0.0, confidences[best])
-
-
-def _confidence(judge: Judge, view: Track, frames: list[np.ndarray], pcm: np.ndarray) -> float:
-    if len(frames) < max(LEAST, len(view)):
-        return -math.inf  # too short, or partly outside of the picture
-    return round(judge.confidence(np.stack(frames), pcm, int(view.frames[0])), 4)
+            whole = len(own) >= max(LEAST, len(view))
+            yield (int(view.frames[0]), np.stack(own)) if whole else (0, np.zeros(0, np.uint8))
 
 
 def _sample(track: Track, pcm: np.ndarray) -> Track:

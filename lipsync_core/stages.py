@@ -63,7 +63,14 @@ BOXES = Stage(
         "detect.precision",
     ),
 )
-FACES = Stage("crop_faces", "faces", ".zip", version=3, reads=(BOXES,), settings=("track", "crop"))
+FACES = Stage(
+    "crop_faces",
+    "faces",
+    ".zip",
+    version=3,
+    reads=(BOXES,),
+    settings=("track", "crop", "check.sync_model"),
+)
 CHECKS = Stage(
     "check_clips", "checks", "", version=2, reads=(AUDIO, MELS, BOXES, FACES), settings=("check",)
 )

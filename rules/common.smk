@@ -42,12 +42,13 @@ def known_clips() -> list:
 
 
 def speaker_judge() -> list:
-    """The network that tells who speaks, where the config asks for one."""
+    """The networks that tell who speaks and measure sync, where the config asks for them."""
     try:
         choice.check_crop_mode(config["crop"]["mode"], DETECTOR)
-        if config["track"]["choice"] != "speaking":
-            return []
-        return [str(choice.judge_file(config["track"]["expert"], config["models"]))]
+        judges = [choice.sync_file(config["check"]["sync_model"])]
+        if config["track"]["choice"] == "speaking":
+            judges.append(choice.judge_file(config["track"]["expert"], config["models"]))
+        return sorted({str(path) for path in judges if path})
     except LipsyncError as error:
         raise WorkflowError(str(error)) from None
 

@@ -10,6 +10,7 @@ from scipy.io import wavfile
 
 from lipsync_core import speaking
 from lipsync_core.faces.crops import Style
+from lipsync_core.faces.decoding import Part
 from lipsync_core.faces.linking import Track
 from lipsync_core.sync_metrics import LseResult
 
@@ -65,7 +66,7 @@ def video(tmp_path, monkeypatch) -> tuple[Path, Path, list[Track]]:
         shade = (255 * level).astype(np.uint8)[:, None, None, None]
         frames[:, 10:110, 100 * number + 10 : 100 * number + 90] = shade
     monkeypatch.setattr(
-        "lipsync_core.faces.crops.picture_source", lambda *_: (300, 120, iter(frames))
+        "lipsync_core.faces.crops.part_source", lambda *_: Part(0, 0, 300, 120, iter(frames))
     )
     wavfile.write(tmp_path / "a.wav", 16000, sound(levels[1]))
     boxes = np.float32([[15, 20, 85, 100]]).repeat(FRAMES, axis=0)
@@ -90,6 +91,25 @@ def test_confidence_falls_with_the_fit(expert):
     assert whole > 2 * expert.confidence(frames, sound(brightness(5)), 0)
     # A sample from the middle hears its own part of the sound.
     assert expert.confidence(frames[21:], sound(level), 21) == pytest.approx(whole, rel=0.35)
+
+
+@pytest.mark.parametrize("late", [-4, 0, 3])
+def test_the_offset_of_sound_and_picture(expert, late):
+    level = brightness(2)
+    frames = np.uint8(255 * level)[:, None, None, None] * np.ones((1, SIDE, SIDE, 3), np.uint8)
+    heard = sound(np.roll(level, -late))  # the picture comes `late` frames after its sound
+    offset, confidence = expert.sync(frames, heard, 0)
+    assert offset == late
+    assert confidence == expert.confidence(frames, heard, 0)
+
+
+def test_sync_of_one_face(video, expert):
+    path, wav, tracks = video
+    offset, confidence = speaking.measure_sync(path, wav, tracks[1], expert, Style())
+    assert offset == 0
+    assert confidence > 0
+    short = Track(tracks[1].frames[:9], tracks[1].boxes[:9])
+    assert speaking.measure_sync(path, wav, short, expert, Style()) is None
 
 
 def test_the_public_judge_sees_and_hears_what_its_own_pipeline_gives_it(monkeypatch):

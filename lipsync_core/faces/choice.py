@@ -55,6 +55,19 @@ def judge_file(expert: str | os.PathLike[str], models_dir: str | os.PathLike[str
     return found
 
 
+def sync_file(model: str) -> Path | None:
+    """The network that measures sync (`check.sync_model`), None when nothing is set.
+
+    Raises LipsyncError when there is no such file.
+    """
+    if model and not Path(model).is_file():
+        raise LipsyncError(
+            f"check.sync_model: {model}: no such file; give syncnet_v2.model, the checkpoint of "
+            "an expert that is trained already (a copy outside of results), or nothing"
+        )
+    return Path(model) if model else None
+
+
 def check_crop_mode(mode: str, detector: str) -> None:
     """Raise LipsyncError when `crop.mode` needs landmarks and the detector finds none."""
     if mode == "aligned" and detector == "s3fd":
