@@ -4,6 +4,7 @@ from pathlib import Path
 
 from lipsync_core import dubbing, filelists, index, logs, threads
 from lipsync_core.clips import source_id
+from lipsync_core.faces import batching
 
 with logs.job_log(snakemake.log[0]):
     threads.limit(snakemake.threads)
@@ -21,5 +22,7 @@ with logs.job_log(snakemake.log[0]):
         models=config["models"],
         device=config["device"],
         pads=entry["pads"],
-        face_det_batch_size=config["detect"]["batch_size"],
+        long_side=config["detect"]["long_side"],
+        face_det_batch_size=config["detect"]["batch_size"]
+        or batching.fitting(config["device"], config["detect"]["long_side"]),
     )
