@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lipsync_core.faces.decoding import Part
 from lipsync_core.faces.linking import Track
 from lipsync_core.faces.looks import rejoined
 from lipsync_core.faces.tracks import filled
@@ -24,7 +25,7 @@ def video(monkeypatch):
         blur = np.random.default_rng(0).integers(-noise, noise + 1, frames.shape)
         frames = np.clip(frames + blur, 0, 255).astype(np.uint8)
         monkeypatch.setattr(
-            "lipsync_core.faces.crops.picture_source", lambda *_: (200, 100, iter(frames))
+            "lipsync_core.faces.crops.part_source", lambda *_: Part(0, 0, 200, 100, iter(frames))
         )
         return "video.mp4"
 
