@@ -11,6 +11,7 @@ changed, added and removed (that one is a real video of the demo).
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import re
 import shutil
 import tempfile
@@ -131,9 +132,15 @@ def main() -> None:
     first = project.run("-n", "--quiet", "all")
     row("nothing prepared: dry run of all", first, "")
     row("the same again (the index is there)", project.run("-n", "all"), "")
-    pretend_prepared(project, config)
-    pretend_trained(project)
-    project.run("--touch", "--cores", "1", "all")
+    if not (project.results / "filelists" / "clips.csv").is_file():  # else of a run cut short
+        # In a process of its own: children inherit the peak memory of this one.
+        process = multiprocessing.get_context("spawn").Process(
+            target=pretend_prepared, args=(project, config)
+        )
+        process.start()
+        process.join()
+        pretend_trained(project)
+    project.run("--touch", "--forceall", "--cores", "1", "all")
     nothing = project.run("-n", "all")
     row("everything done: dry run of all", nothing, f"jobs: {nothing.jobs}")
     real = project.run("--cores", "2", "all")

@@ -15,6 +15,7 @@ import hashlib
 import itertools
 import json
 import logging
+import os
 import re
 import zlib
 from collections import Counter
@@ -41,7 +42,8 @@ class Clip(NamedTuple):
 
     id: `<speaker>/<clip>`; speaker: its first part; shard: 0 .. shards - 1;
     signature: changes whenever what it is made from may have changed;
-    stamp: size and modification time of its files; path, sound, split, cut, near: see `Item`.
+    stamp: size and modification time of its files; path, sound, split, cut, near: see `Item`;
+    origin: the whole video when `path` is a part that is cut from it (`lipsync_core.cuts`).
     """
 
     id: str
@@ -54,6 +56,7 @@ class Clip(NamedTuple):
     split: str = ""
     cut: str = ""
     near: str = ""
+    origin: str = ""
 
     def source(self, data_root: Path) -> Path:
         """The video file, or the folder of its face crops."""
@@ -68,8 +71,12 @@ class Clip(NamedTuple):
         source = self.source(data_root)
         return next(iter(wav2lip.frames(source).values())) if source.is_dir() else source
 
+    def origin_source(self, data_root: Path) -> Path:
+        """The user's video file."""
+        return data_root / decode(self.origin or self.path)
+
     @property
-    def span(self) -> tuple[float, float] | None:
+    def interval(self) -> tuple[float, float] | None:
         """Start and end in seconds when the clip is a part of its video, else None."""
         start, dash, end = self.cut.partition("-")
         return (float(start), float(end)) if dash else None
@@ -102,6 +109,7 @@ def discover(
     demo: Mapping[str, str] = MappingProxyType({}),
     demo_splits: Mapping[str, str] = MappingProxyType({}),
     layout: str = "own",
+    cuts: Path | None = None,
 ) -> list[Clip]:
     """Every clip below `data_root`, sorted by id.
 
@@ -115,6 +123,7 @@ def discover(
         are listed before they are made, with the signature that they will have.
     demo_splits: clip id -> split of the demo, until its own lists are written.
     layout: a key of `lipsync_core.layouts.LAYOUTS`.
+    cuts: folder for clips that are a part of a longer video.
 
     Lists `{train,val,test}.txt` in the data root set the splits of the clips that they name.
     Raises LipsyncError when there is no clip at all, or none that fits the layout.
@@ -148,7 +157,18 @@ def discover(
             mark = known or _content(data_root, item)
         extras = f"|{item.cut}|{item.near}" if item.cut or item.near else ""
         signed.append((item, mark + extras, stamp))
-    return _clips(signed, shards, official(lines, {item.id for item in items}) if lines else {})
+    splits = official(lines, {item.id for item in items}) if lines else {}
+    clips = _clips(signed, shards, splits)
+    return [_as_cut(clip, data_root, cuts) for clip in clips] if cuts is not None else clips
+
+
+def _as_cut(clip: Clip, data_root: Path, cuts: Path) -> Clip:
+    """A part of a video is read from a file of its own, named after what it is cut from."""
+    if not clip.cut:
+        return clip
+    target = cuts / f"{clip.id}.{digest(clip.signature)[:8]}.mkv"
+    path = os.path.relpath(target.absolute(), data_root.absolute())
+    return clip._replace(path=encode(Path(path).as_posix()), origin=clip.path)
 
 
 def _report_strays(

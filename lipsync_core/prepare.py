@@ -179,7 +179,9 @@ def crop_faces(
             "tracks": sum(len(each) >= min_frames for each in linked),
             "shots": len(found.cuts) + 1,
         }
-        if not judged and track["choice"] != "all":
+        if task.clip.near and track["choice"] != "all":
+            those = [tracks.nearest(linked, task.clip.near, found.width, found.height)]
+        elif not judged and track["choice"] != "all":
             those = [tracks.pick(linked, track["choice"])]
         those = [tracks.finished(each, track["max_gap"], track["smooth"]) for each in those]
         if judged and len(those) > 1:

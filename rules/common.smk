@@ -72,6 +72,7 @@ def corpus_index():
             demo=demo,
             demo_splits={clip.id: clip.split for clip in planned},
             layout=config["layout"],
+            cuts=RESULTS / "cuts",
         )
     except LipsyncError as error:
         raise WorkflowError(str(error)) from None

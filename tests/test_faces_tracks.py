@@ -4,7 +4,7 @@ import pytest
 
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.detection import Detections
-from lipsync_core.faces.tracks import Track, filled, link, main_track, smoothed
+from lipsync_core.faces.tracks import Track, filled, link, main_track, nearest, smoothed
 
 
 def detections(*faces: tuple[int, float, float, float]) -> Detections:
@@ -120,3 +120,14 @@ def test_one_face_in_one_frame():
     track = main_track(detections((7, 50, 50, 20)), 5, 9)
     assert track.frames.tolist() == [7]
     assert filled(track, 5) is track
+
+
+def test_the_face_that_a_list_points_at():
+    def still(first, x):
+        frames = np.arange(first, first + 50, dtype=np.int32)
+        return Track(frames, np.float32([[x, 40, x + 20, 60]]).repeat(50, axis=0))
+
+    left, right, late = still(0, 0), still(10, 150), still(60, 90)
+    assert nearest([left, right, late], "0.5,0.5", 200, 100) is right
+    assert nearest([left, right, late], "0.2,0.5", 200, 100) is left
+    assert nearest([late], "0.2,0.5", 200, 100) is late

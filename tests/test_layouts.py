@@ -145,7 +145,7 @@ def test_avspeech_rows_of_whole_and_of_cut_videos(tmp_path, caplog):
     (tmp_path / "avspeech_test.csv").write_text("AAAA_BBB-CC,30.03,35.0,0.1,0.2\ngone,0,1,0,0\n")
     tree(tmp_path, "v/-abcdefghij.mp4", "v/AAAA_BBB-CC_30.030_35.mkv")
     corpus = found(tmp_path, "avspeech")
-    assert {name: (clip.split, clip.span, clip.near) for name, clip in corpus.items()} == {
+    assert {name: (clip.split, clip.interval, clip.near) for name, clip in corpus.items()} == {
         "-abcdefghij/1.500-4.500": ("trainval", (1.5, 4.5), "0.25,0.5"),
         "-abcdefghij/9.000-12.250": ("trainval", (9.0, 12.25), "0.75,0.5"),
         "AAAA_BBB-CC/30.030-35.000": ("test", None, "0.1,0.2"),

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from lipsync_core import audio
+from lipsync_core.cuts import ensure_cut
 from lipsync_core.errors import ClipError, Reason
 from lipsync_core.faces.archive import write_archive
 from lipsync_core.faces.detection import COORDINATES, Detections, write_boxes
@@ -26,16 +27,20 @@ DETECTOR = "given"
 
 
 def apart(worker: Worker, data_root: Path, function: Callable[[Task, Path], Measures]) -> Worker:
-    """A worker that gives clips which are folders of crops to `function`, others to `worker`."""
+    """A worker that gives clips which are folders of crops to `function`, others to `worker`.
+
+    Parts of longer videos are cut first, where they are not there yet.
+    """
 
     def work(tasks: Iterable[Task]) -> Iterator[tuple[Task, Measures | ClipError]]:
         videos = []
         for task in tasks:
-            if not task.clip.source(data_root).is_dir():
-                videos.append(task)
-                continue
             try:
-                yield task, function(task, data_root)
+                ensure_cut(task.clip, data_root)
+                if task.clip.source(data_root).is_dir():
+                    yield task, function(task, data_root)
+                else:
+                    videos.append(task)
             except ClipError as error:
                 yield task, error
         if videos:

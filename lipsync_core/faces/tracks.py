@@ -15,8 +15,19 @@ from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.boxes import area
 from lipsync_core.faces.detection import Detections
 from lipsync_core.faces.linking import Track, link
+from lipsync_core.timebase import FPS
 
-__all__ = ["Track", "filled", "finished", "link", "main_track", "people", "pick", "smoothed"]
+__all__ = [
+    "Track",
+    "filled",
+    "finished",
+    "link",
+    "main_track",
+    "nearest",
+    "people",
+    "pick",
+    "smoothed",
+]
 
 MAX_GAP = 10
 SMOOTH = 9
@@ -49,6 +60,24 @@ def pick(linked: Sequence[Track], choice: str = "largest") -> Track:
     if choice not in PICKS:
         raise LipsyncError(f"track: choice {choice!r} is not known; use largest or longest")
     return max(linked, key=_size if choice == "largest" else len)
+
+
+def nearest(linked: Sequence[Track], spot: str, width: int, height: int) -> Track:
+    """The track that begins nearest to `spot`, "x,y" as shares of the picture's `width`, `height`.
+
+    Meant for lists that say where the speaker is when the clip begins: tracks that begin in the
+    first second go before later ones.
+    """
+    x, y = (float(share) for share in spot.split(","))
+    soon = [track for track in linked if track.frames[0] < FPS] or linked
+
+    def distance(track: Track) -> float:
+        box = track.boxes[0]
+        return float(
+            np.hypot((box[0] + box[2]) / 2 - x * width, (box[1] + box[3]) / 2 - y * height)
+        )
+
+    return min(soon, key=distance)
 
 
 def people(linked: Sequence[Track], min_frames: int) -> list[Track]:

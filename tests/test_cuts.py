@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import wave
+
+import numpy as np
+import pytest
+
+from lipsync_core import clips, cuts
+from lipsync_core.audio import load_wav
+from lipsync_core.errors import ClipError
+from lipsync_core.video import VideoWriter, read_frames
+
+EVENT = 1.6  # seconds: picture and sound begin
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """A three-second video, dark and still at first; a list that names a part of it."""
+    data = tmp_path / "data"
+    data.mkdir()
+    samples = np.zeros(3 * 16000)
+    samples[int(EVENT * 16000) :] = 0.5 * np.sin(np.arange(int(1.4 * 16000)) * 0.4)
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as out:
+        out.setparams((1, 2, 16000, 0, "NONE", ""))
+        out.writeframes((samples * 32767).astype("<i2").tobytes())
+    writer = VideoWriter(data / "AAAA_BBB-CC.mp4", (64, 64), audio=tmp_path / "sound.wav")
+    with writer:
+        for frame in range(75):
+            writer.write(np.full((64, 64, 3), 230 if frame >= EVENT * 25 else 20, np.uint8))
+    (data / "avspeech_train.csv").write_text("AAAA_BBB-CC,1.2,2.4,0.5,0.5\n")
+    return tmp_path
+
+
+def found(folder) -> clips.Clip:
+    (clip,) = clips.discover(folder / "data", 1, layout="avspeech", cuts=folder / "results/cuts")
+    return clip
+
+
+def test_sound_and_picture_begin_where_the_list_says(corpus):
+    clip = found(corpus)
+    cuts.ensure_cut(clip, corpus / "data")
+    part = clip.source(corpus / "data")
+    assert part.resolve().is_relative_to(corpus / "results/cuts/AAAA_BBB-CC")
+    bright = [frame.mean() > 128 for frame in read_frames(part)]
+    assert (len(bright), bright.index(True)) == (30, 10)
+    wav = load_wav(part)
+    assert len(wav) == pytest.approx(1.2 * 16000, abs=700)
+    assert np.argmax(np.abs(wav) > 0.1) / 16000 == pytest.approx(EVENT - 1.2, abs=0.02)
+
+
+def test_cut_once_and_again_when_the_video_changed(corpus):
+    first = found(corpus)
+    cuts.ensure_cut(first, corpus / "data")
+    part = first.source(corpus / "data")
+    before = part.stat().st_mtime_ns
+    cuts.ensure_cut(first, corpus / "data")
+    assert part.stat().st_mtime_ns == before
+    video = first.origin_source(corpus / "data")
+    video.write_bytes(video.read_bytes() + b"\0")
+    second = found(corpus)
+    cuts.ensure_cut(second, corpus / "data")
+    assert not part.exists()
+    assert second.source(corpus / "data").is_file()
+
+
+def test_what_cannot_be_cut_is_dropped(corpus):
+    (corpus / "data/AAAA_BBB-CC.mp4").write_bytes(b"no video")
+    with pytest.raises(ClipError, match="unreadable"):
+        cuts.ensure_cut(found(corpus), corpus / "data")
+    assert not list((corpus / "results").rglob("*.mkv"))
