@@ -282,7 +282,7 @@ def test_an_aligned_crop_has_the_eyes_in_their_places(tmp_path):
         crop = face(tmp_path / "dots.png", Style("aligned", margin=margin), points, size=size)
         side = min(size, round(128 * (1 + 2 * margin)))
         assert crop.shape == (side, side, 3)
-        _, labels, _, centres = cv2.connectedComponentsWithStats(
+        _, _, _, centres = cv2.connectedComponentsWithStats(
             (crop[..., 0] > 60).astype(np.uint8)
         )
         found = (centres[1:] + 0.5) / side * (1 + 2 * margin) - margin
@@ -299,9 +299,9 @@ def test_an_aligned_crop_of_a_large_face_is_smooth(tmp_path):
 
 
 def test_boxes_without_landmarks_cannot_be_aligned(still):
-    with pytest.raises(LipsyncError, match="no landmarks; set `detector: centerface`"):
+    with pytest.raises(LipsyncError, match=r"no landmarks; set `detector: centerface`"):
         face(still, Style("aligned"))
-    with pytest.raises(LipsyncError, match="is not known; use box | square | aligned"):
+    with pytest.raises(LipsyncError, match=r"is not known; use box \| square \| aligned"):
         face(still, Style("round"))
 
 
