@@ -103,6 +103,22 @@ def test_the_table_of_clips_adds_up(project):
     assert {row["split"] for row in rows.values()} == {"train", "val", "test", ""}
 
 
+def test_the_account_of_clips_adds_up_stage_by_stage(project):
+    with open(project.folder / "results/filelists/accounting.csv", newline="") as stream:
+        lines = {line["stage"]: line for line in csv.DictReader(stream)}
+    assert set(lines) == PREPARED | {"filelists", "all"}
+    assert [lines["extract_audio"][name] for name in ("in", "kept", "no_audio")] == ["7", "6", "1"]
+    assert [lines["all"][name] for name in ("in", "made", "kept", "dropped")] == list("7061")
+
+
+def test_official_lists_make_new_splits_and_prepare_nothing(project):
+    lists = project.folder / "data" / "val.txt"
+    lists.write_text("bob/0\nbob/1\n")
+    assert set(project.jobs("all")) == {"filelists"} | AFTER_SPLITS
+    lists.unlink()
+    assert project.jobs("all") == {}
+
+
 def test_nothing_to_do_twice(project):
     assert project.jobs("all") == {}
 
