@@ -76,6 +76,7 @@ def detect_videos(
     motion: float = MOTION,
     observe: Callable[[Key, np.ndarray], None] | None = None,
     size_of: SizeOf[Key] | None = None,
+    threads: int = 0,
 ) -> Iterator[tuple[Key, Detections | ClipError]]:
     """Find the faces of many clips; yield (key, result) in the order of `items`, each when done.
 
@@ -95,6 +96,8 @@ def detect_videos(
         of 5 for 0.98).
     observe: is shown each frame, scaled down, with its clip's key: all of a clip's, in order.
     size_of: width and height of a clip's pictures by its key, where they are known; saves looking.
+    threads: of each decoder, 0 for all cores. On a CPU, whose other cores are the detector's and
+        other jobs', more than one gain little and cost a tenth of the decoding.
 
     A clip that cannot be decoded yields its ClipError, and the others go on. Other errors end the
     iteration. Closing the generator stops the decoders. Memory does not grow with the clips'
@@ -121,7 +124,7 @@ def detect_videos(
             yield part.clip.key, part.clip.error or part.detections(detector.name)
 
     depth = min(DECODED_AHEAD, 2 * batch_size * stride)
-    with contextlib.closing(decode_clips(items, long_side, fps, depth, size_of)) as clips:
+    with contextlib.closing(decode_clips(items, long_side, fps, depth, size_of, threads)) as clips:
         for clip, frames in clips:
             part = _Progress(clip, StridedFaces(stride, motion))
             unfinished.append(part)
