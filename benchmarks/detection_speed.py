@@ -146,7 +146,6 @@ def against_public(clip: Path, options: argparse.Namespace, folder: Path) -> Non
         ("ours, as configured", {}),
         ("ours, float32", {"precision": "float32"}),
         ("ours, every frame looked at", {"stride": 1}),
-        ("ours, every frame, float32", {"stride": 1, "precision": "float32"}),
     ):
         with tempfile.TemporaryDirectory() as own:
             made = Preparation(clip, Path(own), "s3fd", folder, detect=detect)
