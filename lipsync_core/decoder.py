@@ -59,6 +59,7 @@ class Decoder:
         `earn` reports. Time that the caller spends between its reads is not counted.
     level: ffmpeg's log level; what it says is kept in a file and read by `said`.
     pass_fds: descriptors that the outputs name as `pipe:<n>`.
+    threads: decoding threads; 0 leaves it to ffmpeg, which takes all cores.
 
     Use as a context manager: leaving it ends ffmpeg, wherever it is.
     Raises ClipError: unreadable (no such file), timed_out (from any read).
@@ -71,6 +72,7 @@ class Decoder:
         limit: float = TIME_LIMIT,
         level: str = "error",
         pass_fds: Sequence[int] = (),
+        threads: int = 0,
     ) -> None:
         self.source = existing(path)
         self._limit = limit
@@ -78,6 +80,7 @@ class Decoder:
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed in __exit__)
         # Only local files: a "video" may be a playlist that names other addresses.
         bounds = ["-protocol_whitelist", "file", "-max_pixels", str(MAX_PIXELS)]
+        bounds += ["-threads", str(threads)] if threads else []
         command = [ffmpeg_exe(), "-hide_banner", "-nostdin", "-nostats", "-loglevel", level]
         self._process = subprocess.Popen(
             [*command, *bounds, "-i", self.source, *outputs],

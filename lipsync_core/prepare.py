@@ -101,6 +101,7 @@ def detect_faces(
 
     The detector is loaded once, and only when a clip needs it; its batches span clips.
     """
+    from lipsync_core.device import pick
     from lipsync_core.faces import batching, detection, detectors, given
     from lipsync_core.faces.shots import ShotFinder
 
@@ -121,6 +122,7 @@ def detect_faces(
             motion=params["detect.motion"],
             observe=lambda task, frame: finders[task.clip.id].add(frame),
             size_of=lambda task: _size(task.before["audio"]),
+            threads=0 if pick(device).type == "cuda" else 1,
         )
         for task, result in found:
             finder = finders.pop(task.clip.id, ShotFinder())

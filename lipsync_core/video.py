@@ -110,6 +110,7 @@ def read_frames(
     exact_colour: bool = False,
     limit: float = TIME_LIMIT,
     region: tuple[int, int, int, int] | None = None,
+    threads: int = 0,
 ) -> Iterator[np.ndarray]:
     """Yield the frames of a video at exactly `fps` frames a second.
 
@@ -121,7 +122,7 @@ def read_frames(
     long_side: scale down (never up) so that the longer side has at most this many pixels.
     exact_colour: convert without the scaler's shortcuts: up to three grey levels truer, up to
         three times slower on large frames. For pictures that are written out again.
-    limit: as for `decoder.Decoder`.
+    limit, threads: as for `decoder.Decoder`.
     region: x, y, width, height of the part of the full-size picture that is wanted (even numbers);
         much faster than cutting it out afterwards, because the rest is only decoded.
 
@@ -144,7 +145,7 @@ def read_frames(
     # is half the bytes of BGR through the pipe.
     frames = ["-map", "0:V:0", "-vf", ",".join(filters), "-pix_fmt", "yuv420p"]
     outputs = [*frames, "-f", "yuv4mpegpipe", "pipe:1", *WHOLE_CLOCK]
-    with Decoder(path, outputs, limit) as decoder:
+    with Decoder(path, outputs, limit, threads=threads) as decoder:
         count = 0
         for frame in _y4m_frames(decoder):
             count += 1

@@ -31,10 +31,12 @@ def picture_source(
     long_side: int | None = None,
     fps: Fraction | int = FPS,
     size: tuple[int, int] | None = None,
+    threads: int = 0,
 ) -> tuple[int, int, Iterator[np.ndarray]]:
     """Full width and height of a video or still picture, and its frames (one for a still).
 
     `size`: of a video, where it is known already; looking it up means to start a decoder.
+    `threads`: of the decoder, 0 for all cores.
     Raises ClipError when it cannot be read; the frames come as from `video.read_frames`.
     """
     if is_image(path):
@@ -42,7 +44,7 @@ def picture_source(
         if picture is None:
             raise ClipError(Reason.UNREADABLE, f"{path}: a picture that cannot be decoded")
         return picture.shape[1], picture.shape[0], iter([shrink(picture, long_side)])
-    return *(size or _size(path)), read_frames(path, fps=fps, long_side=long_side)
+    return *(size or _size(path)), read_frames(path, fps, long_side, threads=threads)
 
 
 def _size(path: PathLike) -> tuple[int, int]:
@@ -112,10 +114,16 @@ class Clip(Generic[Key]):
     """
 
     def __init__(
-        self, key: Key, number: int, depth: int, size: tuple[int, int] | None = None
+        self,
+        key: Key,
+        number: int,
+        depth: int,
+        size: tuple[int, int] | None = None,
+        threads: int = 0,
     ) -> None:
         self.key = key
         self._size = size
+        self._threads = threads
         self.number = number
         self.width = self.height = 0
         self.frames: int | None = None
@@ -127,7 +135,9 @@ class Clip(Generic[Key]):
     ) -> None:
         """Decode into the queue until the end, an error or `stop`; runs in a thread."""
         try:
-            self.width, self.height, pictures = picture_source(path, long_side, fps, self._size)
+            self.width, self.height, pictures = picture_source(
+                path, long_side, fps, self._size, self._threads
+            )
             for picture in pictures:
                 if not self._put(picture, stop):
                     return
@@ -163,11 +173,13 @@ def decode_clips(
     fps: Fraction | int,
     depth: int,
     size_of: SizeOf[Key] | None = None,
+    threads: int = 0,
 ) -> Iterator[tuple[Clip[Key], Iterator[np.ndarray]]]:
     """Clips in the order of `items`, each with its frames uint8 (H, W, 3) BGR, to be used in turn.
 
     While one clip's frames are used, the rest of it and the next clip are decoded, at most `depth`
-    frames ahead in each. `size_of` gives a video's width and height, or None, by its key.
+    frames ahead in each. `size_of` gives a video's width and height, or None, by its key;
+    `threads` is the number of each decoder's, 0 for all cores.
     Closing the generator stops the threads.
     """
     stop = threading.Event()
@@ -177,7 +189,7 @@ def decode_clips(
         try:
             while True:
                 for number, (key, path) in itertools.islice(waiting, DECODERS - len(started)):
-                    clip = Clip(key, number, depth, size_of(key) if size_of else None)
+                    clip = Clip(key, number, depth, size_of(key) if size_of else None, threads)
                     started.append((clip, pool.submit(clip.fill, path, long_side, fps, stop)))
                 if not started:
                     return
