@@ -282,9 +282,7 @@ def test_an_aligned_crop_has_the_eyes_in_their_places(tmp_path):
         crop = face(tmp_path / "dots.png", Style("aligned", margin=margin), points, size=size)
         side = min(size, round(128 * (1 + 2 * margin)))
         assert crop.shape == (side, side, 3)
-        _, _, _, centres = cv2.connectedComponentsWithStats(
-            (crop[..., 0] > 60).astype(np.uint8)
-        )
+        _, _, _, centres = cv2.connectedComponentsWithStats((crop[..., 0] > 60).astype(np.uint8))
         found = (centres[1:] + 0.5) / side * (1 + 2 * margin) - margin
         nearest = np.abs(found[:, None] - LAYOUT[None]).max(axis=2).min(axis=0)
         assert nearest.max() < 0.6 / side
