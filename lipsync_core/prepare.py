@@ -128,18 +128,20 @@ def crop_faces(
     (no_face). With `track.choice: all` each of those becomes a clip of its own; `start` and `span`
     are then its first frame and its number of frames, gaps included.
     """
-    from lipsync_core.faces import choice, crops, detection, looks, tracks
+    from lipsync_core.faces import choice, crops, detection, tracks
 
     track, crop = params["track"], params["crop"]
     style = crops.Style(crop["mode"], tuple(crop["pads"]), crop["margin"])
     min_frames = round(track["min_seconds"] * FPS)
+    from lipsync_core.faces.looks import rejoined
+
     judged = track["choice"] == "speaking"
     judge_path = choice.judge_file(track["expert"], models) if judged else None
 
     def work(task: Task) -> Measures | list[Measures]:
         source = task.clip.source(data_root)
         found = detection.read_boxes(task.clip.artefact(results / stages.BOXES.folder, ".parquet"))
-        linked = looks.rejoined(source, tracks.link(found), found.cuts)
+        linked = rejoined(source, tracks.link(found), found.cuts)
         if not linked:
             raise ClipError(Reason.NO_FACE, f"no face in any of {found.frames} frames")
         those = tracks.people(linked, min_frames)
