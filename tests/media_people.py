@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import matplotlib
 import numpy as np
 import skimage
 
+from lipsync_core.faces.crops import cut
 from lipsync_core.video import VideoWriter
 from tests.media import write_wav
 
@@ -89,3 +91,15 @@ def write_people(path: Path, paths: Paths = PATHS, frames: int = FRAMES) -> Path
             writer.write(draw(frame, paths))
     voice.unlink()
     return path
+
+
+def crops_from(frames: np.ndarray) -> Callable[..., Iterator[tuple[int, int, np.ndarray]]]:
+    """A stand-in for `crops.crops_of` that cuts boxes from frames (n, H, W, 3) in memory."""
+
+    def crops_of(_path, tracks, *_args, **_options):
+        for index, frame in enumerate(frames):
+            for number, track in enumerate(tracks):
+                for row in np.flatnonzero(track.frames == index).tolist():
+                    yield number, row, cut(frame, track.boxes[row]).copy()
+
+    return crops_of

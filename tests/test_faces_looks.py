@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lipsync_core.faces.decoding import Part
+from lipsync_core.faces import looks
 from lipsync_core.faces.linking import Track
 from lipsync_core.faces.looks import rejoined
 from lipsync_core.faces.tracks import filled
+from tests.media_people import crops_from
 
 RED, BLUE = (40, 40, 200), (200, 60, 30)
 
@@ -24,9 +25,7 @@ def video(monkeypatch):
             frames[rows, 20:80, 120:180] = right
         blur = np.random.default_rng(0).integers(-noise, noise + 1, frames.shape)
         frames = np.clip(frames + blur, 0, 255).astype(np.uint8)
-        monkeypatch.setattr(
-            "lipsync_core.faces.crops.part_source", lambda *_: Part(0, 0, 200, 100, iter(frames))
-        )
+        monkeypatch.setattr(looks, "crops_of", crops_from(frames))
         return "video.mp4"
 
     return make

@@ -10,9 +10,9 @@ from scipy.io import wavfile
 
 from lipsync_core import speaking
 from lipsync_core.faces.crops import Style
-from lipsync_core.faces.decoding import Part
 from lipsync_core.faces.linking import Track
 from lipsync_core.sync_metrics import LseResult
+from tests.media_people import crops_from
 
 FRAMES = 60
 SIDE = 96
@@ -65,9 +65,7 @@ def video(tmp_path, monkeypatch) -> tuple[Path, Path, list[Track]]:
     for number, level in enumerate(levels):
         shade = (255 * level).astype(np.uint8)[:, None, None, None]
         frames[:, 10:110, 100 * number + 10 : 100 * number + 90] = shade
-    monkeypatch.setattr(
-        "lipsync_core.faces.crops.part_source", lambda *_: Part(0, 0, 300, 120, iter(frames))
-    )
+    monkeypatch.setattr(speaking, "crops_of", crops_from(frames))
     wavfile.write(tmp_path / "a.wav", 16000, sound(levels[1]))
     boxes = np.float32([[15, 20, 85, 100]]).repeat(FRAMES, axis=0)
     tracks = [

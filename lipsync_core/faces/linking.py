@@ -169,6 +169,8 @@ def _owners(
     withheld: set[int] = set()
     if not live:
         return owner, withheld
+    if len(live) == len(now) == 1 and _share(live[0].expected(frame), now[0]) >= LINK:
+        return {0: live[0]}, withheld  # nearly every frame: nothing to weigh
     places = np.stack([trail.expected(frame) for trail in live])
     gain = overlap(places, now)
     crossing = _crossings(live, met, places)
@@ -198,6 +200,15 @@ def _owners(
     for at in waiting.intersection(itertools.chain(*crossing)):
         live[at].hidden.append(frame)
     return owner, withheld
+
+
+def _share(one: np.ndarray, other: np.ndarray) -> float:
+    """`overlap` of two boxes."""
+    left, top, right, bottom = one.tolist()
+    x1, y1, x2, y2 = other.tolist()
+    common = max(0.0, min(right, x2) - max(left, x1)) * max(0.0, min(bottom, y2) - max(top, y1))
+    whole = (right - left) * (bottom - top) + (x2 - x1) * (y2 - y1) - common
+    return common / whole if whole > 0 else 0.0
 
 
 def _crossings(
