@@ -49,7 +49,9 @@ def make_stand_ins(data: Path, clips: int, folders: int) -> None:
         folder = data / f"{number:05d}"
         folder.mkdir(parents=True, exist_ok=True)
         for clip in range(clips // folders + (number < clips % folders)):
-            (folder / f"{clip:05d}.mp4").touch()
+            path = folder / f"{clip:05d}.mp4"
+            if not path.exists():  # of a run cut short: its time counts
+                path.touch()
 
 
 def pretend_prepared(project: Project, config: dict) -> None:
