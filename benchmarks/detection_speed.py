@@ -128,7 +128,7 @@ def decoding(clip: Path) -> float:
 def snakemake(clip: Path, folder: Path, cores: int) -> float:
     """Seconds of `snakemake prepare` over the clip, with all its processes."""
     made = Preparation(clip, folder, "centerface", ROOT / "models")
-    command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "-q", "all", "prepare"]
+    command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "prepare", "-q", "all"]
     command += ["--config", f"data_root={made.data}", f"results={made.results}", "shards=1"]
     started = time.perf_counter()
     subprocess.run(command, check=True, cwd=ROOT)
