@@ -156,8 +156,8 @@ class Corpus:
 def read_filelist(path: str | Path, faces: str | Path) -> list[str]:
     """The clip ids of a list, one a line, in order, without repetitions.
 
-    An id may hold spaces. Lists of the LRS2 kind carry a second token: it is dropped when the whole
-    line has no archive under `faces` but the line without its last token has one.
+    An id may hold spaces, also at its ends. Lists of the LRS2 kind carry a second token: it is
+    dropped when the whole line has no archive under `faces` but the line without it has one.
     Raises LipsyncError when there is no such file.
     """
     path, faces = Path(path), Path(faces)
@@ -165,12 +165,11 @@ def read_filelist(path: str | Path, faces: str | Path) -> list[str]:
         raise LipsyncError(f"{path}: no such file; prepare the data first: snakemake filelists")
     ids = []
     for line in path.read_text(encoding="utf-8").splitlines():
-        line = line.strip()
-        words = line.rsplit(maxsplit=1)
-        if len(words) == 2 and not _faces_of(faces, line).is_file():
-            line = words[0] if _faces_of(faces, words[0]).is_file() else line
-        if line:
-            ids.append(line)
+        if not line.strip():
+            continue
+        readings = (line, line.strip(), line.strip().rpartition(" ")[0])
+        known = (name for name in readings if name and _faces_of(faces, name).is_file())
+        ids.append(next(known, line.strip()))
     return list(dict.fromkeys(ids))
 
 

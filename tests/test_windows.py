@@ -68,6 +68,14 @@ def test_filelist_with_trailing_tokens_and_spaces(results, tmp_path):
     ]
 
 
+def test_filelist_with_names_that_begin_or_end_with_a_space(tmp_path):
+    ids = [" anna/1", "bo/2 "]
+    for clip in ids:
+        write_clip(tmp_path, clip)
+    (tmp_path / "train.txt").write_text("".join(f"{clip}\n" for clip in ids))
+    assert read_filelist(tmp_path / "train.txt", tmp_path / "faces") == ids
+
+
 def test_missing_list_names_the_file(tmp_path):
     with pytest.raises(LipsyncError, match=r"train\.txt: no such file; prepare"):
         Corpus.load(tmp_path, "train")
