@@ -82,5 +82,6 @@ def test_memory_does_not_grow_with_length(monkeypatch):
         return peak
 
     peak(50)  # imports and caches
-    # Frames are 27 kB each, a frame's boxes a hundredth of that.
-    assert peak(1200) < 1.25 * peak(400) + 400_000
+    # How full the queues get depends on the threads' timing: the bound is what they may hold (40
+    # frames of 27 kB decoded ahead, and a few batches), with the boxes; a tenth of all frames.
+    assert peak(2000) < 200 * 96 * 96 * 3
