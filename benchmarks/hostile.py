@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.memory import Peak
-from lipsync_core import clips, prepare, stages
+from lipsync_core import clips, decoder, prepare, stages
 from lipsync_core.config import complete, load_schema
 from lipsync_core.decoder import ffmpeg_exe
 from lipsync_core.files import file_sha
@@ -224,13 +224,13 @@ def make(folder: Path, count: int, seed: int = 0) -> dict[str, str]:
     return kinds
 
 
-def run_stages(data: Path, results: Path, timeout: float) -> list[clips.Clip]:
+def run_stages(data: Path, results: Path) -> list[clips.Clip]:
     """All stages of preparation over one shard, in this process."""
     config = complete({}, load_schema(ROOT / "workflow/schemas/config.schema.yaml"))
     config |= {"detector": "centerface"}
     found = clips.discover(data, 1)
     settings = {stage.rule: stage.params(config) for stage in stages.ALL}
-    prepare.extract_audio(found, data, results, 0, settings["extract_audio"], timeout)
+    prepare.extract_audio(found, data, results, 0, settings["extract_audio"])
     prepare.mel_spectrograms(found, results, 0, settings["mel_spectrograms"])
     options = {"batch_size": 16, "device": "cpu", "models": ROOT / "models"}
     prepare.detect_faces(found, data, results, 0, settings["detect_faces"], **options)
@@ -256,8 +256,9 @@ def compare(work: Path, count: int, seed: int, timeout: float) -> tuple[dict, di
         for index in range(2):
             write_video(work / name / "good" / f"{index}.mp4", 0.8, seed=index)
     kinds = make(work / "among", count, seed)
-    found = run_stages(work / "among", work / "results_among", timeout)
-    run_stages(work / "alone", work / "results_alone", timeout)
+    with decoder.time_limit(timeout):
+        found = run_stages(work / "among", work / "results_among")
+        run_stages(work / "alone", work / "results_alone")
     rows = read_table(work / "results_among" / "checks" / "0.csv")
     assert len(found) == count + 2, "a file was not found"
     assert len(rows) == count + 2, "a file has no row"

@@ -16,7 +16,7 @@ import librosa
 import numpy as np
 
 from lipsync_core import resync
-from lipsync_core.decoder import TIME_LIMIT, Decoder
+from lipsync_core.decoder import Decoder
 from lipsync_core.errors import ClipError, Reason
 from lipsync_core.files import atomic_path
 from lipsync_core.video import FPS, WHOLE_CLOCK, PathLike
@@ -34,16 +34,16 @@ MAX_SILENCE = 600  # seconds between two packets of sound; more means damaged ti
 FLOOR_DB, REFERENCE_DB, LIMIT = -100.0, 20.0, 4.0
 
 
-def load_wav(path: PathLike, limit: float = TIME_LIMIT) -> np.ndarray:
+def load_wav(path: PathLike) -> np.ndarray:
     """The sound of any file as float32 (N,) in [-1, 1], mono, 16 kHz, from the file's time zero.
 
-    `limit` as for `decoder.Decoder`. Raises ClipError: no_audio when the file has no sound,
-    unreadable when it cannot be decoded, timed_out, too_long.
+    Raises ClipError: no_audio when the file has no sound, unreadable when it cannot be decoded,
+    timed_out, too_long.
     """
-    return _floats(np.concatenate([np.zeros(0, "<i2"), *_decode_pcm(path, limit)]))
+    return _floats(np.concatenate([np.zeros(0, "<i2"), *_decode_pcm(path)]))
 
 
-def extract_audio(path: PathLike, wav_path: PathLike, limit: float = TIME_LIMIT) -> float:
+def extract_audio(path: PathLike, wav_path: PathLike) -> float:
     """Write the sound of `path` as 16-bit mono 16 kHz PCM; return its length in seconds.
 
     The sound keeps the clock of the file: it begins at time zero (where the earlier of sound and
@@ -53,7 +53,7 @@ def extract_audio(path: PathLike, wav_path: PathLike, limit: float = TIME_LIMIT)
     count = 0
     with atomic_path(wav_path) as temporary, wave.open(str(temporary), "wb") as out:
         out.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
-        for block in _decode_pcm(path, limit):
+        for block in _decode_pcm(path):
             out.writeframes(block.tobytes())
             count += len(block)
     return count / SAMPLE_RATE
@@ -77,10 +77,10 @@ def _floats(pcm: np.ndarray) -> np.ndarray:
     return pcm.astype(np.float32) / 32768.0
 
 
-def _decode_pcm(path: PathLike, limit: float) -> Iterator[np.ndarray]:
+def _decode_pcm(path: PathLike) -> Iterator[np.ndarray]:
     """Blocks of int16 samples, mono, 16 kHz, placed on the file's clock."""
     with tempfile.TemporaryFile() as pcm:
-        stamps, lengths = _raw_pcm(path, limit, pcm)
+        stamps, lengths = _raw_pcm(path, pcm)
         runs = list(resync.plan(stamps, lengths))
         silence = max(run.silence for run in runs) / SAMPLE_RATE
         if silence > MAX_SILENCE:
@@ -92,7 +92,7 @@ def _decode_pcm(path: PathLike, limit: float) -> Iterator[np.ndarray]:
         yield from resync.placed(pcm, runs)
 
 
-def _raw_pcm(path: PathLike, limit: float, pcm: IO[bytes]) -> tuple[np.ndarray, np.ndarray]:
+def _raw_pcm(path: PathLike, pcm: IO[bytes]) -> tuple[np.ndarray, np.ndarray]:
     """Decode into `pcm`; give the time stamps and lengths (both in samples) of its packets."""
     # One encoder, two muxers: the bytes go to the file, their time stamps come through the pipe.
     slaves = f"[f=framecrc]pipe:1|[f=s16le]pipe:{pcm.fileno()}"
@@ -100,7 +100,7 @@ def _raw_pcm(path: PathLike, limit: float, pcm: IO[bytes]) -> tuple[np.ndarray, 
     outputs = [*sound, "-c:a", "pcm_s16le", "-f", "tee", slaves, *WHOLE_CLOCK]
     packets: list[tuple[int, int]] = []
     end = 0
-    with Decoder(path, outputs, limit, pass_fds=[pcm.fileno()]) as decoder:
+    with Decoder(path, outputs, pass_fds=[pcm.fileno()]) as decoder:
         for line in decoder.lines():
             if line.startswith("0,"):
                 _, _, stamp, _, size, *_ = line.split(",")

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 from lipsync_core.clips import Clip
-from lipsync_core.decoder import MAX_PIXELS, TIME_LIMIT, existing, ffmpeg_exe
+from lipsync_core.decoder import MAX_PIXELS, allowed, existing, ffmpeg_exe
 from lipsync_core.errors import ClipError, Reason
 from lipsync_core.files import atomic_path
 from lipsync_core.video import h264_encoder
@@ -18,10 +18,10 @@ from lipsync_core.video import h264_encoder
 CRF = "12"  # no loss that a crop would show
 
 
-def ensure_cut(clip: Clip, data_root: Path, limit: float = TIME_LIMIT) -> None:
+def ensure_cut(clip: Clip, data_root: Path) -> None:
     """Make the clip's file unless it is there; its name has the source's signature in it.
 
-    Raises ClipError: unreadable, timed_out (`limit` seconds, and as many for each minute).
+    Raises ClipError: unreadable, timed_out (see `decoder.time_limit`).
     """
     target = clip.source(data_root)
     if clip.interval is None or target.is_file():
@@ -42,7 +42,7 @@ def ensure_cut(clip: Clip, data_root: Path, limit: float = TIME_LIMIT) -> None:
         ]
         try:
             done = subprocess.run(
-                command, capture_output=True, timeout=limit * (1 + (end - start) / 60), check=False
+                command, capture_output=True, timeout=allowed(end - start), check=False
             )
         except subprocess.TimeoutExpired:
             raise ClipError(

@@ -27,9 +27,16 @@ import imageio_ffmpeg
 from lipsync_core.errors import ClipError, Reason
 
 TIME_LIMIT = 300.0  # seconds without any result, and for each minute of the clip; see `Decoder`
+_limit = TIME_LIMIT  # the process's own, see `time_limit`
 MAX_PIXELS = 8192 * 4320  # of one picture: 8K. A header can claim any size, memory cannot follow
 LOG_BYTES = 1 << 20
 PIPE_BYTES = 1 << 20  # the most that Linux gives without privileges
+# What ffmpeg says after the cause: that it could not go on, layer by layer.
+CONSEQUENCES = re.compile(
+    r"Terminating thread|Task finished with error|Nothing was written|before EOF|after EOF"
+    r"|Could not write header|has not been used for any stream|Conversion failed"
+    r"|Error (opening|parsing options)"
+)
 PathLike = str | os.PathLike[str]
 
 
@@ -48,6 +55,22 @@ def existing(path: PathLike) -> str:
     return str(source)
 
 
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Inside, every decoder of this process (all threads) has this limit: see `Decoder`."""
+    global _limit
+    before, _limit = _limit, seconds
+    try:
+        yield
+    finally:
+        _limit = before
+
+
+def allowed(seconds: float) -> float:
+    """Seconds that reading so many seconds of media may take in all."""
+    return _limit * (1 + seconds / 60)
+
+
 class Decoder:
     """An ffmpeg process that reads one file; its standard output is read through this object.
 
@@ -55,11 +78,12 @@ class Decoder:
     ----------
     path: the file; named in every error.
     outputs: ffmpeg's arguments after the input; one output must be `pipe:1`.
-    limit: seconds to wait for ffmpeg in all, and as many again for each minute of media that
-        `earn` reports. Time that the caller spends between its reads is not counted.
     level: ffmpeg's log level; what it says is kept in a file and read by `said`.
     pass_fds: descriptors that the outputs name as `pipe:<n>`.
     threads: decoding threads; 0 leaves it to ffmpeg, which takes all cores.
+
+    It waits for ffmpeg for the seconds of `time_limit` in all, and as many again for each minute of
+    media that `earn` reports. Time that the caller spends between its reads is not counted.
 
     Use as a context manager: leaving it ends ffmpeg, wherever it is.
     Raises ClipError: unreadable (no such file), timed_out (from any read).
@@ -69,14 +93,12 @@ class Decoder:
         self,
         path: PathLike,
         outputs: Sequence[str],
-        limit: float = TIME_LIMIT,
         level: str = "error",
         pass_fds: Sequence[int] = (),
         threads: int = 0,
     ) -> None:
         self.source = existing(path)
-        self._limit = limit
-        self._left = limit
+        self._limit = self._left = _limit
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed in __exit__)
         # Only local files: a "video" may be a playlist that names other addresses.
         bounds = ["-protocol_whitelist", "file", "-max_pixels", str(MAX_PIXELS)]
@@ -154,13 +176,18 @@ class Decoder:
         return self._errors.read(LOG_BYTES).decode(errors="replace").strip("\r\n")
 
     def failure(self, otherwise: str) -> ClipError:
-        """An `unreadable` error with ffmpeg's last words on the file, or with `otherwise`."""
-        lines = [
-            re.sub(r" @ 0x[0-9a-f]+", "", line)  # no two runs have the same address
-            for line in self.said().splitlines()
-            if (line.startswith("[") or "rror" in line) and "Nothing was written" not in line
-        ]
-        return ClipError(Reason.UNREADABLE, f"{self.source}: {lines[-1] if lines else otherwise}")
+        """An `unreadable` error with the last thing that ffmpeg said on the cause.
+
+        Where it named none: that the data are invalid, if it said so, or else `otherwise`.
+        """
+        lines = self.said().splitlines()
+        found = [line for line in lines if line.startswith("[") or "rror" in line]
+        causes = [line for line in found if not CONSEQUENCES.search(line)]
+        if not causes:
+            causes = [line for line in found if line.startswith("Error opening input")]
+        # No two runs have the same address.
+        why = re.sub(r" @ 0x[0-9a-f]+", "", causes[-1]).strip() if causes else otherwise
+        return ClipError(Reason.UNREADABLE, f"{self.source}: {why}")
 
     def __enter__(self) -> Decoder:
         return self

@@ -20,6 +20,7 @@ from lipsync_core.errors import LipsyncError
 from lipsync_core.faces import detection, tracks
 from lipsync_core.faces.boxes import area
 from lipsync_core.faces.detectors import Detector
+from lipsync_core.faces.shots import ShotFinder
 from lipsync_core.progress import Progress
 from lipsync_core.video import FPS, is_image, probe, read_frames, read_image
 
@@ -116,12 +117,13 @@ def locate(
 ) -> np.ndarray:
     """Where the speaker's face is: float32 (n, 4) x1, y1, x2, y2, NaN in frames without one.
 
-    n is the number of pictures of the source, at most `count`. `long_side` and `batch_size` as for
+    n is the number of pictures of the source, at most `count`. No face is followed across a cut
+    from one shot to the next. `long_side` and `batch_size` as for
     `detection.detect_videos`, `max_gap` and `smooth` as for `tracks.main_track`. Keeps boxes only.
     Raises LipsyncError when no frame has a face.
     """
     rows: list[np.ndarray] = []
-    done = 0
+    done, finder = 0, ShotFinder()
     with (
         contextlib.closing(source.frames()) as frames,
         Progress(min(count, source.length), f"find the face in {source.path.name}", "frame") as bar,
@@ -135,6 +137,8 @@ def locate(
                 zip(found, batch, strict=True), start=done
             ):
                 rows.append(np.insert(boxes[:, :4] / scale, 0, number, axis=1))
+            for small, _ in batch:
+                finder.add(small)
             done += len(batch)
             bar.advance(len(batch))
     table = np.concatenate(rows)
@@ -144,7 +148,8 @@ def locate(
             "larger frames with --long_side, or give its place with --box TOP BOTTOM LEFT RIGHT"
         )
     faces = pd.DataFrame(table, columns=["frame", "x1", "y1", "x2", "y2"])
-    linked = tracks.link(detection.Detections(done, 0, 0, faces.astype({"frame": np.int32})))
+    faces = faces.astype({"frame": np.int32})
+    linked = tracks.link(detection.Detections(done, 0, 0, faces, cuts=finder.cuts))
     result = np.full((done, 4), np.nan, np.float32)
     for track in reversed(_speaker(linked)):
         track = tracks.smoothed(tracks.filled(track, max_gap), smooth)

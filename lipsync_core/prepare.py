@@ -18,7 +18,6 @@ import numpy as np
 from lipsync_core import audio, stages
 from lipsync_core.checks import check, derived
 from lipsync_core.clips import Clip
-from lipsync_core.decoder import TIME_LIMIT
 from lipsync_core.errors import ClipError, Reason
 from lipsync_core.files import file_sha
 from lipsync_core.stage import Measures, Row, Task, one_by_one, run_shard
@@ -29,28 +28,21 @@ log = logging.getLogger(__name__)
 
 
 def extract_audio(
-    clips: Sequence[Clip],
-    data_root: Path,
-    results: Path,
-    shard: int,
-    params: Mapping[str, Any],
-    timeout: float = TIME_LIMIT,
+    clips: Sequence[Clip], data_root: Path, results: Path, shard: int, params: Mapping[str, Any]
 ) -> list[Row]:
     """Write `audio/<clip id>.wav`; measures: width, height, fps_in, seconds, audio_seconds,
     frames_dropped and frames_duplicated (by the constant rate).
 
-    `timeout` as `limit` of `decoder.Decoder`. Drops what ffmpeg cannot read (unreadable, no_video,
-    timed_out) and what has no sound (no_audio).
+    Drops what ffmpeg cannot read (unreadable, no_video, timed_out) and the soundless (no_audio).
     """
-
     from lipsync_core.faces import given
 
     def work(task: Task) -> Measures:
         source, sound = task.clip.source(data_root), task.clip.sound_source(data_root)
-        picture = probe(source, timeout)
+        picture = probe(source)
         measures: Measures = {"width": picture.width, "height": picture.height}
         try:
-            timeline = survey(source, limit=timeout)
+            timeline = survey(source)
             measures |= {
                 "fps_in": round(float(timeline.fps), 3),
                 "seconds": round(timeline.seconds, 3),
@@ -59,7 +51,7 @@ def extract_audio(
             }
             if sound == source and not picture.has_audio:
                 raise ClipError(Reason.NO_AUDIO, f"{source}: it has no sound track")
-            seconds = audio.extract_audio(sound, task.target, timeout)
+            seconds = audio.extract_audio(sound, task.target)
         except ClipError as error:
             raise ClipError(error.reason, error.detail, measures) from error
         return measures | {"audio_seconds": round(seconds, 3)}

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from lipsync_core.decoder import TIME_LIMIT, Decoder, PathLike
+from lipsync_core.decoder import Decoder, PathLike
 from lipsync_core.errors import ClipError, Reason
 
 FPS = 25  # the frame rate of every public model of this family
@@ -77,17 +77,17 @@ def at_constant_rate(
     )
 
 
-def survey(path: PathLike, fps: Fraction | int = FPS, limit: float = TIME_LIMIT) -> Timeline:
+def survey(path: PathLike, fps: Fraction | int = FPS) -> Timeline:
     """The timeline of the first picture stream of `path`, on one clock with its sound.
 
-    `limit` as for `decoder.Decoder`. Raises ClipError: unreadable when there is no picture, or
-    when two are further apart than `MAX_GAP`; timed_out.
+    Raises ClipError: unreadable when there is no picture, or when two are further apart than
+    `MAX_GAP`; timed_out.
     """
     # The sound is read too, and thrown away: the clock's zero is the start of the earlier one.
     outputs = ["-map", "0:V:0", "-map", "0:a:0?", "-c", "copy", "-f", "framecrc", "pipe:1"]
     shown, decoded, lengths = array("q"), array("q"), array("q")
     tick = Fraction(1, 1)
-    with Decoder(path, outputs, limit) as decoder:
+    with Decoder(path, outputs) as decoder:
         for line in decoder.lines():
             if line.startswith("#tb 0:"):
                 tick = Fraction(line.partition(":")[2].strip())

@@ -23,7 +23,7 @@ import cv2
 import ffmpeg
 import numpy as np
 
-from lipsync_core.decoder import TIME_LIMIT, Decoder, PathLike, existing, ffmpeg_exe
+from lipsync_core.decoder import Decoder, PathLike, existing, ffmpeg_exe
 from lipsync_core.errors import ClipError, LipsyncError, Reason
 from lipsync_core.files import atomic_path
 from lipsync_core.timebase import FPS
@@ -55,15 +55,15 @@ class Probe:
     has_audio: bool
 
 
-def probe(path: PathLike, limit: float = TIME_LIMIT) -> Probe:
+def probe(path: PathLike) -> Probe:
     """Open `path` and decode its first picture.
 
-    `limit` as for `decoder.Decoder`. Raises ClipError (unreadable, no_video, timed_out) when that
-    cannot be done. `seconds` is the file's word; `timebase.survey` counts.
+    Raises ClipError (unreadable, no_video, timed_out) when that cannot be done. `seconds` is the
+    file's word; `timebase.survey` counts.
     """
     outputs = ["-map", "0:V:0", "-frames:v", "1", "-f", "framecrc", "pipe:1"]
     rate, shape, decoded = Fraction(FPS), (0, 0), False
-    with Decoder(path, outputs, limit, "info") as decoder:
+    with Decoder(path, outputs, "info") as decoder:
         for line in decoder.lines():
             if match := re.fullmatch(r"#dimensions 0: (\d+)x(\d+)", line):
                 shape = int(match[1]), int(match[2])
@@ -108,7 +108,6 @@ def read_frames(
     fps: Fraction | int = FPS,
     long_side: int | None = None,
     exact_colour: bool = False,
-    limit: float = TIME_LIMIT,
     region: tuple[int, int, int, int] | None = None,
     threads: int = 0,
 ) -> Iterator[np.ndarray]:
@@ -122,7 +121,7 @@ def read_frames(
     long_side: scale down (never up) so that the longer side has at most this many pixels.
     exact_colour: convert without the scaler's shortcuts: up to three grey levels truer, up to
         three times slower on large frames. For pictures that are written out again.
-    limit, threads: as for `decoder.Decoder`.
+    threads: as for `decoder.Decoder`.
     region: x, y, width, height of the part of the full-size picture that is wanted (even numbers);
         much faster than cutting it out afterwards, because the rest is only decoded.
 
@@ -145,7 +144,7 @@ def read_frames(
     # is half the bytes of BGR through the pipe.
     frames = ["-map", "0:V:0", "-vf", ",".join(filters), "-pix_fmt", "yuv420p"]
     outputs = [*frames, "-f", "yuv4mpegpipe", "pipe:1", *WHOLE_CLOCK]
-    with Decoder(path, outputs, limit, threads=threads) as decoder:
+    with Decoder(path, outputs, threads=threads) as decoder:
         count = 0
         for frame in _y4m_frames(decoder):
             count += 1

@@ -68,6 +68,7 @@ rule detect_faces:
     params:
         members=members,
         settings=stage_settings(stages.BOXES),
+        timeout=config["check"]["timeout"],
     script:
         "../workflow/scripts/detect_faces.py"
 
@@ -90,6 +91,7 @@ rule crop_faces:
     params:
         members=members,
         settings=stage_settings(stages.FACES),
+        timeout=config["check"]["timeout"],
     script:
         "../workflow/scripts/crop_faces.py"
 

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import stat
+import subprocess
 import time
 
 import pytest
@@ -36,17 +37,18 @@ def fake(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "read",
     [
-        lambda path, limit: video.probe(path, limit),
-        lambda path, limit: timebase.survey(path, limit=limit),
-        lambda path, limit: audio.load_wav(path, limit),
-        lambda path, limit: list(video.read_frames(path, limit=limit)),
+        video.probe,
+        timebase.survey,
+        audio.load_wav,
+        lambda path: list(video.read_frames(path)),
+        lambda path: audio.extract_audio(path, path.with_suffix(".wav")),
     ],
 )
 def test_a_hang_ends_in_time(clip, fake, read):
     fake("exec sleep 60")
     start = time.monotonic()
-    with pytest.raises(ClipError) as caught:
-        read(clip, 0.2)
+    with decoder.time_limit(0.2), pytest.raises(ClipError) as caught:
+        read(clip)
     assert caught.value.reason == "timed_out"
     assert time.monotonic() - start < 10
 
@@ -55,23 +57,24 @@ def test_a_hang_in_the_middle_and_at_the_end(clip, fake):
     header = "printf 'YUV4MPEG2 W2 H2 F25:1\\nFRAME\\n123456'"
     for rest in ("exec sleep 60", "exec >&- sleep 60"):
         fake(f"{header}; {rest}")
-        frames = video.read_frames(clip, limit=0.2)
-        assert next(frames).shape == (2, 2, 3)
-        with pytest.raises(ClipError) as caught:
+        with decoder.time_limit(0.2), pytest.raises(ClipError) as caught:
+            frames = video.read_frames(clip)
+            assert next(frames).shape == (2, 2, 3)
             next(frames)
         assert caught.value.reason == "timed_out"
 
 
 def test_the_callers_own_time_is_not_counted(clip):
-    frames = video.read_frames(clip, limit=0.5)
-    next(frames)
+    with decoder.time_limit(0.5):
+        frames = video.read_frames(clip)
+        next(frames)
     time.sleep(0.8)
     assert sum(1 for _ in frames) == 9
 
 
 def test_what_was_read_lengthens_the_limit(clip, fake):
     fake("for i in 1 2 3 4 5 6; do printf .; sleep 0.1; done")
-    with decoder.Decoder(clip, [], 0.3) as process:
+    with decoder.time_limit(0.3), decoder.Decoder(clip, []) as process:
         byte = bytearray(1)
         while process.fill(memoryview(byte)):
             process.earn(60)
@@ -110,6 +113,41 @@ def test_no_file_reaches_the_network(tmp_path):
         playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{address}\n#EXT-X-ENDLIST\n"
         (tmp_path / "a.mp4").write_text(playlist)
         with pytest.raises(ClipError):
-            video.probe(tmp_path / "a.mp4", 5)
+            video.probe(tmp_path / "a.mp4")
         with pytest.raises(TimeoutError):
             server.accept()
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lambda data: data[: len(data) // 2], "moov atom not found"),
+        (lambda data: data[: data.find(b"mdat") + 4], "moov atom not found"),
+        (lambda data: bytes(len(data)), "moov atom not found"),
+        (lambda data: b"hello", "moov atom not found"),
+        (
+            lambda data: (
+                data[: data.find(b"mdat") + 4].ljust(data.find(b"moov") - 4, b"\0")
+                + data[data.find(b"moov") - 4 :]
+            ),
+            "Decode error rate 1 exceeds maximum",
+        ),
+    ],
+)
+def test_the_cause_is_told_not_its_consequences(tmp_path, damage, why):
+    whole = tmp_path / "whole.mp4"
+    command = [decoder.ffmpeg_exe(), "-v", "error", "-i", write_video(tmp_path / "a.mp4", 0.4)]
+    subprocess.run([*command, "-c", "copy", whole], check=True)  # its directory is at the end
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(damage(whole.read_bytes()))
+    for read in (video.probe, lambda path: list(video.read_frames(path))):
+        with pytest.raises(ClipError, match=why) as caught:
+            read(broken)
+        assert caught.value.reason == "unreadable"
+
+
+def test_data_that_ffmpeg_cannot_name_are_invalid(tmp_path):
+    path = tmp_path / "a.avi"
+    path.write_bytes(b"RIFF\0\0\0\0AVI " + bytes(2000))
+    with pytest.raises(ClipError, match="Invalid data found when processing input"):
+        video.probe(path)

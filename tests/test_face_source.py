@@ -112,3 +112,15 @@ def test_boxes_are_in_the_pixels_of_the_full_frame(video):
 def test_no_face(video):
     with pytest.raises(LipsyncError, match="no face in any of its 4 frames"):
         locate(FaceSource(video), 99, Scripted({level: [] for level in LEVELS}))
+
+
+def test_no_face_is_followed_across_a_cut(tmp_path):
+    """The next shot's face is near enough to be linked, and far enough to be seen."""
+    path = tmp_path / "cut.mp4"
+    with VideoWriter(path, (64, 48)) as writer:
+        for level in [LEVELS[0]] * 12 + [LEVELS[3]] * 12:
+            writer.write(np.full((48, 64, 3), level, np.uint8))
+    before, after = [2, 2, 22, 22], [8, 6, 30, 28]
+    script = {LEVELS[0]: [[*before, 1]], LEVELS[3]: [[*after, 1]]}
+    boxes = locate(FaceSource(path), 99, Scripted(script), smooth=9)
+    np.testing.assert_allclose(boxes, [before] * 12 + [after] * 12, atol=1e-3)

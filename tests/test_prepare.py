@@ -126,19 +126,35 @@ def test_mutated_files_are_accounted_for_and_harm_no_other(tmp_path):
     assert ("no_stream", "unreadable") in outcomes
 
 
-def test_a_clip_that_hangs_is_dropped(tmp_path, monkeypatch):
+def test_a_clip_that_hangs_is_dropped_by_any_stage(root, tmp_path, monkeypatch):
+    data, results, whole = tmp_path / "data", tmp_path / "results", decoder.ffmpeg_exe()
     for name in ("a", "b"):
-        write_video(tmp_path / "data" / "s" / f"{name}.mp4", 0.4)
-    program = tmp_path / "ffmpeg"
-    program.write_text(
-        f'#!/bin/sh\ncase "$*" in *a.mp4*) exec sleep 60;; esac\nexec {decoder.ffmpeg_exe()} "$@"\n'
+        write_video(data / "s" / f"{name}.mp4", 0.4)
+    hanging = tmp_path / "ffmpeg"
+    hanging.write_text(
+        f'#!/bin/sh\ncase "$*" in *a.mp4*) exec sleep 60;; esac\nexec {whole} "$@"\n'
     )
-    program.chmod(0o755)
-    monkeypatch.setattr(decoder, "ffmpeg_exe", lambda: str(program))
-    found = clips.discover(tmp_path / "data", 1)
-    rows = prepare.extract_audio(found, tmp_path / "data", tmp_path / "results", 0, {}, 1)
-    assert [row["reason"] for row in rows] == ["timed_out", ""]
-    assert "check.timeout" in rows[0]["detail"]
+    hanging.chmod(0o755)
+    found = clips.discover(data, 1)
+    options = {"batch_size": 4, "device": "cpu", "models": root / "models"}
+    runs = {
+        stages.AUDIO: lambda done: prepare.extract_audio(found, data, done, 0, {}),
+        stages.BOXES: lambda done: prepare.detect_faces(
+            found, data, done, 0, settings(root, stages.BOXES), **options
+        ),
+        stages.FACES: lambda done: prepare.crop_faces(
+            found, data, done, 0, settings(root, stages.FACES)
+        ),
+    }
+    for stage, run in runs.items():
+        with monkeypatch.context() as patch, decoder.time_limit(1):
+            patch.setattr(decoder, "ffmpeg_exe", lambda: str(hanging))
+            rows = run(results)
+        assert (rows[0]["clip"], rows[0]["reason"]) == ("s/a", "timed_out"), stage
+        assert "check.timeout" in rows[0]["detail"]
+        assert rows[1]["reason"] != "timed_out"
+        rows = run(results)  # for the next stage: as if there had been time
+        assert rows[0]["reason"] != "timed_out"
 
 
 def test_thresholds_are_heard(root, hostile, tmp_path):

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from lipsync_core import index, logs, prepare, threads
+from lipsync_core import decoder, index, logs, prepare, threads
 
-with logs.job_log(snakemake.log[0]):
+with logs.job_log(snakemake.log[0]), decoder.time_limit(snakemake.params.timeout):
     threads.limit(snakemake.threads)
     results, shard = Path(snakemake.config["results"]), int(snakemake.wildcards.shard)
     prepare.crop_faces(

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from lipsync_core import index, logs, prepare
+from lipsync_core import decoder, index, logs, prepare
 
-with logs.job_log(snakemake.log[0]):
+with logs.job_log(snakemake.log[0]), decoder.time_limit(snakemake.params.timeout):
     results, shard = Path(snakemake.config["results"]), int(snakemake.wildcards.shard)
     prepare.extract_audio(
         index.read_shard(results, shard),
@@ -12,5 +12,4 @@ with logs.job_log(snakemake.log[0]):
         results,
         shard,
         snakemake.params.settings,
-        timeout=snakemake.params.timeout,
     )
