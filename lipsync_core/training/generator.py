@@ -317,9 +317,9 @@ def train(
     task = GeneratorTask(
         label, model, judge_of_sync, judge, corpora["train"], corpora["val"], settings, seed, device
     )
-    loop.train(task, run_dir, from_section(loop.LoopOptions, options))
-    loop.publish(task, run_dir, checkpoint, metrics, settings.steps, settings.final)
+    rows = loop.train(task, run_dir, from_section(loop.LoopOptions, options))
+    loop.publish(task, run_dir, checkpoint, metrics, rows[-1]["step"], settings.final)
     if judge is not None:
-        save_public(run_dir / DISCRIMINATOR, judge, task.judge_optimizer, step=settings.steps)
+        save_public(run_dir / DISCRIMINATOR, judge, task.judge_optimizer, step=rows[-1]["step"])
     published = build_from(checkpoint, Wav2Lip).to(device)
     write_samples(published, corpora["val"], samples, settings.mel_shift)
