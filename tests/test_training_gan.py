@@ -1,5 +1,7 @@
 """training/gan_health.py and the GAN's return from a collapse; averages.py, leak.py."""
 
+import csv
+
 import numpy as np
 import pytest
 import torch
@@ -74,6 +76,7 @@ def test_the_average_is_judged_and_handed_on(results, tmp_path):
     assert not torch.equal(task.result.state_dict()[name], task.model.state_dict()[name])
     task.export(tmp_path / "weights.pth", 3)
     assert torch.equal(read_state(tmp_path / "weights.pth")[name], task.result.state_dict()[name])
+    task.evaluate(3)
     first = task.evaluate(3)
     with torch.no_grad():
         task.model.output_block[1].weight.zero_()
@@ -88,7 +91,7 @@ def test_the_average_is_judged_and_handed_on(results, tmp_path):
 def test_the_experts_mode(results):
     """Statistics of the batch in training mode, and none of its own ever changes."""
     losses = {}
-    batch = make_task(results).batch(0)
+    batch = make_task(results, batch=4).batch(0)
     for mode in ("eval", "train"):
         task = make_task(results, expert_mode=mode)
         before = {name: value.clone() for name, value in task.expert.state_dict().items()}
@@ -96,7 +99,7 @@ def test_the_experts_mode(results):
         sounds = torch.from_numpy(batch.sync_mel)
         losses[mode] = task._sync_loss(drawn, sounds).item()
         assert losses[mode] == task._sync_loss(drawn, sounds).item()
-        alone = task._sync_loss(drawn[:1], sounds[:1]) + task._sync_loss(drawn[1:], sounds[1:])
+        alone = task._sync_loss(drawn[:2], sounds[:2]) + task._sync_loss(drawn[2:], sounds[2:])
         assert (abs(alone.item() / 2 - losses[mode]) < 1e-5) == (mode == "eval")
         assert not task.expert.training
         for name, value in task.expert.state_dict().items():
@@ -104,6 +107,8 @@ def test_the_experts_mode(results):
     assert losses["eval"] != losses["train"]
     with pytest.raises(LipsyncError, match="expert_mode 'half': choose one of eval, train"):
         make_task(results, expert_mode="half")
+    with pytest.raises(LipsyncError, match="one window has no statistics; raise `batch`"):
+        make_task(results, expert_mode="train", batch=1)
 
 
 # what a collapse is
@@ -190,10 +195,10 @@ def test_after_a_rollback_rates_and_samples_are_others(results, monkeypatch):
 
 
 class Sabotaged(GeneratorTask):
-    """Loses its last layer at step 5, once."""
+    """Loses its last layer at step 2, once."""
 
     def step(self, step, batch):
-        if step == 5 and not self.memory.get("rollbacks"):
+        if step == 2 and not self.memory.get("rollbacks"):
             with torch.no_grad():
                 for weight in self.model.output_block.parameters():
                     weight.zero_()
@@ -201,34 +206,47 @@ class Sabotaged(GeneratorTask):
 
 
 def test_a_planted_collapse_is_rolled_back(results, tmp_path, monkeypatch, caplog):
-    """The end is as good as that of a run without, and the metrics tell."""
+    """The end is as good as the beginning, and the metrics tell."""
     torch.manual_seed(2)
     save_public(tmp_path / "expert.pth", SyncNet(width=TINY))
-    options = {
-        **{"width": TINY, "steps": 40, "batch": 2, "lr": 5e-3, "val_windows": 8, "ema": 0.5},
-        **{"eval_every": 40, "save_every": 100, "precision": "float32"},
-    }
+    plain = make_task(results, lr=1e-2)
+    for step in range(20):
+        plain.step(step, plain.batch(step))
+    plain.export(tmp_path / "start.pth", 20)
 
-    def train(folder, init=None, **more):
-        folder.mkdir()
-        out = (folder / name for name in ("checkpoint.pth", "metrics.csv", "samples.png"))
-        generator.train(
-            results, options | more, folder / "run", *out, tmp_path / "expert.pth", 3, CPU, init
-        )
-        return (folder / "metrics.csv").read_text().splitlines()
-
-    train(tmp_path / "plain")
-    start = tmp_path / "plain/checkpoint.pth"
-    gan = {"gan_weight": 0.07, "steps": 8, "lr": 1e-4, "eval_every": 2}
-    assert "rollbacks" not in train(tmp_path / "healthy", start, **gan)[0]
     monkeypatch.setattr(generator, "GeneratorTask", Sabotaged)
-    table = train(tmp_path / "collapsed", start, **gan)
-    assert "rollbacks" in table[0] and len(table) == 5
-    assert "back to the healthy state of step 4" in caplog.text
-    l1 = table[0].split(",").index("val_l1")
-    values = [float(line.split(",")[l1]) for line in table[1:]]
+    options = {
+        **{"width": TINY, "steps": 6, "batch": 2, "lr": 1e-4, "gan_weight": 0.07, "ema": 0.5},
+        **{"eval_every": 2, "val_windows": 8, "precision": "float32"},
+    }
+    outputs = [tmp_path / name for name in ("checkpoint.pth", "metrics.csv", "samples.png")]
+    weights = (tmp_path / "expert.pth", 3, CPU, tmp_path / "start.pth")
+    generator.train(results, options, tmp_path / "run", *outputs, *weights)
+    assert "back to the healthy state of step 2, return number 1" in caplog.text
+    rows = list(csv.DictReader(outputs[1].read_text().splitlines()))
+    assert [(row["step"], row["rollbacks"]) for row in rows] == [("2", "1"), ("4", "1"), ("6", "1")]
+    values = [float(row["val_l1"]) for row in rows]
     assert max(values) < 1.5 * values[0]
-    build_from(tmp_path / "collapsed/checkpoint.pth", Wav2Lip)
+    build_from(outputs[0], Wav2Lip)
+
+
+def test_after_a_rollback_a_generator_goes_on_from_its_average(results):
+    judge = QualityDiscriminator(width=TINY)
+    task = make_task(results, judge, gan_weight=0.07, ema=0.9, lr=1e-9)
+    task.step(0, task.batch(0))
+    with torch.no_grad():
+        task.model.output_block[1].weight.zero_()
+    task.recover(1)
+    for step in (1, 2):
+        task.step(step, task.batch(step))
+        assert task.model.output_block[1].weight.abs().max() > 1e-3
+        with torch.no_grad():
+            healthy = task.average.module.output_block[1].weight
+            assert torch.allclose(task.model.output_block[1].weight, healthy, atol=1e-6)
+    with torch.no_grad():
+        task.model.output_block[1].weight.zero_()
+    task.step(3, task.batch(3))  # once only
+    assert task.model.output_block[1].weight.abs().max() < 1e-3
 
 
 # motion in silence

@@ -103,6 +103,8 @@ class GeneratorTask(loop.Task):
             raise LipsyncError(
                 f"expert_mode {options.expert_mode!r}: choose one of {', '.join(EXPERT_MODES)}"
             )
+        if options.expert_mode == "train" and options.batch < 2:
+            raise LipsyncError("expert_mode train: one window has no statistics; raise `batch`")
         self.expert = freeze(expert.to(device, memory_format=torch.channels_last))
         self.judge = judge
         betas = (0.9, 0.999) if judge is None else (0.5, 0.999)
@@ -136,6 +138,8 @@ class GeneratorTask(loop.Task):
         """One step of the generator, then one of the discriminator if there is one."""
         options = self.options
         self._remember_start()
+        if self.memory.pop("from_average", False) and self.average is not None:
+            self.model.load_state_dict(self.average.module.state_dict())
         target, reference, mels, sync_mel = (to_device(part, self.device) for part in batch)
         real = to_planes(target)
         faces = generator_input(real, to_planes(reference))
@@ -235,8 +239,12 @@ class GeneratorTask(loop.Task):
         return gan_health.verdict([start, *rows])
 
     def recover(self, count: int) -> None:
-        """After the `count`-th rollback both networks learn at half the rate, as often."""
-        self.memory["caution"] = CAUTION**count
+        """After the `count`-th rollback both networks learn at half the rate, as often.
+
+        The generator goes on from its averaged weights: those were found healthy, while the weights
+        themselves may have been on their way to the collapse.
+        """
+        self.memory |= {"caution": CAUTION**count, "from_average": 1.0}
 
 
 def freeze(expert: SyncNet) -> SyncNet:
