@@ -17,6 +17,7 @@ from lipsync_core.checkpoints import build_from
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet, Wav2Lip
 from lipsync_core.training.judging import expert_metrics, generator_metrics
+from lipsync_core.training.leak import motion_metrics
 from lipsync_core.windows import Corpus, read_filelist
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def evaluate(
 
     Returns a dict for JSON: split, clips, speakers, seed; syncnet {loss, accuracy, auc, top1,
     accuracy_by_offset {"1": ..., "10+": ...}, and its sizes}; generators {name: {l1, l1_copy,
-    sync_loss, ...  (see `generator_metrics`), and its sizes}}.
+    sync_loss, ...  (see `generator_metrics` and `motion_metrics`), and its sizes}}.
 
     Raises LipsyncError when data or checkpoints cannot be used.
     """
@@ -67,6 +68,7 @@ def evaluate(
                 f"{expert.image_size}; train both with the same image_size"
             )
         found = generator_metrics(model, expert, corpus, seed, windows, wrong_sound=True)
+        found |= motion_metrics(model, corpus, seed, windows)
         report["generators"][name] = _sizes(model) | found
         log.info("%s: L1 %.4f, sync loss %.3f", name, found["l1"], found["sync_loss"])
     return _rounded(report)

@@ -139,6 +139,10 @@ class ExpertTask(loop.Task):
         phase = "bce" if self.classic(step - 1) else "contrastive"
         return {"phase": phase} | {f"val_{name}": value for name, value in found.items()}
 
+    def settled(self, step: int) -> bool:
+        """Only within the last phase: the contrastive loss does not calibrate `val_loss`."""
+        return self.maximise or self.classic(step - 1)
+
     def export(self, path: Path, step: int) -> None:
         """Public format, with Adam's state as public files have it."""
         checkpoints.save_public(path, self.model, self.optimizer, step=step)
@@ -174,5 +178,5 @@ def train(
     model = SyncNet(width=settings.width, image_size=settings.image_size)
     loop.start_from(model, init)
     task = ExpertTask(model, train_set, val_set, settings, seed, device)
-    loop.train(task, Path(run_dir), from_section(loop.LoopOptions, options))
-    loop.publish(task, Path(run_dir), checkpoint, metrics, settings.steps, settings.final)
+    rows = loop.train(task, Path(run_dir), from_section(loop.LoopOptions, options))
+    loop.publish(task, Path(run_dir), checkpoint, metrics, rows[-1]["step"], settings.final)

@@ -15,11 +15,13 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel
 
 from lipsync_core.checkpoints import build_from, save_public
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
-from lipsync_core.training import loop, losses, precision
+from lipsync_core.training import gan_health, loop, losses, precision
+from lipsync_core.training.averages import average
 from lipsync_core.training.judging import generator_metrics
 from lipsync_core.training.optimise import adam, descend, learning_rate
 from lipsync_core.training.runs import from_section
@@ -29,6 +31,10 @@ from lipsync_core.windows import Corpus, GeneratorSample, generator_batch
 
 log = logging.getLogger(__name__)
 DISCRIMINATOR = "visual_quality_disc.pth"  # in the run folder, public format
+EXPERT_MODES = ("eval", "train")
+OTHER_SAMPLES = 1 << 40  # samples between those of a step before and after a rollback
+START = {"val_l1": "start_l1", "val_l1_copy": "start_l1_copy"}  # column -> key in the memory
+CAUTION = 0.5  # both learning rates of a GAN are multiplied by this at every rollback
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,9 @@ class GeneratorOptions:
     half of the windows. mel_shift: see `windows.generator_sample`. sync_weight, sync_threshold: the
     sync loss has this weight once its validation value is below the threshold, for good.
     gan_weight: weight of the adversarial loss; above 0 there is a discriminator. disc_lr: its
-    learning rate. val_windows: fixed windows of the evaluation. final: which weights to hand on,
+    learning rate. expert_mode: "eval", or "train" as in the public code, see `freeze`. ema: decay
+    of the moving average of the weights that is evaluated and handed on (0: the weights
+    themselves). val_windows: fixed windows of the evaluation. final: which weights to hand on,
     "last" or "best" (by validation L1). precision: see `precision`. cache_mb: memory for
     decoded frames. The rest: `loop.LoopOptions`.
     """
@@ -60,6 +68,8 @@ class GeneratorOptions:
     sync_threshold: float = 0.75
     gan_weight: float = 0.0
     disc_lr: float = 1e-4
+    expert_mode: str = "eval"
+    ema: float = 0.0
     val_windows: int = 64
     final: str = "last"
     precision: str = "auto"
@@ -89,10 +99,13 @@ class GeneratorTask(loop.Task):
         self.label, self.options, self.seed, self.device = label, options, seed, device
         self.train, self.val = train, val
         self.model = precision.sharpen(model.to(device, memory_format=torch.channels_last))
-        # Evaluation mode: with batch statistics the frozen expert would judge a window by its
-        # neighbours in the batch.
-        self.expert = expert.to(device, memory_format=torch.channels_last).eval()
-        self.expert.requires_grad_(False)
+        if options.expert_mode not in EXPERT_MODES:
+            raise LipsyncError(
+                f"expert_mode {options.expert_mode!r}: choose one of {', '.join(EXPERT_MODES)}"
+            )
+        if options.expert_mode == "train" and options.batch < 2:
+            raise LipsyncError("expert_mode train: one window has no statistics; raise `batch`")
+        self.expert = freeze(expert.to(device, memory_format=torch.channels_last))
         self.judge = judge
         betas = (0.9, 0.999) if judge is None else (0.5, 0.999)
         self.optimizer = adam(self.model.parameters(), betas)
@@ -101,19 +114,32 @@ class GeneratorTask(loop.Task):
             self.judge = precision.sharpen(judge.to(device, memory_format=torch.channels_last))
             self.judge_optimizer = adam(judge.parameters(), betas)
             self.parts |= {"judge": self.judge, "judge_optimizer": self.judge_optimizer}
-        self.memory = {"sync_weight": 0.0}
+        self.average: AveragedModel | None = None
+        if options.ema > 0:
+            self.average = average(self.model, options.ema)
+            self.parts["average"] = self.average
+        self.memory = {"sync_weight": 0.0, "caution": 1.0}
         self.precision = precision.resolve(options.precision, device)
 
     def batch(self, step: int) -> GeneratorSample:
-        """`batch` windows; see `windows.generator_batch`."""
+        """`batch` windows; see `windows.generator_batch`. Other ones after a rollback."""
         options = self.options
+        index = step + OTHER_SAMPLES * int(self.memory.get("rollbacks", 0))
         return generator_batch(
-            self.train, self.seed, step, options.batch, options.mel_shift, options.flip
+            self.train, self.seed, index, options.batch, options.mel_shift, options.flip
         )
+
+    @property
+    def result(self) -> Wav2Lip:
+        """What is evaluated and handed on: the averaged weights where there are any."""
+        return self.model if self.average is None else self.average.module
 
     def step(self, step: int, batch: GeneratorSample) -> dict[str, torch.Tensor]:
         """One step of the generator, then one of the discriminator if there is one."""
         options = self.options
+        self._remember_start()
+        if self.memory.pop("from_average", False) and self.average is not None:
+            self.model.load_state_dict(self.average.module.state_dict())
         target, reference, mels, sync_mel = (to_device(part, self.device) for part in batch)
         real = to_planes(target)
         faces = generator_input(real, to_planes(reference))
@@ -134,6 +160,8 @@ class GeneratorTask(loop.Task):
             report["train_adv"] = losses.adversarial(judged, 1)
             loss = loss + options.gan_weight * report["train_adv"]
         descend(loss, self.optimizer, self._rate(step, options.lr), options.clip)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
         if self.judge is not None:
             report |= self._judge_step(step, real, drawn.detach())
         report["train_loss"] = loss
@@ -158,29 +186,41 @@ class GeneratorTask(loop.Task):
         }
 
     def _sync_loss(self, drawn: torch.Tensor, sync_mel: torch.Tensor) -> torch.Tensor:
+        self.expert.train(self.options.expert_mode == "train")
         with self._autocast():
             audio, face = self.expert(sync_mel, expert_view(drawn))
+        self.expert.eval()
         return losses.sync_loss(audio, face)
 
     def _rate(self, step: int, peak: float) -> float:
         options = self.options
+        peak = peak * self.memory["caution"]
         return learning_rate(step, options.steps, peak, options.schedule, options.warmup)
 
     def _autocast(self) -> torch.autocast:
         return precision.autocast(self.precision, self.device)
 
-    def evaluate(self, step: int) -> loop.Row:
-        """`generator_metrics` prefixed by val_; switches the sync loss on when it is time."""
+    def _measure(self) -> dict[str, float]:
         options = self.options
-        self.model.eval()
         found = generator_metrics(
-            self.model,
+            self.result.eval(),
             self.expert,
             self.val,
             windows=options.val_windows,
             mel_shift=options.mel_shift,
         )
-        row = {f"val_{name}": value for name, value in found.items()}
+        return {f"val_{name}": value for name, value in found.items()}
+
+    def _remember_start(self) -> None:
+        """Keep the figures that a GAN begins with: it may collapse before its first evaluation."""
+        if self.judge is not None and not self.memory.keys() & START.values():
+            found = self._measure()
+            self.memory |= {kept: found[name] for name, kept in START.items()}
+
+    def evaluate(self, step: int) -> loop.Row:
+        """`generator_metrics` prefixed by val_; switches the sync loss on when it is time."""
+        options = self.options
+        row: loop.Row = dict(self._measure())
         row["sync_weight"] = self.memory["sync_weight"]
         if self.memory["sync_weight"] == 0 and row["val_sync_loss"] < options.sync_threshold:
             self.memory["sync_weight"] = options.sync_weight
@@ -189,7 +229,34 @@ class GeneratorTask(loop.Task):
 
     def export(self, path: Path, step: int) -> None:
         """Public format, with Adam's state as public files have it."""
-        save_public(path, self.model, self.optimizer, step=step)
+        save_public(path, self.result, self.optimizer, step=step)
+
+    def ill(self, rows: list[loop.Row]) -> str:
+        """Why a GAN has collapsed, in words, or nothing; see `gan_health.verdict`."""
+        if self.judge is None:
+            return ""
+        start = {name: self.memory[kept] for name, kept in START.items() if kept in self.memory}
+        return gan_health.verdict([start, *rows])
+
+    def recover(self, count: int) -> None:
+        """After the `count`-th rollback both networks learn at half the rate, as often.
+
+        The generator goes on from its averaged weights: those were found healthy, while the weights
+        themselves may have been on their way to the collapse.
+        """
+        self.memory |= {"caution": CAUTION**count, "from_average": 1.0}
+
+
+def freeze(expert: SyncNet) -> SyncNet:
+    """An expert that judges and no longer learns, in evaluation mode; returns it.
+
+    In training mode, as the public code has it, it judges a window by the statistics of the batch;
+    even then its own statistics stay as they are, so that evaluations and resumed runs are exact.
+    """
+    for layer in expert.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.track_running_stats = False  # read in evaluation mode, written in neither
+    return expert.requires_grad_(False).eval()
 
 
 def wake(judge: QualityDiscriminator) -> QualityDiscriminator:
@@ -258,9 +325,9 @@ def train(
     task = GeneratorTask(
         label, model, judge_of_sync, judge, corpora["train"], corpora["val"], settings, seed, device
     )
-    loop.train(task, run_dir, from_section(loop.LoopOptions, options))
-    loop.publish(task, run_dir, checkpoint, metrics, settings.steps, settings.final)
+    rows = loop.train(task, run_dir, from_section(loop.LoopOptions, options))
+    loop.publish(task, run_dir, checkpoint, metrics, rows[-1]["step"], settings.final)
     if judge is not None:
-        save_public(run_dir / DISCRIMINATOR, judge, task.judge_optimizer, step=settings.steps)
+        save_public(run_dir / DISCRIMINATOR, judge, task.judge_optimizer, step=rows[-1]["step"])
     published = build_from(checkpoint, Wav2Lip).to(device)
     write_samples(published, corpora["val"], samples, settings.mel_shift)

@@ -11,11 +11,14 @@ from typing import Any, TypeVar
 from lipsync_core.files import digest, file_sha
 
 Options = TypeVar("Options")
-VERSION = 1  # of the training code: raise it when old states must not be continued
+VERSION = 2  # of the training code: raise it when old states must not be continued
 
 # Keys that change how a run is watched or where it computes, not what it computes.
 BOOKKEEPING = frozenset(
-    {"eval_every", "save_every", "keep_every", "workers", "cache_mb", "device", "final"}
+    {
+        *("eval_every", "save_every", "keep_every", "workers", "cache_mb", "device", "final"),
+        *("patience", "rollbacks"),
+    }
 )
 
 
