@@ -15,7 +15,7 @@ VERSION = 1  # of the training code: raise it when old states must not be contin
 
 # Keys that change how a run is watched or where it computes, not what it computes.
 BOOKKEEPING = frozenset(
-    {"eval_every", "save_every", "keep_every", "workers", "cache_mb", "device", "final"}
+    {"eval_every", "save_every", "keep_every", "workers", "cache_mb", "device", "final", "gate"}
 )
 
 
