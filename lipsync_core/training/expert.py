@@ -19,7 +19,7 @@ from torch import nn
 from lipsync_core import checkpoints
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet
-from lipsync_core.training import loop, losses, precision
+from lipsync_core.training import learnability, loop, losses, precision
 from lipsync_core.training.judging import expert_metrics
 from lipsync_core.training.optimise import adam, descend, learning_rate
 from lipsync_core.training.runs import from_section
@@ -40,7 +40,8 @@ class ExpertOptions:
     lr, schedule, warmup: peak learning rate; "cosine" or "constant"; steps to reach the peak.
     clip: bound of the gradient's norm (0: none). flip: mirror half of the windows. final: which
     weights to hand on, "best" (by validation loss) or "last". val_windows: windows of each
-    validation clip in the evaluation. The rest: `loop.LoopOptions`, `precision`.
+    validation clip in the evaluation. gate: what a look at the data beforehand may do, see
+    `learnability.gate`. The rest: `loop.LoopOptions`, `precision`.
     """
 
     width: float = 1.0
@@ -57,6 +58,7 @@ class ExpertOptions:
     flip: bool = True
     val_windows: int = 48
     final: str = "best"
+    gate: str | bool = "warn"
     precision: str = "auto"
     cache_mb: int = 1024
 
@@ -157,6 +159,7 @@ def train(
     seed: int,
     device: torch.device,
     init: str | Path | None = None,
+    judgement: str | Path | None = None,
 ) -> None:
     """Train the expert on results/filelists/train.txt; write its outputs atomically.
 
@@ -167,6 +170,7 @@ def train(
     checkpoint, metrics: the outputs: public-format weights, and one CSV row an evaluation.
     init: public-format weights to start from (lipsync_expert.pth); tensors that do not fit are
         listed in the log and start at random.
+    judgement: where to write what `learnability.gate` finds (JSON); nowhere: it does not look.
 
     Raises LipsyncError for unusable data or options, Interrupted when stopped by a signal.
     """
@@ -178,5 +182,11 @@ def train(
     model = SyncNet(width=settings.width, image_size=settings.image_size)
     loop.start_from(model, init)
     task = ExpertTask(model, train_set, val_set, settings, seed, device)
+    if judgement is not None:
+        learnability.gate(
+            *(settings.gate, results, task.model, train_set, Path(run_dir), judgement),
+            kind=task.precision,
+            seed=seed,
+        )
     rows = loop.train(task, Path(run_dir), from_section(loop.LoopOptions, options))
     loop.publish(task, Path(run_dir), checkpoint, metrics, rows[-1]["step"], settings.final)

@@ -19,4 +19,5 @@ with logs.job_log(snakemake.log[0]):
         seed=snakemake.params.seed,
         device=device.pick(snakemake.config["device"]),
         init=init,
+        judgement=snakemake.output.learnability,
     )
