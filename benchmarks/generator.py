@@ -128,7 +128,8 @@ def figures(model: Wav2Lip, expert: SyncNet, options: argparse.Namespace) -> dic
 def line(name: str, found: Sequence[Mapping[str, float]]) -> str:
     """A row: the mean over the seeds, then the seeds."""
     cells = [
-        f"{np.mean([each[key] for each in found]):.4g} ({' '.join(f'{each[key]:.3g}' for each in found)})"
+        f"{np.mean([each[key] for each in found]):.4g} "
+        f"({' '.join(f'{each[key]:.3g}' for each in found)})"
         for key in COLUMNS.values()
     ]
     return f"| {name} | {' | '.join(cells)} |"

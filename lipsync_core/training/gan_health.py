@@ -29,7 +29,7 @@ def verdict(rows: Sequence[Row]) -> str:
     """
     if not rows:
         return ""
-    return _worse(rows) or _alike(rows[-1]) or _hopeless(rows)
+    return _worse(rows) or _alike(rows) or _hopeless(rows)
 
 
 def _worse(rows: Sequence[Row]) -> str:
@@ -52,10 +52,12 @@ def _worse(rows: Sequence[Row]) -> str:
     return ""
 
 
-def _alike(now: Row) -> str:
-    """Whatever the face and the sound, the drawing is the same."""
-    spread, truth = _value(now, "val_spread"), _value(now, "val_spread_truth")
-    if spread < ALIKE * truth:
+def _alike(rows: Sequence[Row]) -> str:
+    """Whatever the face and the sound, the drawing is the same; it was not, before."""
+    # A young network's drawings are alike, too: it has not collapsed, it has yet to learn.
+    spreads = [(_value(row, "val_spread"), _value(row, "val_spread_truth")) for row in rows]
+    spread, truth = spreads[-1]
+    if spread < ALIKE * truth and any(own >= ALIKE * true for own, true in spreads):
         return f"the drawings are all alike: they vary {spread / truth:.0%} as much as true frames"
     return ""
 

@@ -291,7 +291,8 @@ def judge_sync(
     if frames < 4 * link.MOST:
         return Check(name, "none", "not enough to tell", f"{frames} frames"), offsets
     found = link.measure([run for _, run in runs])
-    offsets |= {"correlations": list(found.correlations), "offset": found.offset, "found": found.certain}
+    offsets |= {"correlations": list(found.correlations)}
+    offsets |= {"offset": found.offset, "found": found.certain}
     if sum(measured.values()) >= FEW:
         return judge_offsets(name, measured), offsets
     return _by_link(name, found, frames), offsets
