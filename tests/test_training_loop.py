@@ -14,9 +14,10 @@ from torch import nn
 from lipsync_core.checkpoints import load_weights, save_public
 from lipsync_core.errors import LipsyncError
 from lipsync_core.training import loop
-from lipsync_core.training.loop import BEST, LAST, LoopOptions, Task, publish, start_from, to_csv
+from lipsync_core.training.loop import BEST, LAST, LoopOptions, Task, publish, start_from
 from lipsync_core.training.optimise import descend, learning_rate
 from lipsync_core.training.signals import Interrupted, StopSignals
+from lipsync_core.training.state import to_csv
 
 
 class Line(Task):
@@ -244,7 +245,7 @@ def test_an_ill_training_returns_to_its_last_healthy_state(tmp_path, caplog):
     assert "line: it went wrong (step 8); back to the healthy state of step 4, return number 1" in (
         caplog.text
     )
-    assert loop.to_csv(rows) == (tmp_path / "metrics.csv").read_text()
+    assert to_csv(rows) == (tmp_path / "metrics.csv").read_text()
     assert [torch.load(tmp_path / name)["step"] for name in ("healthy.pt", LAST)] == [12, 12]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,21 @@ def micro_batches(batch: Sequence[np.ndarray], parts: int) -> Iterator[Any]:
     cut = [np.split(array, parts) for array in batch]
     kind = getattr(type(batch), "_make", tuple)
     return map(kind, zip(*cut, strict=True))
+
+
+def mean(reports: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The mean of each of the scalars that micro-batches report under the same names."""
+    if len(reports) == 1:
+        return reports[0]
+    return {name: torch.stack([report[name] for report in reports]).mean() for name in reports[0]}
+
+
+def compiled(model: nn.Module, wanted: bool) -> Callable[..., Any]:
+    """What computes a model's training steps: the model, or torch's compiled form of it.
+
+    The compiled form shares the weights and stays out of checkpoints; evaluations use the model.
+    """
+    return torch.compile(model, dynamic=False) if wanted else model
 
 
 def descend(
