@@ -113,7 +113,9 @@ class GeneratorTask(loop.Task):
                 f"expert_mode {options.expert_mode!r}: choose one of {', '.join(EXPERT_MODES)}"
             )
         self.forward = compiled(self.model, options.compile)
-        self.expert = freeze(expert.to(device, memory_format=torch.channels_last))
+        if options.expert_mode == "train" and options.batch < 2:
+            raise LipsyncError("expert_mode train: one window has no statistics; raise `batch`")
+        self.expert = ranks.join(freeze(expert.to(device, memory_format=torch.channels_last)))
         self.judge = judge
         betas = (0.9, 0.999) if judge is None else (0.5, 0.999)
         self.optimizer = adam(self.model.parameters(), betas)
@@ -145,6 +147,8 @@ class GeneratorTask(loop.Task):
         """One step of the generator, then one of the discriminator if there is one."""
         options = self.options
         self._remember_start()
+        if self.memory.pop("from_average", False) and self.average is not None:
+            self.model.load_state_dict(self.average.module.state_dict())
         self.model.train()
         reports: list[dict[str, torch.Tensor]] = []
         pictures: list[tuple[torch.Tensor, torch.Tensor]] = []
@@ -266,8 +270,12 @@ class GeneratorTask(loop.Task):
         return gan_health.verdict([start, *rows])
 
     def recover(self, count: int) -> None:
-        """After the `count`-th rollback both networks learn at half the rate, as often."""
-        self.memory["caution"] = CAUTION**count
+        """After the `count`-th rollback both networks learn at half the rate, as often.
+
+        The generator goes on from its averaged weights: those were found healthy, while the weights
+        themselves may have been on their way to the collapse.
+        """
+        self.memory |= {"caution": CAUTION**count, "from_average": 1.0}
 
 
 def freeze(expert: SyncNet) -> SyncNet:
