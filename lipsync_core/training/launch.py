@@ -152,11 +152,10 @@ def _relay(line: str, foreign: deque[str]) -> None:
     """Log what a rank logged; keep what others printed (torch, torchrun) for the worst case."""
     try:
         level, message = json.loads(line)
+        log.log(level, "%s", message)
     except (ValueError, TypeError):
         foreign.append(line)
         log.debug("%s", line)
-    else:
-        log.log(level, "%s", message)
 
 
 class _Lines(logging.Formatter):

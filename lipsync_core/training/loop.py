@@ -23,6 +23,7 @@ from lipsync_core.checkpoints import load_weights
 from lipsync_core.errors import LipsyncError
 from lipsync_core.progress import Progress
 from lipsync_core.training import ranks, state
+from lipsync_core.training.events import Events
 from lipsync_core.training.signals import Interrupted, StopSignals
 from lipsync_core.training.state import BEST, HEALTHY, LAST, METRICS, Row, RunFolder, describe
 from lipsync_core.windows import prefetch
@@ -143,14 +144,19 @@ class _Run:
                 ranks.join(part)
         self._resume()
         ranks.wait()  # nothing is written before all have read
+        self.events = Events(folder.path / task.label, self.step) if folder.writes else None
 
     def go(self) -> list[Row]:
         with StopSignals() as stop:
             if self.watched and not (self.folder.path / HEALTHY).is_file():
                 self.healthy = [self.step, self.best_step]
                 self._save()
-            while not self._over():
-                self._stretch(stop)
+            try:
+                while not self._over():
+                    self._stretch(stop)
+            finally:
+                if self.events:
+                    self.events.close()
         if self.best_step:
             self.folder.name_best(self.best_step)
         return self.rows
@@ -239,6 +245,8 @@ class _Run:
                 task.export(self.folder.best(self.step), self.step)
             self._drop_best()
         self.folder.write_rows(self.rows)
+        if self.events:
+            self.events.add(row)
         advice = task.advice(self.rows)
         if advice and advice != self.said:
             log.warning("%s: %s", task.label, advice)
@@ -274,6 +282,8 @@ class _Run:
         if self.rows:
             self.rows[-1]["rollbacks"] = count
             self.folder.write_rows(self.rows)
+        if self.events:
+            self.events.back_to(self.step)
         over = "; that was the last time, training ends with it" if self._gave_up() else ""
         log.warning(
             "%s: %s (step %d); back to the healthy state of step %d, return number %d%s",
@@ -292,6 +302,8 @@ class _Run:
             "parts": {name: part.state_dict() for name, part in task.parts.items()},
             "rng": torch.get_rng_state(),
         }
+        if self.events:
+            self.events.flush()  # before the state that says these rows are done
         kept = options.keep_every > 0 and self.step % options.keep_every == 0
         self.folder.save(content, copy=kept)
         if self.watched and self.healthy[0] == self.step:

@@ -43,15 +43,17 @@ def adam(
 def micro_batches(batch: Sequence[np.ndarray], parts: int) -> Iterator[Any]:
     """The batch (arrays, or a named tuple of them) in `parts` parts along their first axes.
 
+    Every `parts`-th sample belongs together: so the micro-batches of all ranks are, together, those
+    of a single process, and so are the statistics of batch norm.
+
     Raises LipsyncError when that is not possible without a rest.
     """
     if len(batch[0]) % parts:
         raise LipsyncError(
             f"accumulate: {parts} parts of a batch of {len(batch[0])} are not equally large"
         )
-    cut = [np.split(array, parts) for array in batch]
     kind = getattr(type(batch), "_make", tuple)
-    return map(kind, zip(*cut, strict=True))
+    return (kind(array[part::parts] for array in batch) for part in range(parts))
 
 
 def mean(reports: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
