@@ -268,6 +268,19 @@ def test_ill_from_the_start_is_an_error(tmp_path):
         loop.train(Moody([9.0, 9.0]), tmp_path, options)
 
 
+def test_a_loss_that_explodes_is_an_illness_where_there_is_a_cure(tmp_path, caplog):
+    def explode(task):
+        task.model.weight.data.fill_(float("nan"))
+        task.at = None
+
+    task = Moody([2.0, 1.0, 3.0], at=5, sabotage=explode)
+    rows = loop.train(task, tmp_path, LoopOptions(steps=12, eval_every=4, save_every=3))
+    assert [(row["step"], row.get("rollbacks")) for row in rows] == [(4, 1), (8, 1), (12, 1)]
+    assert (
+        "train_loss is nan near step 6" in caplog.text and "healthy state of step 4" in caplog.text
+    )
+
+
 @pytest.mark.parametrize("step", [2, 5, 6, 9, 10])
 def test_a_kill_around_a_return_changes_nothing(tmp_path, step):
     class Sure(Moody):

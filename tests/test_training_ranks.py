@@ -108,9 +108,10 @@ def test_what_a_rank_says_of_bad_data_is_the_jobs_error(tmp_path):
         ("expert", {"ranks": 2, "clips": 3}, r"`clips: 3` cannot be divided into 2"),
         ("expert", {"ranks": 2, "clips": 6, "accumulate": 2}, "make it a multiple of 4"),
         ("generator", {"ranks": 3, "batch": 4}, r"`batch: 4` cannot be divided into 3"),
+        ("generator", {"ranks": 2, "batch": 2, "compile": True}, "in one process only"),
     ],
 )
-def test_a_batch_must_divide(training, options, said):
+def test_options_that_ranks_cannot_have(training, options, said):
     with pytest.raises(LipsyncError, match=said):
         launch.run(training, "cpu", 1, options=(EXPERT if training == "expert" else GAN) | options)
 

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 PATIENCE = timedelta(days=1)  # while the first rank evaluates, or waits for a folder, others wait
 TIME_TO_SAVE = 300  # seconds that a rank has after SIGTERM
 JOB, ENDED = "job.json", "ended_{}.json"
-SHOWN = 20  # lines of foreign output in a message
+SHOWN = 80  # lines of foreign output in a message
 
 
 class Training(NamedTuple):
@@ -66,12 +66,13 @@ def run(training: str, device_name: str, threads_in_all: int, **arguments: Any) 
     threads_in_all: processor threads, divided among the ranks.
     arguments: those of the training's function but the device; paths, numbers, text, dicts.
 
-    Raises LipsyncError when a batch cannot be divided among the ranks, or there are not as many
-    GPUs, before anything starts; otherwise what the training raises, with its exit code.
+    Raises LipsyncError when a batch cannot be divided among the ranks, when there are not as many
+    GPUs, or for options that exclude each other, before anything starts; otherwise what the
+    training raises, with its exit code.
     """
     options = arguments["options"]
     ranks = options.get("ranks", 1)
-    check_division(options, TRAININGS[training].shared)
+    check(options, TRAININGS[training].shared)
     where = device.pick(device_name)
     if ranks == 1:
         threads.limit(threads_in_all)
@@ -95,8 +96,8 @@ def run(training: str, device_name: str, threads_in_all: int, **arguments: Any) 
     _torchrun(ranks, folder)
 
 
-def check_division(options: dict[str, Any], shared: str) -> None:
-    """Raise LipsyncError unless ranks and micro-batches divide a batch."""
+def check(options: dict[str, Any], shared: str) -> None:
+    """Raise LipsyncError unless a batch can be divided, and the options go together."""
     ranks, accumulate = options.get("ranks", 1), options.get("accumulate", 1)
     size = options[shared]
     if size % (ranks * accumulate):
@@ -104,6 +105,8 @@ def check_division(options: dict[str, Any], shared: str) -> None:
             f"`{shared}: {size}` cannot be divided into {ranks} (`ranks`) times {accumulate} "
             f"(`accumulate`) equal parts; make it a multiple of {ranks * accumulate}"
         )
+    if ranks > 1 and options.get("compile"):
+        raise LipsyncError("`compile` works in one process only; set it to false, or `ranks` to 1")
 
 
 def _plain(value: Any) -> Any:

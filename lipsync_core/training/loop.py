@@ -119,11 +119,16 @@ def train(task: Task, run_dir: Path, options: LoopOptions) -> list[Row]:
     """Train `task` to `options.steps`, going on from the state in `run_dir` if there is one.
 
     Returns the rows of metrics.csv; the last one is of the last step. Raises Interrupted after
-    SIGTERM or SIGINT (the state is saved), LipsyncError when a loss is no longer a finite number
-    (the state is not), or when training goes wrong again and again from the start.
+    SIGTERM or SIGINT (the state is saved), LipsyncError when training goes wrong again and again
+    from the start, or when a loss is no longer a finite number (the state is not saved) and the
+    task has no `ill`; otherwise that counts as ill.
     """
     with RunFolder(Path(run_dir), writes=ranks.first()) as folder:
         return _Run(task, folder, options).go()
+
+
+class _NotFinite(LipsyncError):
+    """A loss is no number any more."""
 
 
 class _Run:
@@ -200,6 +205,10 @@ class _Run:
                         return self._say_why()
                     if signum:
                         raise Interrupted(signum, self.folder.path, self.step, options.steps)
+            except _NotFinite as error:
+                if not self.watched:
+                    raise
+                return self._fall_back(str(error))
             finally:
                 batches.close()
 
@@ -220,7 +229,7 @@ class _Run:
 
     def _check(self, name: str, value: float) -> None:
         if not math.isfinite(value):
-            raise LipsyncError(
+            raise _NotFinite(
                 f"{self.task.label}: {name} is {value} near step {self.step}; the last good state "
                 f"is in {self.folder.path}. Lower `lr`, set `clip`, or use `precision: float32`"
             )
@@ -322,7 +331,8 @@ class _Run:
                 *(label, self.folder.path, found["step"], self.options.steps),
             )
         elif found["best_step"] and not self.folder.best(found["best_step"]).is_file():
-            log.info("%s: %s is gone; starting afresh", label, self.folder.best(found["best_step"]))
+            gone = self.folder.best(found["best_step"])
+            log.info("%s: %s is gone; starting afresh", label, gone)
         else:
             self._restore(found)
             self.saved_best = self.best_step
@@ -330,6 +340,8 @@ class _Run:
                 self.folder.mark_healthy()  # where the process was killed just before that
             self.folder.write_rows(self.rows)
             log.info("%s: continuing at step %d from %s", label, self.step, path)
+            return
+        self.folder.start_afresh()
 
     def _restore(self, found: state.State) -> None:
         for name, part in self.task.parts.items():

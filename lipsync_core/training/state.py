@@ -89,6 +89,11 @@ class RunFolder:
         if copy:
             link(self.path / LAST, self.path / f"step_{state['step']:07d}.pt")
 
+    def start_afresh(self) -> None:
+        """Forget the healthy state; the rest is replaced in time."""
+        if self.writes:
+            (self.path / HEALTHY).unlink(missing_ok=True)
+
     def mark_healthy(self) -> None:
         """Let healthy.pt be what last.pt is now."""
         if self.writes:
