@@ -43,9 +43,7 @@ class Augmentation:
         return Augmentation(**numbers | {"flip": self.flip})
 
 
-def lower_half(
-    frames: np.ndarray, rng: np.random.Generator, change: Augmentation
-) -> np.ndarray:
+def lower_half(frames: np.ndarray, rng: np.random.Generator, change: Augmentation) -> np.ndarray:
     """The lower half of a window's frames, changed: uint8 (T, S, S, 3) -> uint8 (T, S/2, S, 3)."""
     mirror = bool(rng.random() < 0.5) and change.flip
     zoom = 1 + change.zoom * rng.uniform(-1, 1)
@@ -64,7 +62,9 @@ def _moved(frames: np.ndarray, zoom: float, across: float, down: float) -> np.nd
     """Frames scaled about the middle of their lower half and moved by pixels; that half of them."""
     size = frames.shape[1]
     half, x, y = size // 2, size / 2, size * 0.75
-    place = np.float32([[zoom, 0, x * (1 - zoom) + across], [0, zoom, y * (1 - zoom) + down - half]])
+    place = np.float32(
+        [[zoom, 0, x * (1 - zoom) + across], [0, zoom, y * (1 - zoom) + down - half]]
+    )
     out = np.empty((len(frames), half, size, 3), np.uint8)
     for frame, moved in zip(frames, out, strict=True):
         cv2.warpAffine(
@@ -75,7 +75,11 @@ def _moved(frames: np.ndarray, zoom: float, across: float, down: float) -> np.nd
 
 def _toned(frames: np.ndarray, tone: np.ndarray) -> np.ndarray:
     """Frames under another light; tone: 6 numbers about 0, of contrast, brightness, gain, tint."""
-    contrast, brightness, gain = np.exp(2 * tone[0]), tone[1] / 4, np.exp(2 * tone[2] + tone[3:] / 2)
+    contrast, brightness, gain = (
+        np.exp(2 * tone[0]),
+        tone[1] / 4,
+        np.exp(2 * tone[2] + tone[3:] / 2),
+    )
     table = np.clip((GREY**contrast * gain + brightness) * 255, 0, 255).astype(np.uint8)
     flat = np.ascontiguousarray(frames).reshape(-1, frames.shape[2], 3)
     return cv2.LUT(flat, table[None]).reshape(frames.shape)

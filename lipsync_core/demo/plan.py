@@ -204,11 +204,15 @@ def speaker(number: int) -> DemoSpeaker:
     if number >= len(_CAST):
         draw = random.Random(f"demo speaker {number}")
         more = number - len(_CAST)
-        voice = _MORE_VOICES[more] if more < len(_MORE_VOICES) else replace(
-            voice,
-            rate=voice.rate + draw.randint(-14, 14),
-            pitch=min(90, max(5, voice.pitch + draw.choice((-15, -10, 10, 15)))),
-            range=draw.randint(35, 70),
+        voice = (
+            _MORE_VOICES[more]
+            if more < len(_MORE_VOICES)
+            else replace(
+                voice,
+                rate=voice.rate + draw.randint(-14, 14),
+                pitch=min(90, max(5, voice.pitch + draw.choice((-15, -10, 10, 15)))),
+                range=draw.randint(35, 70),
+            )
         )
         portrait = replace(
             portrait,

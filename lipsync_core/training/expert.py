@@ -41,9 +41,9 @@ class ExpertOptions:
     lr, schedule, warmup: peak learning rate; "cosine" or "constant"; steps to reach the peak.
     clip: bound of the gradient's norm (0: none). flip ... mel_mask: `augmentation.Augmentation`.
     apart: least distance in frames of a clip's windows in the first step; it falls to 1 over
-    `curriculum` steps, in which the augmentation grows from nothing to its full strength. final: which
-    weights to hand on, "best" (by validation loss) or "last". val_windows: windows of each
-    validation clip in the evaluation. The rest: `loop.LoopOptions`, `precision`.
+    `curriculum` steps, in which the augmentation grows from nothing to its full strength.
+    final: which weights to hand on, "best" (by validation loss) or "last". val_windows: windows of
+    each validation clip in the evaluation. The rest: `loop.LoopOptions`, `precision`.
     """
 
     width: float = 1.0
