@@ -37,7 +37,8 @@ class ExpertOptions:
 
     width: channels relative to the public network (1 = 16.4 M parameters). image_size: pixels.
     loss: "contrastive+bce" (the last `calibration` share of the steps has the classic loss),
-    "contrastive" or "bce". clips, windows: a batch is `windows` windows of each of `clips` clips.
+    "contrastive" or "bce". centred: the contrastive loss compares what windows have of their own,
+    see `losses.centred`. clips, windows: a batch is `windows` windows of each of `clips` clips.
     lr, schedule, warmup: peak learning rate; "cosine" or "constant"; steps to reach the peak.
     clip: bound of the gradient's norm (0: none). flip ... mel_mask: `augmentation.Augmentation`.
     apart: least distance in frames of a clip's windows in the first step; it falls to 1 over
@@ -51,6 +52,7 @@ class ExpertOptions:
     steps: int = 20_000
     loss: str = "contrastive+bce"
     calibration: float = 0.3
+    centred: bool = True
     clips: int = 4
     windows: int = 12
     lr: float = 2e-3
@@ -133,11 +135,14 @@ class ExpertTask(loop.Task):
         with precision.autocast(self.precision, self.device):
             audio, face = self.model(mels.flatten(0, 1), stack_window(frames.flatten(0, 1)))
         groups = (len(frames), -1, audio.shape[1])
-        cosines = losses.similarities(audio.reshape(groups), face.reshape(groups))
+        audio, face = audio.reshape(groups), face.reshape(groups)
         in_sync = losses.same_window(starts)
         if self.classic(step):
-            loss = losses.balanced_bce(cosines, in_sync)
+            loss = losses.balanced_bce(losses.similarities(audio, face), in_sync)
         else:
+            if options.centred:
+                audio, face = losses.centred(audio), losses.centred(face)
+            cosines = losses.similarities(audio, face)
             loss = losses.contrastive(cosines, in_sync, self.temperature.log_scale)
         rate = learning_rate(step, options.steps, options.lr, options.schedule, options.warmup)
         descend(loss, self.optimizer, rate, options.clip)
