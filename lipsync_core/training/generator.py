@@ -22,7 +22,7 @@ from lipsync_core.errors import LipsyncError
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
 from lipsync_core.training import gan_health, loop, losses, precision
 from lipsync_core.training.averages import average
-from lipsync_core.training.judging import generator_metrics
+from lipsync_core.training.judging import draw, generator_metrics
 from lipsync_core.training.optimise import adam, descend, learning_rate
 from lipsync_core.training.runs import from_section
 from lipsync_core.training.samples import write_samples
@@ -31,6 +31,7 @@ from lipsync_core.windows import Corpus, GeneratorSample, generator_batch
 
 log = logging.getLogger(__name__)
 DISCRIMINATOR = "visual_quality_disc.pth"  # in the run folder, public format
+WOKEN, WAKING = 0.3, 8  # see `wake`: deviation of its first logits, windows it is shown
 EXPERT_MODES = ("eval", "train")
 OTHER_SAMPLES = 1 << 40  # samples between those of a step before and after a rollback
 START = {"val_l1": "start_l1", "val_l1_copy": "start_l1_copy"}  # column -> key in the memory
@@ -259,17 +260,42 @@ def freeze(expert: SyncNet) -> SyncNet:
     return expert.requires_grad_(False).eval()
 
 
-def wake(judge: QualityDiscriminator) -> QualityDiscriminator:
-    """Draw the discriminator's weights so that it sees its input (He et al., 2015); returns it.
+@torch.no_grad()
+def wake(judge: QualityDiscriminator, faces: torch.Tensor) -> QualityDiscriminator:
+    """Scale the discriminator's random weights so that it sees its input; returns it.
 
     torch's default shrinks the signal in every layer; after thirteen without normalisation the
-    answer is the same for every picture, and training needs thousands of steps to notice any.
+    answer is the same for every picture, and training needs thousands of steps to notice any. Here
+    each layer begins with mean 0 and variance 1 over some pictures (Salimans and Kingma, 2016).
+
+    faces: true and drawn ones, (B, 3, T, S, S) in [0, 1]; with a standard deviation of the last
+    logits of `WOKEN` no picture is judged for sure.
     """
-    for layer in judge.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, a=0.01, nonlinearity="leaky_relu")
-            nn.init.zeros_(layer.bias)
+
+    def normalise(layer: nn.Conv2d, _: object, out: torch.Tensor) -> torch.Tensor:
+        mean, deviation = out.mean((0, 2, 3)), out.std((0, 2, 3)) + 1e-4
+        layer.weight.div_(deviation[:, None, None, None])
+        layer.bias.sub_(mean).div_(deviation)
+        return (out - mean[:, None, None]) / deviation[:, None, None]
+
+    layers = [layer for layer in judge.modules() if isinstance(layer, nn.Conv2d)]
+    for layer in layers:
+        nn.init.kaiming_normal_(layer.weight, a=0.01, nonlinearity="leaky_relu")
+        nn.init.zeros_(layer.bias)
+    hooks = [layer.register_forward_hook(normalise) for layer in layers]
+    judge(faces)
+    for hook in hooks:
+        hook.remove()
+    for last in (judge.binary_pred[0].weight, judge.binary_pred[0].bias):
+        last.mul_(WOKEN)
     return judge
+
+
+def _first_faces(model: Wav2Lip, corpus: Corpus, seed: int) -> torch.Tensor:
+    """True faces of the first training windows and those that `model` draws, for `wake`."""
+    batch = generator_batch(corpus, seed, 0, WAKING)
+    drawn = torch.from_numpy(draw(model.eval(), batch)).permute(0, 4, 1, 2, 3)
+    return torch.cat((to_planes(torch.from_numpy(batch.target)), drawn))
 
 
 def train(
@@ -320,7 +346,7 @@ def train(
     loop.start_from(model, init)
     judge = None
     if settings.gan_weight > 0:
-        judge = wake(QualityDiscriminator(**sizes))
+        judge = wake(QualityDiscriminator(**sizes), _first_faces(model, corpora["train"], seed))
         loop.start_from(judge, disc_init)
     task = GeneratorTask(
         label, model, judge_of_sync, judge, corpora["train"], corpora["val"], settings, seed, device
