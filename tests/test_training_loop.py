@@ -14,9 +14,10 @@ from torch import nn
 from lipsync_core.checkpoints import load_weights, save_public
 from lipsync_core.errors import LipsyncError
 from lipsync_core.training import loop
-from lipsync_core.training.loop import BEST, LAST, LoopOptions, Task, publish, start_from, to_csv
+from lipsync_core.training.loop import BEST, LAST, LoopOptions, Task, publish, start_from
 from lipsync_core.training.optimise import descend, learning_rate
 from lipsync_core.training.signals import Interrupted, StopSignals
+from lipsync_core.training.state import to_csv
 
 
 class Line(Task):
@@ -244,7 +245,7 @@ def test_an_ill_training_returns_to_its_last_healthy_state(tmp_path, caplog):
     assert "line: it went wrong (step 8); back to the healthy state of step 4, return number 1" in (
         caplog.text
     )
-    assert loop.to_csv(rows) == (tmp_path / "metrics.csv").read_text()
+    assert to_csv(rows) == (tmp_path / "metrics.csv").read_text()
     assert [torch.load(tmp_path / name)["step"] for name in ("healthy.pt", LAST)] == [12, 12]
 
 
@@ -265,6 +266,19 @@ def test_ill_from_the_start_is_an_error(tmp_path):
     options = LoopOptions(steps=12, eval_every=4, rollbacks=1)
     with pytest.raises(LipsyncError, match=r"went wrong \(step 4, .*was never healthy"):
         loop.train(Moody([9.0, 9.0]), tmp_path, options)
+
+
+def test_a_loss_that_explodes_is_an_illness_where_there_is_a_cure(tmp_path, caplog):
+    def explode(task):
+        task.model.weight.data.fill_(float("nan"))
+        task.at = None
+
+    task = Moody([2.0, 1.0, 3.0], at=5, sabotage=explode)
+    rows = loop.train(task, tmp_path, LoopOptions(steps=12, eval_every=4, save_every=3))
+    assert [(row["step"], row.get("rollbacks")) for row in rows] == [(4, 1), (8, 1), (12, 1)]
+    assert (
+        "train_loss is nan near step 6" in caplog.text and "healthy state of step 4" in caplog.text
+    )
 
 
 @pytest.mark.parametrize("step", [2, 5, 6, 9, 10])

@@ -8,7 +8,7 @@ step; the classic loss then puts the cosines where the generator's sync loss exp
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,16 @@ from torch import nn
 from lipsync_core import checkpoints
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet
-from lipsync_core.training import loop, losses, precision
+from lipsync_core.training import loop, losses, precision, ranks
 from lipsync_core.training.judging import expert_metrics
-from lipsync_core.training.optimise import adam, descend, learning_rate
+from lipsync_core.training.optimise import (
+    adam,
+    compiled,
+    descend,
+    learning_rate,
+    mean,
+    micro_batches,
+)
 from lipsync_core.training.runs import from_section
 from lipsync_core.training.tensors import stack_window, to_device
 from lipsync_core.windows import Corpus, ExpertGroup, expert_batch
@@ -40,7 +47,8 @@ class ExpertOptions:
     lr, schedule, warmup: peak learning rate; "cosine" or "constant"; steps to reach the peak.
     clip: bound of the gradient's norm (0: none). flip: mirror half of the windows. final: which
     weights to hand on, "best" (by validation loss) or "last". val_windows: windows of each
-    validation clip in the evaluation. The rest: `loop.LoopOptions`, `precision`.
+    validation clip in the evaluation. accumulate, compile: see `optimise`. The rest:
+    `loop.LoopOptions`, `precision`.
     """
 
     width: float = 1.0
@@ -58,6 +66,8 @@ class ExpertOptions:
     val_windows: int = 48
     final: str = "best"
     precision: str = "auto"
+    accumulate: int = 1
+    compile: bool = False
     cache_mb: int = 1024
 
 
@@ -88,6 +98,7 @@ class ExpertTask(loop.Task):
         self.options, self.seed, self.device = options, seed, device
         self.train, self.val = train, val
         self.model = model.to(device, memory_format=torch.channels_last)
+        self.forward = compiled(self.model, options.compile)
         self.temperature = Temperature().to(device)
         self.optimizer = adam([*self.model.parameters(), *self.temperature.parameters()])
         self.precision = precision.resolve(options.precision, device)
@@ -103,27 +114,35 @@ class ExpertTask(loop.Task):
     def batch(self, step: int) -> ExpertGroup:
         """`clips` x `windows` windows; see `windows.expert_batch`."""
         options = self.options
-        return expert_batch(
-            self.train, self.seed, step, options.clips, options.windows, options.flip
-        )
+        part, clips = ranks.share(step, options.clips)
+        return expert_batch(self.train, self.seed, part, clips, options.windows, options.flip)
 
     def step(self, step: int, batch: ExpertGroup) -> dict[str, torch.Tensor]:
         """One step down the loss of the phase that `step` belongs to."""
         options = self.options
-        frames, mels, starts = (to_device(part, self.device) for part in batch)
         self.model.train()
+        reports: list[dict[str, torch.Tensor]] = []
+
+        def judging() -> Iterator[torch.Tensor]:
+            for part in micro_batches(batch, options.accumulate):
+                loss = self._loss(step, part)
+                reports.append({"train_loss": loss.detach()})
+                yield loss
+
+        rate = learning_rate(step, options.steps, options.lr, options.schedule, options.warmup)
+        descend(judging(), self.optimizer, rate, options.clip)
+        return mean(reports)
+
+    def _loss(self, step: int, batch: ExpertGroup) -> torch.Tensor:
+        frames, mels, starts = (to_device(part, self.device) for part in batch)
         with precision.autocast(self.precision, self.device):
-            audio, face = self.model(mels.flatten(0, 1), stack_window(frames.flatten(0, 1)))
+            audio, face = self.forward(mels.flatten(0, 1), stack_window(frames.flatten(0, 1)))
         groups = (len(frames), -1, audio.shape[1])
         cosines = losses.similarities(audio.reshape(groups), face.reshape(groups))
         in_sync = losses.same_window(starts)
         if self.classic(step):
-            loss = losses.balanced_bce(cosines, in_sync)
-        else:
-            loss = losses.contrastive(cosines, in_sync, self.temperature.log_scale)
-        rate = learning_rate(step, options.steps, options.lr, options.schedule, options.warmup)
-        descend(loss, self.optimizer, rate, options.clip)
-        return {"train_loss": loss.detach()}
+            return losses.balanced_bce(cosines, in_sync)
+        return losses.contrastive(cosines, in_sync, self.temperature.log_scale)
 
     def classic(self, step: int) -> bool:
         """True in the steps that have the classic loss."""
@@ -179,4 +198,6 @@ def train(
     loop.start_from(model, init)
     task = ExpertTask(model, train_set, val_set, settings, seed, device)
     rows = loop.train(task, Path(run_dir), from_section(loop.LoopOptions, options))
+    if not ranks.first():
+        return
     loop.publish(task, Path(run_dir), checkpoint, metrics, rows[-1]["step"], settings.final)

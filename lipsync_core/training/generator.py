@@ -7,7 +7,7 @@ loss is below a threshold, and with the discriminator an adversarial loss.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,18 +20,25 @@ from torch.optim.swa_utils import AveragedModel
 from lipsync_core.checkpoints import build_from, save_public
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
-from lipsync_core.training import gan_health, loop, losses, precision
+from lipsync_core.training import gan_health, loop, losses, precision, ranks
 from lipsync_core.training.averages import average
-from lipsync_core.training.judging import draw, generator_metrics
-from lipsync_core.training.optimise import adam, descend, learning_rate
+from lipsync_core.training.judging import generator_metrics
+from lipsync_core.training.optimise import (
+    adam,
+    compiled,
+    descend,
+    learning_rate,
+    mean,
+    micro_batches,
+)
 from lipsync_core.training.runs import from_section
 from lipsync_core.training.samples import write_samples
 from lipsync_core.training.tensors import expert_view, generator_input, to_device, to_planes
+from lipsync_core.training.waking import first_faces, wake
 from lipsync_core.windows import Corpus, GeneratorSample, generator_batch
 
 log = logging.getLogger(__name__)
 DISCRIMINATOR = "visual_quality_disc.pth"  # in the run folder, public format
-WOKEN, WAKING = 0.3, 8  # see `wake`: deviation of its first logits, windows it is shown
 EXPERT_MODES = ("eval", "train")
 OTHER_SAMPLES = 1 << 40  # samples between those of a step before and after a rollback
 START = {"val_l1": "start_l1", "val_l1_copy": "start_l1_copy"}  # column -> key in the memory
@@ -51,8 +58,8 @@ class GeneratorOptions:
     learning rate. expert_mode: "eval", or "train" as in the public code, see `freeze`. ema: decay
     of the moving average of the weights that is evaluated and handed on (0: the weights
     themselves). val_windows: fixed windows of the evaluation. final: which weights to hand on,
-    "last" or "best" (by validation L1). precision: see `precision`. cache_mb: memory for
-    decoded frames. The rest: `loop.LoopOptions`.
+    "last" or "best" (by validation L1). precision: see `precision`. accumulate, compile: see
+    `optimise`. cache_mb: memory for decoded frames. The rest: `loop.LoopOptions`.
     """
 
     width: float = 1.0
@@ -74,6 +81,8 @@ class GeneratorOptions:
     val_windows: int = 64
     final: str = "last"
     precision: str = "auto"
+    accumulate: int = 1
+    compile: bool = False
     cache_mb: int = 1024
 
 
@@ -104,9 +113,10 @@ class GeneratorTask(loop.Task):
             raise LipsyncError(
                 f"expert_mode {options.expert_mode!r}: choose one of {', '.join(EXPERT_MODES)}"
             )
-        if options.expert_mode == "train" and options.batch < 2:
+        self.forward = compiled(self.model, options.compile)
+        if options.expert_mode == "train" and options.batch < 2 * options.accumulate:
             raise LipsyncError("expert_mode train: one window has no statistics; raise `batch`")
-        self.expert = freeze(expert.to(device, memory_format=torch.channels_last))
+        self.expert = ranks.join(freeze(expert.to(device, memory_format=torch.channels_last)))
         self.judge = judge
         betas = (0.9, 0.999) if judge is None else (0.5, 0.999)
         self.optimizer = adam(self.model.parameters(), betas)
@@ -126,9 +136,8 @@ class GeneratorTask(loop.Task):
         """`batch` windows; see `windows.generator_batch`. Other ones after a rollback."""
         options = self.options
         index = step + OTHER_SAMPLES * int(self.memory.get("rollbacks", 0))
-        return generator_batch(
-            self.train, self.seed, index, options.batch, options.mel_shift, options.flip
-        )
+        part, size = ranks.share(index, options.batch)
+        return generator_batch(self.train, self.seed, part, size, options.mel_shift, options.flip)
 
     @property
     def result(self) -> Wav2Lip:
@@ -141,13 +150,39 @@ class GeneratorTask(loop.Task):
         self._remember_start()
         if self.memory.pop("from_average", False) and self.average is not None:
             self.model.load_state_dict(self.average.module.state_dict())
+        self.model.train()
+        reports: list[dict[str, torch.Tensor]] = []
+        pictures: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+        def drawing() -> Iterator[torch.Tensor]:
+            for part in micro_batches(batch, options.accumulate):
+                loss, report, *pair = self._draw(part)
+                reports.append(report)
+                pictures.append(tuple(pair))
+                yield loss
+
+        descend(drawing(), self.optimizer, self._rate(step, options.lr), options.clip)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        if self.judge is not None:
+            rate = self._rate(step, options.disc_lr)
+            judging = (
+                self._judge(*pair, report) for pair, report in zip(pictures, reports, strict=True)
+            )
+            descend(judging, self.judge_optimizer, rate, options.clip)
+        return mean(reports)
+
+    def _draw(
+        self, batch: GeneratorSample
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
+        """The generator's loss, what it consists of, the true pictures and the drawn ones."""
+        options = self.options
         target, reference, mels, sync_mel = (to_device(part, self.device) for part in batch)
         real = to_planes(target)
         faces = generator_input(real, to_planes(reference))
         sync_weight = self.memory["sync_weight"]
-        self.model.train()
         with self._autocast():
-            drawn = self.model(mels, faces).float()
+            drawn = self.forward(mels, faces).float()
         l1 = F.l1_loss(drawn, real)
         loss = (1 - sync_weight - options.gan_weight) * l1
         report = {"train_l1": l1}
@@ -160,31 +195,27 @@ class GeneratorTask(loop.Task):
                 judged = self.judge(drawn)
             report["train_adv"] = losses.adversarial(judged, 1)
             loss = loss + options.gan_weight * report["train_adv"]
-        descend(loss, self.optimizer, self._rate(step, options.lr), options.clip)
-        if self.average is not None:
-            self.average.update_parameters(self.model)
-        if self.judge is not None:
-            report |= self._judge_step(step, real, drawn.detach())
         report["train_loss"] = loss
-        return {name: value.detach() for name, value in report.items()}
+        detached = {name: value.detach() for name, value in report.items()}
+        return loss, detached, real, drawn.detach()
 
-    def _judge_step(
-        self, step: int, real: torch.Tensor, drawn: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
+    def _judge(
+        self, real: torch.Tensor, drawn: torch.Tensor, report: dict[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """The discriminator's loss; adds to the `report` what it consists of."""
         assert self.judge is not None
         self.judge.requires_grad_(True)
         self.judge.train()
         with self._autocast():
             on_real, on_drawn = self.judge(torch.cat((real, drawn))).float().chunk(2)
         loss_real, loss_fake = losses.adversarial(on_real, 1), losses.adversarial(on_drawn, 0)
-        rate = self._rate(step, self.options.disc_lr)
-        descend(loss_real + loss_fake, self.judge_optimizer, rate, self.options.clip)
-        return {
-            "train_disc_real": loss_real,
-            "train_disc_fake": loss_fake,
+        report |= {
+            "train_disc_real": loss_real.detach(),
+            "train_disc_fake": loss_fake.detach(),
             "train_disc_real_accuracy": (on_real > 0.5).float().mean(),
             "train_disc_fake_accuracy": (on_drawn <= 0.5).float().mean(),
         }
+        return loss_real + loss_fake
 
     def _sync_loss(self, drawn: torch.Tensor, sync_mel: torch.Tensor) -> torch.Tensor:
         self.expert.train(self.options.expert_mode == "train")
@@ -260,44 +291,6 @@ def freeze(expert: SyncNet) -> SyncNet:
     return expert.requires_grad_(False).eval()
 
 
-@torch.no_grad()
-def wake(judge: QualityDiscriminator, faces: torch.Tensor) -> QualityDiscriminator:
-    """Scale the discriminator's random weights so that it sees its input; returns it.
-
-    torch's default shrinks the signal in every layer; after thirteen without normalisation the
-    answer is the same for every picture, and training needs thousands of steps to notice any. Here
-    each layer begins with mean 0 and variance 1 over some pictures (Salimans and Kingma, 2016).
-
-    faces: true and drawn ones, (B, 3, T, S, S) in [0, 1]; with a standard deviation of the last
-    logits of `WOKEN` no picture is judged for sure.
-    """
-
-    def normalise(layer: nn.Conv2d, _: object, out: torch.Tensor) -> torch.Tensor:
-        mean, deviation = out.mean((0, 2, 3)), out.std((0, 2, 3)) + 1e-4
-        layer.weight.div_(deviation[:, None, None, None])
-        layer.bias.sub_(mean).div_(deviation)
-        return (out - mean[:, None, None]) / deviation[:, None, None]
-
-    layers = [layer for layer in judge.modules() if isinstance(layer, nn.Conv2d)]
-    for layer in layers:
-        nn.init.kaiming_normal_(layer.weight, a=0.01, nonlinearity="leaky_relu")
-        nn.init.zeros_(layer.bias)
-    hooks = [layer.register_forward_hook(normalise) for layer in layers]
-    judge(faces)
-    for hook in hooks:
-        hook.remove()
-    for last in (judge.binary_pred[0].weight, judge.binary_pred[0].bias):
-        last.mul_(WOKEN)
-    return judge
-
-
-def _first_faces(model: Wav2Lip, corpus: Corpus, seed: int) -> torch.Tensor:
-    """True faces of the first training windows and those that `model` draws, for `wake`."""
-    batch = generator_batch(corpus, seed, 0, WAKING)
-    drawn = torch.from_numpy(draw(model.eval(), batch)).permute(0, 4, 1, 2, 3)
-    return torch.cat((to_planes(torch.from_numpy(batch.target)), drawn))
-
-
 def train(
     results: str | Path,
     options: Mapping[str, Any],
@@ -346,12 +339,14 @@ def train(
     loop.start_from(model, init)
     judge = None
     if settings.gan_weight > 0:
-        judge = wake(QualityDiscriminator(**sizes), _first_faces(model, corpora["train"], seed))
+        judge = wake(QualityDiscriminator(**sizes), first_faces(model, corpora["train"], seed))
         loop.start_from(judge, disc_init)
     task = GeneratorTask(
         label, model, judge_of_sync, judge, corpora["train"], corpora["val"], settings, seed, device
     )
     rows = loop.train(task, run_dir, from_section(loop.LoopOptions, options))
+    if not ranks.first():
+        return
     loop.publish(task, run_dir, checkpoint, metrics, rows[-1]["step"], settings.final)
     if judge is not None:
         save_public(run_dir / DISCRIMINATOR, judge, task.judge_optimizer, step=rows[-1]["step"])

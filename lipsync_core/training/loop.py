@@ -8,8 +8,6 @@ continues bit for bit on the same kind of processor with the same number of thre
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import math
 import os
@@ -23,17 +21,16 @@ from torch import nn
 
 from lipsync_core.checkpoints import load_weights
 from lipsync_core.errors import LipsyncError
-from lipsync_core.files import write_text
 from lipsync_core.progress import Progress
-from lipsync_core.training import state
+from lipsync_core.training import ranks, state
+from lipsync_core.training.events import Events
 from lipsync_core.training.signals import Interrupted, StopSignals
-from lipsync_core.training.state import BEST, HEALTHY, LAST, METRICS, RunFolder
+from lipsync_core.training.state import BEST, HEALTHY, LAST, METRICS, Row, RunFolder, describe
 from lipsync_core.windows import prefetch
 
 log = logging.getLogger(__name__)
 LOOK_EVERY = 20  # steps between looks at the loss: each look makes a GPU wait
 FIELDS = ("step", "best", "best_step", "rows", "sums", "summed", "healthy")  # of a run's state
-Row = dict[str, float | str]
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,8 @@ class LoopOptions:
     metrics.csv) and between saves; both also happen at the end. keep_every: keep a copy of the
     state every so many steps (0: none). workers: threads that prepare batches. patience: stop after
     so many evaluations without better weights (0: never). rollbacks: how often to return to the
-    last healthy state; the next time that training goes wrong, it ends with that state.
+    last healthy state; the next time that training goes wrong, it ends with that state. ranks:
+    processes that share each batch, see `launch`. keep_runs: see `runs.tidy`.
     """
 
     steps: int
@@ -54,6 +52,8 @@ class LoopOptions:
     workers: int = 1
     patience: int = 0
     rollbacks: int = 3
+    ranks: int = 1
+    keep_runs: int = 2
 
 
 class Task(ABC):
@@ -119,10 +119,16 @@ def train(task: Task, run_dir: Path, options: LoopOptions) -> list[Row]:
     """Train `task` to `options.steps`, going on from the state in `run_dir` if there is one.
 
     Returns the rows of metrics.csv; the last one is of the last step. Raises Interrupted after
-    SIGTERM or SIGINT (the state is saved), LipsyncError when a loss is no longer a finite number
-    (the state is not), or when training goes wrong again and again from the start.
+    SIGTERM or SIGINT (the state is saved), LipsyncError when training goes wrong again and again
+    from the start, or when a loss is no longer a finite number (the state is not saved) and the
+    task has no `ill`; otherwise that counts as ill.
     """
-    return _Run(task, RunFolder(Path(run_dir)), options).go()
+    with RunFolder(Path(run_dir), writes=ranks.first()) as folder:
+        return _Run(task, folder, options).go()
+
+
+class _NotFinite(LipsyncError):
+    """A loss is no number any more."""
 
 
 class _Run:
@@ -138,18 +144,26 @@ class _Run:
         self.said = ""  # the last advice
         task.memory.setdefault("rollbacks", 0.0)
         self.watched = type(task).ill is not Task.ill
-        folder.clear()
+        for part in task.parts.values():
+            if isinstance(part, nn.Module):
+                ranks.join(part)
         self._resume()
+        ranks.wait()  # nothing is written before all have read
+        self.events = Events(folder.path / task.label, self.step) if folder.writes else None
 
     def go(self) -> list[Row]:
         with StopSignals() as stop:
             if self.watched and not (self.folder.path / HEALTHY).is_file():
                 self.healthy = [self.step, self.best_step]
                 self._save()
-            while not self._over():
-                self._stretch(stop)
+            try:
+                while not self._over():
+                    self._stretch(stop)
+            finally:
+                if self.events:
+                    self.events.close()
         if self.best_step:
-            state.link(self.folder.best(self.best_step), self.folder.path / BEST)
+            self.folder.name_best(self.best_step)
         return self.rows
 
     def _over(self) -> bool:
@@ -172,24 +186,29 @@ class _Run:
             try:
                 for batch in batches:
                     self._advance(batch)
+                    signum = ranks.highest(stop.signal)
                     evaluated = self._due(options.eval_every)
                     if evaluated:
                         illness, note = self._evaluate()
                         if illness:
                             return self._fall_back(illness)
                     elif self.step % LOOK_EVERY == 0:
-                        note = _describe(self._means())
+                        note = describe(self._means())
                     over = self._over()
                     healthy = evaluated and self.watched
                     if healthy:
                         self.healthy = [self.step, self.best_step]
-                    if self._due(options.save_every) or healthy or over or stop.signal:
+                    if self._due(options.save_every) or healthy or over or signum:
                         self._save()
+                    progress.advance(note=note)
                     if over:
                         return self._say_why()
-                    if stop.signal:
-                        raise Interrupted(stop.signal, self.folder.path, self.step, options.steps)
-                    progress.advance(note=note)
+                    if signum:
+                        raise Interrupted(signum, self.folder.path, self.step, options.steps)
+            except _NotFinite as error:
+                if not self.watched:
+                    raise
+                return self._fall_back(str(error))
             finally:
                 batches.close()
 
@@ -197,7 +216,7 @@ class _Run:
         return self.step == self.options.steps or (every > 0 and self.step % every == 0)
 
     def _advance(self, batch: Any) -> None:
-        for name, value in self.task.step(self.step, batch).items():
+        for name, value in ranks.mean(self.task.step(self.step, batch)).items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.summed += 1
         self.step += 1
@@ -210,7 +229,7 @@ class _Run:
 
     def _check(self, name: str, value: float) -> None:
         if not math.isfinite(value):
-            raise LipsyncError(
+            raise _NotFinite(
                 f"{self.task.label}: {name} is {value} near step {self.step}; the last good state "
                 f"is in {self.folder.path}. Lower `lr`, set `clip`, or use `precision: float32`"
             )
@@ -218,11 +237,11 @@ class _Run:
     def _evaluate(self) -> tuple[str, str]:
         """What has gone wrong, or nothing, and a note for the progress."""
         task = self.task
-        row = {"step": self.step} | self._means() | task.evaluate(self.step)
+        row = {"step": self.step} | self._means() | self._measures()
         if task.memory["rollbacks"]:
             row["rollbacks"] = int(task.memory["rollbacks"])
         self._check(task.goal, row[task.goal])
-        log.info("%s: %s", task.label, _describe(row))
+        log.info("%s: %s", task.label, describe(row))
         illness = task.ill([*self.rows, row])
         if illness:
             return illness, ""
@@ -231,17 +250,23 @@ class _Run:
         score = -row[task.goal] if task.maximise else row[task.goal]
         if score < self.best:
             self.best, self.best_step = score, self.step
-            task.export(self.folder.best(self.step), self.step)
+            if ranks.first():
+                task.export(self.folder.best(self.step), self.step)
             self._drop_best()
-        self._write_rows()
+        self.folder.write_rows(self.rows)
+        if self.events:
+            self.events.add(row)
         advice = task.advice(self.rows)
         if advice and advice != self.said:
             log.warning("%s: %s", task.label, advice)
         self.said = advice
-        return "", _describe({task.goal: row[task.goal]})
+        return "", describe({task.goal: row[task.goal]})
 
-    def _write_rows(self) -> None:
-        write_text(self.folder.path / METRICS, to_csv(self.rows))
+    def _measures(self) -> Row:
+        """The evaluation, which one rank makes for all; with what it changes in the memory."""
+        row, memory = ranks.of_first(lambda: (self.task.evaluate(self.step), self.task.memory))
+        self.task.memory.update(memory)
+        return row
 
     def _say_why(self) -> None:
         if self.step < self.options.steps:
@@ -254,6 +279,7 @@ class _Run:
         """Return to the last healthy state, so often as `rollbacks` allows; then end with it."""
         task, at, count = self.task, self.step, int(self.task.memory["rollbacks"]) + 1
         healthy = self.folder.load(HEALTHY)
+        ranks.wait()  # nothing is written before all have read
         if healthy is None or (count > self.options.rollbacks and healthy["step"] == 0):
             raise LipsyncError(
                 f"{task.label}: {illness} (step {at}, return number {count}); training was never "
@@ -264,7 +290,9 @@ class _Run:
         task.recover(count)
         if self.rows:
             self.rows[-1]["rollbacks"] = count
-            self._write_rows()
+            self.folder.write_rows(self.rows)
+        if self.events:
+            self.events.back_to(self.step)
         over = "; that was the last time, training ends with it" if self._gave_up() else ""
         log.warning(
             "%s: %s (step %d); back to the healthy state of step %d, return number %d%s",
@@ -283,6 +311,8 @@ class _Run:
             "parts": {name: part.state_dict() for name, part in task.parts.items()},
             "rng": torch.get_rng_state(),
         }
+        if self.events:
+            self.events.flush()  # before the state that says these rows are done
         kept = options.keep_every > 0 and self.step % options.keep_every == 0
         self.folder.save(content, copy=kept)
         if self.watched and self.healthy[0] == self.step:
@@ -301,14 +331,17 @@ class _Run:
                 *(label, self.folder.path, found["step"], self.options.steps),
             )
         elif found["best_step"] and not self.folder.best(found["best_step"]).is_file():
-            log.info("%s: %s is gone; starting afresh", label, self.folder.best(found["best_step"]))
+            gone = self.folder.best(found["best_step"])
+            log.info("%s: %s is gone; starting afresh", label, gone)
         else:
             self._restore(found)
             self.saved_best = self.best_step
             if self.watched and self.healthy[0] == self.step:
                 self.folder.mark_healthy()  # where the process was killed just before that
-            self._write_rows()
+            self.folder.write_rows(self.rows)
             log.info("%s: continuing at step %d from %s", label, self.step, path)
+            return
+        self.folder.start_afresh()
 
     def _restore(self, found: state.State) -> None:
         for name, part in self.task.parts.items():
@@ -318,24 +351,6 @@ class _Run:
         torch.set_rng_state(found["rng"])
         for name in FIELDS:
             setattr(self, name, found[name])
-
-
-def _describe(row: Row) -> str:
-    return ", ".join(
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in row.items()
-    )
-
-
-def to_csv(rows: list[Row]) -> str:
-    """Rows as CSV text; the columns are the keys of all rows in order of appearance."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
-    return text.getvalue()
 
 
 def start_from(model: nn.Module, init: str | Path | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,15 +43,32 @@ def adam(
 def micro_batches(batch: Sequence[np.ndarray], parts: int) -> Iterator[Any]:
     """The batch (arrays, or a named tuple of them) in `parts` parts along their first axes.
 
+    Every `parts`-th sample belongs together: so the micro-batches of all ranks are, together, those
+    of a single process, and so are the statistics of batch norm.
+
     Raises LipsyncError when that is not possible without a rest.
     """
     if len(batch[0]) % parts:
         raise LipsyncError(
             f"accumulate: {parts} parts of a batch of {len(batch[0])} are not equally large"
         )
-    cut = [np.split(array, parts) for array in batch]
     kind = getattr(type(batch), "_make", tuple)
-    return map(kind, zip(*cut, strict=True))
+    return (kind(array[part::parts] for array in batch) for part in range(parts))
+
+
+def mean(reports: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The mean of each of the scalars that micro-batches report under the same names."""
+    if len(reports) == 1:
+        return reports[0]
+    return {name: torch.stack([report[name] for report in reports]).mean() for name in reports[0]}
+
+
+def compiled(model: nn.Module, wanted: bool) -> Callable[..., Any]:
+    """What computes a model's training steps: the model, or torch's compiled form of it.
+
+    The compiled form shares the weights and stays out of checkpoints; evaluations use the model.
+    """
+    return torch.compile(model, dynamic=False) if wanted else model
 
 
 def descend(

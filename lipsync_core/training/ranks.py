@@ -46,8 +46,7 @@ def share(number: int, size: int) -> tuple[int, int]:
 
 def wait() -> None:
     """Go on when all ranks have come here."""
-    if count() > 1:
-        dist.barrier()
+    highest(0)
 
 
 def of_first(make: Callable[[], Value]) -> Value:
@@ -129,7 +128,7 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
         """(B, C, H, W) -> the same shape and type; statistics in float32."""
         if not self.training:
             return super().forward(features)
-        wide = features.float()
+        wide = features.to(torch.promote_types(features.dtype, torch.float32))
         size = features.numel() // features.shape[1] * count()
         mean = _Sum.apply(wide.sum((0, 2, 3))) / size
         centred = wide - mean[:, None, None]
