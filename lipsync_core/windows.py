@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from lipsync_core.audio import MEL_BANDS, MEL_RATE, MEL_WINDOW, mel_window
+from lipsync_core.audio import MEL_BANDS, MEL_RATE, MEL_WINDOW, mel_windows
 from lipsync_core.clips import source_id
 from lipsync_core.errors import ClipError, LipsyncError, Reason
 from lipsync_core.faces.crops import CropArchive
@@ -130,8 +130,7 @@ class Corpus:
 
     def mels(self, clip: Clip, frames: Iterable[int]) -> np.ndarray:
         """The mel windows that begin with each of `frames`: float32 (n, 1, 80, 16)."""
-        mel = self._mel(clip)
-        return np.stack([mel_window(mel, int(frame)) for frame in frames])[:, None]
+        return mel_windows(self._mel(clip), np.fromiter(frames, np.int64))[:, None]
 
     def _frame(self, clip: Clip, frame: int) -> np.ndarray:
         return self._cached(
