@@ -157,13 +157,17 @@ def read_filelist(path: str | Path, faces: str | Path) -> list[str]:
 
     An id may hold spaces, also at its ends. Lists of the LRS2 kind carry a second token: it is
     dropped when the whole line has no archive under `faces` but the line without it has one.
-    Raises LipsyncError when there is no such file.
+    Raises LipsyncError when there is no such file, or it is no UTF-8 text.
     """
     path, faces = Path(path), Path(faces)
     if not path.is_file():
         raise LipsyncError(f"{path}: no such file; prepare the data first: snakemake filelists")
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # editors of Windows begin with a mark
+    except UnicodeDecodeError as error:
+        raise LipsyncError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8") from error
     ids = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in text.splitlines():
         if not line.strip():
             continue
         readings = (line, line.strip(), line.strip().rpartition(" ")[0])
