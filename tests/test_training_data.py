@@ -58,7 +58,10 @@ ENDS = {
         lambda r: (r / "filelists/val.txt").unlink(),
         r"val\.txt: no such file; prepare the data first",
     ),
-    "list of other names": (listed("a/1.mp4\n"), r"1 of 1 clips cannot .*faces/a/1\.mp4\.zip: no such file"),
+    "list of other names": (
+        listed("a/1.mp4\n"),
+        r"1 of 1 clips cannot .*faces/a/1\.mp4\.zip: no such file",
+    ),
     "list in another encoding": (
         lambda r: (r / "filelists/train.txt").write_bytes("é/1".encode("latin-1")),
         r"train\.txt: not UTF-8",
@@ -93,10 +96,10 @@ def test_a_training_without_data_ends_in_words(tmp_path, cause):
     spoil, complaint = ENDS[cause]
     results = write_corpus(tmp_path, {"train": ["a/1"], "val": ["v/1"]})
     spoil(results)
-    began = time.monotonic()
+    began = time.process_time()  # what else runs on the machine does not count
     with pytest.raises(LipsyncError, match=complaint) as caught:
         train_expert(results)
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
     assert "\n" not in str(caught.value)
     assert not (results / "checkpoint.pth").exists()
 
