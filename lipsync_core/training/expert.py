@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from lipsync_core import checkpoints
+from lipsync_core.augmentation import Augmentation
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet
 from lipsync_core.training import loop, losses, precision
@@ -38,9 +39,11 @@ class ExpertOptions:
     loss: "contrastive+bce" (the last `calibration` share of the steps has the classic loss),
     "contrastive" or "bce". clips, windows: a batch is `windows` windows of each of `clips` clips.
     lr, schedule, warmup: peak learning rate; "cosine" or "constant"; steps to reach the peak.
-    clip: bound of the gradient's norm (0: none). flip: mirror half of the windows. final: which
-    weights to hand on, "best" (by validation loss) or "last". val_windows: windows of each
-    validation clip in the evaluation. The rest: `loop.LoopOptions`, `precision`.
+    clip: bound of the gradient's norm (0: none). flip ... mel_mask: `augmentation.Augmentation`.
+    apart: least distance in frames of a clip's windows in the first step; it falls to 1 over
+    `curriculum` steps, in which the augmentation grows from nothing to its full strength.
+    final: which weights to hand on, "best" (by validation loss) or "last". val_windows: windows of
+    each validation clip in the evaluation. The rest: `loop.LoopOptions`, `precision`.
     """
 
     width: float = 1.0
@@ -55,6 +58,14 @@ class ExpertOptions:
     warmup: int = 100
     clip: float = 1.0
     flip: bool = True
+    shift: float = 0.02
+    zoom: float = 0.03
+    colour: float = 0.08
+    mel_gain: float = 0.5
+    mel_warp: float = 0.08
+    mel_mask: float = 0.3
+    apart: int = 1
+    curriculum: int = 300
     val_windows: int = 48
     final: str = "best"
     precision: str = "auto"
@@ -104,8 +115,15 @@ class ExpertTask(loop.Task):
         """`clips` x `windows` windows; see `windows.expert_batch`."""
         options = self.options
         return expert_batch(
-            self.train, self.seed, step, options.clips, options.windows, options.flip
+            self.train, self.seed, step, options.clips, options.windows, *self.hardness(step)
         )
+
+    def hardness(self, step: int) -> tuple[Augmentation, int]:
+        """How far the windows of a step are augmented, and how far apart they are in frames."""
+        options = self.options
+        share = min(1.0, step / options.curriculum) if options.curriculum else 1.0
+        change = from_section(Augmentation, asdict(options)).scaled(share)
+        return change, round(1 + (options.apart - 1) * (1 - share))
 
     def step(self, step: int, batch: ExpertGroup) -> dict[str, torch.Tensor]:
         """One step down the loss of the phase that `step` belongs to."""
