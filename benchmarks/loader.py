@@ -7,9 +7,9 @@ public code (its `Dataset` classes are loaded from the checkout, never copied). 
 one thread. A sample is one window with its sound (expert) or a window, a reference and their sounds
 (generator), on both sides.
 
-Ours is shown three times: nothing decoded yet and nothing kept (each picture is decoded for each
-sample, as in a corpus many times larger than `cache_mb`), the first pass over the clips with the
-cache, and with the cache filled.
+Ours is shown with nothing kept (each picture is decoded for each sample, as in a corpus many times
+larger than `cache_mb`), in the first pass over the clips, with all pictures kept, and, for the
+expert, with the shipped augmentation, which theirs lacks.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from pathlib import Path
 
 from detection_speed import Preparation
 
+from lipsync_core.config import complete, load_schema
 from lipsync_core.decoder import ffmpeg_exe
 from lipsync_core.export import export
 from lipsync_core.files import write_text
@@ -85,27 +86,42 @@ def public_rate(checkout: Path, data: Path, what: str, seconds: float) -> float:
     return rate(lambda index: len([dataset[index]]), seconds)
 
 
-def our_rates(results: Path, ids: list[str], what: str, seconds: float) -> list[float]:
-    """Ours: nothing kept, first pass, all kept."""
-    from lipsync_core import threads, windows
+def our_rates(results: Path, ids: list[str], what: str, seconds: float) -> dict[str, float]:
+    """Ours, by state."""
+    from lipsync_core import augmentation, threads, windows
 
     threads.limit(1)
+    config = complete({}, load_schema(ROOT / "workflow/schemas/config.schema.yaml"))["syncnet"]
+    kinds = augmentation.Augmentation.__dataclass_fields__
+    changes = {
+        "plain": augmentation.Augmentation(),
+        "augmented": augmentation.Augmentation(**{name: config[name] for name in kinds}),
+    }
 
-    def draw(corpus: windows.Corpus) -> Callable[[int], int]:
-        if what == "expert":
-            return lambda index: len(windows.expert_group(corpus, 0, index).starts)
-        return lambda index: len([windows.generator_sample(corpus, 0, index)])
+    def draw(corpus: windows.Corpus, change: str = "plain") -> Callable[[int], int]:
+        def expert(index: int) -> int:
+            return len(windows.expert_group(corpus, 0, index, change=changes[change]).starts)
+
+        def generator(index: int) -> int:
+            return len([windows.generator_sample(corpus, 0, index)])
+
+        return expert if what == "expert" else generator
 
     nothing = windows.Corpus.load(results, ids, cache_bytes=0)
     kept = windows.Corpus.load(results, ids)
-    every = sum(len(clip.starts) for clip in kept.clips)
-    first, began, count = draw(kept), time.perf_counter(), 0
-    for index in range(every):  # as many samples as there are windows: nearly all frames
+    first, began, count, index = draw(kept), time.perf_counter(), 0, 0
+    while count < kept.windows:  # as many samples as there are windows: nearly all frames
         count += first(index)
-        if count >= every:
-            break
-    pass_rate = count / (time.perf_counter() - began)
-    return [rate(draw(nothing), seconds), pass_rate, rate(draw(kept), seconds)]
+        index += 1
+    found = {"first pass": count / (time.perf_counter() - began)}
+    found["nothing kept"] = rate(draw(nothing), seconds)
+    for clip in kept.clips:
+        for start in clip.starts:
+            kept.frames(clip, start)
+    found["kept"] = rate(draw(kept), seconds)
+    if what == "expert":
+        found["kept, augmented"] = rate(draw(kept, "augmented"), seconds)
+    return found
 
 
 def main() -> None:
@@ -133,7 +149,7 @@ def main() -> None:
                 )
                 ours = pool.apply(our_rates, (results, ids, what, options.time))
             print(f"| {what}: public dataset | {theirs:.1f} | 1 |")
-            for name, value in zip(("nothing kept", "first pass", "kept"), ours, strict=True):
+            for name, value in ours.items():
                 print(f"| {what}: ours, {name} | {value:.0f} | {value / theirs:.0f} |", flush=True)
 
 

@@ -49,13 +49,21 @@ def lower_half(frames: np.ndarray, rng: np.random.Generator, change: Augmentatio
     zoom = 1 + change.zoom * rng.uniform(-1, 1)
     across, down = change.shift * rng.uniform(-1, 1, 2)
     tone = change.colour * rng.uniform(-1, 1, 6)
-    frames = frames[:, :, ::-1] if mirror else frames
     size = frames.shape[1]
     if change.shift or change.zoom:
+        frames = mirrored(frames) if mirror else frames
         frames = _moved(frames, zoom, across * size, down * size)
     else:
         frames = frames[:, size // 2 :]
+        frames = mirrored(frames) if mirror else frames
     return _toned(frames, tone) if change.colour else frames
+
+
+def mirrored(frames: np.ndarray) -> np.ndarray:
+    """Pictures, uint8 (T, H, W, 3), with left and right changed, as a new array."""
+    # One tall picture: OpenCV turns it many times faster than a view with a negative step is read.
+    tall = np.ascontiguousarray(frames).reshape(-1, *frames.shape[-2:])
+    return cv2.flip(tall, 1).reshape(frames.shape)
 
 
 def _moved(frames: np.ndarray, zoom: float, across: float, down: float) -> np.ndarray:
