@@ -4,7 +4,8 @@
 
 Each clip is played to and fro to the length asked for, prepared, and exported in the layout of the
 public code (its `Dataset` classes are loaded from the checkout, never copied). One process each,
-one thread. A sample is one window with its sound (expert) or a window, a reference and their sounds
+one thread; seconds of the processor, so that other work on the machine counts for neither. A sample
+is one window with its sound (expert) or a window, a reference and their sounds
 (generator), on both sides.
 
 Ours is shown with nothing kept (each picture is decoded for each sample, as in a corpus many times
@@ -62,9 +63,9 @@ def prepare(clips: list[Path], seconds: float, folder: Path) -> tuple[Path, list
 
 
 def rate(draw: Callable[[int], int], seconds: float, start: int = 0) -> float:
-    """Samples a second; `draw(index)` makes some and gives their number."""
-    began, count, index = time.perf_counter(), 0, start
-    while (spent := time.perf_counter() - began) < seconds:
+    """Samples a processor second; `draw(index)` makes some and gives their number."""
+    began, count, index = time.process_time(), 0, start
+    while (spent := time.process_time() - began) < seconds:
         count += draw(index)
         index += 1
     return count / spent
@@ -109,11 +110,11 @@ def our_rates(results: Path, ids: list[str], what: str, seconds: float) -> dict[
 
     nothing = windows.Corpus.load(results, ids, cache_bytes=0)
     kept = windows.Corpus.load(results, ids)
-    first, began, count, index = draw(kept), time.perf_counter(), 0, 0
+    first, began, count, index = draw(kept), time.process_time(), 0, 0
     while count < kept.windows:  # as many samples as there are windows: nearly all frames
         count += first(index)
         index += 1
-    found = {"first pass": count / (time.perf_counter() - began)}
+    found = {"first pass": count / (time.process_time() - began)}
     found["nothing kept"] = rate(draw(nothing), seconds)
     for clip in kept.clips:
         for start in clip.starts:
