@@ -188,11 +188,16 @@ def _mel_columns(wav: np.ndarray) -> np.ndarray:
 
 
 def mel_window(mel: np.ndarray, frame: int, fps: float = FPS) -> np.ndarray:
-    """The 200 ms of sound that begin with video frame `frame`: float32 (80, 16).
+    """The 200 ms of sound from video frame `frame` on: float32 (80, 16); see `mel_windows`."""
+    return mel_windows(mel, np.array([frame]), fps)[0]
+
+
+def mel_windows(mel: np.ndarray, frames: np.ndarray, fps: float = FPS) -> np.ndarray:
+    """The 200 ms of sound that begin with each of the video's `frames` (n,): float32 (n, 80, 16).
 
     `mel` is (T, 80), as stored. Columns past either end repeat the last (first) one, so that the
     last frames of a clip have a window too.
     """
-    start = int(MEL_RATE * frame / fps)
-    rows = np.clip(np.arange(start, start + MEL_WINDOW), 0, len(mel) - 1)
-    return np.ascontiguousarray(mel[rows].T)
+    starts = (MEL_RATE * np.asarray(frames) / fps).astype(np.int64)
+    rows = np.clip(starts[:, None] + np.arange(MEL_WINDOW), 0, len(mel) - 1)
+    return np.ascontiguousarray(mel[rows].transpose(0, 2, 1))

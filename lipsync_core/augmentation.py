@@ -85,12 +85,18 @@ def _span(
 def lower_halves(frames: np.ndarray, change: Change) -> np.ndarray:
     """The changed lower halves of frames: uint8 (n, S, S, 3) -> uint8 (n, S/2, S, 3)."""
     size = frames.shape[1]
-    frames = frames[:, :, ::-1] if change.mirror else frames
-    if change.zoom != 1 or change.way.any():
-        frames = _moved(frames, change.zoom, *(change.way * size))
-    else:
-        frames = frames[:, size // 2 :]
+    moves = change.zoom != 1 or change.way.any()
+    frames = frames if moves else frames[:, size // 2 :]
+    frames = mirrored(frames) if change.mirror else frames
+    frames = _moved(frames, change.zoom, *(change.way * size)) if moves else frames
     return _toned(frames, change.tone) if change.tone.any() else frames
+
+
+def mirrored(frames: np.ndarray) -> np.ndarray:
+    """Pictures, uint8 (T, H, W, 3), with left and right changed, as a new array."""
+    # One tall picture: OpenCV turns it many times faster than a view with a negative step is read.
+    tall = np.ascontiguousarray(frames).reshape(-1, *frames.shape[-2:])
+    return cv2.flip(tall, 1).reshape(frames.shape)
 
 
 def _moved(frames: np.ndarray, zoom: float, across: float, down: float) -> np.ndarray:

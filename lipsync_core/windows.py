@@ -19,8 +19,8 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from lipsync_core.audio import MEL_BANDS, MEL_RATE, MEL_WINDOW, mel_window
-from lipsync_core.augmentation import Augmentation, draw, lower_halves, sounds
+from lipsync_core.audio import MEL_BANDS, MEL_RATE, MEL_WINDOW, mel_windows
+from lipsync_core.augmentation import Augmentation, draw, lower_halves, mirrored, sounds
 from lipsync_core.clips import source_id
 from lipsync_core.errors import ClipError, LipsyncError, Reason
 from lipsync_core.faces.crops import CropArchive
@@ -29,6 +29,7 @@ from lipsync_core.video import FPS
 WINDOW = 5  # frames of one window: 200 ms at 25 fps
 MIN_RUN = 16  # a clip needs more than 15 consecutive frames
 CACHE_BYTES = 1 << 30
+BLOCK = 512  # frames of a clip that are kept side by side: a window among them needs no copy
 OPEN_ARCHIVES = 256  # bounded: large corpora have more clips than a process may open files
 
 # One stream of random numbers for each use, so that no two uses of a seed are correlated.
@@ -75,7 +76,8 @@ class Corpus:
         self.image_size = image_size
         self._archive = functools.lru_cache(OPEN_ARCHIVES)(CropArchive)
         self._room = cache_bytes
-        self._cache: dict[tuple[str, int], np.ndarray] = {}
+        self._mels: dict[str, np.ndarray] = {}
+        self._pictures: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = {}
         self._lock = threading.Lock()
 
     @classmethod
@@ -122,37 +124,58 @@ class Corpus:
         return sum(len(clip.starts) for clip in self.clips)
 
     def frames(self, clip: Clip, start: int) -> np.ndarray:
-        """Frames start .. start + 4: uint8 (5, S, S, 3) BGR."""
-        return np.stack([self._frame(clip, start + step) for step in range(WINDOW)])
+        """Frames start .. start + 4: uint8 (5, S, S, 3) BGR, not to be written to."""
+        pictures, known, first = self._kept(clip, int(start))
+        window = pictures[first : first + WINDOW]
+        if len(window) < WINDOW or not known[first : first + WINDOW].all():
+            return np.stack([self._frame(clip, int(start) + step) for step in range(WINDOW)])
+        window.flags.writeable = False
+        return window
 
     def lower_frames(self, clip: Clip, start: int) -> np.ndarray:
-        """The lower halves of frames start .. start + 4: uint8 (5, S/2, S, 3) BGR."""
-        half = self.image_size // 2
-        return np.stack([self._frame(clip, start + step)[half:] for step in range(WINDOW)])
+        """The lower halves of frames start .. start + 4: uint8 (5, S/2, S, 3) BGR, as `frames`."""
+        return self.frames(clip, start)[:, self.image_size // 2 :]
 
     def mels(self, clip: Clip, frames: Iterable[int]) -> np.ndarray:
         """The mel windows that begin with each of `frames`: float32 (n, 1, 80, 16)."""
-        mel = self.mel(clip)
-        return np.stack([mel_window(mel, int(frame)) for frame in frames])[:, None]
+        return mel_windows(self.mel(clip), np.fromiter(frames, np.int64))[:, None]
+
+    def _kept(self, clip: Clip, frame: int) -> tuple[np.ndarray, np.ndarray, int]:
+        """Decoded frames around `frame`, uint8 (n, S, S, 3), which of them are, and its row."""
+        block, row = divmod(frame - int(clip.starts[0]), BLOCK)
+        found = self._pictures.get((clip.id, block))
+        if found is None:
+            count = min(BLOCK, int(clip.starts[-1]) + WINDOW - int(clip.starts[0]) - block * BLOCK)
+            shape, known = (self.image_size, self.image_size, 3), np.zeros(count, bool)
+            if self._room < np.prod(shape):
+                return np.empty((0, *shape), np.uint8), known, row
+            # Takes memory page by page, as frames are written to it.
+            fresh = np.empty((count, *shape), np.uint8), known
+            found = self._pictures.setdefault((clip.id, block), fresh)
+        return *found, row
 
     def mel(self, clip: Clip) -> np.ndarray:
         """The whole mel spectrogram of a clip: float32 (T, 80)."""
-        return self._cached((clip.id, -1), lambda: np.load(clip.mel))
+        found = self._mels.get(clip.id)
+        if found is None:
+            found = np.load(clip.mel)
+            with self._lock:
+                if clip.id not in self._mels and found.nbytes <= self._room:
+                    self._mels[clip.id] = found
+                    self._room -= found.nbytes
+        return found
 
     def _frame(self, clip: Clip, frame: int) -> np.ndarray:
-        return self._cached(
-            (clip.id, frame), lambda: self._archive(clip.faces).decode(frame, self.image_size)
-        )
-
-    def _cached(self, key: tuple[str, int], make: Callable[[], np.ndarray]) -> np.ndarray:
+        pictures, known, row = self._kept(clip, frame)
+        if known[row]:
+            return pictures[row]
+        found = self._archive(clip.faces).decode(frame, self.image_size)
         # Fill, then stop: samples are drawn uniformly, so evicting would gain nothing.
-        found = self._cache.get(key)
-        if found is None:
-            found = make()
-            with self._lock:
-                if key not in self._cache and found.nbytes <= self._room:
-                    self._cache[key] = found
-                    self._room -= found.nbytes
+        with self._lock:
+            if not known[row] and found.nbytes <= self._room:
+                self._room -= found.nbytes
+                pictures[row] = found
+                known[row] = True
         return found
 
 
@@ -161,13 +184,17 @@ def read_filelist(path: str | Path, faces: str | Path) -> list[str]:
 
     An id may hold spaces, also at its ends. Lists of the LRS2 kind carry a second token: it is
     dropped when the whole line has no archive under `faces` but the line without it has one.
-    Raises LipsyncError when there is no such file.
+    Raises LipsyncError when there is no such file, or it is no UTF-8 text.
     """
     path, faces = Path(path), Path(faces)
     if not path.is_file():
         raise LipsyncError(f"{path}: no such file; prepare the data first: snakemake filelists")
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # editors of Windows begin with a mark
+    except UnicodeDecodeError as error:
+        raise LipsyncError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8") from error
     ids = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in text.splitlines():
         if not line.strip():
             continue
         readings = (line, line.strip(), line.strip().rpartition(" ")[0])
@@ -320,7 +347,7 @@ def generator_sample(
     target = corpus.frames(clip, start)
     reference = corpus.frames(clip, int(rng.choice(apart)))
     if flip and rng.random() < 0.5:
-        target, reference = target[:, :, ::-1], reference[:, :, ::-1]
+        target, reference = mirrored(target), mirrored(reference)
     mels = corpus.mels(clip, range(start + mel_shift, start + mel_shift + WINDOW))
     return GeneratorSample(target, reference, mels, corpus.mels(clip, [start])[0])
 

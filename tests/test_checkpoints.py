@@ -10,6 +10,7 @@ from lipsync_core import checkpoints
 from lipsync_core.checkpoints import build_from, load_weights, read_checkpoint, save_public
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import LseSyncNet, QualityDiscriminator, SyncNet, Wav2Lip
+from tests.golden_recipe import spec
 
 TINY = 1 / 16
 
@@ -84,6 +85,31 @@ def test_extras_nobody_could_load_safely_are_not_saved(tmp_path, extra, where):
     with pytest.raises(TypeError, match=where):
         save_public(path, tiny(), step=2, extra=extra)
     assert read_checkpoint(path)["global_step"] == 1
+
+
+@pytest.mark.parametrize("name", ["syncnet", "wav2lip", "discriminator"])
+def test_files_go_to_the_public_code_and_back(tmp_path, name):
+    """Names, order, shapes and kinds of the tensors are those that the public code writes."""
+    cls = {"syncnet": SyncNet, "wav2lip": Wav2Lip, "discriminator": QualityDiscriminator}[name]
+    written, path = cls(), tmp_path / "ours.pth"
+    save_public(path, written, step=5)
+    # As their scripts read it, but for the refusal to run code.
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    assert (content["optimizer"], content["global_step"], content["global_epoch"]) == (None, 5, 0)
+    rows = [
+        [key, list(tensor.shape), str(tensor.dtype).removeprefix("torch.")]
+        for key, tensor in content["state_dict"].items()
+    ]
+    assert rows == spec()[name]
+    theirs = {
+        f"module.{key}": torch.full(shape, 2, dtype=getattr(torch, kind))
+        for key, shape, kind in spec()[name]
+    }
+    optimizer = {"state": {}, "param_groups": [{"lr": 1e-4, "params": [0]}]}
+    torch.save({"state_dict": theirs, "optimizer": optimizer, "global_step": 1}, path)
+    assert load_weights(written, path) == []
+    assert all((tensor == 2).all() for tensor in written.state_dict().values())
+    assert build_from(path, cls).width == 1
 
 
 class Evil:

@@ -7,7 +7,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from lipsync_core.faces.archive import CropArchive, write_archive
+from lipsync_core.errors import ClipError
+from lipsync_core.faces.archive import CropArchive, _quick_directory, write_archive
 
 UNZIP = shutil.which("unzip")
 
@@ -72,3 +73,32 @@ def test_a_failure_leaves_nothing(tmp_path):
         writer.add(0, b"x")
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_own_archives_are_read_at_once_and_foreign_ones_as_well(tmp_path):
+    frames = [0, 3, 9, 10, 11, 99, 100, 2500, 90000]
+    sizes = {frame: 10 + frame % 7 for frame in frames}
+    with write_archive(tmp_path / "own.zip") as archive:
+        for frame in frames:
+            archive.add(frame, bytes(sizes[frame]))
+    with open(tmp_path / "own.zip", "rb") as stream:
+        quick = _quick_directory(stream.fileno())
+    foreign = tmp_path / "foreign.zip"
+    with zipfile.ZipFile(foreign, "w") as archive:
+        archive.comment = b"made elsewhere"
+        for frame in reversed(frames):
+            archive.writestr(f"{frame}.jpg", bytes(sizes[frame]))
+    with open(foreign, "rb") as stream:
+        assert _quick_directory(stream.fileno()) is None
+    assert quick[:, 0].tolist() == CropArchive(foreign).frames.tolist() == frames
+    for path in (tmp_path / "own.zip", foreign):
+        archive = CropArchive(path)
+        assert {frame: len(archive.read(frame)) for frame in frames} == sizes
+
+
+@pytest.mark.parametrize("name", ["7.png", "x.jpg", "1_.jpg", "a/7.jpg"])
+def test_an_archive_of_something_else_is_refused(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr(name, b"data")
+    with pytest.raises(ClipError, match=f"{name} is no stored <frame>.jpg"):
+        _ = CropArchive(tmp_path / "other.zip").frames

@@ -316,3 +316,19 @@ def test_many_clips_do_not_keep_files_open(tmp_path, monkeypatch):
     for clip in corpus.clips:
         corpus.frames(clip, 0)
     assert corpus._archive.cache_info().currsize == 2
+
+
+def test_windows_of_a_long_clip_are_those_of_its_frames(tmp_path, monkeypatch):
+    monkeypatch.setattr(windows, "BLOCK", 7)
+    results = write_corpus(tmp_path, {"train": ["a/1"]}, frames=40)
+    write_clip(results, "a/1", frames=40, missing=[0, 1, 25])
+    corpus = Corpus.load(results, "train")
+    clip = corpus.clips[0]
+    archive = CropArchive(clip.faces)
+    for _ in range(2):  # decoded, then kept
+        for start in clip.starts:
+            expected = [archive.decode(start + step, 96) for step in range(5)]
+            assert np.array_equal(corpus.frames(clip, start), expected)
+            assert np.array_equal(corpus.lower_frames(clip, start), np.array(expected)[:, 48:])
+    with pytest.raises(ValueError, match="read-only"):
+        corpus.frames(clip, clip.starts[0])[:] = 0

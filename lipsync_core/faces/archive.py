@@ -27,6 +27,10 @@ from lipsync_core.files import atomic_path
 LOCAL = struct.Struct("<4s5H3I2H")
 LOCAL_HEADER = struct.Struct("<26xHH")  # lengths of a member's name and extra field
 CENTRAL = struct.Struct("<4s6H3I5H2I")
+CENTRAL_FIELDS = (
+    *("mark", "made", "needed", "flags", "method", "time", "date", "checksum", "stored", "size"),
+    *("name", "extra", "note", "disk", "internal"),
+)
 CENTRAL_OFFSET = struct.Struct("<HHQ")  # extra field of a member beyond 4 GiB
 END = struct.Struct("<4s4H2IH")
 END64 = struct.Struct("<4sQ2H2I4Q")
@@ -145,6 +149,9 @@ class CropArchive:
     @functools.cached_property
     def _index(self) -> np.ndarray:
         """int64 (n, 3): frame, offset of the member's header, bytes; in order of frame."""
+        found = _quick_directory(self._open().fileno())
+        if found is not None:
+            return found[np.argsort(found[:, 0])]
         try:
             with zipfile.ZipFile(self._open()) as archive:
                 members = archive.infolist()
@@ -174,6 +181,40 @@ class CropArchive:
         )
 
 
+@functools.cache
+def _record(digits: int) -> np.dtype:
+    """The directory's entry of a member whose frame number has so many digits."""
+    fields = zip(CENTRAL_FIELDS, ("S4", *["<u2"] * 6, *["<u4"] * 3, *["<u2"] * 5), strict=False)
+    last = [("attributes", "<u4"), ("offset", "<u4"), ("frame", f"S{digits}"), ("suffix", "S4")]
+    return np.dtype([*fields, *last])
+
+
+def _quick_directory(file: int) -> np.ndarray | None:
+    """int64 (n, 3): frame, offset and bytes of each member, of an archive as `_Writer` leaves it.
+
+    None for any other archive, which may be as good: `zipfile` reads all, many times slower.
+    """
+    size = os.fstat(file).st_size
+    end = os.pread(file, END.size, max(0, size - END.size))
+    if len(end) < END.size:
+        return None
+    mark, *_, count, length, start, comment = END.unpack(end)
+    if mark != b"PK\x05\x06" or comment or start + length + END.size != size:
+        return None
+    data, place, rows = os.pread(file, length, start), 0, [np.zeros((0, 3), np.int64)]
+    for digits in range(1, 8):  # in order of frame, so of digits
+        record = _record(digits)
+        part = np.frombuffer(data, record, (length - place) // record.itemsize, place)
+        good = (part["mark"] == b"PK\x01\x02") & (part["suffix"] == b".jpg")
+        good &= (part["name"] == digits + 4) & np.char.isdigit(part["frame"])
+        good &= (part["method"] == zipfile.ZIP_STORED) & (part["extra"] + part["note"] == 0)
+        part = part[: len(part) if good.all() else int(good.argmin())]
+        rows.append(np.stack((part["frame"].astype(np.int64), part["offset"], part["size"]), 1))
+        place += part.nbytes
+    found = np.concatenate(rows)
+    return found if place == length and len(found) == count else None
+
+
 def _square(data: bytes, size: int) -> np.ndarray | None:
     shortest = min(_jpeg_size(data))
     # JPEG decodes to a half or a quarter at a fraction of the cost.
@@ -182,7 +223,7 @@ def _square(data: bytes, size: int) -> np.ndarray | None:
         flag = cv2.IMREAD_REDUCED_COLOR_4
     elif shortest >= 2 * size:
         flag = cv2.IMREAD_REDUCED_COLOR_2
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), flag) if data else None
     if picture is None or picture.shape[:2] == (size, size):
         return picture
     shrinks = min(picture.shape[:2]) >= size
