@@ -19,7 +19,7 @@ from torch import nn
 from lipsync_core import checkpoints
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet
-from lipsync_core.training import learnability, loop, losses, precision
+from lipsync_core.training import learnability, loop, losses, plateau, precision
 from lipsync_core.training.judging import expert_metrics
 from lipsync_core.training.optimise import adam, descend, learning_rate
 from lipsync_core.training.runs import from_section
@@ -101,6 +101,7 @@ class ExpertTask(loop.Task):
             "optimizer": self.optimizer,
         }
         self.memory = {}
+        self.judgement: dict[str, Any] = {"checks": []}  # of the data, see `learnability`
 
     def batch(self, step: int) -> ExpertGroup:
         """`clips` x `windows` windows; see `windows.expert_batch`."""
@@ -141,6 +142,15 @@ class ExpertTask(loop.Task):
         phase = "bce" if self.classic(step - 1) else "contrastive"
         return {"phase": phase} | {f"val_{name}": value for name, value in found.items()}
 
+    def advice(self, rows: list[loop.Row]) -> str:
+        """How the training is going, in words, where something can be done about it."""
+        minutes, speakers = learnability.size(self.train)
+        facts = plateau.Facts(
+            *(self.options.steps, self.options.loss, self.options.windows, speakers, minutes),
+            learnability.blame(self.judgement),
+        )
+        return plateau.advice(plateau.verdict(rows, facts))
+
     def export(self, path: Path, step: int) -> None:
         """Public format, with Adam's state as public files have it."""
         checkpoints.save_public(path, self.model, self.optimizer, step=step)
@@ -179,7 +189,7 @@ def train(
     loop.start_from(model, init)
     task = ExpertTask(model, train_set, val_set, settings, seed, device)
     if judgement is not None:
-        learnability.gate(
+        task.judgement = learnability.gate(
             *(settings.gate, results, task.model, train_set, Path(run_dir), judgement),
             kind=task.precision,
             seed=seed,
