@@ -326,7 +326,7 @@ def judge_offsets(name: str, measured: dict[int, int]) -> Check:
     every = np.repeat(list(measured), list(measured.values()))
     middle = int(np.median(every))
     near = float(np.mean(np.abs(every - middle) <= 1))
-    figures = f"offset {middle:+d} frames, {near:.0%} of {len(every)} clips within one frame of it"
+    figures = f"offset {middle} frames, {near:.0%} of {len(every)} clips within one frame of it"
     if abs(middle) > CENTRED:
         return Check(name, "bad", "out of sync", figures, shift_remedy(middle))
     if near < 0.5:
@@ -338,7 +338,7 @@ def judge_offsets(name: str, measured: dict[int, int]) -> Check:
 def _by_link(name: str, found: link.Link, frames: int) -> Check:
     seconds, (mean, deviation) = frames / FPS, found.chance
     figures = (
-        f"correlation {found.peak:.2f} at {found.offset:+d} frames, by chance up to "
+        f"correlation {found.peak:.2f} at offset {found.offset} frames, by chance up to "
         f"{mean + link.SURE * deviation:.2f}, in {seconds:.0f} s"
     )
     if found.certain and abs(found.offset) > CENTRED:
