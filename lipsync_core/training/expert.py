@@ -20,7 +20,7 @@ from lipsync_core import checkpoints
 from lipsync_core.augmentation import Augmentation
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet
-from lipsync_core.training import learnability, loop, losses, precision, ranks
+from lipsync_core.training import learnability, loop, losses, plateau, precision, ranks
 from lipsync_core.training.judging import expert_metrics
 from lipsync_core.training.optimise import (
     adam,
@@ -125,6 +125,7 @@ class ExpertTask(loop.Task):
             "optimizer": self.optimizer,
         }
         self.memory = {}
+        self.judgement: dict[str, Any] = {"checks": []}  # of the data, see `learnability`
 
     def batch(self, step: int) -> ExpertGroup:
         """`clips` x `windows` windows; see `windows.expert_batch`."""
@@ -190,6 +191,15 @@ class ExpertTask(loop.Task):
         """Only within the last phase: the contrastive loss does not calibrate `val_loss`."""
         return self.maximise or self.classic(step - 1)
 
+    def advice(self, rows: list[loop.Row]) -> str:
+        """How the training is going, in words, where something can be done about it."""
+        minutes, speakers = learnability.size(self.train)
+        facts = plateau.Facts(
+            *(self.options.steps, self.options.loss, self.options.windows, speakers, minutes),
+            learnability.blame(self.judgement),
+        )
+        return plateau.advice(plateau.verdict(rows, facts))
+
     def export(self, path: Path, step: int) -> None:
         """Public format, with Adam's state as public files have it."""
         checkpoints.save_public(path, self.model, self.optimizer, step=step)
@@ -228,7 +238,7 @@ def train(
     loop.start_from(model, init)
     task = ExpertTask(model, train_set, val_set, settings, seed, device)
     if judgement is not None and ranks.first():
-        learnability.gate(
+        task.judgement = learnability.gate(
             *(settings.gate, results, task.model, train_set, Path(run_dir), judgement),
             kind=task.precision,
             seed=seed,

@@ -12,7 +12,7 @@ import csv
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ CHOICES = ("warn", "stop", "off")
 ORDER = ("good", "none", "fair", "bad")
 STREAM = 103  # of random numbers, apart from the training's
 
+DATA = "enough data"
 LEAST_MINUTES, LEAST_SPEAKERS = 1.0, 2
 MODEST_MINUTES, MODEST_SPEAKERS = 60.0, 10
 
@@ -106,9 +107,26 @@ def gate(
         loud("learnability: %s: %s (%s)%s", check["name"], check["word"], check["figures"], remedy)
     wrong = [check for check in found["checks"] if check["level"] == "bad"]
     if wrong and choice == "stop":
-        said = "; ".join(f"{c['name']}: {c['word']} ({c['figures']}): {c['remedy']}" for c in wrong)
-        raise LipsyncError(f"this data cannot be learned: {said}. `syncnet.gate: warn` tries it")
+        raise LipsyncError(
+            f"this data cannot be learned: {_said(wrong)}. `syncnet.gate: warn` tries it"
+        )
     return found
+
+
+def blame(found: Mapping[str, Any]) -> str:
+    """What a judgement holds against sound and pictures, in words; "" for nothing."""
+    wrong = [check for check in found["checks"] if check["level"] == "bad"]
+    return _said([check for check in wrong if check["name"] != DATA])
+
+
+def _said(checks: Sequence[Mapping[str, str]]) -> str:
+    return "; ".join(f"{c['name']}: {c['word']} ({c['figures']}): {c['remedy']}" for c in checks)
+
+
+def size(corpus: Corpus) -> tuple[float, int]:
+    """Minutes of pictures and number of speakers."""
+    frames = sum(len(clip.starts) + WINDOW - 1 for clip in corpus.clips)
+    return frames / FPS / 60, len({clip.id.partition("/")[0] for clip in corpus.clips})
 
 
 def judge(
@@ -129,10 +147,12 @@ def judge(
 
 def enough(corpus: Corpus) -> Check:
     """Minutes, clips and speakers of the training clips against what learning takes."""
-    minutes = sum(len(clip.starts) + WINDOW - 1 for clip in corpus.clips) / FPS / 60
-    clips, speakers = len(corpus.clips), len({clip.id.partition("/")[0] for clip in corpus.clips})
-    figures = f"{_minutes(minutes)} of {speakers} speaker{'s' * (speakers != 1)}, {clips} clips"
-    name = "enough data"
+    minutes, speakers = size(corpus)
+    clips, name = len(corpus.clips), DATA
+    figures = (
+        f"{_minutes(minutes)} of {speakers} speaker{'s' * (speakers != 1)}, "
+        f"{clips} clip{'s' * (clips != 1)}"
+    )
     if minutes < LEAST_MINUTES or speakers < LEAST_SPEAKERS:
         remedy = (
             f"give it {LEAST_MINUTES:.0f} minute of speech and {LEAST_SPEAKERS} speakers at the "
@@ -291,8 +311,11 @@ def judge_sync(
     if frames < 4 * link.MOST:
         return Check(name, "none", "not enough to tell", f"{frames} frames"), offsets
     found = link.measure([run for _, run in runs])
-    offsets |= {"correlations": list(found.correlations)}
-    offsets |= {"offset": found.offset, "found": found.certain}
+    offsets |= {
+        "correlations": list(found.correlations),
+        "offset": found.offset,
+        "found": found.certain,
+    }
     if sum(measured.values()) >= FEW:
         return judge_offsets(name, measured), offsets
     return _by_link(name, found, frames), offsets
@@ -303,7 +326,7 @@ def judge_offsets(name: str, measured: dict[int, int]) -> Check:
     every = np.repeat(list(measured), list(measured.values()))
     middle = int(np.median(every))
     near = float(np.mean(np.abs(every - middle) <= 1))
-    figures = f"offset {middle:+d} frames, {near:.0%} of {len(every)} clips within one frame of it"
+    figures = f"offset {middle} frames, {near:.0%} of {len(every)} clips within one frame of it"
     if abs(middle) > CENTRED:
         return Check(name, "bad", "out of sync", figures, shift_remedy(middle))
     if near < 0.5:
@@ -315,7 +338,7 @@ def judge_offsets(name: str, measured: dict[int, int]) -> Check:
 def _by_link(name: str, found: link.Link, frames: int) -> Check:
     seconds, (mean, deviation) = frames / FPS, found.chance
     figures = (
-        f"correlation {found.peak:.2f} at {found.offset:+d} frames, by chance up to "
+        f"correlation {found.peak:.2f} at offset {found.offset} frames, by chance up to "
         f"{mean + link.SURE * deviation:.2f}, in {seconds:.0f} s"
     )
     if found.certain and abs(found.offset) > CENTRED:
