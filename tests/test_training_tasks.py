@@ -204,20 +204,32 @@ def test_the_curriculum_of_the_expert(results):
     assert without.hardness(0) == without.hardness(50)
 
 
-def test_centring_changes_the_contrastive_phase_only(results):
-    def first_loss(**more):
+def test_centring_changes_the_first_contrastive_steps_only(results):
+    def loss(step, **more):
         task = make_expert_task(results, windows=4, **more)
-        return float(task.step(0, task.batch(0))["train_loss"])
+        return float(task.step(step, task.batch(step))["train_loss"])
 
-    assert first_loss(loss="contrastive", centred=True) != first_loss(
-        loss="contrastive", centred=False
-    )
-    assert first_loss(loss="bce", centred=True) == first_loss(loss="bce", centred=False)
+    for name, step, same in (("contrastive", 0, 0), ("contrastive", 1, 1), ("bce", 0, 1)):
+        with_it, without = (loss(step, loss=name, centred=steps) for steps in (1, 0))
+        assert (with_it == without) == same
 
 
 def test_an_unknown_loss_is_refused(results):
     with pytest.raises(LipsyncError, match=r"loss 'hinge': choose one of contrastive\+bce"):
         make_expert_task(results, loss="hinge")
+
+
+def test_an_unknown_optimizer_is_refused(results):
+    with pytest.raises(LipsyncError, match=r"optimizer 'sgd': choose one of muon, adam"):
+        make_expert_task(results, optimizer="sgd")
+
+
+def test_only_adams_state_goes_into_a_public_file(results, tmp_path):
+    for name, has_state in (("adam", True), ("muon", False)):
+        task = make_expert_task(results, optimizer=name)
+        task.step(0, task.batch(0))
+        task.export(tmp_path / f"{name}.pth", 1)
+        assert (read_checkpoint(tmp_path / f"{name}.pth")["optimizer"] is not None) == has_state
 
 
 def test_expert_starts_from_a_public_file(results, tmp_path, caplog):
