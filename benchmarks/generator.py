@@ -127,10 +127,10 @@ def figures(model: Wav2Lip, expert: SyncNet, options: argparse.Namespace) -> dic
 
 def line(name: str, found: Sequence[Mapping[str, float]]) -> str:
     """A row: the mean over the seeds, then the seeds."""
-    cells = [
-        f"{np.mean([each[key] for each in found]):.4g} ({' '.join(f'{each[key]:.3g}' for each in found)})"
-        for key in COLUMNS.values()
-    ]
+    cells = []
+    for key in COLUMNS.values():
+        values = [each[key] for each in found]
+        cells.append(f"{np.mean(values):.4g} ({' '.join(f'{value:.3g}' for value in values)})")
     return f"| {name} | {' | '.join(cells)} |"
 
 

@@ -34,6 +34,7 @@ from lipsync_core.training.optimise import (
 from lipsync_core.training.runs import from_section
 from lipsync_core.training.samples import write_samples
 from lipsync_core.training.tensors import expert_view, generator_input, to_device, to_planes
+from lipsync_core.training.waking import first_faces, wake
 from lipsync_core.windows import Corpus, GeneratorSample, generator_batch
 
 log = logging.getLogger(__name__)
@@ -113,7 +114,7 @@ class GeneratorTask(loop.Task):
                 f"expert_mode {options.expert_mode!r}: choose one of {', '.join(EXPERT_MODES)}"
             )
         self.forward = compiled(self.model, options.compile)
-        if options.expert_mode == "train" and options.batch < 2:
+        if options.expert_mode == "train" and options.batch < 2 * options.accumulate:
             raise LipsyncError("expert_mode train: one window has no statistics; raise `batch`")
         self.expert = ranks.join(freeze(expert.to(device, memory_format=torch.channels_last)))
         self.judge = judge
@@ -290,19 +291,6 @@ def freeze(expert: SyncNet) -> SyncNet:
     return expert.requires_grad_(False).eval()
 
 
-def wake(judge: QualityDiscriminator) -> QualityDiscriminator:
-    """Draw the discriminator's weights so that it sees its input (He et al., 2015); returns it.
-
-    torch's default shrinks the signal in every layer; after thirteen without normalisation the
-    answer is the same for every picture, and training needs thousands of steps to notice any.
-    """
-    for layer in judge.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, a=0.01, nonlinearity="leaky_relu")
-            nn.init.zeros_(layer.bias)
-    return judge
-
-
 def train(
     results: str | Path,
     options: Mapping[str, Any],
@@ -351,7 +339,7 @@ def train(
     loop.start_from(model, init)
     judge = None
     if settings.gan_weight > 0:
-        judge = wake(QualityDiscriminator(**sizes))
+        judge = wake(QualityDiscriminator(**sizes), first_faces(model, corpora["train"], seed))
         loop.start_from(judge, disc_init)
     task = GeneratorTask(
         label, model, judge_of_sync, judge, corpora["train"], corpora["val"], settings, seed, device
