@@ -132,16 +132,17 @@ class Corpus:
 
     def mels(self, clip: Clip, frames: Iterable[int]) -> np.ndarray:
         """The mel windows that begin with each of `frames`: float32 (n, 1, 80, 16)."""
-        mel = self._mel(clip)
+        mel = self.mel(clip)
         return np.stack([mel_window(mel, int(frame)) for frame in frames])[:, None]
+
+    def mel(self, clip: Clip) -> np.ndarray:
+        """The whole mel spectrogram of a clip: float32 (T, 80)."""
+        return self._cached((clip.id, -1), lambda: np.load(clip.mel))
 
     def _frame(self, clip: Clip, frame: int) -> np.ndarray:
         return self._cached(
             (clip.id, frame), lambda: self._archive(clip.faces).decode(frame, self.image_size)
         )
-
-    def _mel(self, clip: Clip) -> np.ndarray:
-        return self._cached((clip.id, -1), lambda: np.load(clip.mel))
 
     def _cached(self, key: tuple[str, int], make: Callable[[], np.ndarray]) -> np.ndarray:
         # Fill, then stop: samples are drawn uniformly, so evicting would gain nothing.

@@ -143,6 +143,24 @@ def test_psnr_and_share():
 # tensors
 
 
+def test_calibration_of_probabilities_with_a_known_truth():
+    rng = np.random.default_rng(0)
+    said = rng.random(20_000)
+    true = rng.random(20_000) < said  # what is called 0.7 is right seven times in ten
+    curve = metrics.calibration(said[true], said[~true])
+    assert len(curve) == 10 and metrics.ece(curve) < 0.02
+    assert sum(point.weight for point in curve) == pytest.approx(1)
+    assert sum(point.count for point in curve) == 20_000
+    assert [point.low for point in curve] == pytest.approx(np.arange(10) / 10)
+    too_sure = metrics.calibration(said[true] ** 0.25, said[~true] ** 0.25)
+    assert metrics.ece(too_sure) > 0.2
+    # One pair in sync counts as much as all the others.
+    few = metrics.calibration(np.array([0.95]), np.full(99, 0.95))
+    assert few[0].share == pytest.approx(0.5) and metrics.ece(few) == pytest.approx(0.45)
+    assert metrics.calibration(np.array([]), np.array([0.5])) == []
+    assert math.isnan(metrics.ece([]))
+
+
 def test_stack_window_is_frame_major_and_scaled():
     frames = torch.randint(0, 256, (2, 5, 48, 96, 3), dtype=torch.uint8)
     stacked = tensors.stack_window(frames)

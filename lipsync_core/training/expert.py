@@ -20,7 +20,7 @@ from lipsync_core import checkpoints
 from lipsync_core.augmentation import Augmentation
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet
-from lipsync_core.training import loop, losses, precision, ranks
+from lipsync_core.training import learnability, loop, losses, plateau, precision, ranks
 from lipsync_core.training.judging import expert_metrics
 from lipsync_core.training.optimise import (
     adam,
@@ -51,8 +51,9 @@ class ExpertOptions:
     apart: least distance in frames of a clip's windows in the first step; it falls to 1 over
     `curriculum` steps, in which the augmentation grows from nothing to its full strength.
     final: which weights to hand on, "best" (by validation loss) or "last". val_windows: windows of
-    each validation clip in the evaluation. accumulate, compile: see `optimise`. The rest:
-    `loop.LoopOptions`, `precision`.
+    each validation clip in the evaluation. gate: what a look at the data beforehand may do, see
+    `learnability.gate`. accumulate, compile: see `optimise`. The rest: `loop.LoopOptions`,
+    `precision`.
     """
 
     width: float = 1.0
@@ -78,6 +79,7 @@ class ExpertOptions:
     curriculum: int = 300
     val_windows: int = 48
     final: str = "best"
+    gate: str | bool = "warn"
     precision: str = "auto"
     accumulate: int = 1
     compile: bool = False
@@ -123,6 +125,7 @@ class ExpertTask(loop.Task):
             "optimizer": self.optimizer,
         }
         self.memory = {}
+        self.judgement: dict[str, Any] = {"checks": []}  # of the data, see `learnability`
 
     def batch(self, step: int) -> ExpertGroup:
         """`clips` x `windows` windows; see `windows.expert_batch`."""
@@ -188,6 +191,15 @@ class ExpertTask(loop.Task):
         """Only within the last phase: the contrastive loss does not calibrate `val_loss`."""
         return self.maximise or self.classic(step - 1)
 
+    def advice(self, rows: list[loop.Row]) -> str:
+        """How the training is going, in words, where something can be done about it."""
+        minutes, speakers = learnability.size(self.train)
+        facts = plateau.Facts(
+            *(self.options.steps, self.options.loss, self.options.windows, speakers, minutes),
+            learnability.blame(self.judgement),
+        )
+        return plateau.advice(plateau.verdict(rows, facts))
+
     def export(self, path: Path, step: int) -> None:
         """Public format, with Adam's state as public files have it."""
         checkpoints.save_public(path, self.model, self.optimizer, step=step)
@@ -202,6 +214,7 @@ def train(
     seed: int,
     device: torch.device,
     init: str | Path | None = None,
+    judgement: str | Path | None = None,
 ) -> None:
     """Train the expert on results/filelists/train.txt; write its outputs atomically.
 
@@ -212,6 +225,7 @@ def train(
     checkpoint, metrics: the outputs: public-format weights, and one CSV row an evaluation.
     init: public-format weights to start from (lipsync_expert.pth); tensors that do not fit are
         listed in the log and start at random.
+    judgement: where to write what `learnability.gate` finds (JSON); nowhere: it does not look.
 
     Raises LipsyncError for unusable data or options, Interrupted when stopped by a signal.
     """
@@ -223,6 +237,12 @@ def train(
     model = SyncNet(width=settings.width, image_size=settings.image_size)
     loop.start_from(model, init)
     task = ExpertTask(model, train_set, val_set, settings, seed, device)
+    if judgement is not None:
+        task.judgement = learnability.gate(
+            *(settings.gate, results, task.model, train_set, Path(run_dir), judgement),
+            kind=task.precision,
+            seed=seed,
+        )
     rows = loop.train(task, Path(run_dir), from_section(loop.LoopOptions, options))
     if not ranks.first():
         return
