@@ -59,7 +59,7 @@ ROWS = {  # name -> variant, keys set, task
     "planted": ("wav2lip_gan", {}, Planted),
     "mel_shift": ("wav2lip", {"mel_shift": -1}, generator.GeneratorTask),
 }
-WINDOWS = 128
+WINDOWS = 64
 COLUMNS = {
     "sync loss": "sync_loss",
     "copying": "sync_loss_copy",
@@ -110,11 +110,11 @@ def judge(options: argparse.Namespace, folder: Path) -> dict[str, dict[str, floa
         model = build_from(folder / "checkpoint.pth", Wav2Lip)
         found = {"": figures(model, expert, options)}
         state = torch.load(folder / "run/last.pt", weights_only=True)
-        if "average" in state["parts"]:
+        if options.raw:
             model.load_state_dict(state["parts"]["model"])
             found[", raw"] = figures(model.eval(), expert, options)
         for each in found.values():
-            each["rollbacks"] = state["memory"]["rollbacks"]
+            each["rollbacks"] = state["memory"].get("rollbacks", 0)
         kept.write_text(json.dumps(found, indent=1), encoding="utf-8")
     return json.loads(kept.read_text(encoding="utf-8"))
 
@@ -143,6 +143,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--split", default="val")
+    parser.add_argument("--raw", action="store_true", help="also the weights without average")
     parser.add_argument("--set", nargs="*", default=[], help="keys of the config, e.g. steps=300")
     options = parser.parse_args()
     pairs = (pair.partition("=") for pair in options.set)

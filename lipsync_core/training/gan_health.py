@@ -53,12 +53,14 @@ def _worse(rows: Sequence[Row]) -> str:
 
 
 def _alike(rows: Sequence[Row]) -> str:
-    """Whatever the face and the sound, the drawing is the same; it was not, before."""
-    # A young network's drawings are alike, too: it has not collapsed, it has yet to learn.
-    spreads = [(_value(row, "val_spread"), _value(row, "val_spread_truth")) for row in rows]
-    spread, truth = spreads[-1]
-    if spread < ALIKE * truth and any(own >= ALIKE * true for own, true in spreads):
-        return f"the drawings are all alike: they vary {spread / truth:.0%} as much as true frames"
+    """Whatever the face and the sound, the drawing is the same, and was not always."""
+    pairs = [(_value(row, "val_spread"), _value(row, "val_spread_truth")) for row in rows]
+    shares = [spread / truth for spread, truth in pairs if truth > 0 and math.isfinite(spread)]
+    if not shares:
+        return ""
+    *before, now = shares
+    if now < ALIKE and (not before or max(before) >= ALIKE):
+        return f"the drawings are all alike: they vary {now:.0%} as much as true frames"
     return ""
 
 
