@@ -2,7 +2,7 @@
 
     python benchmarks/ranks.py --results results --steps 10
 
-Each of the three trainings at the sizes of config/config.yaml, on prepared data, on the CPU in
+Trainings at the sizes of config/config.yaml, on prepared data, on the CPU in
 float32: in one process, in two ranks (gloo), and, to see what rounding alone does, in one process
 with two threads. Shown are the largest difference of a weight from the first, and how many of a
 million weights differ by over 1e-5. Adam makes rounding visible: where a gradient is nearly
@@ -30,7 +30,7 @@ BOUND = 1e-5
 
 def train(name: str, results: Path, judge: Path, folder: Path, steps: int, way: str) -> None:
     ranks, threads = WAYS[way]
-    own = {"ranks": ranks, "precision": "float32", "rollbacks": 1000}
+    own = {"ranks": ranks, "precision": "float32"}
     arguments = {
         "results": results.resolve(),
         "options": options_of(name, steps) | {"eval_every": steps, "save_every": steps} | own,

@@ -16,12 +16,18 @@ from torch import nn
 from lipsync_core.checkpoints import build_from
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet, Wav2Lip
-from lipsync_core.training.judging import expert_metrics, generator_metrics
+from lipsync_core.training.judging import (
+    Findings,
+    clip_offset,
+    generator_metrics,
+    judge_expert,
+)
 from lipsync_core.training.leak import motion_metrics
 from lipsync_core.windows import Corpus, read_filelist
 
 log = logging.getLogger(__name__)
 DIGITS = 6
+WORST = 10  # clips named
 
 
 def evaluate(
@@ -43,9 +49,12 @@ def evaluate(
     split: "test"; where that list is empty, "val" is used and named in the result.
     per_clip: windows of each clip for the expert; windows: windows for each generator.
 
-    Returns a dict for JSON: split, clips, speakers, seed; syncnet {loss, accuracy, auc, top1,
-    accuracy_by_offset {"1": ..., "10+": ...}, and its sizes}; generators {name: {l1, l1_copy,
-    sync_loss, ...  (see `generator_metrics` and `motion_metrics`), and its sizes}}.
+    Returns a dict for JSON: split, clips, speakers, seed; syncnet {loss, accuracy, auc, ece, top1,
+    accuracy_by_offset {"1": ..., "10+": ...}, its sizes, and for "val" and "test" each: per_clip
+    {split: [{clip, loss, windows, offset}]}, the ten clips of largest loss with the offset (frames,
+    above 0 the picture comes late) that fits them best, and calibration {split: [{low, high, mean,
+    share, weight, count}]}, see `metrics.Bin`}; generators {name: {l1, l1_copy, sync_loss, ...
+    (see `generator_metrics` and `motion_metrics`), and its sizes}}.
 
     Raises LipsyncError when data or checkpoints cannot be used.
     """
@@ -57,7 +66,7 @@ def evaluate(
         "clips": len(corpus.clips),
         "speakers": len({clip.id.partition("/")[0] for clip in corpus.clips}),
         "seed": seed,
-        "syncnet": _sizes(expert) | _by_offset(expert_metrics(expert, corpus, seed, per_clip)),
+        "syncnet": _sizes(expert) | _expert(expert, results, split, corpus, seed, per_clip),
         "generators": {},
     }
     for name, path in generators.items():
@@ -72,6 +81,39 @@ def evaluate(
         report["generators"][name] = _sizes(model) | found
         log.info("%s: L1 %.4f, sync loss %.3f", name, found["l1"], found["sync_loss"])
     return _rounded(report)
+
+
+def _expert(
+    expert: SyncNet, results: str | Path, split: str, corpus: Corpus, seed: int, per_clip: int
+) -> dict[str, Any]:
+    """Figures on `corpus`, which is `split`; worst clips and calibration on validation too."""
+    corpora = {split: corpus}
+    if split != "val" and read_filelist(
+        Path(results) / "filelists" / "val.txt", Path(results) / "faces"
+    ):
+        corpora = {"val": Corpus.load(results, "val", expert.image_size)} | corpora
+    found = {name: judge_expert(expert, held, seed, per_clip) for name, held in corpora.items()}
+    return _by_offset(found[split].figures) | {
+        "per_clip": {name: _worst(expert, corpora[name], made) for name, made in found.items()},
+        "calibration": {
+            name: [point._asdict() for point in made.curve] for name, made in found.items()
+        },
+    }
+
+
+def _worst(expert: SyncNet, corpus: Corpus, found: Findings) -> list[dict[str, Any]]:
+    """The clips that the expert judges worst, first the worst, with the offset that fits them."""
+    clips = {clip.id: clip for clip in corpus.clips}
+    worst = sorted(found.losses, key=lambda entry: -entry[1])[:WORST]
+    return [
+        {
+            "clip": clip,
+            "loss": loss,
+            "windows": windows,
+            "offset": clip_offset(expert, corpus, clips[clip]),
+        }
+        for clip, loss, windows in worst
+    ]
 
 
 def _filled_split(results: Path, split: str) -> str:
@@ -105,6 +147,8 @@ def _rounded(value: Any) -> Any:
     """Floats to 6 digits; what is not a finite number becomes None, which JSON has."""
     if isinstance(value, dict):
         return {name: _rounded(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
     if isinstance(value, float):
         return round(value, DIGITS) if abs(value) < float("inf") else None
     return value

@@ -42,7 +42,6 @@ def make(name: str, results: Path) -> loop.Task:
     )
     task = make_generator_task(results, judge, sync_threshold=50.0, clip=1.0, **options)
     task.options.__dict__["val_windows"] = 8
-    task.ill = lambda rows: ""
     return task
 
 

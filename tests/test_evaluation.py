@@ -51,6 +51,13 @@ def test_evaluation_is_complete_json_and_the_same_every_time(results, weights):
     assert {"auc", "accuracy", "loss", "top1"} <= found["syncnet"].keys()
     assert found["syncnet"]["width"] == TINY and found["syncnet"]["parameters"] > 0
     assert list(found["generators"]) == ["wav2lip", "wav2lip_gan"]
+    judged = found["syncnet"]
+    assert judged["per_clip"].keys() == judged["calibration"].keys() == {"val", "test"}
+    assert [clip["clip"] for clip in judged["per_clip"]["val"]] == ["c/1"]
+    only = judged["per_clip"]["test"][0]
+    assert (only["clip"], only["windows"]) == ("d/1", 24)
+    assert only["loss"] == judged["loss"] and abs(only["offset"]) <= 15
+    assert sum(point["weight"] for point in judged["calibration"]["test"]) == pytest.approx(1)
     figures = found["generators"]["wav2lip"]
     wanted = {"l1", "l1_copy", "l1_wrong_sound", "psnr_lower", "sync_loss", "sync_loss_truth"}
     assert wanted <= figures.keys()
@@ -125,6 +132,31 @@ def test_a_blind_expert_is_at_chance(numbered):
     found = expert_metrics(Knows(sharp=0.0), numbered, per_clip=24)
     assert found["auc"] == 0.5 and found["accuracy"] == 0.5
     assert found["top1"] == 0 and found["offset_1"] == 0  # ties are no success
+
+
+def test_clips_are_judged_one_by_one(results):
+    corpus = Corpus.load(results, "train")
+    easy = corpus.clips[1].id
+
+    def mels(clip, frames):  # the sound of the other clips says little
+        known = 1.0 if clip.id == easy else 0.1
+        return np.stack([np.full((1, 80, 16), known * frame, np.float32) for frame in frames])
+
+    corpus.mels = mels
+    corpus.lower_frames = lambda clip, start: np.full((5, 48, 96, 3), start, np.uint8)
+    found = judging.judge_expert(Knows(sharp=3.0), corpus, per_clip=24)
+    losses = {clip: loss for clip, loss, _ in found.losses}
+    assert min(losses, key=losses.get) == easy
+    assert np.mean(list(losses.values())) == pytest.approx(found.figures["loss"])
+
+
+@pytest.mark.parametrize("late", [0, 4, -3])
+def test_the_offset_of_a_clip_is_found_with_its_sign(numbered, late):
+    """A picture that comes late shows what was heard before."""
+    numbered.lower_frames = lambda clip, start: np.full((5, 48, 96, 3), start - late, np.uint8)
+    clip = numbered.clips[0]
+    clip = type(clip)(clip.id, clip.faces, clip.mel, clip.starts[5:])  # no number below 0
+    assert judging.clip_offset(Knows(sharp=1.5 / 40), numbered, clip) == late
 
 
 def test_a_short_clip_has_no_choice_of_twelve(numbered):

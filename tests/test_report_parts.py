@@ -144,7 +144,8 @@ def test_evaluation_goes_before_the_metrics() -> None:
 
 
 def test_bars_by_offset_are_in_order_of_distance() -> None:
-    judged = {"offset_10plus": 0.9, "offset_2": 0.7, "offset_1": 0.6, "offset_3": float("nan")}
+    shares = {"1": 0.6, "2": 0.7, "3": float("nan"), "10+": 0.9}
+    judged = {"accuracy_by_offset": shares}
     figures = curves.expert_figures([], {"syncnet": judged}, {})
     label = re.search('aria-label="([^"]*)"', figures[0].svg)[1]
     assert label.endswith("1 frames 0.60, 2 frames 0.70, 10+ frames 0.90")

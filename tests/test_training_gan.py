@@ -151,6 +151,9 @@ def sure(step, loss, **more):
         ([row(1, val_l1=0.2), row(2, val_l1=0.32)], "the L1 of the drawings is 0.32"),
         ([{"val_l1": 0.1}, {"val_l1": 0.2}], "the L1 of the drawings is 0.2, it was 0.1"),
         ([row(1, val_spread=0.01)], "the drawings are all alike: they vary 8% as much"),
+        ([row(1), row(2, val_spread=0.01)], "the drawings are all alike: they vary 8% as much"),
+        # From scratch: they have not learned to differ yet.
+        ([row(1, val_spread=0.001), row(2, val_spread=0.01)], ""),
         ([sure(1, 7.0), sure(2, 8.0), sure(3, 9.0)], "right about every frame for 3 evaluations"),
         ([sure(1, 7.0), sure(2, 8.0), sure(3, 9.0, rollbacks=1)], ""),
         ([sure(1, 7.0), row(2, train_adv=8.0), sure(3, 9.0)], ""),

@@ -54,6 +54,17 @@ def test_a_repeated_window_is_no_negative():
     assert losses.balanced_bce(cosines, in_sync).item() < 1e-5
 
 
+def test_centred_embeddings_forget_what_a_group_shares():
+    own = torch.randn(2, 6, 16, generator=torch.Generator().manual_seed(0))
+    shared = 50 * torch.randn(2, 1, 16, generator=torch.Generator().manual_seed(1))
+    assert torch.allclose(losses.centred(own + shared), losses.centred(own), atol=1e-4)
+    assert torch.allclose(losses.centred(own).norm(dim=2), torch.ones(2, 6))
+    # Before, the cosines of such embeddings are all alike.
+    raw = torch.nn.functional.normalize(own + shared, dim=2)
+    assert losses.similarities(raw, raw).min() > 0.9
+    assert losses.similarities(losses.centred(raw), losses.centred(raw)).min() < 0.5
+
+
 def test_contrastive_scale_is_bounded():
     in_sync = losses.same_window(torch.arange(3).reshape(1, 3))
     cosines = torch.rand(1, 3, 3)
@@ -130,6 +141,24 @@ def test_psnr_and_share():
 
 
 # tensors
+
+
+def test_calibration_of_probabilities_with_a_known_truth():
+    rng = np.random.default_rng(0)
+    said = rng.random(20_000)
+    true = rng.random(20_000) < said  # what is called 0.7 is right seven times in ten
+    curve = metrics.calibration(said[true], said[~true])
+    assert len(curve) == 10 and metrics.ece(curve) < 0.02
+    assert sum(point.weight for point in curve) == pytest.approx(1)
+    assert sum(point.count for point in curve) == 20_000
+    assert [point.low for point in curve] == pytest.approx(np.arange(10) / 10)
+    too_sure = metrics.calibration(said[true] ** 0.25, said[~true] ** 0.25)
+    assert metrics.ece(too_sure) > 0.2
+    # One pair in sync counts as much as all the others.
+    few = metrics.calibration(np.array([0.95]), np.full(99, 0.95))
+    assert few[0].share == pytest.approx(0.5) and metrics.ece(few) == pytest.approx(0.45)
+    assert metrics.calibration(np.array([]), np.array([0.5])) == []
+    assert math.isnan(metrics.ece([]))
 
 
 def test_stack_window_is_frame_major_and_scaled():

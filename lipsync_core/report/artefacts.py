@@ -69,14 +69,23 @@ def read_metrics(results: Path, model: str) -> list[Row]:
 
 def read_evaluation(results: Path) -> dict[str, Any]:
     """`evaluation.json` as a dict, empty when missing. Raises LipsyncError when it is no JSON."""
-    path = results / "evaluation.json"
+    value = _read_json(results / "evaluation.json")
+    return value if isinstance(value, dict) else {"evaluation": value}
+
+
+def read_gate(results: Path) -> dict[str, Any]:
+    """`syncnet/learnability.json` as a dict, empty when missing. Raises LipsyncError likewise."""
+    value = _read_json(results / "syncnet" / "learnability.json")
+    return value if isinstance(value, dict) else {}
+
+
+def _read_json(path: Path) -> Any:
     if not path.is_file():
         return {}
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise LipsyncError(f"{path}: not valid JSON ({error}); delete it and run again") from error
-    return value if isinstance(value, dict) else {"evaluation": value}
 
 
 def number(value: Any) -> float | None:

@@ -17,6 +17,7 @@ from lipsync_core.report.plots import Point, Series
 CHANCE_LOSS = 0.693  # -log(0.5): the binary cross-entropy of a coin
 CHANCE = 0.5
 TABLE_ROWS = 12
+OFFSET = re.compile(r"(?:val_)?offset_(\d+)(plus)?")  # a column of the metrics
 DISCRIMINATOR = (
     ("train_disc_real", "true frames", "main"),
     ("train_disc_fake", "generated frames", "second"),
@@ -113,7 +114,8 @@ def expert_figures(
             chance,
             marks,
         ),
-        _by_offset(part(evaluation, "syncnet", "expert"), rows[-1] if rows else {}),
+        _offset_lines(rows, marks),
+        _by_offset(part(evaluation, "syncnet", "expert")),
     ]
     return [figure for figure in figures if figure is not None]
 
@@ -191,21 +193,34 @@ def weight_marks(rows: Sequence[Row]) -> list[tuple[float, str]]:
     return [(joins, f"joins training, weight {points[-1][1]:g}")]
 
 
-def _by_offset(judged: Mapping[str, Any], row: Mapping[str, Any]) -> Figure | None:
-    """Bars of `offset_<frames>` and `offset_<frames>plus` of the evaluation or the last row."""
-    found = {}
-    for key, value in (*row.items(), *judged.items()):
-        match = re.fullmatch(r"(?:val_)?offset_(\d+)(plus)?", key)
-        if match and (share := number(value)) is not None:
-            found[int(match[1])] = (match[1] + ("+" if match[2] else ""), share)
-    if not found:
+def _offset_lines(rows: Sequence[Row], marks: Sequence[tuple[float, str]]) -> Figure | None:
+    """The course of `val_offset_<frames>`: far offsets are learned first, near ones last."""
+    names = {name: match for name in (rows[0] if rows else {}) if (match := OFFSET.fullmatch(name))}
+    ordered = sorted(names.items(), key=lambda pair: int(pair[1][1]))
+    columns = [
+        (name, _frames(match), f"step{index + 1}") for index, (name, match) in enumerate(ordered)
+    ]
+    chance = [(CHANCE, "chance 0.5")]
+    figure = _lines("Accuracy by distance of the wrong sound", rows, columns, chance, marks)
+    return figure if figure is not None and len(rows) > 1 else None
+
+
+def _frames(match: re.Match[str]) -> str:
+    """ "1 frame", "10+ frames" """
+    return f"{match[1]}{'+' if match[2] else ''} frame{'' if match[1] == '1' else 's'}"
+
+
+def _by_offset(judged: Mapping[str, Any]) -> Figure | None:
+    """Bars of the evaluation's `accuracy_by_offset`: shares by frames, "10+" among them."""
+    shares = judged.get("accuracy_by_offset") or {}
+    bars = [(name, share) for name, value in shares.items() if (share := number(value)) is not None]
+    if not bars:
         return None
-    bars = [found[frames] for frames in sorted(found)]
     label = "Own sound preferred, by offset: "
     label += ", ".join(f"{name} frames {value:.2f}" for name, value in bars)
     svg = plots.bar_chart(bars, label, "frames to the wrong sound", [CHANCE])
-    note = "share of faces that prefer their own sound"
-    return Figure("By offset", svg, note, [("reference", "chance 0.5")])
+    note = "share of faces that prefer their own sound, held-out speakers"
+    return Figure("The same at the end", svg, note, [("reference", "chance 0.5")])
 
 
 def metrics_table(rows: Sequence[Row], title: str) -> Table | None:

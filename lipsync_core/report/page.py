@@ -13,13 +13,15 @@ import yaml
 from markupsafe import Markup
 
 from lipsync_core.files import write_text
-from lipsync_core.report import artefacts, curves, data, gallery, timings, verdicts
+from lipsync_core.report import artefacts, curves, data, expert, gallery, timings, verdicts
 from lipsync_core.report.blocks import Table, clip_name
 from lipsync_core.report.versions import collect_versions
+from lipsync_core.training import plateau
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
 VIDEO_BYTES = 40_000_000
+SHOWN_ELSEWHERE = ("syncnet.per_clip", "syncnet.calibration")
 SAMPLE_ROWS = ("reference", "masked input", "generated", "truth")
 
 
@@ -72,19 +74,24 @@ def gather(
     stages = artefacts.read_stages(results, config.get("shards"))
     evaluation = artefacts.read_evaluation(results)
     expert_rows = artefacts.read_metrics(results, "syncnet")
-    expert = curves.read_expert(expert_rows, evaluation)
+    gate = artefacts.read_gate(results)
+    options = config.get("syncnet") or {}
+    judge = curves.read_expert(expert_rows, evaluation)
+    course = expert.course(expert_rows, options, clips, gate)
+    worst = expert.worst_clips(results, evaluation, clips, judge)
     rows = {name: artefacts.read_metrics(results, name) for name in variants}
     states = {name: curves.read_generator(name, rows[name], evaluation) for name in variants}
     times = timings.read_timings(results)
     result = data.account(clips, stages) if clips or stages else None
     judged = verdicts.data_verdicts(result, clips) if result else []
-    if expert_rows or expert.auc is not None:
-        judged.append(verdicts.expert_verdict(expert))
+    judged += [verdict for verdict in [expert.gate_summary(gate)] if verdict]
+    if expert_rows or judge.auc is not None:
+        judged.append(verdicts.expert_verdict(judge))
     trained = {name: s for name, s in states.items() if rows[name] or s.l1 is not None}
     for name, state in trained.items():
-        judged += verdicts.generator_verdicts(name, state, expert)
+        judged += verdicts.generator_verdicts(name, state, judge)
     return {
-        "headlines": verdicts.headlines(result, clips, expert, trained, times),
+        "headlines": verdicts.headlines(result, clips, judge, trained, times),
         "verdicts": judged,
         "videos": gallery.videos(dubs, results, out, video_bytes),
         "account": data.account_table(result) if result else None,
@@ -93,13 +100,21 @@ def gather(
         "distributions": data.distributions(clips, stages.get("checks", [])),
         "sheet": gallery.contact_sheet(results, clips),
         "expert": {
-            "state": expert,
-            "figures": curves.expert_figures(expert_rows, evaluation, config.get("syncnet") or {}),
+            "gate": expert.gate_verdicts(gate),
+            "gate_figures": expert.gate_figures(gate),
+            "course": course,
+            "figures": [
+                *curves.expert_figures(expert_rows, evaluation, options),
+                *filter(None, [expert.calibration_figure(evaluation)]),
+            ],
+            "worst": worst,
+            "spread": expert.spread(judge, worst),
             "table": curves.metrics_table(expert_rows, "Metrics of the expert"),
         },
         "generators": [
             {
                 "name": name,
+                "course": plateau.generator_verdict(rows[name], _steps(config, name)),
                 "figures": curves.generator_figures(rows[name], states[name]),
                 "samples": gallery.sample_picture(results / name / "samples.png"),
                 "table": curves.metrics_table(rows[name], f"Metrics of {name}"),
@@ -114,6 +129,13 @@ def gather(
         "sample_rows": SAMPLE_ROWS,
         "clip_name": clip_name,
     }
+
+
+def _steps(config: Mapping[str, Any], variant: str) -> int:
+    """The steps planned for a generator; 0 where the config does not say."""
+    section = config.get("generator") or {}
+    own = section.get(variant) or {}
+    return int(artefacts.first_of(own, "steps") or artefacts.first_of(section, "steps") or 0)
 
 
 def detector(boxes: Sequence[artefacts.Row], config: Mapping[str, Any]) -> str:
@@ -137,6 +159,7 @@ def evaluation_table(evaluation: Mapping[str, Any]) -> Table | None:
     rows = [
         [Markup("<code>{}</code>").format(key), value]
         for key, value in artefacts.flatten(evaluation)
+        if not key.startswith(SHOWN_ELSEWHERE)
     ]
     return Table("All figures of evaluation.json", ("Figure", "Value"), rows, numeric=(1,))
 

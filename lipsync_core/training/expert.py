@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ import torch
 from torch import nn
 
 from lipsync_core import checkpoints
+from lipsync_core.augmentation import Augmentation
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet
-from lipsync_core.training import loop, losses, precision, ranks
+from lipsync_core.training import learnability, loop, losses, plateau, precision, ranks
 from lipsync_core.training.judging import expert_metrics
 from lipsync_core.training.optimise import (
     adam,
@@ -43,12 +44,16 @@ class ExpertOptions:
 
     width: channels relative to the public network (1 = 16.4 M parameters). image_size: pixels.
     loss: "contrastive+bce" (the last `calibration` share of the steps has the classic loss),
-    "contrastive" or "bce". clips, windows: a batch is `windows` windows of each of `clips` clips.
+    "contrastive" or "bce". centred: the contrastive loss compares what windows have of their own,
+    see `losses.centred`. clips, windows: a batch is `windows` windows of each of `clips` clips.
     lr, schedule, warmup: peak learning rate; "cosine" or "constant"; steps to reach the peak.
-    clip: bound of the gradient's norm (0: none). flip: mirror half of the windows. final: which
-    weights to hand on, "best" (by validation loss) or "last". val_windows: windows of each
-    validation clip in the evaluation. accumulate, compile: see `optimise`. The rest:
-    `loop.LoopOptions`, `precision`.
+    clip: bound of the gradient's norm (0: none). flip ... mel_mask: `augmentation.Augmentation`.
+    apart: least distance in frames of a clip's windows in the first step; it falls to 1 over
+    `curriculum` steps, in which the augmentation grows from nothing to its full strength.
+    final: which weights to hand on, "best" (by validation loss) or "last". val_windows: windows of
+    each validation clip in the evaluation. gate: what a look at the data beforehand may do, see
+    `learnability.gate`. accumulate, compile: see `optimise`. The rest: `loop.LoopOptions`,
+    `precision`.
     """
 
     width: float = 1.0
@@ -56,6 +61,7 @@ class ExpertOptions:
     steps: int = 20_000
     loss: str = "contrastive+bce"
     calibration: float = 0.3
+    centred: bool = True
     clips: int = 4
     windows: int = 12
     lr: float = 2e-3
@@ -63,8 +69,17 @@ class ExpertOptions:
     warmup: int = 100
     clip: float = 1.0
     flip: bool = True
+    shift: float = 0.02
+    zoom: float = 0.03
+    colour: float = 0.08
+    mel_gain: float = 0.5
+    mel_warp: float = 0.08
+    mel_mask: float = 0.3
+    apart: int = 1
+    curriculum: int = 300
     val_windows: int = 48
     final: str = "best"
+    gate: str | bool = "warn"
     precision: str = "auto"
     accumulate: int = 1
     compile: bool = False
@@ -110,12 +125,22 @@ class ExpertTask(loop.Task):
             "optimizer": self.optimizer,
         }
         self.memory = {}
+        self.judgement: dict[str, Any] = {"checks": []}  # of the data, see `learnability`
 
     def batch(self, step: int) -> ExpertGroup:
         """`clips` x `windows` windows; see `windows.expert_batch`."""
         options = self.options
         part, clips = ranks.share(step, options.clips)
-        return expert_batch(self.train, self.seed, part, clips, options.windows, options.flip)
+        return expert_batch(
+            self.train, self.seed, part, clips, options.windows, *self.hardness(step)
+        )
+
+    def hardness(self, step: int) -> tuple[Augmentation, int]:
+        """How far the windows of a step are augmented, and how far apart they are in frames."""
+        options = self.options
+        share = min(1.0, step / options.curriculum) if options.curriculum else 1.0
+        change = from_section(Augmentation, asdict(options)).scaled(share)
+        return change, round(1 + (options.apart - 1) * (1 - share))
 
     def step(self, step: int, batch: ExpertGroup) -> dict[str, torch.Tensor]:
         """One step down the loss of the phase that `step` belongs to."""
@@ -134,14 +159,18 @@ class ExpertTask(loop.Task):
         return mean(reports)
 
     def _loss(self, step: int, batch: ExpertGroup) -> torch.Tensor:
+        options = self.options
         frames, mels, starts = (to_device(part, self.device) for part in batch)
         with precision.autocast(self.precision, self.device):
             audio, face = self.forward(mels.flatten(0, 1), stack_window(frames.flatten(0, 1)))
         groups = (len(frames), -1, audio.shape[1])
-        cosines = losses.similarities(audio.reshape(groups), face.reshape(groups))
+        audio, face = audio.reshape(groups), face.reshape(groups)
         in_sync = losses.same_window(starts)
         if self.classic(step):
-            return losses.balanced_bce(cosines, in_sync)
+            return losses.balanced_bce(losses.similarities(audio, face), in_sync)
+        if options.centred:
+            audio, face = losses.centred(audio), losses.centred(face)
+        cosines = losses.similarities(audio, face)
         return losses.contrastive(cosines, in_sync, self.temperature.log_scale)
 
     def classic(self, step: int) -> bool:
@@ -162,6 +191,15 @@ class ExpertTask(loop.Task):
         """Only within the last phase: the contrastive loss does not calibrate `val_loss`."""
         return self.maximise or self.classic(step - 1)
 
+    def advice(self, rows: list[loop.Row]) -> str:
+        """How the training is going, in words, where something can be done about it."""
+        minutes, speakers = learnability.size(self.train)
+        facts = plateau.Facts(
+            *(self.options.steps, self.options.loss, self.options.windows, speakers, minutes),
+            learnability.blame(self.judgement),
+        )
+        return plateau.advice(plateau.verdict(rows, facts))
+
     def export(self, path: Path, step: int) -> None:
         """Public format, with Adam's state as public files have it."""
         checkpoints.save_public(path, self.model, self.optimizer, step=step)
@@ -176,6 +214,7 @@ def train(
     seed: int,
     device: torch.device,
     init: str | Path | None = None,
+    judgement: str | Path | None = None,
 ) -> None:
     """Train the expert on results/filelists/train.txt; write its outputs atomically.
 
@@ -186,6 +225,7 @@ def train(
     checkpoint, metrics: the outputs: public-format weights, and one CSV row an evaluation.
     init: public-format weights to start from (lipsync_expert.pth); tensors that do not fit are
         listed in the log and start at random.
+    judgement: where to write what `learnability.gate` finds (JSON); nowhere: it does not look.
 
     Raises LipsyncError for unusable data or options, Interrupted when stopped by a signal.
     """
@@ -197,6 +237,12 @@ def train(
     model = SyncNet(width=settings.width, image_size=settings.image_size)
     loop.start_from(model, init)
     task = ExpertTask(model, train_set, val_set, settings, seed, device)
+    if judgement is not None:
+        task.judgement = learnability.gate(
+            *(settings.gate, results, task.model, train_set, Path(run_dir), judgement),
+            kind=task.precision,
+            seed=seed,
+        )
     rows = loop.train(task, Path(run_dir), from_section(loop.LoopOptions, options))
     if not ranks.first():
         return

@@ -29,7 +29,7 @@ def verdict(rows: Sequence[Row]) -> str:
     """
     if not rows:
         return ""
-    return _worse(rows) or _alike(rows[-1]) or _hopeless(rows)
+    return _worse(rows) or _alike(rows) or _hopeless(rows)
 
 
 def _worse(rows: Sequence[Row]) -> str:
@@ -52,11 +52,15 @@ def _worse(rows: Sequence[Row]) -> str:
     return ""
 
 
-def _alike(now: Row) -> str:
-    """Whatever the face and the sound, the drawing is the same."""
-    spread, truth = _value(now, "val_spread"), _value(now, "val_spread_truth")
-    if spread < ALIKE * truth:
-        return f"the drawings are all alike: they vary {spread / truth:.0%} as much as true frames"
+def _alike(rows: Sequence[Row]) -> str:
+    """Whatever the face and the sound, the drawing is the same, and was not always."""
+    pairs = [(_value(row, "val_spread"), _value(row, "val_spread_truth")) for row in rows]
+    shares = [spread / truth for spread, truth in pairs if truth > 0 and math.isfinite(spread)]
+    if not shares:
+        return ""
+    *before, now = shares
+    if now < ALIKE and (not before or max(before) >= ALIKE):
+        return f"the drawings are all alike: they vary {now:.0%} as much as true frames"
     return ""
 
 

@@ -41,7 +41,10 @@ log = logging.getLogger(__name__)
 DISCRIMINATOR = "visual_quality_disc.pth"  # in the run folder, public format
 EXPERT_MODES = ("eval", "train")
 OTHER_SAMPLES = 1 << 40  # samples between those of a step before and after a rollback
-START = {"val_l1": "start_l1", "val_l1_copy": "start_l1_copy"}  # column -> key in the memory
+START = {  # column -> key in the memory
+    name: name.replace("val_", "start_")
+    for name in ("val_l1", "val_l1_copy", "val_spread", "val_spread_truth")
+}
 CAUTION = 0.5  # both learning rates of a GAN are multiplied by this at every rollback
 
 

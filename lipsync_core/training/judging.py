@@ -7,6 +7,7 @@ come in evaluation mode, on the device.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ CHOICE = 12  # sounds to choose from in top1
 EXPERT_STREAM = 101  # of random numbers, apart from the training's
 BATCH = 64
 SHOTS = 8  # windows drawn at a time
+MOST_OFFSET = 15  # frames, looked at either way
 
 
 @torch.no_grad()
@@ -57,6 +59,20 @@ def _chunks(starts: np.ndarray) -> Iterator[np.ndarray]:
         yield starts[first : first + BATCH]
 
 
+@dataclass(frozen=True)
+class Findings:
+    """What an expert makes of the windows of a corpus.
+
+    figures: loss, accuracy, auc, top1, ece, offset_<d>; see `expert_metrics`.
+    losses: for each clip in order (id, binary cross entropy, windows).
+    curve: the reliability curve of the cosines, taken as probabilities of being in sync.
+    """
+
+    figures: dict[str, float]
+    losses: list[tuple[str, float, int]]
+    curve: list[metrics.Bin]
+
+
 def expert_metrics(
     model: SyncNet, corpus: Corpus, seed: int = 0, per_clip: int = 48
 ) -> dict[str, float]:
@@ -71,11 +87,17 @@ def expert_metrics(
         expert knows nothing; about 0.25: a good judge for the generator).
     accuracy: share of pairs on the right side of 0.5, in the same shares (chance 0.5).
     auc: probability that a pair in sync scores above one out of sync (chance 0.5).
+    ece: expected calibration error: how far cosines are from the share of pairs in sync, 0..1.
     top1: share of faces whose own sound scores best among 12 (chance 0.083).
     offset_<d>: share of faces whose own sound scores above that d frames away (chance 0.5);
         offset_10plus: above those 10 frames or more away.
     """
-    right, wrong, groups = [], [], []
+    return judge_expert(model, corpus, seed, per_clip).figures
+
+
+def judge_expert(model: SyncNet, corpus: Corpus, seed: int = 0, per_clip: int = 48) -> Findings:
+    """As `expert_metrics`, with what is behind the figures."""
+    right, wrong, groups, losses = [], [], [], []
     nearby: dict[str, list[np.ndarray]] = {f"offset_{d}": [] for d in OFFSETS}
     nearby[f"offset_{FAR}plus"] = []
     for index, clip in enumerate(corpus.clips):
@@ -90,6 +112,7 @@ def expert_metrics(
         own = np.diagonal(cosines)
         right.append(own)
         wrong.append(cosines[~np.eye(count, dtype=bool)])
+        losses.append((clip.id, metrics.bce(right[-1], wrong[-1]), count))
         for d, others in shifted.items():
             score = np.sum(face * audio[np.searchsorted(heard, others)], axis=1)
             nearby[f"offset_{d}"].append((own > score)[others != starts])
@@ -98,12 +121,37 @@ def expert_metrics(
         order = rng.permutation(count)[: count // CHOICE * CHOICE].reshape(-1, CHOICE)
         groups += [cosines[np.ix_(chosen, chosen)] for chosen in order]
     positives, negatives = np.concatenate(right), np.concatenate(wrong)
-    return {
+    curve = metrics.calibration(positives, negatives)
+    figures = {
         "loss": metrics.bce(positives, negatives),
         "accuracy": metrics.accuracy(positives, negatives),
         "auc": metrics.auc(positives, negatives),
+        "ece": metrics.ece(curve),
         "top1": metrics.top1(np.stack(groups)) if groups else float("nan"),
     } | {name: metrics.share(np.concatenate(found)) for name, found in nearby.items()}
+    return Findings(figures, losses, curve)
+
+
+def clip_offset(model: SyncNet, corpus: Corpus, clip: Clip, windows: int = 48) -> int:
+    """Frames by which the picture of a clip comes late (below 0: early) in an expert's eyes.
+
+    The offset of up to 15 frames at which lips and sound agree best on average, of windows spread
+    over the clip; sounds that the clip does not have are left out.
+    """
+    spread = np.linspace(0, len(clip.starts) - 1, min(windows, len(clip.starts))).round()
+    starts = clip.starts[np.unique(spread.astype(int))]
+    heard = np.unique(starts[:, None] + np.arange(-MOST_OFFSET, MOST_OFFSET + 1))
+    heard = heard[(heard >= 0) & (heard <= clip.starts[-1])]
+    audio = embed_sounds(model, corpus, clip, heard)
+    face = embed_faces(model, corpus, clip, starts)
+    agreement = face @ audio.T
+    means = {}
+    for offset in sorted(range(-MOST_OFFSET, MOST_OFFSET + 1), key=abs):  # ties: the smaller
+        present = np.isin(starts - offset, heard)
+        if 2 * np.count_nonzero(present) >= len(starts):
+            columns = np.searchsorted(heard, starts[present] - offset)
+            means[offset] = float(agreement[np.flatnonzero(present), columns].mean())
+    return max(means, key=means.__getitem__)
 
 
 def shifted_starts(present: np.ndarray, starts: np.ndarray, offset: int) -> np.ndarray:

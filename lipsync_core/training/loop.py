@@ -147,6 +147,7 @@ class _Run:
         for part in task.parts.values():
             if isinstance(part, nn.Module):
                 ranks.join(part)
+        ranks.wait()  # until the one that writes holds the folder
         self._resume()
         ranks.wait()  # nothing is written before all have read
         self.events = Events(folder.path / task.label, self.step) if folder.writes else None
@@ -313,8 +314,8 @@ class _Run:
         }
         if self.events:
             self.events.flush()  # before the state that says these rows are done
-        kept = options.keep_every > 0 and self.step % options.keep_every == 0
-        self.folder.save(content, copy=kept)
+        kept = self.step and options.keep_every and self.step % options.keep_every == 0
+        self.folder.save(content, copy=bool(kept))
         if self.watched and self.healthy[0] == self.step:
             self.folder.mark_healthy()
         self.saved_best = self.best_step

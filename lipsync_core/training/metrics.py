@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 
 
@@ -33,6 +36,52 @@ def bce(positives: np.ndarray, negatives: np.ndarray) -> float:
     right = np.log(np.clip(positives, 1e-6, 1)).mean()
     wrong = np.log(np.clip(1 - np.asarray(negatives), 1e-6, 1)).mean()
     return float(-(right + wrong) / 2)
+
+
+class Bin(NamedTuple):
+    """Pairs whose probability lies in [low, high): a point of the reliability curve.
+
+    mean: of their probabilities. share: of those in sync among them, had there been as many pairs
+    in sync as out of sync in all. weight: their share of all pairs, likewise; count: their number.
+    """
+
+    low: float
+    high: float
+    mean: float
+    share: float
+    weight: float
+    count: int
+
+
+def calibration(positives: np.ndarray, negatives: np.ndarray, bins: int = 10) -> list[Bin]:
+    """The reliability curve of probabilities: equal bins over [0, 1], the empty ones left out.
+
+    Positives and negatives count in equal shares, as in `bce`. Arrays of any shape.
+    """
+    positives, negatives = np.ravel(positives), np.ravel(negatives)
+    if not len(positives) or not len(negatives):
+        return []
+    values = np.concatenate([positives, negatives]).astype(np.float64)
+    halves = [np.full(len(part), 0.5 / len(part)) for part in (positives, negatives)]
+    weights, right = np.concatenate(halves), np.arange(len(values)) < len(positives)
+    place = np.clip((values * bins).astype(int), 0, bins - 1)
+    found = []
+    for index in np.unique(place):
+        here = place == index
+        weight = float(weights[here].sum())
+        mean = float((weights * values)[here].sum() / weight)
+        share = float(weights[here & right].sum() / weight)
+        found.append(
+            Bin(index / bins, (index + 1) / bins, mean, share, weight, int(np.count_nonzero(here)))
+        )
+    return found
+
+
+def ece(curve: Sequence[Bin]) -> float:
+    """Expected calibration error (Guo et al., 2017): mean gap of a reliability curve's bins."""
+    if not curve:
+        return float("nan")
+    return sum(point.weight * abs(point.mean - point.share) for point in curve)
 
 
 def top1(scores: np.ndarray) -> float:

@@ -25,7 +25,7 @@ VERSION = 2  # of the training code: raise it when old states must not be contin
 BOOKKEEPING = frozenset(
     {
         *("eval_every", "save_every", "keep_every", "workers", "cache_mb", "device", "final"),
-        *("patience", "rollbacks", "ranks", "compile", "keep_runs"),
+        *("patience", "rollbacks", "ranks", "compile", "keep_runs", "gate"),
     }
 )
 

@@ -21,5 +21,6 @@ with logs.job_log(snakemake.log[0]):
         metrics=snakemake.output.metrics,
         seed=snakemake.params.seed,
         init=init,
+        judgement=snakemake.output.learnability,
     )
     runs.tidy(run_dir, options["keep_runs"])

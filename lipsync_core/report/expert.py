@@ -1,0 +1,205 @@
+"""What is shown of the expert beside its curves: the gate before its training, how sure it may be
+of itself, how the training went, and the clips that it judges worst."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lipsync_core.report import plots
+from lipsync_core.report.artefacts import Row, last, number, numbers, part
+from lipsync_core.report.blocks import Figure, figure, percent, plural
+from lipsync_core.report.curves import Expert
+from lipsync_core.report.data import is_kept
+from lipsync_core.report.gallery import Strip, crop_strip
+from lipsync_core.report.plots import Series
+from lipsync_core.report.verdicts import AUC_USABLE, Verdict
+from lipsync_core.training import plateau
+
+LEVELS = ("good", "fair", "bad", "none")
+WORST = 10
+FPS = 25
+OFF = 2  # frames of offset from which a clip is called out of sync
+# What of a clip's measures is worth a look: column, below or above which value, in words.
+ODD = (
+    ("coverage", "below", 0.9, "a face in only {0:.0%} of its frames: is it lost or hidden?"),
+    ("tracks", "above", 1, "{0:.0f} faces: is this the one who speaks?"),
+    ("silence", "above", 0.5, "{0:.0%} of it is silent: is there enough speech?"),
+    ("loudness", "below", -40, "quiet, {0:.0f} dBFS: noise may drown the voice"),
+    ("face_px", "below", 80, "a small face, {0:.0f} pixels: are the lips to be seen?"),
+    ("motion", "above", 1, "the head moves fast: are the lips blurred?"),
+    ("blur", "below", 30, "the picture is blurred"),
+    ("brightness", "below", 50, "the picture is dark"),
+)
+
+
+@dataclass(frozen=True)
+class WorstClip:
+    """A clip that the expert judges badly; `strip` is None when its crops cannot be shown."""
+
+    clip: str
+    split: str
+    loss: float
+    word: str
+    strip: Strip | None
+
+
+def gate_verdicts(gate: Mapping[str, Any]) -> list[Verdict]:
+    """The gate's checks: what was found in `figures`, what to do in `rule`."""
+    return [
+        Verdict(
+            str(check.get("name", "")).capitalize(),
+            check["level"] if check.get("level") in LEVELS else "none",
+            str(check.get("word", "")),
+            str(check.get("figures", "")),
+            str(check.get("remedy", "")),
+        )
+        for check in gate.get("checks") or []
+    ]
+
+
+def gate_summary(gate: Mapping[str, Any]) -> Verdict | None:
+    """The gate in one row; None where it did not look."""
+    checks = gate_verdicts(gate)
+    if not checks:
+        return None
+    rule = (
+        "Looked at before training: enough data, 32 windows learnt by heart, mouths that move with "
+        "the sound within two frames."
+    )
+    words = {
+        "good": "can be learned",
+        "none": "not all can be told",
+        "fair": "can be tried",
+        "bad": "trouble ahead",
+    }
+    level = str(gate.get("verdict"))
+    level = level if level in words else "none"
+    said = "; ".join(f"{check.part.lower()}: {check.word}" for check in checks)
+    return Verdict("Learnability", level, words[level], said, rule)
+
+
+def gate_figures(gate: Mapping[str, Any]) -> list[Figure]:
+    """How well mouths and sound move together by offset; clips by measured offset."""
+    offsets = gate.get("offsets") or {}
+    values = [number(value) for value in offsets.get("correlations") or []]
+    figures = []
+    if values and None not in values:
+        most = len(values) // 2
+        best = int(number(offsets.get("offset")) or 0)
+        points = [(index - most, value) for index, value in enumerate(values)]
+        marks = [(best, f"best at {best:+d}" if best else "best at 0")] if offsets["found"] else []
+        label = f"Correlation of mouths and sound by offset, highest at {best} frames"
+        svg = plots.line_chart(
+            [Series("correlation", points)], label, "frames that the picture comes late", (), marks
+        )
+        note = "measured without a network; in sync: one clear peak near 0"
+        figures.append(Figure("Do mouths move with the sound?", svg, note))
+    clips = {int(offset): count for offset, count in (offsets.get("clips") or {}).items()}
+    if clips:
+        bars = [(str(k), clips.get(k, 0)) for k in range(min(clips), max(clips) + 1)]
+        label = "Clips by offset: " + ", ".join(f"{name}: {count}" for name, count in bars)
+        svg = plots.bar_chart(bars, label, "frames that the picture comes late")
+        figures.append(Figure("Clips by offset", svg, "measured by check.sync_model"))
+    return figures
+
+
+def calibration_figure(evaluation: Mapping[str, Any]) -> Figure | None:
+    """The reliability diagram of the splits that evaluation.json has."""
+    judged = part(evaluation, "syncnet")
+    found = [
+        (split, [(point["mean"], point["share"]) for point in curve])
+        for split, curve in (judged.get("calibration") or {}).items()
+        if curve
+    ]
+    if not found:
+        return None
+    series = [
+        Series(split, points, mark)
+        for (split, points), mark in zip(reversed(found), ("main", "second"), strict=False)
+    ]
+    label = "Share of pairs in sync by the expert's cosine"
+    svg = plots.line_chart(
+        [*series, Series("ideal", [(0, 0), (1, 1)], "ideal")], label, "cosine of the expert"
+    )
+    gap = number(judged.get("ece"))
+    note = "share of pairs in sync; on the dashed line a cosine of 0.7 is right 7 times in 10"
+    if gap is not None:
+        note += f"; mean gap {figure(gap, 2)}"
+    legend = [(line.mark, line.name) for line in series]
+    return Figure("Calibration", svg, note, legend)
+
+
+def course(
+    rows: Sequence[Row], options: Mapping[str, Any], clips: Sequence[Row], gate: Mapping[str, Any]
+) -> plateau.Course:
+    """How the training went, as its log said; options: the `syncnet` section of the config."""
+    train = [row for row in clips if is_kept(row) and row.get("split") == "train"]
+    wrong = [v for v in gate_verdicts(gate) if v.level == "bad"]
+    facts = plateau.Facts(
+        steps=int(number(options.get("steps")) or last(rows, "step") or 0),
+        loss=str(options.get("loss") or "contrastive+bce"),
+        windows=int(number(options.get("windows")) or 12),
+        speakers=len({row.get("speaker") for row in train}),
+        minutes=sum(numbers(train, "seconds")) / 60,
+        found="; ".join(f"{v.part.lower()}: {v.word} ({v.figures}): {v.rule}" for v in wrong),
+    )
+    return plateau.verdict(rows, facts)
+
+
+def worst_clips(
+    results: Path, evaluation: Mapping[str, Any], clips: Sequence[Row], expert: Expert
+) -> list[WorstClip]:
+    """The ten held-out clips of largest loss, of validation and test together, the worst first."""
+    judged = part(evaluation, "syncnet")
+    found = [
+        (split, entry)
+        for split, entries in (judged.get("per_clip") or {}).items()
+        for entry in entries
+        if number(entry.get("loss")) is not None
+    ]
+    found.sort(key=lambda pair: -pair[1]["loss"])
+    rows = {row.get("clip"): row for row in clips}
+    usable = expert.auc is not None and expert.auc >= AUC_USABLE
+    return [
+        WorstClip(
+            entry["clip"],
+            split,
+            entry["loss"],
+            what_to_look_at(entry, rows.get(entry["clip"], {}), usable),
+            crop_strip(results / "faces" / f"{entry['clip']}.zip", entry["clip"]),
+        )
+        for split, entry in found[:WORST]
+    ]
+
+
+def what_to_look_at(entry: Mapping[str, Any], row: Row, usable: bool) -> str:
+    """A word on what may be wrong with a clip, "" when nothing is odd.
+
+    usable: the expert is good enough for the offset that it finds to mean something.
+    """
+    offset = number(entry.get("offset"))
+    if usable and offset is not None and abs(offset) >= OFF:
+        side = "late" if offset > 0 else "early"
+        return (
+            f"fits best with the picture {plural(int(abs(offset)), 'frame')} "
+            f"({abs(offset) / FPS:.2f} s) {side}: out of sync?"
+        )
+    for column, side, bound, words in ODD:
+        value = number(row.get(column))
+        if value is not None and (value < bound if side == "below" else value > bound):
+            return words.format(value)
+    return ""
+
+
+def spread(expert: Expert, worst: Sequence[WorstClip]) -> str:
+    """A sentence that sets the worst clips beside the rest."""
+    if not worst or expert.loss is None:
+        return ""
+    far = [clip for clip in worst if clip.loss > 2 * expert.loss]
+    if not far:
+        return f"None is far from the mean of {figure(expert.loss, 2)}: no clip stands out."
+    share = percent(len(far) / len(worst))
+    return f"The mean is {figure(expert.loss, 2)}; {share} of these are over twice that."

@@ -1,0 +1,171 @@
+"""The gate before the expert's training: it tells apart what can be learned and what cannot."""
+
+import json
+import zipfile
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from lipsync_core.errors import LipsyncError
+from lipsync_core.models import SyncNet
+from lipsync_core.training import learnability, link
+from lipsync_core.windows import Corpus
+from tests.helpers_training import write_corpus
+
+FRAMES = 130
+CLIPS = 36  # 3 minutes: an ordinary link would show in them
+IDS = [f"{'abcdef'[n % 6]}/{n}" for n in range(CLIPS)]
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    splits = {"train": IDS, "val": ["v/1"], "test": ["t/1"]}
+    return write_corpus(tmp_path_factory.mktemp("good"), splits, FRAMES)
+
+
+@pytest.fixture(scope="module")
+def spoilt(good, tmp_path_factory):
+    """`spoilt(change)`: the same faces with other sounds, `change(mel, place, mels)`."""
+
+    def make(change):
+        results = tmp_path_factory.mktemp("spoilt")
+        for name in ("faces", "filelists"):
+            (results / name).symlink_to(good / name)
+        mels = [np.load(good / "mels" / f"{clip}.npy") for clip in IDS]
+        for place, (clip, mel) in enumerate(zip(IDS, mels, strict=True)):
+            target = results / "mels" / f"{clip}.npy"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            np.save(target, change(mel, place, mels))
+        return results
+
+    return make
+
+
+def model():
+    torch.manual_seed(0)
+    return SyncNet(width=0.0625)
+
+
+def together(results, ids=IDS):
+    """The check of mouths and sounds alone."""
+    corpus = Corpus.load(results, ids)
+    found = learnability.measured_offsets(results, corpus)
+    return learnability.judge_sync(learnability.look(corpus), found)
+
+
+def test_good_data_passes_every_check(good):
+    found = learnability.judge(good, model(), Corpus.load(good, "train"))
+    data, heart, sync = found["checks"]
+    assert (data["level"], heart["level"], sync["level"]) == ("fair", "good", "good"), found
+    assert abs(found["offsets"]["offset"]) <= 1 and found["verdict"] == "fair"
+    assert json.loads(json.dumps(found)) == found
+
+
+@pytest.mark.parametrize("frames", [5, -5])
+def test_a_constant_offset_is_found_with_its_sign(spoilt, frames):
+    columns = frames * 16 // 5  # a late picture shows what was heard before
+    check, offsets = together(spoilt(lambda mel, place, mels: np.roll(mel, -columns, axis=0)))
+    assert (check.level, check.word) == ("bad", "out of sync")
+    assert abs(offsets["offset"] - frames) <= 1
+    assert f"-itsoffset {frames / 25:.1f}"[:-1] in check.remedy
+    assert "late" in check.remedy if frames > 0 else "early" in check.remedy
+
+
+def test_the_sound_of_other_clips_has_no_link(spoilt):
+    check, _ = together(spoilt(lambda mel, place, mels: mels[(place + 7) % CLIPS]))
+    assert (check.level, check.word) == ("bad", "no link found"), check
+
+
+def test_too_few_clips_tell_nothing_rather_than_something_wrong(spoilt):
+    results = spoilt(lambda mel, place, mels: mels[(place + 7) % CLIPS])
+    check, _ = together(results, IDS[:3])
+    assert (check.level, check.word) == ("none", "not enough to tell"), check
+
+
+def test_silent_sound_is_named(spoilt, monkeypatch):
+    monkeypatch.setattr(learnability, "STEPS", 12)
+    results = spoilt(lambda mel, place, mels: np.full_like(mel, -4))
+    check, _ = together(results)
+    assert (check.level, check.word) == ("bad", "no sound")
+    heart = learnability.learnt(*learnability.by_heart(model(), Corpus.load(results, IDS)))
+    assert heart.level in ("bad", "none"), heart
+
+
+def test_faces_that_do_not_move_are_named(good, tmp_path):
+    for name in ("mels", "filelists"):
+        (tmp_path / name).symlink_to(good / name)
+    rng = np.random.default_rng(0)
+    for clip in IDS:
+        target = tmp_path / "faces" / f"{clip}.zip"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(good / "faces" / f"{clip}.zip") as source:
+            still = cv2.imdecode(np.frombuffer(source.read("0.jpg"), np.uint8), cv2.IMREAD_COLOR)
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+            for frame in range(40):  # the noise of an encoder is no motion
+                noisy = np.clip(still + rng.normal(0, 0.7, still.shape), 0, 255).astype(np.uint8)
+                archive.writestr(f"{frame}.jpg", cv2.imencode(".jpg", noisy)[1].tobytes())
+    check, _ = together(tmp_path)
+    assert (check.level, check.word) == ("bad", "faces do not move")
+
+
+def test_offsets_measured_by_a_network_are_taken_where_there_are_enough():
+    runs = []
+    for offsets, word in (({0: 8, 1: 3}, "in sync"), ({5: 9, 4: 1}, "out of sync")):
+        check = learnability.judge_offsets("sync", offsets)
+        assert check.word == word
+        runs.append(check.level)
+    assert runs == ["good", "bad"]
+    assert learnability.judge_offsets("sync", {-9: 4, 0: 3, 9: 4}).word == "offsets differ"
+
+
+def test_little_data_is_named(good):
+    one = Corpus.load(good, IDS[:1])
+    assert learnability.enough(one).level == "bad"
+    assert "1 speaker, 1 clip" in learnability.enough(one).figures
+
+
+def test_the_look_leaves_the_network_and_the_random_numbers_alone(good):
+    net, corpus = model(), Corpus.load(good, IDS[:4])
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    state = torch.get_rng_state()
+    learnability.by_heart(net, corpus)
+    wide = SyncNet(width=0.5)  # a narrower one is made for it on a processor
+    drawn = torch.get_rng_state()
+    learnability.by_heart(wide, corpus, seconds=0.01)
+    assert torch.equal(drawn, torch.get_rng_state())
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    torch.set_rng_state(state)
+    learnability.look(corpus)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_gate_warns_stops_or_does_not_look(spoilt, tmp_path, caplog):
+    results = spoilt(lambda mel, place, mels: np.roll(mel, -16, axis=0))
+    corpus, net = Corpus.load(results, IDS), model()
+    with pytest.raises(LipsyncError, match=r"out of sync .*itsoffset .*gate: warn"):
+        learnability.gate("stop", results, net, corpus, tmp_path / "run", tmp_path / "a.json")
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert found["verdict"] == "bad"
+    again = SyncNet(width=0.0625)  # a run that goes on does not look again
+    for choice in ("warn",):
+        learnability.gate(choice, results, again, None, tmp_path / "run", tmp_path / "b.json")
+    assert json.loads((tmp_path / "b.json").read_text()) == found
+    assert any("out of sync" in record.message for record in caplog.records)
+    for choice in ("off", False):
+        learnability.gate(choice, results, net, corpus, tmp_path / "run", tmp_path / "c.json")
+        assert json.loads((tmp_path / "c.json").read_text())["verdict"] == "off"
+    with pytest.raises(LipsyncError, match="choose one of warn, stop, off"):
+        learnability.gate("maybe", results, net, corpus, tmp_path / "run", tmp_path / "d.json")
+
+
+def test_link_of_series_made_up_with_a_known_offset():
+    rng = np.random.default_rng(0)
+    runs = []
+    for _ in range(8):
+        sound = rng.standard_normal((200, 5)).astype(np.float32)
+        mouth = np.roll(sound, 3, axis=0) + rng.standard_normal((200, 5)).astype(np.float32)
+        runs.append(link.Features(mouth, sound, 5.0, 1.0))
+    found = link.measure(runs)
+    assert found.offset == 3 and found.certain and found.peak > 0.5

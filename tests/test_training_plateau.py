@@ -1,0 +1,106 @@
+"""The course of a training in words: each kind of trouble has its own, and a good run has none."""
+
+import math
+
+import pytest
+
+from lipsync_core.training import plateau
+from lipsync_core.training.plateau import Facts
+
+FACTS = Facts(steps=4000, windows=8, speakers=8, minutes=3.7)
+CONTRASTIVE, CLASSIC = "contrastive", "bce"
+
+
+def course(train, auc, loss=None, phase=CONTRASTIVE, facts=FACTS, every=200):
+    """The verdict on made-up rows, an evaluation each `every` steps."""
+    loss = loss or [0.7] * len(train)
+    phases = [phase] * len(train) if isinstance(phase, str) else phase
+    rows = [
+        {"step": every * (n + 1), "train_loss": t, "val_auc": a, "val_loss": v, "phase": p}
+        for n, (t, a, v, p) in enumerate(zip(train, auc, loss, phases, strict=True))
+    ]
+    return plateau.verdict(rows, facts)
+
+
+def test_a_good_run_has_no_advice():
+    found = course([2.0, 1.6, 1.2, 1.0, 0.8], [0.55, 0.7, 0.8, 0.88, 0.92])
+    assert (found.level, found.word) == ("good", "learned") and plateau.advice(found) == ""
+    rising = course([2.0, 1.9, 1.7, 1.6, 1.5], [0.55, 0.6, 0.65, 0.7, 0.74])
+    assert rising.word == "learning" and plateau.advice(rising) == ""
+
+
+@pytest.mark.parametrize(("loss", "chance"), [("contrastive+bce", math.log(8)), ("bce", 0.693)])
+def test_standing_still_at_chance_is_named_with_its_cause(loss, chance):
+    phase = CLASSIC if loss == "bce" else CONTRASTIVE
+    facts = Facts(steps=4000, loss=loss, windows=8, speakers=8)
+    found = course([chance * 1.001] * 4, [0.5, 0.51, 0.49, 0.5], phase=phase, facts=facts)
+    assert (found.level, found.word) == ("bad", "stands still at chance")
+    assert f"chance is {chance:.2f}" in found.text
+    assert ("contrastive+bce" in found.text) == (loss == "bce")
+    known = Facts(steps=4000, loss=loss, windows=8, found="the picture comes 0.20 s too late")
+    said = course([chance] * 4, [0.5] * 4, phase=phase, facts=known).text
+    assert "0.20 s too late" in said and "syncnet.lr" not in said
+
+
+def test_the_first_steps_of_every_run_are_at_chance():
+    found = course([2.08] * 4, [0.5] * 4, every=50)
+    assert found.level == "none" and plateau.advice(found) == ""
+    assert plateau.verdict([], FACTS).level == "none"
+
+
+def test_learning_by_heart_is_told_from_standing_still():
+    found = course([1.9, 1.2, 0.6, 0.2], [0.5, 0.52, 0.51, 0.5])
+    assert (found.level, found.word) == ("bad", "learns by heart")
+    assert "8 speakers with 4 minutes" in found.text and "More speakers" in found.text
+
+
+def test_overfitting_is_training_down_and_validation_up():
+    train, auc = [0.6, 0.5, 0.4, 0.3, 0.2, 0.1], [0.8, 0.82, 0.82, 0.81, 0.8, 0.8]
+    found = course(train, auc, [0.6, 0.5, 0.55, 0.6, 0.7, 0.8], CLASSIC)
+    assert (found.level, found.word) == ("fair", "overfits")
+    assert "since step 400" in found.text and "from 0.50 to 0.80" in found.text
+    assert plateau.advice(found).startswith("overfits: ")
+    level = course(train, auc, [0.6, 0.5, 0.5, 0.51, 0.5, 0.52], CLASSIC)
+    assert level.word != "overfits"
+
+
+def test_the_loss_of_the_contrastive_phase_is_no_sign_of_overfitting():
+    phases = [CONTRASTIVE] * 5 + [CLASSIC]
+    train = [1.8, 1.4, 1.0, 0.8, 0.7, 0.5]
+    found = course(train, [0.6, 0.7, 0.8, 0.87, 0.9, 0.9], [0.6, 0.7, 0.9, 1, 1, 0.5], phases)
+    assert found.word == "learned"
+
+
+def test_a_run_that_brings_nothing_more_stands_still():
+    found = course([1.5] * 8, [0.6, 0.7, 0.72, 0.72, 0.721, 0.72, 0.719, 0.72])
+    assert (found.level, found.word) == ("fair", "stands still") and "0.72" in found.text
+
+
+def test_a_run_that_ends_too_early_is_told():
+    short = Facts(steps=1000, windows=8)
+    found = course([2.0, 1.9, 1.7, 1.6, 1.5], [0.55, 0.6, 0.65, 0.7, 0.74], facts=short)
+    assert found.word == "cut short"
+
+
+def test_rows_of_a_csv_file_are_texts():
+    rows = [
+        {"step": str(200 * n), "train_loss": "2.079", "val_auc": "0.5", "phase": CONTRASTIVE}
+        for n in range(1, 6)
+    ]
+    assert plateau.verdict(rows, FACTS).word == "stands still at chance"
+
+
+@pytest.mark.parametrize(
+    ("l1", "weight", "sync", "truth", "word"),
+    [
+        (0.06, 0, 0.5, 0.2, "no better than copying"),
+        (0.04, 0.01, 0.9, 0.8, "the expert is no judge"),
+        (0.04, 0, 0.9, 0.2, "sync not joined yet"),
+        (0.04, 0.01, 0.4, 0.2, "done"),
+    ],
+)
+def test_generators_have_a_word_too(l1, weight, sync, truth, word):
+    last = {"val_l1": l1, "val_l1_copy": 0.05, "sync_weight": weight}
+    last |= {"val_sync_loss": sync, "val_sync_loss_truth": truth}
+    rows = [{"step": n, **last} for n in (1000, 2000, 3000)]
+    assert plateau.generator_verdict(rows, 3000).word == word
