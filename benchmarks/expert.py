@@ -27,7 +27,15 @@ ROOT = Path(__file__).parents[1]
 CLASSIC = {
     # The public code: cross entropy, constant rate, no augmentation. Each of the 48 windows is
     # judged with its own sound and with another's, where the public code takes one of the two.
-    **{"loss": "bce", "clips": 24, "windows": 2, "lr": 1e-4, "schedule": "constant", "warmup": 0},
+    **{
+        "optimizer": "adam",
+        "loss": "bce",
+        "clips": 24,
+        "windows": 2,
+        "lr": 1e-4,
+        "schedule": "constant",
+        "warmup": 0,
+    },
     **{"clip": 0.0, "flip": False, "shift": 0.0, "zoom": 0.0, "colour": 0.0},
     **{"mel_gain": 0.0, "mel_warp": 0.0, "mel_mask": 0.0},
 }

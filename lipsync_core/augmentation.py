@@ -1,12 +1,14 @@
 """Light changes of the expert's windows, lest it learn its few speakers, rooms and lights by heart.
 
 Knows arrays and random numbers only. What lips and sound have to do with each other must survive:
-time is never touched, and all frames of a window change alike.
+time is never touched. The windows that are compared with each other change alike, as if their clip
+had been taken in another room: a change of each window's own would hide what tells them apart.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -20,13 +22,13 @@ MASK_COLUMNS = (1, 3)
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far a window may be changed; 0 leaves it as it is.
+    """How far windows may be changed; 0 leaves them as they are.
 
-    flip: mirror half of the windows. shift: way of the face in the crop, zoom: change of its size,
-    both as shares of its side. colour: change of brightness, contrast and tint (0.1: by about
-    10 %). mel_gain: change of loudness and of the balance of low and high bands (mel units; one is
-    12.5 dB). mel_warp: change of the pitch of everything, as of a longer or shorter throat (share).
-    mel_mask: probability that a few bands, and again that a column or two, are silenced.
+    flip: mirror half of the groups of windows. shift: way of the face in the crop, zoom: change of
+    its size, both as shares of its side. colour: change of brightness, contrast and tint (0.1: by
+    about 10 %). mel_gain: change of loudness and of the balance of low and high bands (mel units;
+    one is 12.5 dB). mel_warp: change of the pitch of everything, as of a longer or shorter throat
+    (share). mel_mask: probability that a few bands, and again that a column or two, are silenced.
     """
 
     flip: bool = False
@@ -43,20 +45,53 @@ class Augmentation:
         return Augmentation(**numbers | {"flip": self.flip})
 
 
-def lower_half(frames: np.ndarray, rng: np.random.Generator, change: Augmentation) -> np.ndarray:
-    """The lower half of a window's frames, changed: uint8 (T, S, S, 3) -> uint8 (T, S/2, S, 3)."""
-    mirror = bool(rng.random() < 0.5) and change.flip
-    zoom = 1 + change.zoom * rng.uniform(-1, 1)
-    across, down = change.shift * rng.uniform(-1, 1, 2)
-    tone = change.colour * rng.uniform(-1, 1, 6)
+class Change(NamedTuple):
+    """One change, drawn within the bounds of an `Augmentation`."""
+
+    mirror: bool
+    zoom: float  # factor
+    way: np.ndarray  # across and down, shares of the crop's side
+    tone: np.ndarray  # six numbers about 0, see `_toned`
+    warp: float  # factor
+    gain: float  # mel units
+    tilt: float  # mel units, at the highest band
+    bands: slice  # silenced, none when empty
+    columns: slice
+
+
+def draw(rng: np.random.Generator, bounds: Augmentation) -> Change:
+    """A change within the bounds; takes as many random numbers whatever they are."""
+    return Change(
+        mirror=bool(rng.random() < 0.5) and bounds.flip,
+        zoom=1 + bounds.zoom * rng.uniform(-1, 1),
+        way=bounds.shift * rng.uniform(-1, 1, 2),
+        tone=bounds.colour * rng.uniform(-1, 1, 6),
+        warp=float(np.exp(bounds.mel_warp * rng.uniform(-1, 1))),
+        gain=bounds.mel_gain * rng.uniform(-1, 1),
+        tilt=bounds.mel_gain * rng.uniform(-1, 1),
+        bands=_span(rng, MEL_BANDS, *MASK_BANDS, bounds.mel_mask),
+        columns=_span(rng, MEL_WINDOW, *MASK_COLUMNS, bounds.mel_mask),
+    )
+
+
+def _span(
+    rng: np.random.Generator, length: int, least: int, most: int, probability: float
+) -> slice:
+    width, place = int(rng.integers(least, most)), rng.random()
+    first = int(place * (length - width + 1))
+    return slice(first, first + width if rng.random() < probability else first)
+
+
+def lower_halves(frames: np.ndarray, change: Change) -> np.ndarray:
+    """The changed lower halves of frames: uint8 (n, S, S, 3) -> uint8 (n, S/2, S, 3)."""
     size = frames.shape[1]
-    if change.shift or change.zoom:
-        frames = mirrored(frames) if mirror else frames
-        frames = _moved(frames, zoom, across * size, down * size)
+    if change.zoom != 1 or change.way.any():
+        frames = mirrored(frames) if change.mirror else frames
+        frames = _moved(frames, change.zoom, *(change.way * size))
     else:
         frames = frames[:, size // 2 :]
-        frames = mirrored(frames) if mirror else frames
-    return _toned(frames, tone) if change.colour else frames
+        frames = mirrored(frames) if change.mirror else frames
+    return _toned(frames, change.tone) if change.tone.any() else frames
 
 
 def mirrored(frames: np.ndarray) -> np.ndarray:
@@ -88,39 +123,26 @@ def _toned(frames: np.ndarray, tone: np.ndarray) -> np.ndarray:
         tone[1] / 4,
         np.exp(2 * tone[2] + tone[3:] / 2),
     )
-    table = np.clip((GREY**contrast * gain + brightness) * 255, 0, 255).astype(np.uint8)
+    table = ((GREY**contrast * gain + brightness) * 255).clip(0, 255).round().astype(np.uint8)
     flat = np.ascontiguousarray(frames).reshape(-1, frames.shape[2], 3)
     return cv2.LUT(flat, table[None]).reshape(frames.shape)
 
 
-def sound(mel: np.ndarray, rng: np.random.Generator, change: Augmentation) -> np.ndarray:
-    """The sound of a window, changed: float32 (1, 80, 16) in [-4, 4] -> the same."""
-    factor = np.exp(change.mel_warp * rng.uniform(-1, 1))
-    gain, tilt = change.mel_gain * rng.uniform(-1, 1, 2)
-    masks = rng.random(2) < change.mel_mask
-    bands = _span(rng, MEL_BANDS, *MASK_BANDS)
-    columns = _span(rng, MEL_WINDOW, *MASK_COLUMNS)
-    changed = _warped(mel[0], factor) if change.mel_warp else mel[0].copy()
-    if change.mel_gain:
-        slope = np.linspace(-tilt, tilt, MEL_BANDS, dtype=np.float32)[:, None]
-        changed = np.clip(changed + np.float32(gain) + slope, -LIMIT, LIMIT)
-    if masks[0]:
-        changed[bands] = -LIMIT
-    if masks[1]:
-        changed[:, columns] = -LIMIT
-    return changed[None]
+def sounds(mels: np.ndarray, change: Change) -> np.ndarray:
+    """Changed mel windows: float32 (n, 1, 80, 16) in [-4, 4] -> the same."""
+    changed = _warped(mels, change.warp) if change.warp != 1 else mels.copy()
+    if change.gain or change.tilt:
+        slope = np.linspace(-change.tilt, change.tilt, MEL_BANDS, dtype=np.float32)[:, None]
+        changed = np.clip(changed + np.float32(change.gain) + slope, -LIMIT, LIMIT)
+    changed[..., change.bands, :] = -LIMIT
+    changed[..., change.columns] = -LIMIT
+    return changed
 
 
-def _span(rng: np.random.Generator, length: int, least: int, most: int) -> slice:
-    width = int(rng.integers(least, most))
-    first = int(rng.integers(0, length - width + 1))
-    return slice(first, first + width)
-
-
-def _warped(mel: np.ndarray, factor: float) -> np.ndarray:
-    """Each band takes the value that stood at `factor` times its place: (80, 16) -> (80, 16)."""
+def _warped(mels: np.ndarray, factor: float) -> np.ndarray:
+    """Each band takes the value that stood at `factor` times its place: float32 (n, 1, 80, 16)."""
     at = np.clip(np.arange(MEL_BANDS) * factor, 0, MEL_BANDS - 1)
     below = at.astype(int)
     above = np.minimum(below + 1, MEL_BANDS - 1)
     weight = (at - below).astype(np.float32)[:, None]
-    return mel[below] * (1 - weight) + mel[above] * weight
+    return mels[..., below, :] * (1 - weight) + mels[..., above, :] * weight

@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from lipsync_core.audio import MEL_BANDS, MEL_RATE, MEL_WINDOW, mel_windows
-from lipsync_core.augmentation import Augmentation, lower_half, mirrored, sound
+from lipsync_core.augmentation import Augmentation, draw, lower_halves, mirrored, sounds
 from lipsync_core.clips import source_id
 from lipsync_core.errors import ClipError, LipsyncError, Reason
 from lipsync_core.faces.crops import CropArchive
@@ -280,22 +280,23 @@ def expert_group(
     seed: int,
     index: int,
     windows: int = 12,
-    change: Augmentation = FLIPPED,
+    bounds: Augmentation = FLIPPED,
     apart: int = 1,
 ) -> ExpertGroup:
     """`windows` windows of one clip, different ones as far as the clip has them.
 
-    Pure function of (corpus, seed, index, apart). change: how each window is augmented. apart:
-    least distance of their starts in frames, as far as the clip is long enough; 1 for any.
+    Pure function of (corpus, seed, index, bounds, apart). bounds: how far the group is changed,
+    all of its windows alike. apart: least distance of their starts in frames, as far as the clip is
+    long enough; 1 for any.
     """
     rng = np.random.default_rng((EXPERT_STREAM, seed, index))
     clip = corpus.clips[rng.integers(len(corpus.clips))]
     starts = spread(clip.starts, rng, windows, apart)
     # Other numbers than those that choose: what is augmented does not change what is seen.
-    rng = np.random.default_rng((EXPERT_STREAM, seed, index, 1))
-    frames = [lower_half(corpus.frames(clip, start), rng, change) for start in starts]
-    mels = [sound(mel, rng, change) for mel in corpus.mels(clip, starts)]
-    return ExpertGroup(np.stack(frames), np.stack(mels), starts)
+    change = draw(np.random.default_rng((EXPERT_STREAM, seed, index, 1)), bounds)
+    frames = lower_halves(np.concatenate([corpus.frames(clip, start) for start in starts]), change)
+    mels = sounds(corpus.mels(clip, starts), change)
+    return ExpertGroup(frames.reshape(windows, WINDOW, *frames.shape[1:]), mels, starts)
 
 
 def spread(starts: np.ndarray, rng: np.random.Generator, count: int, apart: int = 1) -> np.ndarray:
@@ -318,12 +319,12 @@ def expert_batch(
     step: int,
     clips: int = 4,
     windows: int = 12,
-    change: Augmentation = FLIPPED,
+    bounds: Augmentation = FLIPPED,
     apart: int = 1,
 ) -> ExpertGroup:
     """Groups step * clips .. step * clips + clips - 1, stacked on a new first axis."""
     groups = [
-        expert_group(corpus, seed, step * clips + place, windows, change, apart)
+        expert_group(corpus, seed, step * clips + place, windows, bounds, apart)
         for place in range(clips)
     ]
     return ExpertGroup(*(np.stack(parts) for parts in zip(*groups, strict=True)))

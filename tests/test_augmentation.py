@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from lipsync_core.augmentation import Augmentation, lower_half, sound
+from lipsync_core.augmentation import Augmentation, draw, lower_halves, sounds
 
 FULL = Augmentation(True, 0.05, 0.05, 0.1, 0.5, 0.1, 1.0)
 
@@ -28,6 +28,14 @@ def mel():
 
 def rng(seed=0):
     return np.random.default_rng(seed)
+
+
+def lower_half(frames, rng, bounds):
+    return lower_halves(frames, draw(rng, bounds))
+
+
+def sound(mel, rng, bounds):
+    return sounds(mel[None], draw(rng, bounds))[0]
 
 
 def dot(frame):
@@ -53,10 +61,12 @@ def test_each_kind_of_change_does_something_and_keeps_the_form(frames, mel, name
     assert all(one.min() >= -4 and one.max() <= 4 for one in heard)
 
 
-def test_all_frames_of_a_window_change_alike(frames):
+def test_all_frames_and_sounds_of_a_group_change_alike(frames, mel):
     for seed in range(5):
         changed = lower_half(frames, rng(seed), FULL)
         assert all(np.array_equal(frame, changed[0]) for frame in changed)
+        heard = sounds(np.stack([mel, mel]), draw(rng(seed), FULL))
+        assert np.array_equal(heard[0], heard[1])
 
 
 def test_inputs_are_left_alone(frames, mel):

@@ -192,9 +192,44 @@ def test_phases_of_the_expert(results, loss, classic):
     )
 
 
+def test_the_curriculum_of_the_expert(results):
+    task = make_expert_task(results, apart=9, curriculum=10, shift=0.1, flip=True, windows=3)
+    changes, apart = zip(*(task.hardness(step) for step in (0, 5, 10, 99)), strict=True)
+    assert apart == (9, 5, 1, 1)
+    assert [change.shift for change in changes] == [0, 0.05, 0.1, 0.1]
+    assert all(change.flip for change in changes)
+    gaps = [np.diff(np.sort(task.batch(0).starts, axis=1)).min() for _ in range(3)]
+    assert min(gaps) >= 9
+    without = make_expert_task(results, apart=9, curriculum=0)
+    assert without.hardness(0) == without.hardness(50)
+
+
+def test_centring_changes_the_first_contrastive_steps_only(results):
+    def loss(step, **more):
+        task = make_expert_task(results, windows=4, **more)
+        return float(task.step(step, task.batch(step))["train_loss"])
+
+    for name, step, same in (("contrastive", 0, 0), ("contrastive", 1, 1), ("bce", 0, 1)):
+        with_it, without = (loss(step, loss=name, centred=steps) for steps in (1, 0))
+        assert (with_it == without) == same
+
+
 def test_an_unknown_loss_is_refused(results):
     with pytest.raises(LipsyncError, match=r"loss 'hinge': choose one of contrastive\+bce"):
         make_expert_task(results, loss="hinge")
+
+
+def test_an_unknown_optimizer_is_refused(results):
+    with pytest.raises(LipsyncError, match=r"optimizer 'sgd': choose one of muon, adam"):
+        make_expert_task(results, optimizer="sgd")
+
+
+def test_only_adams_state_goes_into_a_public_file(results, tmp_path):
+    for name, has_state in (("adam", True), ("muon", False)):
+        task = make_expert_task(results, optimizer=name)
+        task.step(0, task.batch(0))
+        task.export(tmp_path / f"{name}.pth", 1)
+        assert (read_checkpoint(tmp_path / f"{name}.pth")["optimizer"] is not None) == has_state
 
 
 def test_expert_starts_from_a_public_file(results, tmp_path, caplog):

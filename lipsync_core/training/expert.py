@@ -22,6 +22,7 @@ from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet
 from lipsync_core.training import loop, losses, precision
 from lipsync_core.training.judging import expert_metrics
+from lipsync_core.training.muon import Muon
 from lipsync_core.training.optimise import adam, descend, learning_rate
 from lipsync_core.training.runs import from_section
 from lipsync_core.training.tensors import stack_window, to_device
@@ -29,6 +30,7 @@ from lipsync_core.windows import Corpus, ExpertGroup, expert_batch
 
 log = logging.getLogger(__name__)
 LOSSES = ("contrastive+bce", "contrastive", "bce")
+OPTIMIZERS = ("muon", "adam")
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,13 @@ class ExpertOptions:
 
     width: channels relative to the public network (1 = 16.4 M parameters). image_size: pixels.
     loss: "contrastive+bce" (the last `calibration` share of the steps has the classic loss),
-    "contrastive" or "bce". clips, windows: a batch is `windows` windows of each of `clips` clips.
-    lr, schedule, warmup: peak learning rate; "cosine" or "constant"; steps to reach the peak.
-    clip: bound of the gradient's norm (0: none). flip ... mel_mask: `augmentation.Augmentation`.
-    apart: least distance in frames of a clip's windows in the first step; it falls to 1 over
-    `curriculum` steps, in which the augmentation grows from nothing to its full strength.
+    "contrastive" or "bce". centred: in so many first steps the contrastive loss compares what
+    windows have of their own, see `losses.centred`. clips, windows: a batch is `windows` windows of
+    each of `clips` clips.
+    optimizer: "muon" or "adam". lr, schedule, warmup: peak learning rate; "cosine" or "constant";
+    steps to reach the peak. clip: bound of the gradient's norm (0: none). flip ... mel_mask:
+    `augmentation.Augmentation`. apart: least distance in frames of a clip's windows in the first
+    step; it falls to 1 over `curriculum` steps, in which augmentation grows to its full strength.
     final: which weights to hand on, "best" (by validation loss) or "last". val_windows: windows of
     each validation clip in the evaluation. The rest: `loop.LoopOptions`, `precision`.
     """
@@ -50,9 +54,11 @@ class ExpertOptions:
     image_size: int = 96
     steps: int = 20_000
     loss: str = "contrastive+bce"
-    calibration: float = 0.3
-    clips: int = 4
-    windows: int = 12
+    calibration: float = 0.5
+    centred: int = 250
+    clips: int = 6
+    windows: int = 8
+    optimizer: str = "muon"
     lr: float = 2e-3
     schedule: str = "cosine"
     warmup: int = 100
@@ -61,11 +67,11 @@ class ExpertOptions:
     shift: float = 0.02
     zoom: float = 0.03
     colour: float = 0.08
-    mel_gain: float = 0.5
-    mel_warp: float = 0.08
-    mel_mask: float = 0.3
+    mel_gain: float = 0.3
+    mel_warp: float = 0.06
+    mel_mask: float = 0.1
     apart: int = 1
-    curriculum: int = 300
+    curriculum: int = 500
     val_windows: int = 48
     final: str = "best"
     precision: str = "auto"
@@ -96,11 +102,16 @@ class ExpertTask(loop.Task):
     ) -> None:
         if options.loss not in LOSSES:
             raise LipsyncError(f"loss {options.loss!r}: choose one of {', '.join(LOSSES)}")
+        if options.optimizer not in OPTIMIZERS:
+            raise LipsyncError(
+                f"optimizer {options.optimizer!r}: choose one of {', '.join(OPTIMIZERS)}"
+            )
         self.options, self.seed, self.device = options, seed, device
         self.train, self.val = train, val
         self.model = model.to(device, memory_format=torch.channels_last)
         self.temperature = Temperature().to(device)
-        self.optimizer = adam([*self.model.parameters(), *self.temperature.parameters()])
+        weights = [*self.model.parameters(), *self.temperature.parameters()]
+        self.optimizer = Muon(weights) if options.optimizer == "muon" else adam(weights)
         self.precision = precision.resolve(options.precision, device)
         self.maximise = options.loss == "contrastive"  # whose cosines are not calibrated
         self.goal = "val_auc" if self.maximise else "val_loss"
@@ -133,11 +144,14 @@ class ExpertTask(loop.Task):
         with precision.autocast(self.precision, self.device):
             audio, face = self.model(mels.flatten(0, 1), stack_window(frames.flatten(0, 1)))
         groups = (len(frames), -1, audio.shape[1])
-        cosines = losses.similarities(audio.reshape(groups), face.reshape(groups))
+        audio, face = audio.reshape(groups), face.reshape(groups)
         in_sync = losses.same_window(starts)
         if self.classic(step):
-            loss = losses.balanced_bce(cosines, in_sync)
+            loss = losses.balanced_bce(losses.similarities(audio, face), in_sync)
         else:
+            if step < options.centred:
+                audio, face = losses.centred(audio), losses.centred(face)
+            cosines = losses.similarities(audio, face)
             loss = losses.contrastive(cosines, in_sync, self.temperature.log_scale)
         rate = learning_rate(step, options.steps, options.lr, options.schedule, options.warmup)
         descend(loss, self.optimizer, rate, options.clip)
@@ -158,8 +172,9 @@ class ExpertTask(loop.Task):
         return {"phase": phase} | {f"val_{name}": value for name, value in found.items()}
 
     def export(self, path: Path, step: int) -> None:
-        """Public format, with Adam's state as public files have it."""
-        checkpoints.save_public(path, self.model, self.optimizer, step=step)
+        """Public format, with Adam's state as public files have it, or none of Muon's."""
+        adams = self.optimizer if self.options.optimizer == "adam" else None
+        checkpoints.save_public(path, self.model, adams, step=step)
 
 
 def train(

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from lipsync_core.files import digest, file_sha
 
 Options = TypeVar("Options")
-VERSION = 1  # of the training code: raise it when old states must not be continued
+VERSION = 2  # of the training code: raise it when old states must not be continued
 
 # Keys that change how a run is watched or where it computes, not what it computes.
 BOOKKEEPING = frozenset(
