@@ -101,7 +101,7 @@ def our_rates(results: Path, ids: list[str], what: str, seconds: float) -> dict[
 
     def draw(corpus: windows.Corpus, change: str = "plain") -> Callable[[int], int]:
         def expert(index: int) -> int:
-            return len(windows.expert_group(corpus, 0, index, change=changes[change]).starts)
+            return len(windows.expert_group(corpus, 0, index, bounds=changes[change]).starts)
 
         def generator(index: int) -> int:
             return len([windows.generator_sample(corpus, 0, index)])

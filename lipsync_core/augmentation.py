@@ -85,10 +85,12 @@ def _span(
 def lower_halves(frames: np.ndarray, change: Change) -> np.ndarray:
     """The changed lower halves of frames: uint8 (n, S, S, 3) -> uint8 (n, S/2, S, 3)."""
     size = frames.shape[1]
-    moves = change.zoom != 1 or change.way.any()
-    frames = frames if moves else frames[:, size // 2 :]
-    frames = mirrored(frames) if change.mirror else frames
-    frames = _moved(frames, change.zoom, *(change.way * size)) if moves else frames
+    if change.zoom != 1 or change.way.any():
+        frames = mirrored(frames) if change.mirror else frames
+        frames = _moved(frames, change.zoom, *(change.way * size))
+    else:
+        frames = frames[:, size // 2 :]
+        frames = mirrored(frames) if change.mirror else frames
     return _toned(frames, change.tone) if change.tone.any() else frames
 
 
