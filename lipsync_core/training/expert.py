@@ -193,6 +193,7 @@ def train(
             *(settings.gate, results, task.model, train_set, Path(run_dir), judgement),
             kind=task.precision,
             seed=seed,
+            knows=init is not None,
         )
     loop.train(task, Path(run_dir), from_section(loop.LoopOptions, options))
     loop.publish(task, Path(run_dir), checkpoint, metrics, settings.steps, settings.final)
