@@ -81,7 +81,7 @@ def test_gate_and_course_are_told_with_their_remedies(html: str) -> None:
         "stands still at chance",
         "chance is 2.08 (AUC 0.50). Likely cause: mouth and sound belong together: out of sync",
         "best at +5",
-        "measured by check.sync_model",
+        "measured by a trained network",
         "Accuracy by distance of the wrong sound",
         "1 frame 0.5",
         "10+ frames 0.52",

@@ -10,10 +10,11 @@ import torch
 
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet
-from lipsync_core.training import learnability, link
+from lipsync_core.training import expert, learnability, link
 from lipsync_core.windows import Corpus
 from tests.helpers_training import write_corpus
 
+CPU = torch.device("cpu")
 FRAMES = 130
 CLIPS = 36  # 3 minutes: an ordinary link would show in them
 IDS = [f"{'abcdef'[n % 6]}/{n}" for n in range(CLIPS)]
@@ -120,6 +121,33 @@ def test_offsets_measured_by_a_network_are_taken_where_there_are_enough():
     assert learnability.judge_offsets("sync", {-9: 4, 0: 3, 9: 4}).word == "offsets differ"
 
 
+def test_a_trained_network_measures_offsets_only_where_it_knows(good, monkeypatch):
+    corpus, net = Corpus.load(good, IDS[:12]), model()
+    offsets = iter([4, 5, 5, 5, 5, 6, 5, -9, 5, 5, 5, 5])
+    monkeypatch.setattr(learnability, "clip_offset", lambda *_, **__: next(offsets))
+    assert learnability.network_offsets(net, corpus) == {-9: 1, 4: 1, 5: 9, 6: 1}
+    assert net.training
+    offsets = iter(range(-12, 12, 2))
+    assert learnability.network_offsets(net, corpus) == {}
+    offsets = iter([5] * 12)
+    check = learnability.judge(good, net, corpus, knows=True)["checks"][2]
+    assert check["word"] == "out of sync" and "of 12 clips" in check["figures"]
+
+
+def test_training_is_the_same_with_and_without_a_look(good, tmp_path):
+    options = {"width": 0.0625, "steps": 2, "clips": 2, "windows": 2, "val_windows": 4}
+    options |= {"eval_every": 2, "save_every": 2, "gate": "warn", "precision": "float32"}
+    weights = []
+    for name, judgement in (("with", tmp_path / "learnability.json"), ("without", None)):
+        files = [tmp_path / name / part for part in ("run", "expert.pth", "metrics.csv")]
+        (tmp_path / name).mkdir()
+        expert.train(good, options, *files, seed=3, device=CPU, judgement=judgement)
+        weights.append(torch.load(files[1], weights_only=True)["state_dict"])
+    first, second = weights
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert json.loads((tmp_path / "learnability.json").read_text())["verdict"] == "fair"
+
+
 def test_little_data_is_named(good):
     one = Corpus.load(good, IDS[:1])
     assert learnability.enough(one).level == "bad"
@@ -149,8 +177,7 @@ def test_gate_warns_stops_or_does_not_look(spoilt, tmp_path, caplog):
     found = json.loads((tmp_path / "a.json").read_text())
     assert found["verdict"] == "bad"
     again = SyncNet(width=0.0625)  # a run that goes on does not look again
-    for choice in ("warn",):
-        learnability.gate(choice, results, again, None, tmp_path / "run", tmp_path / "b.json")
+    learnability.gate("warn", results, again, None, tmp_path / "run", tmp_path / "b.json")
     assert json.loads((tmp_path / "b.json").read_text()) == found
     assert any("out of sync" in record.message for record in caplog.records)
     for choice in ("off", False):

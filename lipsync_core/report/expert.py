@@ -102,7 +102,7 @@ def gate_figures(gate: Mapping[str, Any]) -> list[Figure]:
         bars = [(str(k), clips.get(k, 0)) for k in range(min(clips), max(clips) + 1)]
         label = "Clips by offset: " + ", ".join(f"{name}: {count}" for name, count in bars)
         svg = plots.bar_chart(bars, label, "frames that the picture comes late")
-        figures.append(Figure("Clips by offset", svg, "measured by check.sync_model"))
+        figures.append(Figure("Clips by offset", svg, "measured by a trained network"))
     return figures
 
 

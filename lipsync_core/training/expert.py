@@ -252,6 +252,7 @@ def train(
             *(settings.gate, results, task.model, train_set, Path(run_dir), judgement),
             kind=task.precision,
             seed=seed,
+            knows=init is not None,
         )
     rows = loop.train(task, Path(run_dir), from_section(loop.LoopOptions, options))
     if not ranks.first():

@@ -24,6 +24,7 @@ from lipsync_core.errors import LipsyncError
 from lipsync_core.files import write_text
 from lipsync_core.models import SyncNet
 from lipsync_core.training import link, losses, precision
+from lipsync_core.training.judging import clip_offset
 from lipsync_core.training.optimise import adam, descend
 from lipsync_core.training.tensors import stack_window, to_device
 from lipsync_core.video import FPS
@@ -45,6 +46,7 @@ CPU_WIDTH = 0.25  # a processor needs seconds a step for a wider one
 RATE = 1e-3
 
 CLIPS, FRAMES, LOOK_SECONDS = 40, 250, 8.0  # looked at for the offset: at most
+JUDGED = 20  # clips whose offset a trained network measures
 STILL = 0.6  # grey levels from frame to frame; noise of the encoding stays below, speech is above 2
 EVEN = 0.05  # spread of the sound's level, 0.6 dB: speech has 0.5 or more
 CENTRED = 2  # frames
@@ -74,6 +76,7 @@ def gate(
     out: str | Path,
     kind: str = "float32",
     seed: int = 0,
+    knows: bool = False,
 ) -> dict[str, Any]:
     """Judge the training data, say so, and write the judgement to `out` as JSON.
 
@@ -83,6 +86,7 @@ def gate(
     results: folder of the prepared data; its clips.csv may hold measured offsets.
     model: the network about to be trained, on its device; it is not changed. kind: its precision.
     corpus: the training clips. run_dir: where the judgement is kept for the run that continues.
+    knows: the network begins with weights that were trained before, and can measure offsets.
 
     Raises LipsyncError for `choice` "stop" when a check is "bad".
     """
@@ -97,7 +101,7 @@ def gate(
         found = json.loads(kept.read_text(encoding="utf-8"))
     else:
         began = time.perf_counter()
-        found = judge(results, model, corpus, kind, seed)
+        found = judge(results, model, corpus, kind, seed, knows)
         log.info("learnability: looked at in %.1f s", time.perf_counter() - began)
         write_text(kept, json.dumps(found, indent=2) + "\n")
     write_text(out, json.dumps(found, indent=2) + "\n")
@@ -130,7 +134,12 @@ def size(corpus: Corpus) -> tuple[float, int]:
 
 
 def judge(
-    results: str | Path, model: SyncNet, corpus: Corpus, kind: str = "float32", seed: int = 0
+    results: str | Path,
+    model: SyncNet,
+    corpus: Corpus,
+    kind: str = "float32",
+    seed: int = 0,
+    knows: bool = False,
 ) -> dict[str, Any]:
     """The judgement as a dict for JSON: verdict (the worst level), checks, offsets.
 
@@ -139,6 +148,8 @@ def judge(
     """
     runs = look(corpus, seed)
     measured = measured_offsets(results, corpus)
+    if knows and sum(measured.values()) < FEW:
+        measured = network_offsets(model, corpus, seed)
     together, found = judge_sync(runs, measured)
     checks = [enough(corpus), learnt(*by_heart(model, corpus, kind, seed)), together]
     worst = max((check.level for check in checks), key=ORDER.index)
@@ -288,6 +299,24 @@ def measured_offsets(results: str | Path, corpus: Corpus) -> dict[int, int]:
     with open(path, encoding="utf-8", newline="") as stream:
         rows = [row for row in csv.DictReader(stream) if row.get("clip") in ids]
     offsets = [round(float(row["sync_offset"])) for row in rows if row.get("sync_offset")]
+    return {offset: offsets.count(offset) for offset in sorted(set(offsets))}
+
+
+def network_offsets(model: SyncNet, corpus: Corpus, seed: int = 0) -> dict[int, int]:
+    """Clips by offset in frames in the eyes of a trained network; {} when it is of no use.
+
+    An untrained one, or one that another kind of crop was trained on, finds any offset.
+    """
+    began, offsets, mode = time.thread_time(), [], model.training
+    model.eval()
+    for clip in _in_turn(corpus.clips, seed)[:JUDGED]:
+        offsets.append(clip_offset(model, corpus, clip, windows=16))
+        if time.thread_time() - began > LOOK_SECONDS:
+            break
+    model.train(mode)
+    agree = np.mean(np.abs(np.array(offsets) - np.median(offsets)) <= 1)
+    if agree < 0.5:
+        return {}
     return {offset: offsets.count(offset) for offset in sorted(set(offsets))}
 
 
