@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from lipsync_core.training import muon
 from lipsync_core.training.muon import KERNEL_STEP, Muon, orthogonalised
 
 
@@ -40,13 +41,27 @@ def test_a_kernels_step_does_not_depend_on_the_size_of_its_gradient():
     assert largest == pytest.approx(0.01 * KERNEL_STEP, rel=0.3)
 
 
+def test_large_kernels_are_turned_in_bfloat16_where_asked(monkeypatch):
+    used = []
+    turn = muon.orthogonalised
+    monkeypatch.setattr(muon, "LARGE", 20)
+    monkeypatch.setattr(muon, "orthogonalised", lambda m: used.append(m.dtype) or turn(m))
+    for precision in ("float32", "bf16"):
+        kernels = [nn.Parameter(torch.zeros(*shape)) for shape in ((3, 4), (4, 6))]
+        for kernel in kernels:
+            kernel.grad = random(*kernel.shape)
+        Muon(kernels, lr=0.01, precision=precision).step()
+        assert kernels[1].dtype == torch.float32 and kernels[1].abs().max() > 0.01
+    assert used == [torch.float32] * 3 + [torch.bfloat16]
+
+
 def test_vectors_and_scalars_take_the_steps_of_adam():
     ours, theirs = nn.Parameter(random(7)), nn.Parameter(random(7))
-    muon = Muon([ours], lr=0.01)
+    optimizer = Muon([ours], lr=0.01)
     adam = torch.optim.Adam([theirs], lr=0.01, betas=(0.9, 0.99))
     for seed in range(5):
         ours.grad, theirs.grad = random(7, seed=seed), random(7, seed=seed)
-        muon.step()
+        optimizer.step()
         adam.step()
     assert torch.allclose(ours, theirs, atol=1e-6)
 

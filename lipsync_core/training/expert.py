@@ -111,8 +111,12 @@ class ExpertTask(loop.Task):
         self.model = model.to(device, memory_format=torch.channels_last)
         self.temperature = Temperature().to(device)
         weights = [*self.model.parameters(), *self.temperature.parameters()]
-        self.optimizer = Muon(weights) if options.optimizer == "muon" else adam(weights)
         self.precision = precision.resolve(options.precision, device)
+        self.optimizer = (
+            Muon(weights, precision=self.precision)
+            if options.optimizer == "muon"
+            else adam(weights)
+        )
         self.maximise = options.loss == "contrastive"  # whose cosines are not calibrated
         self.goal = "val_auc" if self.maximise else "val_loss"
         self.parts = {
