@@ -39,12 +39,15 @@ CLASSIC = {
     **{"clip": 0.0, "flip": False, "shift": 0.0, "zoom": 0.0, "colour": 0.0},
     **{"mel_gain": 0.0, "mel_warp": 0.0, "mel_mask": 0.0},
 }
+AUGMENTATION = ("shift", "zoom", "colour", "mel_gain", "mel_warp", "mel_mask")
 RECIPES: dict[str, dict[str, Any]] = {
     "shipped": {},
     "classic": CLASSIC,
-    "contrastive": {"loss": "contrastive"},
-    "no augmentation": {key: CLASSIC[key] for key in CLASSIC if key.startswith("mel_")}
-    | {"shift": 0.0, "zoom": 0.0, "colour": 0.0},
+    # What each part of the recipe does: without it.
+    "adam": {"optimizer": "adam"},
+    "not centred": {"centred": 0},
+    "no augmentation": {key: CLASSIC[key] for key in AUGMENTATION},
+    "far to near": {"apart": 12},
 }
 COLUMNS = ("auc", "loss", "accuracy", "top1", "offset_1", "offset_3", "offset_5", "offset_10plus")
 

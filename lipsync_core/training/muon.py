@@ -16,6 +16,7 @@ KERNEL_STEP = 10.0  # a kernel's step in relation to Adam's at the same learning
 ITERATIONS = 4
 QUINTIC = (3.4445, -4.7750, 2.0315)  # brings singular values from 0.01 .. 1 to about 1
 EPSILON = 1e-7
+LARGE = 1 << 18  # numbers of a kernel from which bfloat16 pays (public size: a third of the time)
 
 
 def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
@@ -33,7 +34,7 @@ class Muon(torch.optim.Optimizer):
     """Muon for weights of two or more dimensions, Adam for vectors and scalars.
 
     The learning rate is Adam's; kernels go `KERNEL_STEP` times as far. momentum: of the kernels'
-    gradients; betas: Adam's.
+    gradients; betas: Adam's. precision: of the products for large kernels, "float32" or "bf16".
     """
 
     def __init__(
@@ -42,7 +43,9 @@ class Muon(torch.optim.Optimizer):
         lr: float = 1e-3,
         momentum: float = 0.9,
         betas: tuple[float, float] = (0.9, 0.99),
+        precision: str = "float32",
     ) -> None:
+        self.precision = precision
         weights = list(weights)
         kernels = [weight for weight in weights if weight.ndim > 1]
         others = [weight for weight in weights if weight.ndim < 2]
@@ -73,7 +76,9 @@ class Muon(torch.optim.Optimizer):
         average = state["momentum"].mul_(momentum).add_(weight.grad)
         ahead = weight.grad.add(average, alpha=momentum).flatten(1)  # Nesterov's
         shape = ahead.shape
-        step = orthogonalised(ahead) * max(1.0, shape[0] / shape[1]) ** 0.5
+        if self.precision == "bf16" and ahead.numel() >= LARGE:
+            ahead = ahead.bfloat16()
+        step = orthogonalised(ahead).float() * max(1.0, shape[0] / shape[1]) ** 0.5
         weight.add_(step.reshape(weight.shape), alpha=-rate * KERNEL_STEP)
 
     def _adapt(self, weight: torch.Tensor, rate: float, betas: tuple[float, float]) -> None:
