@@ -22,6 +22,7 @@ from lipsync_core.training.judging import (
     generator_metrics,
     judge_expert,
 )
+from lipsync_core.training.leak import motion_metrics
 from lipsync_core.windows import Corpus, read_filelist
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ def evaluate(
     {split: [{clip, loss, windows, offset}]}, the ten clips of largest loss with the offset (frames,
     above 0 the picture comes late) that fits them best, and calibration {split: [{low, high, mean,
     share, weight, count}]}, see `metrics.Bin`}; generators {name: {l1, l1_copy, sync_loss, ...
-    (see `generator_metrics`), and its sizes}}.
+    (see `generator_metrics` and `motion_metrics`), and its sizes}}.
 
     Raises LipsyncError when data or checkpoints cannot be used.
     """
@@ -76,6 +77,7 @@ def evaluate(
                 f"{expert.image_size}; train both with the same image_size"
             )
         found = generator_metrics(model, expert, corpus, seed, windows, wrong_sound=True)
+        found |= motion_metrics(model, corpus, seed, windows)
         report["generators"][name] = _sizes(model) | found
         log.info("%s: L1 %.4f, sync loss %.3f", name, found["l1"], found["sync_loss"])
     return _rounded(report)

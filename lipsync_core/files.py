@@ -81,6 +81,20 @@ def only_one(lock: Path) -> Iterator[None]:
         yield
 
 
+def is_held(lock: Path) -> bool:
+    """True while a process is in `only_one(lock)`."""
+    if fcntl is None or not lock.is_file():
+        return False
+    with open(lock) as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+    return False
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write UTF-8 `text` to `path` atomically."""
     with atomic_path(path) as temporary:

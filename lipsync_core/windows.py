@@ -20,6 +20,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from lipsync_core.audio import MEL_BANDS, MEL_RATE, MEL_WINDOW, mel_window
+from lipsync_core.augmentation import Augmentation, draw, lower_halves, sounds
 from lipsync_core.clips import source_id
 from lipsync_core.errors import ClipError, LipsyncError, Reason
 from lipsync_core.faces.crops import CropArchive
@@ -32,6 +33,7 @@ OPEN_ARCHIVES = 256  # bounded: large corpora have more clips than a process may
 
 # One stream of random numbers for each use, so that no two uses of a seed are correlated.
 EXPERT_STREAM, GENERATOR_STREAM = 1, 2
+FLIPPED = Augmentation(flip=True)
 Item = TypeVar("Item")
 
 
@@ -248,28 +250,56 @@ def _complaint(source: Path, problems: Sequence[ClipError], total: int) -> str:
 
 
 def expert_group(
-    corpus: Corpus, seed: int, index: int, windows: int = 12, flip: bool = True
+    corpus: Corpus,
+    seed: int,
+    index: int,
+    windows: int = 12,
+    bounds: Augmentation = FLIPPED,
+    apart: int = 1,
 ) -> ExpertGroup:
     """`windows` windows of one clip, different ones as far as the clip has them.
 
-    Pure function of (corpus, seed, index). flip: mirror each window with probability 1/2, all of
-    its frames alike.
+    Pure function of (corpus, seed, index, bounds, apart). bounds: how far the group is changed,
+    all of its windows alike. apart: least distance of their starts in frames, as far as the clip is
+    long enough; 1 for any.
     """
     rng = np.random.default_rng((EXPERT_STREAM, seed, index))
     clip = corpus.clips[rng.integers(len(corpus.clips))]
-    starts = rng.choice(clip.starts, size=windows, replace=len(clip.starts) < windows)
-    mirrored = rng.random(windows) < 0.5 if flip else np.zeros(windows, bool)
-    frames = np.stack([corpus.lower_frames(clip, start) for start in starts])
-    frames[mirrored] = frames[mirrored, ..., ::-1, :]
-    return ExpertGroup(frames, corpus.mels(clip, starts), starts)
+    starts = spread(clip.starts, rng, windows, apart)
+    # Other numbers than those that choose: what is augmented does not change what is seen.
+    change = draw(np.random.default_rng((EXPERT_STREAM, seed, index, 1)), bounds)
+    frames = lower_halves(np.concatenate([corpus.frames(clip, start) for start in starts]), change)
+    mels = sounds(corpus.mels(clip, starts), change)
+    return ExpertGroup(frames.reshape(windows, WINDOW, *frames.shape[1:]), mels, starts)
+
+
+def spread(starts: np.ndarray, rng: np.random.Generator, count: int, apart: int = 1) -> np.ndarray:
+    """`count` of `starts` in random order, `apart` or more from each other if there is room.
+
+    starts: int64 (n,), ascending, each once. With fewer than `count` some come more than once.
+    """
+    if len(starts) < count:
+        return rng.choice(starts, size=count)
+    apart = min(apart, (len(starts) - 1) // max(1, count - 1))
+    # Choose without the gaps, then put them in: every such choice is equally likely.
+    places = rng.choice(len(starts) - (count - 1) * (apart - 1), size=count, replace=False)
+    ranks = np.argsort(np.argsort(places))
+    return starts[places + ranks * (apart - 1)]
 
 
 def expert_batch(
-    corpus: Corpus, seed: int, step: int, clips: int = 4, windows: int = 12, flip: bool = True
+    corpus: Corpus,
+    seed: int,
+    step: int,
+    clips: int = 4,
+    windows: int = 12,
+    bounds: Augmentation = FLIPPED,
+    apart: int = 1,
 ) -> ExpertGroup:
     """Groups step * clips .. step * clips + clips - 1, stacked on a new first axis."""
     groups = [
-        expert_group(corpus, seed, step * clips + place, windows, flip) for place in range(clips)
+        expert_group(corpus, seed, step * clips + place, windows, bounds, apart)
+        for place in range(clips)
     ]
     return ExpertGroup(*(np.stack(parts) for parts in zip(*groups, strict=True)))
 

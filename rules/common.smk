@@ -157,6 +157,11 @@ def generator_options(wildcards) -> dict:
     return training_options(generator_section(wildcards))
 
 
+def generator_ranks(wildcards) -> int:
+    """The processes, and so the GPUs, that the training of one variant asks for."""
+    return generator_section(wildcards)["ranks"]
+
+
 def generator_start(wildcards) -> dict:
     """The weight files that a variant starts from; the name of a variant means its checkpoint.
 

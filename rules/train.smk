@@ -25,7 +25,7 @@ rule train_syncnet:
     resources:
         mem_mb=8000,
         runtime=2880,
-        gpu=1,
+        gpu=config["syncnet"]["ranks"],
     params:
         options=training_options(config["syncnet"]),
         seed=config["seed"],
@@ -53,7 +53,7 @@ rule train_generator:
     resources:
         mem_mb=8000,
         runtime=2880,
-        gpu=1,
+        gpu=generator_ranks,
     params:
         options=generator_options,
         seed=config["seed"],

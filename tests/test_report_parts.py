@@ -102,6 +102,16 @@ def test_generator_verdicts(state: Generator, auc: float | None, picture: str, s
     assert [verdict.level for verdict in found] == [picture, sync]
 
 
+def test_motion_in_silence_is_a_share() -> None:
+    figures = {"l1": 0.01, "motion": 0.02, "motion_silence": 0.015}
+    states = {
+        "a": curves.read_generator("a", [], {"generators": {"a": figures}}),
+        "b": curves.read_generator("b", [], {"b": {"motion": 0.0, "motion_silence": 0.0}}),
+    }
+    shown = [row[-1] for row in curves.generator_table(states).rows]
+    assert shown == ["75%", "\N{EN DASH}"]
+
+
 @pytest.mark.parametrize(
     ("losses", "level"), [((0.5, 0.6), "good"), ((0.0, 60.0), "bad"), ((0.01, 0.02), "fair")]
 )

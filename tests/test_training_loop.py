@@ -14,9 +14,10 @@ from torch import nn
 from lipsync_core.checkpoints import load_weights, save_public
 from lipsync_core.errors import LipsyncError
 from lipsync_core.training import loop
-from lipsync_core.training.loop import BEST, LAST, LoopOptions, Task, publish, start_from, to_csv
+from lipsync_core.training.loop import BEST, LAST, LoopOptions, Task, publish, start_from
 from lipsync_core.training.optimise import descend, learning_rate
 from lipsync_core.training.signals import Interrupted, StopSignals
+from lipsync_core.training.state import to_csv
 
 
 class Line(Task):
@@ -126,7 +127,7 @@ def test_killed_during_a_save_the_previous_state_stays(tmp_path, straight, monke
 
     def half(state, path, **more):
         if isinstance(state, dict) and state.get("step") == 6:
-            path.write_bytes(b"half a file")
+            path.write(b"half a file")
             raise KeyboardInterrupt
         real(state, path, **more)
 
@@ -157,7 +158,7 @@ def test_more_steps_continue_and_fewer_start_afresh(tmp_path, straight, caplog):
 def test_lost_best_weights_start_afresh(tmp_path, straight, caplog):
     caplog.set_level("INFO")
     loop.train(Line(), tmp_path, OPTIONS)
-    (tmp_path / BEST).unlink()
+    next(tmp_path.glob("best_*.pth")).unlink()
     assert loop.train(Line(), tmp_path, OPTIONS) == straight[0]
     assert "is gone; starting afresh" in caplog.text and (tmp_path / BEST).is_file()
 
@@ -199,6 +200,136 @@ def test_best_is_by_the_goal(tmp_path, maximise):
     loop.train(task, tmp_path, OPTIONS)
     best = torch.load(tmp_path / BEST, weights_only=True)
     assert best["global_step"] == (10 if maximise else 8)
+
+
+def test_a_run_keeps_the_best_weights_that_its_states_name(tmp_path):
+    task = Line()
+    values = iter([2.0, 1.0, 3.0])
+    task.evaluate = lambda step: {"val_loss": next(values)}
+    loop.train(task, tmp_path, LoopOptions(steps=12, eval_every=4, save_every=6))
+    assert sorted(path.name for path in tmp_path.glob("best*")) == ["best.pth", "best_0000008.pth"]
+
+
+class Moody(Line):
+    """Evaluations, one after the other, whatever is asked; ill above 5."""
+
+    def __init__(self, values, **more):
+        super().__init__(**more)
+        self.values, self.drawn, self.counts = list(values), [], []
+
+    def batch(self, step):
+        self.drawn.append((step, int(self.memory["rollbacks"])))
+        return super().batch(step + 100 * int(self.memory["rollbacks"]))
+
+    def evaluate(self, step):
+        return {"val_loss": self.values.pop(0)}
+
+    def ill(self, rows):
+        return "it went wrong" if rows[-1]["val_loss"] > 5 else ""
+
+    def recover(self, count):
+        self.counts.append(count)
+        self.memory["recovered"] = self.memory.get("recovered", 0) + count
+
+
+def test_an_ill_training_returns_to_its_last_healthy_state(tmp_path, caplog):
+    task = Moody([2.0, 9.0, 8.0, 1.0, 3.0])
+    rows = loop.train(task, tmp_path, LoopOptions(steps=12, eval_every=4, save_every=3))
+    assert [(row["step"], row["val_loss"], row.get("rollbacks")) for row in rows] == [
+        (4, 2.0, 2),
+        (8, 1.0, 2),
+        (12, 3.0, 2),
+    ]
+    assert task.counts == [1, 2] and task.memory["recovered"] == 3
+    assert {(4, 1), (4, 2)} <= set(task.drawn) and (0, 1) not in task.drawn
+    assert "line: it went wrong (step 8); back to the healthy state of step 4, return number 1" in (
+        caplog.text
+    )
+    assert to_csv(rows) == (tmp_path / "metrics.csv").read_text()
+    assert [torch.load(tmp_path / name)["step"] for name in ("healthy.pt", LAST)] == [12, 12]
+
+
+def test_after_too_many_returns_the_healthy_state_is_the_result(tmp_path, caplog):
+    options = LoopOptions(steps=12, eval_every=4, save_every=12, rollbacks=2)
+    rows = loop.train(Moody([2.0, 9.0, 9.0, 9.0]), tmp_path, options)
+    assert [(row["step"], row["rollbacks"]) for row in rows] == [(4, 3)]
+    assert "that was the last time, training ends with it" in caplog.text
+    best = torch.load(tmp_path / BEST, weights_only=True)
+    assert best["global_step"] == 4
+    assert loop.train(Moody([], at=4, sabotage=crash), tmp_path, options) == rows
+    more = LoopOptions(steps=12, eval_every=4, rollbacks=3)
+    rows = loop.train(Moody([1.0, 1.5]), tmp_path, more)
+    assert [(row["step"], row["rollbacks"]) for row in rows] == [(4, 3), (8, 3), (12, 3)]
+
+
+def test_ill_from_the_start_is_an_error(tmp_path):
+    options = LoopOptions(steps=12, eval_every=4, rollbacks=1)
+    with pytest.raises(LipsyncError, match=r"went wrong \(step 4, .*was never healthy"):
+        loop.train(Moody([9.0, 9.0]), tmp_path, options)
+
+
+def test_a_loss_that_explodes_is_an_illness_where_there_is_a_cure(tmp_path, caplog):
+    def explode(task):
+        task.model.weight.data.fill_(float("nan"))
+        task.at = None
+
+    task = Moody([2.0, 1.0, 3.0], at=5, sabotage=explode)
+    rows = loop.train(task, tmp_path, LoopOptions(steps=12, eval_every=4, save_every=3))
+    assert [(row["step"], row.get("rollbacks")) for row in rows] == [(4, 1), (8, 1), (12, 1)]
+    assert (
+        "train_loss is nan near step 6" in caplog.text and "healthy state of step 4" in caplog.text
+    )
+
+
+@pytest.mark.parametrize("step", [2, 5, 6, 9, 10])
+def test_a_kill_around_a_return_changes_nothing(tmp_path, step):
+    class Sure(Moody):
+        def evaluate(self, step):
+            self.memory["seen"] = self.memory.get("seen", 0) + 1
+            ill = step == 8 and self.memory["rollbacks"] < 2
+            return {"val_loss": 9.0 if ill else abs(self.model.weight.item() - 3)}
+
+    options = LoopOptions(steps=12, eval_every=4, save_every=3)
+    quiet = loop.train(Sure([]), tmp_path / "quiet", options)
+    times = iter([False, True] if step in (5, 6) else [True])  # in the second return, too
+
+    def once(task):
+        task.sabotage = crash if next(times, True) else once
+        if task.sabotage is crash:
+            crash(task)
+
+    with pytest.raises(RuntimeError):
+        loop.train(Sure([], at=step, sabotage=once), tmp_path / "killed", options)
+    assert loop.train(Sure([]), tmp_path / "killed", options) == quiet
+    assert_same(outcome(tmp_path / "killed"), outcome(tmp_path / "quiet"))
+
+
+def test_patience_ends_a_training_that_stands_still(tmp_path, caplog):
+    caplog.set_level("INFO")
+    options = LoopOptions(steps=40, eval_every=4, save_every=40, patience=2)
+    task = Line()
+    values = iter([3.0, 1.0, 2.0, 1.0, 0.5])
+    task.evaluate = lambda step: {"val_loss": next(values)}
+    rows = loop.train(task, tmp_path, options)
+    assert [row["step"] for row in rows] == [4, 8, 12, 16]
+    assert "no better weights than those of step 8 in 2 evaluations; stopped at step 16" in (
+        caplog.text
+    )
+    assert torch.load(tmp_path / LAST)["step"] == 16
+    assert loop.train(Line(16, crash), tmp_path, options) == rows
+    task.settled = lambda step: step > 12
+    later = LoopOptions(steps=20, eval_every=4, patience=2)
+    task.memory.clear()
+    assert [row["step"] for row in loop.train(task, tmp_path, later)] == [4, 8, 12, 16, 20]
+
+
+def test_advice_is_logged_when_it_changes(tmp_path, caplog):
+    task = Line()
+    task.advice = lambda rows: ["", "look at the data", "look at the data", ""][len(rows) - 1]
+    loop.train(task, tmp_path, LoopOptions(steps=16, eval_every=4))
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "line: look at the data"
+    ]
 
 
 def test_publish_hands_on_best_or_last(tmp_path):

@@ -54,6 +54,17 @@ def test_a_repeated_window_is_no_negative():
     assert losses.balanced_bce(cosines, in_sync).item() < 1e-5
 
 
+def test_centred_embeddings_forget_what_a_group_shares():
+    own = torch.randn(2, 6, 16, generator=torch.Generator().manual_seed(0))
+    shared = 50 * torch.randn(2, 1, 16, generator=torch.Generator().manual_seed(1))
+    assert torch.allclose(losses.centred(own + shared), losses.centred(own), atol=1e-4)
+    assert torch.allclose(losses.centred(own).norm(dim=2), torch.ones(2, 6))
+    # Before, the cosines of such embeddings are all alike.
+    raw = torch.nn.functional.normalize(own + shared, dim=2)
+    assert losses.similarities(raw, raw).min() > 0.9
+    assert losses.similarities(losses.centred(raw), losses.centred(raw)).min() < 0.5
+
+
 def test_contrastive_scale_is_bounded():
     in_sync = losses.same_window(torch.arange(3).reshape(1, 3))
     cosines = torch.rand(1, 3, 3)

@@ -9,6 +9,7 @@ import pytest
 
 from lipsync_core import windows
 from lipsync_core.audio import mel_window
+from lipsync_core.augmentation import Augmentation
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.crops import CropArchive
 from lipsync_core.windows import (
@@ -19,6 +20,7 @@ from lipsync_core.windows import (
     generator_sample,
     prefetch,
     read_filelist,
+    spread,
     window_starts,
 )
 from tests.helpers_training import write_clip, write_corpus
@@ -137,7 +139,7 @@ def test_windows_need_five_frames_in_a_row_and_their_sound():
 
 
 def test_expert_group_pairs_lower_halves_with_the_sound_of_the_same_frames(corpus):
-    group = expert_group(corpus, seed=1, index=5, windows=7, flip=False)
+    group = expert_group(corpus, seed=1, index=5, windows=7, bounds=Augmentation())
     assert group.frames.shape == (7, 5, 48, 96, 3) and group.frames.dtype == np.uint8
     assert group.mels.shape == (7, 1, 80, 16) and group.mels.dtype == np.float32
     assert len(set(group.starts.tolist())) == 7
@@ -154,22 +156,53 @@ def test_expert_group_pairs_lower_halves_with_the_sound_of_the_same_frames(corpu
         assert np.array_equal(window[0], mel_window(mel, start))
 
 
-def test_a_flip_turns_all_frames_of_a_window(corpus):
-    straight = expert_group(corpus, 1, 5, windows=12, flip=False)
-    flipped = expert_group(corpus, 1, 5, windows=12, flip=True)
-    turned = [
-        np.array_equal(a[:, :, ::-1], b)
-        for a, b in zip(straight.frames, flipped.frames, strict=True)
-    ]
-    kept = [np.array_equal(a, b) for a, b in zip(straight.frames, flipped.frames, strict=True)]
-    assert all(t or k for t, k in zip(turned, kept, strict=True))
-    assert any(t and not k for t, k in zip(turned, kept, strict=True)) and any(kept)
+def test_a_flip_turns_all_windows_of_a_group(corpus):
+    turned = []
+    for index in range(12):
+        straight, flipped = (
+            expert_group(corpus, 1, index, 4, Augmentation(flip=flip)) for flip in (False, True)
+        )
+        turned.append(not np.array_equal(flipped.frames, straight.frames))
+        step = -1 if turned[-1] else 1
+        assert np.array_equal(flipped.frames, straight.frames[:, :, :, ::step])
+    assert any(turned) and not all(turned)
 
 
 def test_a_short_clip_repeats_windows(tmp_path):
     corpus = Corpus.load(write_corpus(tmp_path, {"train": ["a/1"]}, frames=16), "train")
     group = expert_group(corpus, 0, 0, windows=20)
     assert len(group.starts) == 20 and set(group.starts) <= set(range(12))
+
+
+def test_windows_are_as_far_apart_as_asked():
+    starts = np.concatenate([np.arange(40), np.arange(50, 90)])
+    for seed in range(20):
+        chosen = spread(starts, np.random.default_rng(seed), 8, apart=9)
+        assert set(chosen) <= set(starts)
+        assert np.diff(np.sort(chosen)).min() >= 9
+    assert np.any(np.diff(chosen) < 0)  # in any order
+
+
+def test_windows_are_as_far_apart_as_the_clip_allows():
+    chosen = spread(np.arange(20), np.random.default_rng(0), 7, apart=100)
+    assert np.diff(np.sort(chosen)).min() >= 3
+    assert sorted(spread(np.arange(7), np.random.default_rng(0), 7, apart=100)) == list(range(7))
+
+
+def test_every_spread_choice_is_equally_likely():
+    rng = np.random.default_rng(0)
+    drawn = [tuple(sorted(spread(np.arange(6), rng, 2, apart=3))) for _ in range(3000)]
+    pairs = {pair: drawn.count(pair) for pair in set(drawn)}
+    assert set(pairs) == {(a, b) for a in range(6) for b in range(6) if b - a >= 3}
+    assert min(pairs.values()) > 400
+
+
+def test_augmentation_does_not_change_which_windows_are_seen(corpus):
+    plain = expert_group(corpus, 2, 4, bounds=Augmentation())
+    changed = expert_group(corpus, 2, 4, bounds=Augmentation(True, 0.1, 0.1, 0.1, 1.0, 0.1, 1.0))
+    assert np.array_equal(plain.starts, changed.starts)
+    assert not np.array_equal(plain.frames, changed.frames)
+    assert not np.array_equal(plain.mels, changed.mels)
 
 
 def test_samples_depend_on_seed_and_index_alone(results, corpus):

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from lipsync_core.demo.sentences import ENGLISH, OTHER, SAMPLE
 from lipsync_core.files import digest
 
-VERSION = 1  # raise it when the same plan gives other pictures or sounds
+VERSION = 2  # raise it when the same plan gives other pictures or sounds
 
 NOTICE = (
     "Synthetic demo: speech by eSpeak NG, mouth movement computed. Portraits in the public domain: "
@@ -176,11 +176,24 @@ _CAST: tuple[tuple[str, Voice, Portrait], ...] = (
     ),
 )  # fmt: skip
 
+# Voices of the first speakers past the cast, who are all in train.
+_MORE_VOICES: tuple[Voice, ...] = (
+    Voice("en-us+f1", 158, 56),
+    Voice("en-gb-x-rp+m6", 148, 38),
+    Voice("en-us+Alex", 160, 44),
+    Voice("en-029+Andrea", 154, 62),
+    Voice("en-us+m8", 150, 28),
+    Voice("en-gb-scotland+steph", 158, 50),
+    Voice("en-us-nyc+Andy", 164, 40),
+    Voice("en+shelby", 152, 58),
+)
+_FRESH = 3 * len(_CAST) + 2  # pairs of sentences from here on are said by those speakers only
+
 # Third clips of these speakers are in another language: same voice variant, other sounds.
 _FOREIGN = {1: "es", 4: "de", 6: "it", 8: "fr"}
 
 
-def plan(speakers: int = 12, clips: int = 3, seconds: float | None = None) -> list[DemoClip]:
+def plan(speakers: int = 20, clips: int = 3, seconds: float | None = None) -> list[DemoClip]:
     """The clips of a corpus of `speakers` x `clips`, each cut after `seconds` if given."""
     return [_clip(number, index, seconds) for number in range(speakers) for index in range(clips)]
 
@@ -190,11 +203,16 @@ def speaker(number: int) -> DemoSpeaker:
     split, voice, portrait = _CAST[number % len(_CAST)]
     if number >= len(_CAST):
         draw = random.Random(f"demo speaker {number}")
-        voice = replace(
-            voice,
-            rate=voice.rate + draw.randint(-14, 14),
-            pitch=min(90, max(5, voice.pitch + draw.choice((-15, -10, 10, 15)))),
-            range=draw.randint(35, 70),
+        more = number - len(_CAST)
+        voice = (
+            _MORE_VOICES[more]
+            if more < len(_MORE_VOICES)
+            else replace(
+                voice,
+                rate=voice.rate + draw.randint(-14, 14),
+                pitch=min(90, max(5, voice.pitch + draw.choice((-15, -10, 10, 15)))),
+                range=draw.randint(35, 70),
+            )
         )
         portrait = replace(
             portrait,
@@ -234,10 +252,12 @@ def _clip(number: int, index: int, seconds: float | None) -> DemoClip:
 
 
 def _english(number: int, index: int) -> str:
-    """Two sentences; the first 38 pairs share none, later ones are new combinations."""
+    """Two sentences; the clips of `plan()` share none, later ones are new combinations."""
     pairs = len(ENGLISH) // 2
     lap, pair = divmod(number + 12 * index if index < 3 else 36 + number + 12 * index, pairs)
-    if number >= 12:
+    if 0 <= number - len(_CAST) < len(_MORE_VOICES) and index < 3:
+        lap, pair = 0, _FRESH + 3 * (number - len(_CAST)) + index
+    elif number >= len(_CAST):
         lap, pair = divmod(pairs + 97 * (number - 12) + 31 * index, pairs)
     first, second = 2 * pair, (2 * pair + 1 + 2 * lap) % len(ENGLISH)
     return f"{ENGLISH[first]} {ENGLISH[second]}"

@@ -98,6 +98,9 @@ class Block(nn.Module):
             modules = [nn.Conv2d(*shape)]
         if layer.kind != "plain":
             modules.append(nn.BatchNorm2d(out_channels))
+            # Batch norm takes a bias out again: its gradient is rounding noise, which Adam would
+            # blow up to full steps.
+            modules[0].bias.requires_grad_(False)
         self.conv_block = nn.Sequential(*modules)
         # In place: nothing before the activation needs its own output again.
         self.activation = (

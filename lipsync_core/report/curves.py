@@ -40,7 +40,8 @@ class Generator:
     """What is known of a generator at its last validation, on held-out speakers.
 
     `copy_*` are figures of copying the reference frame instead of generating, `true_sync_loss` is
-    the expert's loss on the true frames, `discriminator` its losses on (true, generated) frames.
+    the expert's loss on the true frames, `discriminator` its losses on (true, generated) frames,
+    `motion` how much drawn mouths move with (their sound, silence), see `training.leak`.
     """
 
     step: int | None
@@ -50,6 +51,7 @@ class Generator:
     copy_sync_loss: float | None = None
     true_sync_loss: float | None = None
     discriminator: tuple[float, float] | None = None
+    motion: tuple[float, float] | None = None
 
 
 def read_expert(rows: Sequence[Row], evaluation: Mapping[str, Any]) -> Expert:
@@ -67,6 +69,7 @@ def read_generator(variant: str, rows: Sequence[Row], evaluation: Mapping[str, A
     """evaluation.json's `<variant>` (l1, l1_copy, sync_loss, ...) goes before the metrics."""
     judged = part(evaluation, variant)
     real, fake = last(rows, "train_disc_real"), last(rows, "train_disc_fake")
+    heard, silent = first_of(judged, "motion"), first_of(judged, "motion_silence")
     return Generator(
         _step(rows),
         _either(judged, rows, "l1"),
@@ -75,6 +78,7 @@ def read_generator(variant: str, rows: Sequence[Row], evaluation: Mapping[str, A
         _either(judged, rows, "sync_loss_copy"),
         _either(judged, rows, "sync_loss_truth"),
         None if real is None or fake is None else (real, fake),
+        None if not heard or silent is None else (heard, silent),
     )
 
 
@@ -248,8 +252,9 @@ def generator_table(states: Mapping[str, Generator]) -> Table:
             figure(state.l1, 4),
             figure(state.copy_l1, 4),
             figure(state.sync_loss),
+            f"{state.motion[1] / state.motion[0]:.0%}" if state.motion else "\N{EN DASH}",
         ]
         for name, state in states.items()
     ]
-    columns = ("Generator", "Step", "L1", "L1 of copying", "Sync loss")
-    return Table("Generators on held-out speakers", columns, rows, (1, 2, 3, 4), wide=True)
+    columns = ("Generator", "Step", "L1", "L1 of copying", "Sync loss", "Motion in silence")
+    return Table("Generators on held-out speakers", columns, rows, (1, 2, 3, 4, 5), wide=True)

@@ -8,8 +8,8 @@ step; the classic loss then puts the cosines where the generator's sync loss exp
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,19 @@ import torch
 from torch import nn
 
 from lipsync_core import checkpoints
+from lipsync_core.augmentation import Augmentation
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet
-from lipsync_core.training import learnability, loop, losses, plateau, precision
+from lipsync_core.training import learnability, loop, losses, plateau, precision, ranks
 from lipsync_core.training.judging import expert_metrics
-from lipsync_core.training.optimise import adam, descend, learning_rate
+from lipsync_core.training.optimise import (
+    adam,
+    compiled,
+    descend,
+    learning_rate,
+    mean,
+    micro_batches,
+)
 from lipsync_core.training.runs import from_section
 from lipsync_core.training.tensors import stack_window, to_device
 from lipsync_core.windows import Corpus, ExpertGroup, expert_batch
@@ -36,12 +44,16 @@ class ExpertOptions:
 
     width: channels relative to the public network (1 = 16.4 M parameters). image_size: pixels.
     loss: "contrastive+bce" (the last `calibration` share of the steps has the classic loss),
-    "contrastive" or "bce". clips, windows: a batch is `windows` windows of each of `clips` clips.
+    "contrastive" or "bce". centred: the contrastive loss compares what windows have of their own,
+    see `losses.centred`. clips, windows: a batch is `windows` windows of each of `clips` clips.
     lr, schedule, warmup: peak learning rate; "cosine" or "constant"; steps to reach the peak.
-    clip: bound of the gradient's norm (0: none). flip: mirror half of the windows. final: which
-    weights to hand on, "best" (by validation loss) or "last". val_windows: windows of each
-    validation clip in the evaluation. gate: what a look at the data beforehand may do, see
-    `learnability.gate`. The rest: `loop.LoopOptions`, `precision`.
+    clip: bound of the gradient's norm (0: none). flip ... mel_mask: `augmentation.Augmentation`.
+    apart: least distance in frames of a clip's windows in the first step; it falls to 1 over
+    `curriculum` steps, in which the augmentation grows from nothing to its full strength.
+    final: which weights to hand on, "best" (by validation loss) or "last". val_windows: windows of
+    each validation clip in the evaluation. gate: what a look at the data beforehand may do, see
+    `learnability.gate`. accumulate, compile: see `optimise`. The rest: `loop.LoopOptions`,
+    `precision`.
     """
 
     width: float = 1.0
@@ -49,6 +61,7 @@ class ExpertOptions:
     steps: int = 20_000
     loss: str = "contrastive+bce"
     calibration: float = 0.3
+    centred: bool = True
     clips: int = 4
     windows: int = 12
     lr: float = 2e-3
@@ -56,10 +69,20 @@ class ExpertOptions:
     warmup: int = 100
     clip: float = 1.0
     flip: bool = True
+    shift: float = 0.02
+    zoom: float = 0.03
+    colour: float = 0.08
+    mel_gain: float = 0.5
+    mel_warp: float = 0.08
+    mel_mask: float = 0.3
+    apart: int = 1
+    curriculum: int = 300
     val_windows: int = 48
     final: str = "best"
     gate: str | bool = "warn"
     precision: str = "auto"
+    accumulate: int = 1
+    compile: bool = False
     cache_mb: int = 1024
 
 
@@ -90,6 +113,7 @@ class ExpertTask(loop.Task):
         self.options, self.seed, self.device = options, seed, device
         self.train, self.val = train, val
         self.model = model.to(device, memory_format=torch.channels_last)
+        self.forward = compiled(self.model, options.compile)
         self.temperature = Temperature().to(device)
         self.optimizer = adam([*self.model.parameters(), *self.temperature.parameters()])
         self.precision = precision.resolve(options.precision, device)
@@ -106,27 +130,48 @@ class ExpertTask(loop.Task):
     def batch(self, step: int) -> ExpertGroup:
         """`clips` x `windows` windows; see `windows.expert_batch`."""
         options = self.options
+        part, clips = ranks.share(step, options.clips)
         return expert_batch(
-            self.train, self.seed, step, options.clips, options.windows, options.flip
+            self.train, self.seed, part, clips, options.windows, *self.hardness(step)
         )
+
+    def hardness(self, step: int) -> tuple[Augmentation, int]:
+        """How far the windows of a step are augmented, and how far apart they are in frames."""
+        options = self.options
+        share = min(1.0, step / options.curriculum) if options.curriculum else 1.0
+        change = from_section(Augmentation, asdict(options)).scaled(share)
+        return change, round(1 + (options.apart - 1) * (1 - share))
 
     def step(self, step: int, batch: ExpertGroup) -> dict[str, torch.Tensor]:
         """One step down the loss of the phase that `step` belongs to."""
         options = self.options
-        frames, mels, starts = (to_device(part, self.device) for part in batch)
         self.model.train()
+        reports: list[dict[str, torch.Tensor]] = []
+
+        def judging() -> Iterator[torch.Tensor]:
+            for part in micro_batches(batch, options.accumulate):
+                loss = self._loss(step, part)
+                reports.append({"train_loss": loss.detach()})
+                yield loss
+
+        rate = learning_rate(step, options.steps, options.lr, options.schedule, options.warmup)
+        descend(judging(), self.optimizer, rate, options.clip)
+        return mean(reports)
+
+    def _loss(self, step: int, batch: ExpertGroup) -> torch.Tensor:
+        options = self.options
+        frames, mels, starts = (to_device(part, self.device) for part in batch)
         with precision.autocast(self.precision, self.device):
-            audio, face = self.model(mels.flatten(0, 1), stack_window(frames.flatten(0, 1)))
+            audio, face = self.forward(mels.flatten(0, 1), stack_window(frames.flatten(0, 1)))
         groups = (len(frames), -1, audio.shape[1])
-        cosines = losses.similarities(audio.reshape(groups), face.reshape(groups))
+        audio, face = audio.reshape(groups), face.reshape(groups)
         in_sync = losses.same_window(starts)
         if self.classic(step):
-            loss = losses.balanced_bce(cosines, in_sync)
-        else:
-            loss = losses.contrastive(cosines, in_sync, self.temperature.log_scale)
-        rate = learning_rate(step, options.steps, options.lr, options.schedule, options.warmup)
-        descend(loss, self.optimizer, rate, options.clip)
-        return {"train_loss": loss.detach()}
+            return losses.balanced_bce(losses.similarities(audio, face), in_sync)
+        if options.centred:
+            audio, face = losses.centred(audio), losses.centred(face)
+        cosines = losses.similarities(audio, face)
+        return losses.contrastive(cosines, in_sync, self.temperature.log_scale)
 
     def classic(self, step: int) -> bool:
         """True in the steps that have the classic loss."""
@@ -141,6 +186,10 @@ class ExpertTask(loop.Task):
         found = expert_metrics(self.model, self.val, per_clip=self.options.val_windows)
         phase = "bce" if self.classic(step - 1) else "contrastive"
         return {"phase": phase} | {f"val_{name}": value for name, value in found.items()}
+
+    def settled(self, step: int) -> bool:
+        """Only within the last phase: the contrastive loss does not calibrate `val_loss`."""
+        return self.maximise or self.classic(step - 1)
 
     def advice(self, rows: list[loop.Row]) -> str:
         """How the training is going, in words, where something can be done about it."""
@@ -195,5 +244,7 @@ def train(
             seed=seed,
             knows=init is not None,
         )
-    loop.train(task, Path(run_dir), from_section(loop.LoopOptions, options))
-    loop.publish(task, Path(run_dir), checkpoint, metrics, settings.steps, settings.final)
+    rows = loop.train(task, Path(run_dir), from_section(loop.LoopOptions, options))
+    if not ranks.first():
+        return
+    loop.publish(task, Path(run_dir), checkpoint, metrics, rows[-1]["step"], settings.final)

@@ -7,7 +7,7 @@ loss is below a threshold, and with the discriminator an adversarial loss.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,37 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel
 
 from lipsync_core.checkpoints import build_from, save_public
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
-from lipsync_core.training import loop, losses, precision
+from lipsync_core.training import gan_health, loop, losses, precision, ranks
+from lipsync_core.training.averages import average
 from lipsync_core.training.judging import generator_metrics
-from lipsync_core.training.optimise import adam, descend, learning_rate
+from lipsync_core.training.optimise import (
+    adam,
+    compiled,
+    descend,
+    learning_rate,
+    mean,
+    micro_batches,
+)
 from lipsync_core.training.runs import from_section
 from lipsync_core.training.samples import write_samples
 from lipsync_core.training.tensors import expert_view, generator_input, to_device, to_planes
+from lipsync_core.training.waking import first_faces, wake
 from lipsync_core.windows import Corpus, GeneratorSample, generator_batch
 
 log = logging.getLogger(__name__)
 DISCRIMINATOR = "visual_quality_disc.pth"  # in the run folder, public format
+EXPERT_MODES = ("eval", "train")
+OTHER_SAMPLES = 1 << 40  # samples between those of a step before and after a rollback
+START = {  # column -> key in the memory
+    name: name.replace("val_", "start_")
+    for name in ("val_l1", "val_l1_copy", "val_spread", "val_spread_truth")
+}
+CAUTION = 0.5  # both learning rates of a GAN are multiplied by this at every rollback
 
 
 @dataclass(frozen=True)
@@ -41,9 +58,11 @@ class GeneratorOptions:
     half of the windows. mel_shift: see `windows.generator_sample`. sync_weight, sync_threshold: the
     sync loss has this weight once its validation value is below the threshold, for good.
     gan_weight: weight of the adversarial loss; above 0 there is a discriminator. disc_lr: its
-    learning rate. val_windows: fixed windows of the evaluation. final: which weights to hand on,
-    "last" or "best" (by validation L1). precision: see `precision`. cache_mb: memory for
-    decoded frames. The rest: `loop.LoopOptions`.
+    learning rate. expert_mode: "eval", or "train" as in the public code, see `freeze`. ema: decay
+    of the moving average of the weights that is evaluated and handed on (0: the weights
+    themselves). val_windows: fixed windows of the evaluation. final: which weights to hand on,
+    "last" or "best" (by validation L1). precision: see `precision`. accumulate, compile: see
+    `optimise`. cache_mb: memory for decoded frames. The rest: `loop.LoopOptions`.
     """
 
     width: float = 1.0
@@ -60,9 +79,13 @@ class GeneratorOptions:
     sync_threshold: float = 0.75
     gan_weight: float = 0.0
     disc_lr: float = 1e-4
+    expert_mode: str = "eval"
+    ema: float = 0.0
     val_windows: int = 64
     final: str = "last"
     precision: str = "auto"
+    accumulate: int = 1
+    compile: bool = False
     cache_mb: int = 1024
 
 
@@ -89,10 +112,14 @@ class GeneratorTask(loop.Task):
         self.label, self.options, self.seed, self.device = label, options, seed, device
         self.train, self.val = train, val
         self.model = precision.sharpen(model.to(device, memory_format=torch.channels_last))
-        # Evaluation mode: with batch statistics the frozen expert would judge a window by its
-        # neighbours in the batch.
-        self.expert = expert.to(device, memory_format=torch.channels_last).eval()
-        self.expert.requires_grad_(False)
+        if options.expert_mode not in EXPERT_MODES:
+            raise LipsyncError(
+                f"expert_mode {options.expert_mode!r}: choose one of {', '.join(EXPERT_MODES)}"
+            )
+        self.forward = compiled(self.model, options.compile)
+        if options.expert_mode == "train" and options.batch < 2 * options.accumulate:
+            raise LipsyncError("expert_mode train: one window has no statistics; raise `batch`")
+        self.expert = ranks.join(freeze(expert.to(device, memory_format=torch.channels_last)))
         self.judge = judge
         betas = (0.9, 0.999) if judge is None else (0.5, 0.999)
         self.optimizer = adam(self.model.parameters(), betas)
@@ -101,26 +128,64 @@ class GeneratorTask(loop.Task):
             self.judge = precision.sharpen(judge.to(device, memory_format=torch.channels_last))
             self.judge_optimizer = adam(judge.parameters(), betas)
             self.parts |= {"judge": self.judge, "judge_optimizer": self.judge_optimizer}
-        self.memory = {"sync_weight": 0.0}
+        self.average: AveragedModel | None = None
+        if options.ema > 0:
+            self.average = average(self.model, options.ema)
+            self.parts["average"] = self.average
+        self.memory = {"sync_weight": 0.0, "caution": 1.0}
         self.precision = precision.resolve(options.precision, device)
 
     def batch(self, step: int) -> GeneratorSample:
-        """`batch` windows; see `windows.generator_batch`."""
+        """`batch` windows; see `windows.generator_batch`. Other ones after a rollback."""
         options = self.options
-        return generator_batch(
-            self.train, self.seed, step, options.batch, options.mel_shift, options.flip
-        )
+        index = step + OTHER_SAMPLES * int(self.memory.get("rollbacks", 0))
+        part, size = ranks.share(index, options.batch)
+        return generator_batch(self.train, self.seed, part, size, options.mel_shift, options.flip)
+
+    @property
+    def result(self) -> Wav2Lip:
+        """What is evaluated and handed on: the averaged weights where there are any."""
+        return self.model if self.average is None else self.average.module
 
     def step(self, step: int, batch: GeneratorSample) -> dict[str, torch.Tensor]:
         """One step of the generator, then one of the discriminator if there is one."""
+        options = self.options
+        self._remember_start()
+        if self.memory.pop("from_average", False) and self.average is not None:
+            self.model.load_state_dict(self.average.module.state_dict())
+        self.model.train()
+        reports: list[dict[str, torch.Tensor]] = []
+        pictures: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+        def drawing() -> Iterator[torch.Tensor]:
+            for part in micro_batches(batch, options.accumulate):
+                loss, report, *pair = self._draw(part)
+                reports.append(report)
+                pictures.append(tuple(pair))
+                yield loss
+
+        descend(drawing(), self.optimizer, self._rate(step, options.lr), options.clip)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        if self.judge is not None:
+            rate = self._rate(step, options.disc_lr)
+            judging = (
+                self._judge(*pair, report) for pair, report in zip(pictures, reports, strict=True)
+            )
+            descend(judging, self.judge_optimizer, rate, options.clip)
+        return mean(reports)
+
+    def _draw(
+        self, batch: GeneratorSample
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
+        """The generator's loss, what it consists of, the true pictures and the drawn ones."""
         options = self.options
         target, reference, mels, sync_mel = (to_device(part, self.device) for part in batch)
         real = to_planes(target)
         faces = generator_input(real, to_planes(reference))
         sync_weight = self.memory["sync_weight"]
-        self.model.train()
         with self._autocast():
-            drawn = self.model(mels, faces).float()
+            drawn = self.forward(mels, faces).float()
         l1 = F.l1_loss(drawn, real)
         loss = (1 - sync_weight - options.gan_weight) * l1
         report = {"train_l1": l1}
@@ -133,54 +198,64 @@ class GeneratorTask(loop.Task):
                 judged = self.judge(drawn)
             report["train_adv"] = losses.adversarial(judged, 1)
             loss = loss + options.gan_weight * report["train_adv"]
-        descend(loss, self.optimizer, self._rate(step, options.lr), options.clip)
-        if self.judge is not None:
-            report |= self._judge_step(step, real, drawn.detach())
         report["train_loss"] = loss
-        return {name: value.detach() for name, value in report.items()}
+        detached = {name: value.detach() for name, value in report.items()}
+        return loss, detached, real, drawn.detach()
 
-    def _judge_step(
-        self, step: int, real: torch.Tensor, drawn: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
+    def _judge(
+        self, real: torch.Tensor, drawn: torch.Tensor, report: dict[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """The discriminator's loss; adds to the `report` what it consists of."""
         assert self.judge is not None
         self.judge.requires_grad_(True)
         self.judge.train()
         with self._autocast():
             on_real, on_drawn = self.judge(torch.cat((real, drawn))).float().chunk(2)
         loss_real, loss_fake = losses.adversarial(on_real, 1), losses.adversarial(on_drawn, 0)
-        rate = self._rate(step, self.options.disc_lr)
-        descend(loss_real + loss_fake, self.judge_optimizer, rate, self.options.clip)
-        return {
-            "train_disc_real": loss_real,
-            "train_disc_fake": loss_fake,
+        report |= {
+            "train_disc_real": loss_real.detach(),
+            "train_disc_fake": loss_fake.detach(),
             "train_disc_real_accuracy": (on_real > 0.5).float().mean(),
             "train_disc_fake_accuracy": (on_drawn <= 0.5).float().mean(),
         }
+        return loss_real + loss_fake
 
     def _sync_loss(self, drawn: torch.Tensor, sync_mel: torch.Tensor) -> torch.Tensor:
+        self.expert.train(self.options.expert_mode == "train")
         with self._autocast():
             audio, face = self.expert(sync_mel, expert_view(drawn))
+        self.expert.eval()
         return losses.sync_loss(audio, face)
 
     def _rate(self, step: int, peak: float) -> float:
         options = self.options
+        peak = peak * self.memory["caution"]
         return learning_rate(step, options.steps, peak, options.schedule, options.warmup)
 
     def _autocast(self) -> torch.autocast:
         return precision.autocast(self.precision, self.device)
 
-    def evaluate(self, step: int) -> loop.Row:
-        """`generator_metrics` prefixed by val_; switches the sync loss on when it is time."""
+    def _measure(self) -> dict[str, float]:
         options = self.options
-        self.model.eval()
         found = generator_metrics(
-            self.model,
+            self.result.eval(),
             self.expert,
             self.val,
             windows=options.val_windows,
             mel_shift=options.mel_shift,
         )
-        row = {f"val_{name}": value for name, value in found.items()}
+        return {f"val_{name}": value for name, value in found.items()}
+
+    def _remember_start(self) -> None:
+        """Keep the figures that a GAN begins with: it may collapse before its first evaluation."""
+        if self.judge is not None and not self.memory.keys() & START.values():
+            found = self._measure()
+            self.memory |= {kept: found[name] for name, kept in START.items()}
+
+    def evaluate(self, step: int) -> loop.Row:
+        """`generator_metrics` prefixed by val_; switches the sync loss on when it is time."""
+        options = self.options
+        row: loop.Row = dict(self._measure())
         row["sync_weight"] = self.memory["sync_weight"]
         if self.memory["sync_weight"] == 0 and row["val_sync_loss"] < options.sync_threshold:
             self.memory["sync_weight"] = options.sync_weight
@@ -189,20 +264,34 @@ class GeneratorTask(loop.Task):
 
     def export(self, path: Path, step: int) -> None:
         """Public format, with Adam's state as public files have it."""
-        save_public(path, self.model, self.optimizer, step=step)
+        save_public(path, self.result, self.optimizer, step=step)
+
+    def ill(self, rows: list[loop.Row]) -> str:
+        """Why a GAN has collapsed, in words, or nothing; see `gan_health.verdict`."""
+        if self.judge is None:
+            return ""
+        start = {name: self.memory[kept] for name, kept in START.items() if kept in self.memory}
+        return gan_health.verdict([start, *rows])
+
+    def recover(self, count: int) -> None:
+        """After the `count`-th rollback both networks learn at half the rate, as often.
+
+        The generator goes on from its averaged weights: those were found healthy, while the weights
+        themselves may have been on their way to the collapse.
+        """
+        self.memory |= {"caution": CAUTION**count, "from_average": 1.0}
 
 
-def wake(judge: QualityDiscriminator) -> QualityDiscriminator:
-    """Draw the discriminator's weights so that it sees its input (He et al., 2015); returns it.
+def freeze(expert: SyncNet) -> SyncNet:
+    """An expert that judges and no longer learns, in evaluation mode; returns it.
 
-    torch's default shrinks the signal in every layer; after thirteen without normalisation the
-    answer is the same for every picture, and training needs thousands of steps to notice any.
+    In training mode, as the public code has it, it judges a window by the statistics of the batch;
+    even then its own statistics stay as they are, so that evaluations and resumed runs are exact.
     """
-    for layer in judge.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, a=0.01, nonlinearity="leaky_relu")
-            nn.init.zeros_(layer.bias)
-    return judge
+    for layer in expert.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.track_running_stats = False  # read in evaluation mode, written in neither
+    return expert.requires_grad_(False).eval()
 
 
 def train(
@@ -253,14 +342,16 @@ def train(
     loop.start_from(model, init)
     judge = None
     if settings.gan_weight > 0:
-        judge = wake(QualityDiscriminator(**sizes))
+        judge = wake(QualityDiscriminator(**sizes), first_faces(model, corpora["train"], seed))
         loop.start_from(judge, disc_init)
     task = GeneratorTask(
         label, model, judge_of_sync, judge, corpora["train"], corpora["val"], settings, seed, device
     )
-    loop.train(task, run_dir, from_section(loop.LoopOptions, options))
-    loop.publish(task, run_dir, checkpoint, metrics, settings.steps, settings.final)
+    rows = loop.train(task, run_dir, from_section(loop.LoopOptions, options))
+    if not ranks.first():
+        return
+    loop.publish(task, run_dir, checkpoint, metrics, rows[-1]["step"], settings.final)
     if judge is not None:
-        save_public(run_dir / DISCRIMINATOR, judge, task.judge_optimizer, step=settings.steps)
+        save_public(run_dir / DISCRIMINATOR, judge, task.judge_optimizer, step=rows[-1]["step"])
     published = build_from(checkpoint, Wav2Lip).to(device)
     write_samples(published, corpora["val"], samples, settings.mel_shift)

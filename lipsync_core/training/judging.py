@@ -203,7 +203,8 @@ def generator_metrics(
     -------
     l1, l1_lower: mean absolute difference to the true frames in [0, 1], of the whole faces and of
         their lower halves; psnr_lower: peak signal-to-noise ratio of the lower halves in dB;
-        sync_loss: the expert's sync loss.
+        sync_loss: the expert's sync loss. spread: standard deviation over the frames of all
+        windows, mean over the pixels of the lower halves: 0 for drawings that are all alike.
     <name>_copy: the same figures for the reference frames, shown instead of drawn ones: a generator
         that is of any use is better.
     sync_loss_truth: the expert's sync loss of the true frames.
@@ -224,7 +225,7 @@ def generator_metrics(
     figures = {
         f"{name}{of}": value for of, tally in tallies.items() for name, value in tally.means()
     }
-    trivial = ("l1_truth", "l1_lower_truth", "psnr_lower_truth")
+    trivial = ("l1_truth", "l1_lower_truth", "psnr_lower_truth", "spread_copy")
     return {name: value for name, value in figures.items() if name not in trivial}
 
 
@@ -237,18 +238,25 @@ class _Tally:
         self.lower: list[float] = []
         self.square: list[float] = []
         self.cosines: list[np.ndarray] = []
+        self.sums, self.squares, self.frames = 0.0, 0.0, 0
 
     def add(self, batch: GeneratorSample, frames: np.ndarray) -> None:
         """frames: float32 (B, 5, S, S, 3) in [0, 1], to be judged as the batch's target."""
         error = np.abs(frames - batch.target.astype(np.float32) / 255)
-        lower = error[:, :, error.shape[2] // 2 :]
+        half = error.shape[2] // 2
+        lower = error[:, :, half:]
         self.whole.append(error.mean())
         self.lower.append(lower.mean())
         self.square.append((lower**2).mean())
         self.cosines.append(cosines(self.expert, frames, batch.sync_mel))
+        mouths = frames[:, :, half:].reshape(frames.shape[0] * frames.shape[1], -1).astype(float)
+        self.sums, self.squares = self.sums + mouths.sum(0), self.squares + (mouths**2).sum(0)
+        self.frames += len(mouths)
 
     def means(self) -> Iterator[tuple[str, float]]:
         yield "l1", float(np.mean(self.whole))
         yield "l1_lower", float(np.mean(self.lower))
         yield "psnr_lower", metrics.psnr(float(np.mean(self.square)))
         yield "sync_loss", metrics.sync_loss(np.concatenate(self.cosines))
+        variance = self.squares / self.frames - (self.sums / self.frames) ** 2
+        yield "spread", float(np.sqrt(np.maximum(variance, 0)).mean())

@@ -1,21 +1,16 @@
 """The one training loop: steps, evaluation, checkpoints, exact resume, orderly interruption.
 
 Knows no network and no loss: a `Task` (`expert.ExpertTask`, `generator.GeneratorTask`) brings
-batches, steps and evaluations. The state lives in a run folder named by `runs.run_signature`:
-last.pt (everything), step_<n>.pt (kept copies of it), best.pth (public format) and metrics.csv,
-each written aside and renamed. A killed run loses at most the steps since its last save; a resumed
-one continues bit for bit on the same kind of processor with the same number of threads.
+batches, steps and evaluations. The state lives in a run folder named by `runs.run_signature`; its
+files are `state`'s part. A killed run loses at most the steps since its last save; a resumed one
+continues bit for bit on the same kind of processor with the same number of threads.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import math
 import os
-import pickle
-import shutil
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,15 +21,16 @@ from torch import nn
 
 from lipsync_core.checkpoints import load_weights
 from lipsync_core.errors import LipsyncError
-from lipsync_core.files import atomic_path, write_text
 from lipsync_core.progress import Progress
+from lipsync_core.training import ranks, state
+from lipsync_core.training.events import Events
 from lipsync_core.training.signals import Interrupted, StopSignals
+from lipsync_core.training.state import BEST, HEALTHY, LAST, METRICS, Row, RunFolder, describe
 from lipsync_core.windows import prefetch
 
 log = logging.getLogger(__name__)
 LOOK_EVERY = 20  # steps between looks at the loss: each look makes a GPU wait
-LAST, BEST, METRICS = "last.pt", "best.pth", "metrics.csv"
-Row = dict[str, float | str]
+FIELDS = ("step", "best", "best_step", "rows", "sums", "summed", "healthy")  # of a run's state
 
 
 @dataclass(frozen=True)
@@ -43,7 +39,10 @@ class LoopOptions:
 
     steps: optimiser steps in all. eval_every, save_every: steps between evaluations (rows of
     metrics.csv) and between saves; both also happen at the end. keep_every: keep a copy of the
-    state every so many steps (0: none). workers: threads that prepare batches.
+    state every so many steps (0: none). workers: threads that prepare batches. patience: stop after
+    so many evaluations without better weights (0: never). rollbacks: how often to return to the
+    last healthy state; the next time that training goes wrong, it ends with that state. ranks:
+    processes that share each batch, see `launch`. keep_runs: see `runs.tidy`.
     """
 
     steps: int
@@ -51,6 +50,10 @@ class LoopOptions:
     save_every: int = 500
     keep_every: int = 0
     workers: int = 1
+    patience: int = 0
+    rollbacks: int = 3
+    ranks: int = 1
+    keep_runs: int = 2
 
 
 class Task(ABC):
@@ -63,7 +66,8 @@ class Task(ABC):
         `maximise`.
     parts: networks, optimisers, whatever has `state_dict` and `load_state_dict`: with `memory`,
         all that a resumed run needs.
-    memory: the schedule's own state, numbers by name (the sync weight, say).
+    memory: the schedule's own state, numbers by name (the sync weight, say). The loop keeps
+        "rollbacks" in it, how often training returned to a healthy state.
     """
 
     label: str
@@ -74,7 +78,11 @@ class Task(ABC):
 
     @abstractmethod
     def batch(self, step: int) -> Any:
-        """The batch of a step, numpy arrays: a pure function of `step`, called in threads."""
+        """The batch of a step, numpy arrays, called in threads.
+
+        A pure function of `step`, and of `memory["rollbacks"]` where other samples should be drawn
+        after a return.
+        """
 
     @abstractmethod
     def step(self, step: int, batch: Any) -> dict[str, torch.Tensor]:
@@ -88,54 +96,128 @@ class Task(ABC):
     def export(self, path: Path, step: int) -> None:
         """Write the weights as a public-format checkpoint."""
 
+    def ill(self, rows: list[Row]) -> str:
+        """In words why training has gone wrong by the last of `rows`, or nothing.
+
+        A pure function of `rows`. The loop then returns to the last state that was not ill.
+        """
+        return ""
+
+    def recover(self, count: int) -> None:  # noqa: B027
+        """Change in `memory`, just restored for the count-th time, what should not happen again."""
+
+    def advice(self, rows: list[Row]) -> str:
+        """In words what to do about the course of `rows` (a plateau, say), or nothing."""
+        return ""
+
+    def settled(self, step: int) -> bool:
+        """Whether an evaluation after `step` steps that is no better counts towards `patience`."""
+        return True
+
 
 def train(task: Task, run_dir: Path, options: LoopOptions) -> list[Row]:
     """Train `task` to `options.steps`, going on from the state in `run_dir` if there is one.
 
-    Returns the rows of metrics.csv. Raises Interrupted after SIGTERM or SIGINT (the state is
-    saved), LipsyncError when a loss is no longer a finite number (the state is not).
+    Returns the rows of metrics.csv; the last one is of the last step. Raises Interrupted after
+    SIGTERM or SIGINT (the state is saved), LipsyncError when training goes wrong again and again
+    from the start, or when a loss is no longer a finite number (the state is not saved) and the
+    task has no `ill`; otherwise that counts as ill.
     """
-    return _Run(task, Path(run_dir), options).go()
+    with RunFolder(Path(run_dir), writes=ranks.first()) as folder:
+        return _Run(task, folder, options).go()
+
+
+class _NotFinite(LipsyncError):
+    """A loss is no number any more."""
 
 
 class _Run:
-    def __init__(self, task: Task, run_dir: Path, options: LoopOptions) -> None:
-        self.task, self.run_dir, self.options = task, run_dir, options
+    def __init__(self, task: Task, folder: RunFolder, options: LoopOptions) -> None:
+        self.task, self.folder, self.options = task, folder, options
         self.step = 0
         self.best, self.best_step = math.inf, 0
         self.rows: list[Row] = []
         self.sums: dict[str, torch.Tensor] = {}  # of the metrics since the last evaluation
         self.summed = 0
-        run_dir.mkdir(parents=True, exist_ok=True)
+        self.healthy = [0, 0]  # step and best_step of healthy.pt
+        self.saved_best = 0  # best_step of last.pt
+        self.said = ""  # the last advice
+        task.memory.setdefault("rollbacks", 0.0)
+        self.watched = type(task).ill is not Task.ill
+        for part in task.parts.values():
+            if isinstance(part, nn.Module):
+                ranks.join(part)
+        ranks.wait()  # until the one that writes holds the folder
         self._resume()
+        ranks.wait()  # nothing is written before all have read
+        self.events = Events(folder.path / task.label, self.step) if folder.writes else None
 
     def go(self) -> list[Row]:
-        options = self.options
-        batches = prefetch(self.task.batch, range(self.step, options.steps), options.workers)
-        progress = Progress(options.steps, self.task.label, "step", start=self.step)
+        with StopSignals() as stop:
+            if self.watched and not (self.folder.path / HEALTHY).is_file():
+                self.healthy = [self.step, self.best_step]
+                self._save()
+            try:
+                while not self._over():
+                    self._stretch(stop)
+            finally:
+                if self.events:
+                    self.events.close()
+        if self.best_step:
+            self.folder.name_best(self.best_step)
+        return self.rows
+
+    def _over(self) -> bool:
+        return self.step >= self.options.steps or self._gave_up() or self._stands_still()
+
+    def _gave_up(self) -> bool:
+        return self.task.memory["rollbacks"] > self.options.rollbacks
+
+    def _stands_still(self) -> bool:
+        """A function of the rows alone, so that a resumed run decides alike."""
+        later = [row["step"] for row in self.rows if row["step"] > self.best_step]
+        return 0 < self.options.patience <= sum(map(self.task.settled, later))
+
+    def _stretch(self, stop: StopSignals) -> None:
+        """Steps until training is over, or returns to a healthy state."""
+        task, options = self.task, self.options
+        batches = prefetch(task.batch, range(self.step, options.steps), options.workers)
         note = ""
-        with StopSignals() as stop, progress:
+        with Progress(options.steps, task.label, "step", start=self.step) as progress:
             try:
                 for batch in batches:
                     self._advance(batch)
-                    if self._due(options.eval_every):
-                        note = self._evaluate()
+                    signum = ranks.highest(stop.signal)
+                    evaluated = self._due(options.eval_every)
+                    if evaluated:
+                        illness, note = self._evaluate()
+                        if illness:
+                            return self._fall_back(illness)
                     elif self.step % LOOK_EVERY == 0:
-                        note = _describe(self._means())
-                    if self._due(options.save_every) or stop.signal:
+                        note = describe(self._means())
+                    over = self._over()
+                    healthy = evaluated and self.watched
+                    if healthy:
+                        self.healthy = [self.step, self.best_step]
+                    if self._due(options.save_every) or healthy or over or signum:
                         self._save()
-                    if stop.signal and self.step < options.steps:
-                        raise Interrupted(stop.signal, self.run_dir, self.step, options.steps)
                     progress.advance(note=note)
+                    if over:
+                        return self._say_why()
+                    if signum:
+                        raise Interrupted(signum, self.folder.path, self.step, options.steps)
+            except _NotFinite as error:
+                if not self.watched:
+                    raise
+                return self._fall_back(str(error))
             finally:
                 batches.close()
-        return self.rows
 
     def _due(self, every: int) -> bool:
         return self.step == self.options.steps or (every > 0 and self.step % every == 0)
 
     def _advance(self, batch: Any) -> None:
-        for name, value in self.task.step(self.step, batch).items():
+        for name, value in ranks.mean(self.task.step(self.step, batch)).items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.summed += 1
         self.step += 1
@@ -148,94 +230,128 @@ class _Run:
 
     def _check(self, name: str, value: float) -> None:
         if not math.isfinite(value):
-            raise LipsyncError(
+            raise _NotFinite(
                 f"{self.task.label}: {name} is {value} near step {self.step}; the last good state "
-                f"is in {self.run_dir}. Lower `lr`, set `clip`, or use `precision: float32`"
+                f"is in {self.folder.path}. Lower `lr`, set `clip`, or use `precision: float32`"
             )
 
-    def _evaluate(self) -> str:
-        row = {"step": self.step} | self._means() | self.task.evaluate(self.step)
-        self._check(self.task.goal, row[self.task.goal])
+    def _evaluate(self) -> tuple[str, str]:
+        """What has gone wrong, or nothing, and a note for the progress."""
+        task = self.task
+        row = {"step": self.step} | self._means() | self._measures()
+        if task.memory["rollbacks"]:
+            row["rollbacks"] = int(task.memory["rollbacks"])
+        self._check(task.goal, row[task.goal])
+        log.info("%s: %s", task.label, describe(row))
+        illness = task.ill([*self.rows, row])
+        if illness:
+            return illness, ""
         self.rows.append(row)
         self.sums, self.summed = {}, 0
-        write_text(self.run_dir / METRICS, to_csv(self.rows))
-        score = -row[self.task.goal] if self.task.maximise else row[self.task.goal]
+        score = -row[task.goal] if task.maximise else row[task.goal]
         if score < self.best:
             self.best, self.best_step = score, self.step
-            self.task.export(self.run_dir / BEST, self.step)
-        log.info("%s: %s", self.task.label, _describe(row))
-        return _describe({self.task.goal: row[self.task.goal]})
+            if ranks.first():
+                task.export(self.folder.best(self.step), self.step)
+            self._drop_best()
+        self.folder.write_rows(self.rows)
+        if self.events:
+            self.events.add(row)
+        advice = task.advice(self.rows)
+        if advice and advice != self.said:
+            log.warning("%s: %s", task.label, advice)
+        self.said = advice
+        return "", describe({task.goal: row[task.goal]})
+
+    def _measures(self) -> Row:
+        """The evaluation, which one rank makes for all; with what it changes in the memory."""
+        row, memory = ranks.of_first(lambda: (self.task.evaluate(self.step), self.task.memory))
+        self.task.memory.update(memory)
+        return row
+
+    def _say_why(self) -> None:
+        if self.step < self.options.steps:
+            log.info(
+                "%s: no better weights than those of step %d in %d evaluations; stopped at step %d",
+                *(self.task.label, self.best_step, self.options.patience, self.step),
+            )
+
+    def _fall_back(self, illness: str) -> None:
+        """Return to the last healthy state, so often as `rollbacks` allows; then end with it."""
+        task, at, count = self.task, self.step, int(self.task.memory["rollbacks"]) + 1
+        healthy = self.folder.load(HEALTHY)
+        ranks.wait()  # nothing is written before all have read
+        if healthy is None or (count > self.options.rollbacks and healthy["step"] == 0):
+            raise LipsyncError(
+                f"{task.label}: {illness} (step {at}, return number {count}); training was never "
+                "healthy. Lower `lr`, or start from trained weights (`init`)"
+            )
+        self._restore(healthy)
+        task.memory["rollbacks"] = float(count)
+        task.recover(count)
+        if self.rows:
+            self.rows[-1]["rollbacks"] = count
+            self.folder.write_rows(self.rows)
+        if self.events:
+            self.events.back_to(self.step)
+        over = "; that was the last time, training ends with it" if self._gave_up() else ""
+        log.warning(
+            "%s: %s (step %d); back to the healthy state of step %d, return number %d%s",
+            *(task.label, illness, at, self.step, count, over),
+        )
+        self._save()
+
+    def _drop_best(self) -> None:
+        self.folder.drop_best({self.best_step, self.saved_best, self.healthy[1]})
 
     def _save(self) -> None:
         self._means()  # a state that is no longer finite must not replace a good one
-        state = {
-            "step": self.step,
-            "best": self.best,
-            "best_step": self.best_step,
-            "rows": self.rows,
-            "sums": self.sums,
-            "summed": self.summed,
-            "memory": self.task.memory,
-            "parts": {name: part.state_dict() for name, part in self.task.parts.items()},
+        options, task = self.options, self.task
+        content = {name: getattr(self, name) for name in FIELDS} | {
+            "memory": task.memory,
+            "parts": {name: part.state_dict() for name, part in task.parts.items()},
             "rng": torch.get_rng_state(),
         }
-        with atomic_path(self.run_dir / LAST) as temporary:
-            torch.save(state, temporary)
-        if self.options.keep_every and self.step % self.options.keep_every == 0:
-            _copy(self.run_dir / LAST, self.run_dir / f"step_{self.step:07d}.pt")
+        if self.events:
+            self.events.flush()  # before the state that says these rows are done
+        kept = self.step and options.keep_every and self.step % options.keep_every == 0
+        self.folder.save(content, copy=bool(kept))
+        if self.watched and self.healthy[0] == self.step:
+            self.folder.mark_healthy()
+        self.saved_best = self.best_step
+        self._drop_best()
 
     def _resume(self) -> None:
-        path = self.run_dir / LAST
-        if not path.is_file():
-            log.info("%s: a new run in %s", self.task.label, self.run_dir)
-            return
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            step, best_step = state["step"], state["best_step"]
-        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-            reason = str(error).partition("\n")[0]
-            raise LipsyncError(
-                f"{path}: not a state of this program ({reason}); delete it to start afresh"
-            ) from error
-        if step > self.options.steps:
+        label, path = self.task.label, self.folder.path / LAST
+        found = self.folder.load()
+        if found is None:
+            log.info("%s: a new run in %s", label, self.folder.path)
+        elif found["step"] > self.options.steps:
             log.info(
                 "%s: the state in %s is already at step %d of %d; starting afresh",
-                *(self.task.label, self.run_dir, step, self.options.steps),
+                *(label, self.folder.path, found["step"], self.options.steps),
             )
+        elif found["best_step"] and not self.folder.best(found["best_step"]).is_file():
+            gone = self.folder.best(found["best_step"])
+            log.info("%s: %s is gone; starting afresh", label, gone)
+        else:
+            self._restore(found)
+            self.saved_best = self.best_step
+            if self.watched and self.healthy[0] == self.step:
+                self.folder.mark_healthy()  # where the process was killed just before that
+            self.folder.write_rows(self.rows)
+            log.info("%s: continuing at step %d from %s", label, self.step, path)
             return
-        if best_step and not (self.run_dir / BEST).is_file():
-            log.info("%s: %s is gone; starting afresh", self.task.label, self.run_dir / BEST)
-            return
+        self.folder.start_afresh()
+
+    def _restore(self, found: state.State) -> None:
         for name, part in self.task.parts.items():
-            part.load_state_dict(state["parts"][name])
-        self.task.memory.update(state["memory"])
-        torch.set_rng_state(state["rng"])
-        for name in ("step", "best", "best_step", "rows", "sums", "summed"):
-            setattr(self, name, state[name])
-        log.info("%s: continuing at step %d from %s", self.task.label, step, path)
-
-
-def _describe(row: Row) -> str:
-    return ", ".join(
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in row.items()
-    )
-
-
-def to_csv(rows: list[Row]) -> str:
-    """Rows as CSV text; the columns are the keys of all rows in order of appearance."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
-    return text.getvalue()
-
-
-def _copy(source: Path, target: str | os.PathLike[str]) -> None:
-    with atomic_path(target) as temporary:
-        shutil.copyfile(source, temporary)
+            part.load_state_dict(found["parts"][name])
+        self.task.memory.clear()
+        self.task.memory.update(found["memory"])
+        torch.set_rng_state(found["rng"])
+        for name in FIELDS:
+            setattr(self, name, found[name])
 
 
 def start_from(model: nn.Module, init: str | Path | None) -> None:
@@ -256,10 +372,11 @@ def publish(
 ) -> None:
     """Write a finished run's outputs, each whole: metrics.csv and the weights.
 
-    final: "best" for the best weights of the run, "last" for those of the task at `step`.
+    final: "best" for the best weights of the run, "last" for those of the task, which are of
+    `step`, the last row's.
     """
     if final == "best":
-        _copy(run_dir / BEST, checkpoint)
+        state.copy(run_dir / BEST, checkpoint)
     else:
         task.export(Path(checkpoint), step)
-    _copy(run_dir / METRICS, metrics)
+    state.copy(run_dir / METRICS, metrics)

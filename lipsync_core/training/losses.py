@@ -2,7 +2,7 @@
 
 Knows tensors only. Sources: the expert's classic loss, the sync loss and the adversarial loss are
 those of Wav2Lip (Prajwal et al., 2020); the contrastive loss is the symmetric cross entropy of
-CLIP (Radford et al., 2021) over the windows of one clip.
+CLIP (Radford et al., 2021) over the windows of one clip, from whose embeddings their mean is taken.
 """
 
 from __future__ import annotations
@@ -23,6 +23,16 @@ def cosine_bce(cosine: torch.Tensor, label: float) -> torch.Tensor:
 def similarities(audio: torch.Tensor, face: torch.Tensor) -> torch.Tensor:
     """Cosines of all pairs in each group: (G, K, D) twice -> (G, K audio, K face), float32."""
     return audio.float() @ face.float().transpose(1, 2)
+
+
+def centred(embeddings: torch.Tensor) -> torch.Tensor:
+    """What each window has of its own: less the mean of its group, length 1 again.
+
+    (G, K, D) -> float32 (G, K, D). Windows of one clip share speaker, light and room, and at first
+    these fill the embeddings: cosines hardly differ, and choosing among them teaches little.
+    """
+    own = embeddings.float()
+    return F.normalize(own - own.mean(1, keepdim=True), dim=2)
 
 
 def same_window(starts: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, TracebackType
 
@@ -30,11 +31,13 @@ class Interrupted(LipsyncError):
 class StopSignals:
     """Context that notes SIGTERM and SIGINT in `.signal` (0: none) instead of dying of them.
 
-    Outside the main thread, where Python cannot catch signals, it does nothing.
+    tell: called with the number of each. Outside the main thread, where Python cannot catch
+    signals, it does nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[int], None] | None = None) -> None:
         self.signal = 0
+        self._tell = tell
         self._before: dict[int, object] = {}
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
@@ -42,6 +45,8 @@ class StopSignals:
         if self.signal == signum == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = signum
+        if self._tell is not None:
+            self._tell(signum)
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():

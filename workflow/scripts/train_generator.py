@@ -2,27 +2,29 @@
 
 from pathlib import Path
 
-from lipsync_core import device, logs, threads
-from lipsync_core.training import generator, runs
+from lipsync_core import logs
+from lipsync_core.training import launch, runs
 
 with logs.job_log(snakemake.log[0]):
-    threads.limit(snakemake.threads)
     results, options = Path(snakemake.config["results"]), snakemake.params.options
+    variant, seed = snakemake.wildcards.variant, snakemake.params.seed
     starts = {key: snakemake.input.get(key) for key in ("init", "disc_init")}
     weights = [snakemake.input.expert, *(path for path in starts.values() if path)]
     data = runs.data_digest(results, weights)
-    # Two variants with equal options are two runs all the same.
-    named = options | {"variant": snakemake.wildcards.variant}
-    generator.train(
-        results,
-        options,
-        results / ".runs" / runs.run_signature(named, data, snakemake.params.seed),
-        snakemake.output.checkpoint,
-        snakemake.output.metrics,
-        snakemake.output.samples,
-        snakemake.input.expert,
-        seed=snakemake.params.seed,
-        device=device.pick(snakemake.config["device"]),
-        label=snakemake.wildcards.variant,
+    run_dir = runs.enter(results / ".runs", variant, options, data, seed)
+    launch.run(
+        "generator",
+        snakemake.config["device"],
+        snakemake.threads,
+        results=results,
+        options=options,
+        run_dir=run_dir,
+        checkpoint=snakemake.output.checkpoint,
+        metrics=snakemake.output.metrics,
+        samples=snakemake.output.samples,
+        expert=snakemake.input.expert,
+        seed=seed,
+        label=variant,
         **starts,
     )
+    runs.tidy(run_dir, options["keep_runs"])

@@ -1,0 +1,83 @@
+"""Claim: what `compile: true` gains in steps a second, and costs at the start.
+
+    python benchmarks/compile.py --width 0.25 --steps 20
+
+Steps of the expert and of the generator on random batches, of the compiled network and of the
+network as it is by turns (so that a busy machine slows both), the median of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from lipsync_core import device as devices
+from lipsync_core.models import SyncNet, Wav2Lip
+from lipsync_core.training.expert import ExpertOptions, ExpertTask
+from lipsync_core.training.generator import GeneratorOptions, GeneratorTask
+from lipsync_core.windows import Corpus, ExpertGroup, GeneratorSample
+
+NOTHING = Corpus("none", [])
+
+
+def expert(width: float, compile: bool, place: torch.device) -> Callable[[], None]:
+    task = ExpertTask(
+        SyncNet(width), NOTHING, NOTHING, ExpertOptions(width, compile=compile), 0, place
+    )
+    draw = np.random.default_rng(0)
+    batch = ExpertGroup(
+        draw.integers(0, 256, (4, 12, 5, 48, 96, 3), np.uint8),
+        draw.random((4, 12, 1, 80, 16), np.float32),
+        np.arange(48).reshape(4, 12),
+    )
+    return lambda: float(task.step(0, batch)["train_loss"])
+
+
+def generator(width: float, compile: bool, place: torch.device) -> Callable[[], None]:
+    options = GeneratorOptions(width, compile=compile)
+    nets = Wav2Lip(width), SyncNet(width), None
+    task = GeneratorTask("wav2lip", *nets, NOTHING, NOTHING, options, 0, place)
+    draw = np.random.default_rng(0)
+    batch = GeneratorSample(
+        draw.integers(0, 256, (4, 5, 96, 96, 3), np.uint8),
+        draw.integers(0, 256, (4, 5, 96, 96, 3), np.uint8),
+        draw.random((4, 5, 1, 80, 16), np.float32),
+        draw.random((4, 1, 80, 16), np.float32),
+    )
+    return lambda: float(task.step(0, batch)["train_loss"])
+
+
+def seconds(step: Callable[[], None]) -> float:
+    began = time.perf_counter()
+    step()
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--width", type=float, default=0.25)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    place = devices.pick(arguments.device)
+    print("| training | step | compiled | gain | first compiled step |")
+    print("|---|---|---|---|---|")
+    for make in (expert, generator):
+        plain, compiled = (make(arguments.width, wanted, place) for wanted in (False, True))
+        seconds(plain)
+        first = seconds(compiled)
+        pairs = [(seconds(plain), seconds(compiled)) for _ in range(arguments.steps)]
+        before, after = (statistics.median(times) for times in zip(*pairs, strict=True))
+        times = f"{1000 * before:.0f} ms | {1000 * after:.0f} ms | {before / after:.2f}"
+        print(f"| {make.__name__} | {times} | {first:.0f} s |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

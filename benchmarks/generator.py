@@ -1,0 +1,166 @@
+"""The claim: the generator follows the sound, and its GAN neither collapses nor forgets that.
+
+Trains the generators of config.yaml, without and with GAN, for several seeds on prepared data, and
+judges them on the validation speakers as inference uses them (sound not shifted). Rows:
+
+- wav2lip, wav2lip_gan: as configured; "raw" the same run's weights without the moving average;
+- planted: the GAN with its learning rates 300-fold for the 20 steps after the first evaluation;
+- mel_shift -1: trained with the sound of the previous frame, as the public code does.
+
+A run that was interrupted goes on; finished ones are only judged again.
+
+    python benchmarks/generator.py --results results --expert results/syncnet/checkpoint.pth \
+        --runs /tmp/runs [--seeds 0 1 2] [--rows wav2lip wav2lip_gan mel_shift] [--set steps=300]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from lipsync_core import config as settings
+from lipsync_core.checkpoints import build_from
+from lipsync_core.models import SyncNet, Wav2Lip
+from lipsync_core.training import generator
+from lipsync_core.training.judging import generator_metrics
+from lipsync_core.training.leak import motion_metrics
+from lipsync_core.windows import Corpus
+
+ROOT = Path(__file__).parents[1]
+CPU = torch.device("cpu")
+
+
+class Planted(generator.GeneratorTask):
+    """A GAN that loses its head once."""
+
+    first = 0  # step
+
+    def _rate(self, step: int, peak: float) -> float:
+        since = step - self.first
+        absurd = 0 <= since < 20 and not self.memory["rollbacks"]
+        return super()._rate(step, peak) * (300 if absurd else 1)
+
+
+ROWS = {  # name -> variant, keys set, task
+    "wav2lip": ("wav2lip", {}, generator.GeneratorTask),
+    "wav2lip_gan": ("wav2lip_gan", {}, generator.GeneratorTask),
+    "planted": ("wav2lip_gan", {}, Planted),
+    "mel_shift": ("wav2lip", {"mel_shift": -1}, generator.GeneratorTask),
+}
+WINDOWS = 64
+COLUMNS = {
+    "sync loss": "sync_loss",
+    "copying": "sync_loss_copy",
+    "truth": "sync_loss_truth",
+    "L1": "l1",
+    "other sound": "l1_wrong_sound",
+    "copying ": "l1_copy",
+    "PSNR lower": "psnr_lower",
+    "motion": "motion",
+    "in silence": "motion_silence",
+    "true motion": "motion_truth",
+    "rollbacks": "rollbacks",
+}
+
+
+def section(variant: str, more: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a variant as the rules make them from config.yaml, `more` set."""
+    raw = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+    schema = settings.load_schema(ROOT / "workflow/schemas/config.schema.yaml")
+    full = settings.complete(raw, schema)
+    options = full["generator"] | full["generator"][variant] | {"image_size": full["image_size"]}
+    return options | more
+
+
+def train(options: argparse.Namespace, row: str, seed: int) -> Path:
+    """Train one row with one seed, unless it is done; returns its folder."""
+    variant, more, generator.GeneratorTask = ROWS[row]
+    folder = options.runs / f"{row}_{seed}"
+    if not (folder / "samples.png").is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        outputs = (folder / name for name in ("checkpoint.pth", "metrics.csv", "samples.png"))
+        chosen = section(variant, more | options.set)
+        start = options.runs / f"{chosen['init']}_{seed}/checkpoint.pth" if chosen["init"] else None
+        Planted.first = chosen["eval_every"]
+        begun = time.perf_counter()
+        generator.train(
+            options.results, chosen, folder / "run", *outputs, options.expert, seed, CPU, start
+        )
+        (folder / "seconds").write_text(f"{time.perf_counter() - begun:.0f}", encoding="utf-8")
+    return folder
+
+
+def judge(options: argparse.Namespace, folder: Path) -> dict[str, dict[str, float]]:
+    """The figures of a finished run on the split, and those of its weights without average."""
+    kept = folder / f"{options.split}.json"
+    if not kept.is_file():
+        expert = build_from(options.expert, SyncNet)
+        model = build_from(folder / "checkpoint.pth", Wav2Lip)
+        found = {"": figures(model, expert, options)}
+        state = torch.load(folder / "run/last.pt", weights_only=True)
+        if options.raw:
+            model.load_state_dict(state["parts"]["model"])
+            found[", raw"] = figures(model.eval(), expert, options)
+        for each in found.values():
+            each["rollbacks"] = state["memory"].get("rollbacks", 0)
+        kept.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    return json.loads(kept.read_text(encoding="utf-8"))
+
+
+def figures(model: Wav2Lip, expert: SyncNet, options: argparse.Namespace) -> dict[str, float]:
+    corpus = Corpus.load(options.results, options.split, model.image_size)
+    found = generator_metrics(model, expert, corpus, windows=WINDOWS, wrong_sound=True)
+    return found | motion_metrics(model, corpus, windows=WINDOWS)
+
+
+def line(name: str, found: Sequence[Mapping[str, float]]) -> str:
+    """A row: the mean over the seeds, then the seeds."""
+    cells = []
+    for key in COLUMNS.values():
+        values = [each[key] for each in found]
+        cells.append(f"{np.mean(values):.4g} ({' '.join(f'{value:.3g}' for value in values)})")
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Train what is missing, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, required=True, help="prepared data")
+    parser.add_argument("--expert", type=Path, required=True, help="checkpoint of the expert")
+    parser.add_argument("--runs", type=Path, required=True, help="folder for the runs")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--raw", action="store_true", help="also the weights without average")
+    parser.add_argument("--set", nargs="*", default=[], help="keys of the config, e.g. steps=300")
+    options = parser.parse_args()
+    pairs = (pair.partition("=") for pair in options.set)
+    options.set = {key: yaml.safe_load(value) for key, _, value in pairs}
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(1)
+
+    table: dict[str, list[dict[str, float]]] = {}
+    for seed in options.seeds:
+        for row in options.rows:
+            for of, found in judge(options, train(options, row, seed)).items():
+                table.setdefault(f"{row}{of}", []).append(found)
+    print(f"| mean (seeds {' '.join(map(str, options.seeds))}) | {' | '.join(COLUMNS)} |")
+    print("|---" * (len(COLUMNS) + 1) + "|")
+    for name, found in table.items():
+        print(line(name, found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""Claim: a training killed at any moment goes on, and ends with the bits of one that was not.
+
+    python benchmarks/resume.py --results results --steps 200
+
+Each of the three trainings at the sizes of config/config.yaml, on prepared data, in processes of
+their own: once undisturbed, and once with SIGKILL half-way, SIGKILL in the middle of writing a
+state, and the same command after each. Compared are the state (weights, optimisers, generator of
+random numbers, schedule, sums since the last evaluation), the best weights and metrics.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import multiprocessing
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from lipsync_core import config as settings
+from lipsync_core.checkpoints import save_public
+from lipsync_core.models import SyncNet
+from lipsync_core.training import expert, generator, state
+
+ROOT = Path(__file__).parents[1]
+NAMES = ("syncnet", "wav2lip", "wav2lip_gan")
+
+
+def options_of(name: str, steps: int) -> dict[str, Any]:
+    """The shipped options of a training, with `steps` steps and a state every quarter of them."""
+    shipped = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    schema = settings.load_schema(ROOT / "workflow/schemas/config.schema.yaml")
+    whole = settings.complete(shipped, schema)
+    section = whole["syncnet"] if name == "syncnet" else whole["generator"]
+    section = section | section.get(name, {}) | {"image_size": whole["image_size"]}
+    # An evaluation that is not a save: sums begin anew between the states.
+    return section | {"steps": steps, "save_every": steps // 4, "eval_every": steps // 5}
+
+
+def train(name: str, options: dict[str, Any], results: Path, judge: Path, folder: Path) -> None:
+    """One training on the CPU, with one thread; what a job would do."""
+    torch.set_num_threads(1)
+    out = {"checkpoint": folder / "checkpoint.pth", "metrics": folder / "metrics.csv"}
+    common = {"seed": 0, "device": torch.device("cpu")}
+    if name == "syncnet":
+        expert.train(results, options, folder / "run", **out, **common)
+        return
+    out |= {"samples": folder / "samples.png", "expert": judge, "label": name}
+    generator.train(results, options, folder / "run", **out, **common)
+
+
+def kill(process: multiprocessing.Process, signs: Iterator[bool]) -> None:
+    """SIGKILL as soon as there is a sign."""
+    while process.is_alive() and not next(signs):
+        time.sleep(0.0005)
+    assert process.pid is not None
+    if process.is_alive():
+        os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    if process.exitcode != -signal.SIGKILL:
+        raise SystemExit(f"it ended with {process.exitcode} before it could be killed")
+
+
+def state_of(run: Path) -> int:
+    """The step of last.pt; 0 without."""
+    path = run / state.LAST
+    return torch.load(path, weights_only=True)["step"] if path.is_file() else 0
+
+
+def once_saved(run: Path, step: int) -> Iterator[bool]:
+    """A sign when the state of `step` is there."""
+    seen, there = 0, False
+    while True:
+        when = (run / state.LAST).stat().st_mtime_ns if (run / state.LAST).is_file() else 0
+        if when != seen:
+            seen, there = when, state_of(run) >= step
+        yield there
+
+
+def half_written(run: Path) -> Iterator[bool]:
+    """A sign while a state is being written."""
+    while True:
+        yield any(path.stat().st_size > 0 for path in run.glob(".*.tmp.pt"))
+
+
+def differences(left: Any, right: Any, where: str = "state") -> list[str]:
+    """The places where two states differ, in any bit."""
+    if isinstance(left, torch.Tensor):
+        return [] if torch.equal(left, right) else [where]
+    if isinstance(left, dict | list | tuple):
+        if len(left) != len(right):
+            return [where]
+        keys = left if isinstance(left, dict) else range(len(left))
+        return [
+            line for key in keys for line in differences(left[key], right[key], f"{where}.{key}")
+        ]
+    return [] if left == right else [where]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, default=Path("results"), help="prepared data")
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--trainings", nargs="+", default=NAMES, choices=NAMES)
+    arguments = parser.parse_args()
+    work = Path(tempfile.mkdtemp(prefix="resume-"))
+    torch.manual_seed(0)
+    judge = work / "expert.pth"
+    save_public(judge, SyncNet(width=0.25))
+    start = multiprocessing.get_context("spawn").Process
+    print("| training | killed at | state | best weights | metrics.csv | rows | seconds |")
+    print("|---|---|---|---|---|---|---|")
+    for name in arguments.trainings:
+        began = time.monotonic()
+        options = options_of(name, arguments.steps)
+        quiet, killed = work / name / "quiet", work / name / "killed"
+
+        def begin(folder: Path, name: str = name, options: dict = options) -> Any:
+            process = start(target=train, args=(name, options, arguments.results, judge, folder))
+            process.start()
+            return process
+
+        begin(quiet).join()
+        half = arguments.steps // 2
+        kill(begin(killed), once_saved(killed / "run", half))
+        steps = [f"{state_of(killed / 'run')} saved"]
+        kill(begin(killed), half_written(killed / "run"))
+        steps.append(f"{state_of(killed / 'run')} saved, the next half written")
+        begin(killed).join()
+        states = [torch.load(at / "run" / state.LAST, weights_only=True) for at in (quiet, killed)]
+        unlike = differences(*states)
+        same = [
+            (quiet / file).read_bytes() == (killed / file).read_bytes()
+            for file in (f"run/{state.BEST}", "metrics.csv")
+        ]
+        rows = len(list(csv.DictReader((quiet / "metrics.csv").open())))
+        verdict = "equal" if not unlike else f"{len(unlike)} differ: {unlike[:3]}"
+        words = ["equal" if yes else "DIFFERENT" for yes in same]
+        seconds = time.monotonic() - began
+        print(
+            f"| {name} | {'; '.join(steps)} | {verdict} | {' | '.join(words)} | {rows} "
+            f"| {seconds:.0f} |",
+            flush=True,
+        )
+    shutil.rmtree(work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Light changes of the expert's windows, lest it learn its few speakers, rooms and lights by heart.
+
+Knows arrays and random numbers only. What lips and sound have to do with each other must survive:
+time is never touched. The windows that are compared with each other change alike, as if their clip
+had been taken in another room: a change of each window's own would hide what tells them apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from lipsync_core.audio import LIMIT, MEL_BANDS, MEL_WINDOW
+
+GREY = np.arange(256, dtype=np.float32)[:, None] / 255
+MASK_BANDS = (4, 17)  # how many bands or columns a mask may cover: least, one more than most
+MASK_COLUMNS = (1, 3)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far windows may be changed; 0 leaves them as they are.
+
+    flip: mirror half of the groups of windows. shift: way of the face in the crop, zoom: change of
+    its size, both as shares of its side. colour: change of brightness, contrast and tint (0.1: by
+    about 10 %). mel_gain: change of loudness and of the balance of low and high bands (mel units;
+    one is 12.5 dB). mel_warp: change of the pitch of everything, as of a longer or shorter throat
+    (share). mel_mask: probability that a few bands, and again that a column or two, are silenced.
+    """
+
+    flip: bool = False
+    shift: float = 0.0
+    zoom: float = 0.0
+    colour: float = 0.0
+    mel_gain: float = 0.0
+    mel_warp: float = 0.0
+    mel_mask: float = 0.0
+
+    def scaled(self, share: float) -> Augmentation:
+        """The same kinds of change, `share` as far; mirroring stays as it is."""
+        numbers = {name: value * share for name, value in asdict(self).items()}
+        return Augmentation(**numbers | {"flip": self.flip})
+
+
+class Change(NamedTuple):
+    """One change, drawn within the bounds of an `Augmentation`."""
+
+    mirror: bool
+    zoom: float  # factor
+    way: np.ndarray  # across and down, shares of the crop's side
+    tone: np.ndarray  # six numbers about 0, see `_toned`
+    warp: float  # factor
+    gain: float  # mel units
+    tilt: float  # mel units, at the highest band
+    bands: slice  # silenced, none when empty
+    columns: slice
+
+
+def draw(rng: np.random.Generator, bounds: Augmentation) -> Change:
+    """A change within the bounds; takes as many random numbers whatever they are."""
+    return Change(
+        mirror=bool(rng.random() < 0.5) and bounds.flip,
+        zoom=1 + bounds.zoom * rng.uniform(-1, 1),
+        way=bounds.shift * rng.uniform(-1, 1, 2),
+        tone=bounds.colour * rng.uniform(-1, 1, 6),
+        warp=float(np.exp(bounds.mel_warp * rng.uniform(-1, 1))),
+        gain=bounds.mel_gain * rng.uniform(-1, 1),
+        tilt=bounds.mel_gain * rng.uniform(-1, 1),
+        bands=_span(rng, MEL_BANDS, *MASK_BANDS, bounds.mel_mask),
+        columns=_span(rng, MEL_WINDOW, *MASK_COLUMNS, bounds.mel_mask),
+    )
+
+
+def _span(
+    rng: np.random.Generator, length: int, least: int, most: int, probability: float
+) -> slice:
+    width, place = int(rng.integers(least, most)), rng.random()
+    first = int(place * (length - width + 1))
+    return slice(first, first + width if rng.random() < probability else first)
+
+
+def lower_halves(frames: np.ndarray, change: Change) -> np.ndarray:
+    """The changed lower halves of frames: uint8 (n, S, S, 3) -> uint8 (n, S/2, S, 3)."""
+    size = frames.shape[1]
+    frames = frames[:, :, ::-1] if change.mirror else frames
+    if change.zoom != 1 or change.way.any():
+        frames = _moved(frames, change.zoom, *(change.way * size))
+    else:
+        frames = frames[:, size // 2 :]
+    return _toned(frames, change.tone) if change.tone.any() else frames
+
+
+def _moved(frames: np.ndarray, zoom: float, across: float, down: float) -> np.ndarray:
+    """Frames scaled about the middle of their lower half and moved by pixels; that half of them."""
+    size = frames.shape[1]
+    half, x, y = size // 2, size / 2, size * 0.75
+    place = np.float32(
+        [[zoom, 0, x * (1 - zoom) + across], [0, zoom, y * (1 - zoom) + down - half]]
+    )
+    out = np.empty((len(frames), half, size, 3), np.uint8)
+    for frame, moved in zip(frames, out, strict=True):
+        cv2.warpAffine(
+            np.ascontiguousarray(frame), place, (size, half), moved, borderMode=cv2.BORDER_REPLICATE
+        )
+    return out
+
+
+def _toned(frames: np.ndarray, tone: np.ndarray) -> np.ndarray:
+    """Frames under another light; tone: 6 numbers about 0, of contrast, brightness, gain, tint."""
+    contrast, brightness, gain = (
+        np.exp(2 * tone[0]),
+        tone[1] / 4,
+        np.exp(2 * tone[2] + tone[3:] / 2),
+    )
+    table = ((GREY**contrast * gain + brightness) * 255).clip(0, 255).round().astype(np.uint8)
+    flat = np.ascontiguousarray(frames).reshape(-1, frames.shape[2], 3)
+    return cv2.LUT(flat, table[None]).reshape(frames.shape)
+
+
+def sounds(mels: np.ndarray, change: Change) -> np.ndarray:
+    """Changed mel windows: float32 (n, 1, 80, 16) in [-4, 4] -> the same."""
+    changed = _warped(mels, change.warp) if change.warp != 1 else mels.copy()
+    if change.gain or change.tilt:
+        slope = np.linspace(-change.tilt, change.tilt, MEL_BANDS, dtype=np.float32)[:, None]
+        changed = np.clip(changed + np.float32(change.gain) + slope, -LIMIT, LIMIT)
+    changed[..., change.bands, :] = -LIMIT
+    changed[..., change.columns] = -LIMIT
+    return changed
+
+
+def _warped(mels: np.ndarray, factor: float) -> np.ndarray:
+    """Each band takes the value that stood at `factor` times its place: float32 (n, 1, 80, 16)."""
+    at = np.clip(np.arange(MEL_BANDS) * factor, 0, MEL_BANDS - 1)
+    below = at.astype(int)
+    above = np.minimum(below + 1, MEL_BANDS - 1)
+    weight = (at - below).astype(np.float32)[:, None]
+    return mels[..., below, :] * (1 - weight) + mels[..., above, :] * weight

@@ -1,0 +1,87 @@
+"""Has a GAN collapsed? From the rows of its evaluations to a sentence.
+
+Knows rows only (`generator.GeneratorTask.evaluate`). Three ways to collapse: a figure of the
+drawings that falls back to where copying the reference frame is, drawings that are all alike, and
+a discriminator that is always right while the generator gets ever further from deceiving it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+Row = Mapping[str, float | str]
+FIGURES = {"l1": "L1", "sync_loss": "sync loss"}  # of the drawings; lower is better
+LEAD_LOST = 0.75  # share of the best lead over copying that a healthy GAN does not lose at once
+WORSE = 1.5  # times the best so far: below this nothing has collapsed
+ALIKE = 0.1  # of the variety of the true frames
+ALWAYS_RIGHT = 0.99  # accuracy of the discriminator
+HOPELESS = 6.0  # adversarial loss: the discriminator believes in one drawing of 400
+PATIENCE = 3  # evaluations in a row
+
+
+def verdict(rows: Sequence[Row]) -> str:
+    """Why the GAN is ill after the last of `rows`, in words; "" for a healthy one.
+
+    The columns read, each where it is there: val_l1, val_sync_loss and both with _copy, val_spread,
+    val_spread_truth, train_adv, train_disc_real_accuracy, train_disc_fake_accuracy, sync_weight,
+    rollbacks.
+    """
+    if not rows:
+        return ""
+    return _worse(rows) or _alike(rows) or _hopeless(rows)
+
+
+def _worse(rows: Sequence[Row]) -> str:
+    """A figure of the drawings is back near that of copying."""
+    *before, now = rows
+    for figure, name in FIGURES.items():
+        # Nothing holds the sync loss down before it counts in the training.
+        past = [row for row in before if figure == "l1" or _value(row, "sync_weight") > 0]
+        values = [_value(row, f"val_{figure}") for row in past]
+        best = min((value for value in values if math.isfinite(value)), default=math.nan)
+        value, copy = _value(now, f"val_{figure}"), _value(now, f"val_{figure}_copy")
+        if not math.isfinite(best):
+            continue
+        limit = WORSE * best
+        if copy > best:
+            limit = max(limit, best + LEAD_LOST * (copy - best))
+        if value > limit:
+            of_copy = f" ({copy:.3g} by copying the reference)" if math.isfinite(copy) else ""
+            return f"the {name} of the drawings is {value:.3g}, it was {best:.3g}{of_copy}"
+    return ""
+
+
+def _alike(rows: Sequence[Row]) -> str:
+    """Whatever the face and the sound, the drawing is the same, and was not always."""
+    pairs = [(_value(row, "val_spread"), _value(row, "val_spread_truth")) for row in rows]
+    shares = [spread / truth for spread, truth in pairs if truth > 0 and math.isfinite(spread)]
+    if not shares:
+        return ""
+    *before, now = shares
+    if now < ALIKE and (not before or max(before) >= ALIKE):
+        return f"the drawings are all alike: they vary {now:.0%} as much as true frames"
+    return ""
+
+
+def _hopeless(rows: Sequence[Row]) -> str:
+    """The discriminator is always right, and the generator's loss by it grows."""
+    since = [row for row in rows if row.get("rollbacks") == rows[-1].get("rollbacks")][-PATIENCE:]
+    losses = [_value(row, "train_adv") for row in since]
+    right = all(
+        _value(row, f"train_disc_{of}_accuracy") >= ALWAYS_RIGHT
+        for row in since
+        for of in ("real", "fake")
+    )
+    if len(since) == PATIENCE and right and min(losses) > HOPELESS and losses[-1] > losses[0]:
+        return (
+            f"the discriminator has been right about every frame for {PATIENCE} evaluations and "
+            f"the adversarial loss grows ({losses[0]:.3g} to {losses[-1]:.3g})"
+        )
+    return ""
+
+
+def _value(row: Row, name: str) -> float:
+    """A number of a row; nan where it is none."""
+    value = row.get(name, math.nan)
+    return float(value) if isinstance(value, float | int) else math.nan

@@ -1,0 +1,160 @@
+"""What a run keeps on disk, and in which order it is written.
+
+last.pt      everything that a resumed run needs. Renaming it into place is the moment of saving.
+healthy.pt   the state at the last evaluation that was not ill: a link to what was last.pt then.
+step_<n>.pt  copies that are kept.
+best_<n>.pth the best weights so far, public format. They are written before the state that names
+             them, and removed only when no state names them any more: whenever the process is
+             killed, the weights that belong to last.pt are there.
+best.pth     the best weights of a finished run.
+metrics.csv  the rows of last.pt or later ones, which a resumed run writes again.
+
+Every file is written aside and renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import os
+import pickle
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from lipsync_core.errors import LipsyncError
+from lipsync_core.files import atomic_path, only_one, remove_leftovers, write_text
+from lipsync_core.training.runs import LOCK, STATE
+
+LAST, HEALTHY, BEST, METRICS = STATE, "healthy.pt", "best.pth", "metrics.csv"
+State = dict[str, Any]
+Row = dict[str, float | str]
+
+
+class RunFolder:
+    """The files of one run in the folder `path`, which is made. A context manager.
+
+    writes: False for the ranks that only read: whatever writes does nothing then. The one that
+    writes holds the folder against other processes for as long as the context lasts, and removes
+    what a killed one left half-written.
+    """
+
+    def __init__(self, path: Path, writes: bool = True) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        self.path, self.writes = path, writes
+        self._held = contextlib.ExitStack()
+
+    def __enter__(self) -> RunFolder:
+        if self.writes:
+            self._held.enter_context(only_one(self.path / LOCK))
+            remove_leftovers([self.path])
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._held.close()
+
+    def best(self, step: int) -> Path:
+        """Where the best weights are when they are those of `step`."""
+        return self.path / f"best_{step:07d}.pth"
+
+    def name_best(self, step: int) -> None:
+        """Let best.pth be the best weights, those of `step`."""
+        if self.writes:
+            link(self.best(step), self.path / BEST)
+
+    def drop_best(self, keep: Collection[int]) -> None:
+        """Remove best weights but those of the steps `keep`."""
+        wanted = {self.best(step) for step in keep}
+        for path in self.path.glob("best_*.pth") if self.writes else ():
+            if path not in wanted:
+                path.unlink(missing_ok=True)
+
+    def save(self, state: State, copy: bool = False) -> None:
+        """Write last.pt; with `copy` also step_<n>.pt."""
+        if not self.writes:
+            return
+        # Through a stream: given a path, torch writes the (temporary) name into the file.
+        with atomic_path(self.path / LAST) as temporary, temporary.open("wb") as stream:
+            torch.save(state, stream)
+        if copy:
+            link(self.path / LAST, self.path / f"step_{state['step']:07d}.pt")
+
+    def start_afresh(self) -> None:
+        """Forget the healthy state; the rest is replaced in time."""
+        if self.writes:
+            (self.path / HEALTHY).unlink(missing_ok=True)
+
+    def mark_healthy(self) -> None:
+        """Let healthy.pt be what last.pt is now."""
+        if self.writes:
+            link(self.path / LAST, self.path / HEALTHY)
+
+    def write_rows(self, rows: list[Row]) -> None:
+        """Write metrics.csv."""
+        if self.writes:
+            write_text(self.path / METRICS, to_csv(rows))
+
+    def load(self, name: str = LAST) -> State | None:
+        """The state in last.pt or healthy.pt, on the CPU; None when there is none.
+
+        Raises LipsyncError when the file is something else, or damaged.
+        """
+        path = self.path / name
+        if not path.is_file():
+            return None
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            _ = state["step"], state["best_step"]
+        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+            reason = str(error).partition("\n")[0]
+            raise LipsyncError(
+                f"{path}: not a state of this program ({reason}); delete it to start afresh"
+            ) from error
+        return state
+
+
+def link(source: Path, target: str | os.PathLike[str]) -> None:
+    """Let `target` be what `source` is now, atomically; a copy where there are no hard links.
+
+    Safe for files that are only ever replaced as a whole.
+    """
+    with atomic_path(target) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+
+
+def copy(source: Path, target: str | os.PathLike[str]) -> None:
+    """Copy a file, atomically."""
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def describe(row: Row) -> str:
+    """A row in one line."""
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in row.items()
+    )
+
+
+def to_csv(rows: list[Row]) -> str:
+    """Rows as CSV text; the columns are the keys of all rows in order of appearance."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+    return text.getvalue()

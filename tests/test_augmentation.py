@@ -1,0 +1,112 @@
+"""Augmentation: what changes, what must not, and that nothing changes without being asked."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from lipsync_core.augmentation import Augmentation, draw, lower_halves, sounds
+
+FULL = Augmentation(True, 0.05, 0.05, 0.1, 0.5, 0.1, 1.0)
+
+
+@pytest.fixture
+def frames():
+    """Five frames of a grey slope with a bright dot where the mouth is."""
+    slope = np.linspace(60, 160, 96).astype(np.uint8)
+    faces = np.repeat(np.broadcast_to(slope[:, None, None], (96, 96, 3))[None], 5, axis=0).copy()
+    faces[:, 70:74, 40:44] = 250
+    return faces
+
+
+@pytest.fixture
+def mel():
+    return np.random.default_rng(0).uniform(-4, 2, (1, 80, 16)).astype(np.float32)
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def lower_half(frames, rng, bounds):
+    return lower_halves(frames, draw(rng, bounds))
+
+
+def sound(mel, rng, bounds):
+    return sounds(mel[None], draw(rng, bounds))[0]
+
+
+def dot(frame):
+    """Where the bright dot is: (row, column)."""
+    return np.argwhere(frame[..., 0] > 220).mean(axis=0)
+
+
+def test_nothing_asked_nothing_changed(frames, mel):
+    assert np.array_equal(lower_half(frames, rng(), Augmentation()), frames[:, 48:])
+    assert np.array_equal(sound(mel, rng(), Augmentation()), mel)
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Augmentation)])
+def test_each_kind_of_change_does_something_and_keeps_the_form(frames, mel, name):
+    change = Augmentation(**{name: True if name == "flip" else 0.1 if "mask" not in name else 1.0})
+    seen = [lower_half(frames, rng(seed), change) for seed in range(8)]
+    heard = [sound(mel, rng(seed), change) for seed in range(8)]
+    same = [np.array_equal(face, frames[:, 48:]) for face in seen]
+    assert all(same) if name.startswith("mel") else not all(same)
+    assert all(np.array_equal(one, mel) for one in heard) != name.startswith("mel")
+    assert all(face.shape == (5, 48, 96, 3) and face.dtype == np.uint8 for face in seen)
+    assert all(one.shape == (1, 80, 16) and one.dtype == np.float32 for one in heard)
+    assert all(one.min() >= -4 and one.max() <= 4 for one in heard)
+
+
+def test_all_frames_and_sounds_of_a_group_change_alike(frames, mel):
+    for seed in range(5):
+        changed = lower_half(frames, rng(seed), FULL)
+        assert all(np.array_equal(frame, changed[0]) for frame in changed)
+        heard = sounds(np.stack([mel, mel]), draw(rng(seed), FULL))
+        assert np.array_equal(heard[0], heard[1])
+
+
+def test_inputs_are_left_alone(frames, mel):
+    faces, heard = frames.copy(), mel.copy()
+    lower_half(frames, rng(), FULL)
+    sound(mel, rng(), FULL)
+    assert np.array_equal(frames, faces) and np.array_equal(mel, heard)
+
+
+def test_a_shift_goes_no_farther_than_asked(frames):
+    ways = [
+        dot(lower_half(frames, rng(seed), Augmentation(shift=0.05))[0]) - dot(frames[0, 48:])
+        for seed in range(40)
+    ]
+    assert 3.5 < np.abs(ways).max() <= 0.05 * 96 + 0.6
+
+
+def test_a_zoom_is_about_the_middle_of_the_mouth():
+    face = np.zeros((5, 96, 96, 3), np.uint8)
+    face[:, 71:74, 47:50] = 250
+    changed = lower_half(face, rng(3), Augmentation(zoom=0.3))
+    assert np.abs(dot(changed[0]) - dot(face[0, 48:])).max() < 1
+
+
+def test_a_mask_hides_some_bands_and_some_columns():
+    changed = sound(np.zeros((1, 80, 16), np.float32), rng(), Augmentation(mel_mask=1.0))[0]
+    bands, columns = (changed == -4).all(axis=1).sum(), (changed == -4).all(axis=0).sum()
+    assert 4 <= bands <= 16 and 1 <= columns <= 2
+
+
+def test_a_warp_moves_the_bands_and_not_the_time(mel):
+    tone = np.full((1, 80, 16), -4, np.float32)
+    tone[0, 40, 5] = 2
+    found = [sound(tone, rng(seed), Augmentation(mel_warp=0.1))[0] for seed in range(20)]
+    places = {tuple(np.argwhere(mel == mel.max())[0]) for mel in found}
+    assert {column for _, column in places} == {5}
+    assert all(35 <= band <= 45 for band, _ in places) and len(places) > 3
+
+
+def test_scaled_changes_go_that_far():
+    half = FULL.scaled(0.5)
+    assert half.flip is True and half.zoom == FULL.zoom / 2 and half.mel_mask == 0.5
+    assert FULL.scaled(0) == Augmentation(flip=True)
