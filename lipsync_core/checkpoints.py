@@ -268,6 +268,8 @@ def save_public(
 ) -> None:
     """Write `model` to `path` atomically in the public format; equal content gives equal bytes.
 
+    optimizer: of the model's parameters in their order, and perhaps of others behind them, whose
+        state is left out: the public code's optimizer has none.
     extra: plain values (text, numbers, booleans, None; lists and dicts of them) under "extra".
     Raises TypeError when `extra` holds anything else: nobody could load the file safely.
     """
@@ -277,7 +279,7 @@ def save_public(
             WRAPPERS.sub("", name): tensor.detach().cpu()
             for name, tensor in model.state_dict().items()
         },
-        "optimizer": optimizer.state_dict() if optimizer is not None else None,
+        "optimizer": _state_of(optimizer, model) if optimizer is not None else None,
         "global_step": step,
         "global_epoch": epoch,
     }
@@ -286,6 +288,19 @@ def save_public(
     # Through a stream: given a path, torch writes the (temporary) name into the file.
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         torch.save(content, stream)
+
+
+def _state_of(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Any]:
+    """The state of the optimizer as if it had the parameters of `model` only."""
+    count, state = sum(1 for _ in model.parameters()), optimizer.state_dict()
+    groups = [
+        group | {"params": [place for place in group["params"] if place < count]}
+        for group in state["param_groups"]
+    ]
+    return {
+        "state": {place: value for place, value in state["state"].items() if place < count},
+        "param_groups": [group for group in groups if group["params"]],
+    }
 
 
 def _check_plain(value: Any, where: str) -> None:

@@ -253,12 +253,14 @@ def train(
     model = SyncNet(width=settings.width, image_size=settings.image_size)
     loop.start_from(model, init)
     task = ExpertTask(model, train_set, val_set, settings, seed, device)
-    if judgement is not None and ranks.first():
-        task.judgement = learnability.gate(
-            *(settings.gate, results, task.model, train_set, Path(run_dir), judgement),
-            kind=task.precision,
-            seed=seed,
-            knows=init is not None,
+    if judgement is not None:
+        task.judgement = ranks.of_first(
+            lambda: learnability.gate(
+                *(settings.gate, results, task.model, train_set, Path(run_dir), judgement),
+                kind=task.precision,
+                seed=seed,
+                knows=init is not None,
+            )
         )
     rows = loop.train(task, Path(run_dir), from_section(loop.LoopOptions, options))
     if not ranks.first():

@@ -20,7 +20,7 @@ from torch.optim.swa_utils import AveragedModel
 from lipsync_core.checkpoints import build_from, save_public
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
-from lipsync_core.training import gan_health, loop, losses, precision, ranks
+from lipsync_core.training import gan_health, loop, losses, plateau, precision, ranks
 from lipsync_core.training.averages import average
 from lipsync_core.training.judging import generator_metrics
 from lipsync_core.training.optimise import (
@@ -265,6 +265,10 @@ class GeneratorTask(loop.Task):
     def export(self, path: Path, step: int) -> None:
         """Public format, with Adam's state as public files have it."""
         save_public(path, self.result, self.optimizer, step=step)
+
+    def advice(self, rows: list[loop.Row]) -> str:
+        """How the training is going, in words, where something can be done about it."""
+        return plateau.advice(plateau.generator_verdict(rows, self.options.steps))
 
     def ill(self, rows: list[loop.Row]) -> str:
         """Why a GAN has collapsed, in words, or nothing; see `gan_health.verdict`."""
