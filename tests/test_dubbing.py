@@ -180,7 +180,8 @@ def test_frames_without_a_face_pass_unchanged(tmp_path, stub, detector, checkpoi
 
 def test_short_gap_is_bridged(tmp_path, stub, detector, checkpoint):
     stub(level=1.0)
-    face = video(tmp_path / "face.mp4", [100] * 10 + [10] * 3 + [100] * 12)
+    # Too little darker for a cut from one shot to another, over which nothing is bridged.
+    face = video(tmp_path / "face.mp4", [50] * 10 + [32] * 3 + [50] * 12)
     stats = dub(face, sound(tmp_path / "a.wav", 1.0), checkpoint, tmp_path / "out.mp4", max_gap=5)
     assert stats.faceless_frames == 0
 
