@@ -187,7 +187,11 @@ def test_after_a_rollback_rates_and_samples_are_others(results, monkeypatch):
     task = make_task(results, QualityDiscriminator(width=TINY), gan_weight=0.07)
     before = task.batch(3)
     seen = []
-    monkeypatch.setattr(generator, "descend", lambda *a: seen.append(a[2]))
+
+    def descend(losses, optimizer, rate, clip):
+        seen.extend([rate] * len(list(losses)))
+
+    monkeypatch.setattr(generator, "descend", descend)
     task.step(0, before)
     task.memory["rollbacks"] = 2
     task.recover(2)

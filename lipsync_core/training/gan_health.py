@@ -54,14 +54,16 @@ def _worse(rows: Sequence[Row]) -> str:
 
 def _alike(rows: Sequence[Row]) -> str:
     """Whatever the face and the sound, the drawing is the same, and was not always."""
-    pairs = [(_value(row, "val_spread"), _value(row, "val_spread_truth")) for row in rows]
-    shares = [spread / truth for spread, truth in pairs if truth > 0 and math.isfinite(spread)]
-    if not shares:
-        return ""
-    *before, now = shares
-    if now < ALIKE and (not before or max(before) >= ALIKE):
+    *before, now = map(_variety, rows)
+    varied = [share for share in before if math.isfinite(share)]
+    if now < ALIKE and max(varied, default=1.0) >= ALIKE:
         return f"the drawings are all alike: they vary {now:.0%} as much as true frames"
     return ""
+
+
+def _variety(row: Row) -> float:
+    """How much the drawings vary, relative to the true frames; nan where that is not known."""
+    return _value(row, "val_spread") / (_value(row, "val_spread_truth") or math.nan)
 
 
 def _hopeless(rows: Sequence[Row]) -> str:
