@@ -16,16 +16,9 @@ from lipsync_core.training.generator import GeneratorOptions, GeneratorTask
 from lipsync_core.windows import Corpus
 from tests.helpers_training import small_corpus
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
 TINY = 0.0625
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # tiny networks: more threads only wait for each other
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ from lipsync_core.windows import Corpus
 from tests.helpers_training import small_corpus, write_corpus
 from tests.test_training_loop import assert_same
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
 TINY = 0.0625
 EXPERT = {
@@ -47,14 +48,6 @@ PLAIN = {
     "sync_weight": 0.03,
 }
 GAN = PLAIN | {"gan_weight": 0.07}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # tiny networks: more threads only wait for each other
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
