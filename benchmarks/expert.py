@@ -48,6 +48,9 @@ RECIPES: dict[str, dict[str, Any]] = {
     "not centred": {"centred": 0},
     "no augmentation": {key: CLASSIC[key] for key in AUGMENTATION},
     "far to near": {"apart": 12},
+    # As wide as the public network.
+    "wide": {"width": 1.0},
+    "wide, adam": {"width": 1.0, "optimizer": "adam", "lr": 5e-4},
 }
 COLUMNS = ("auc", "loss", "accuracy", "top1", "offset_1", "offset_3", "offset_5", "offset_10plus")
 

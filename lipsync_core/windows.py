@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -239,13 +240,20 @@ def _open(results: Path, clip_id: str) -> Clip | ClipError:
 
 
 def _mel_length(path: Path) -> int:
+    """Columns of a mel spectrogram, from its header: numpy's own way to it is five times slower."""
     try:
-        mel = np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
+        with open(path, "rb") as stream:
+            if np.lib.format.read_magic(stream) != (1, 0):
+                raise ValueError("not written by numpy.save")
+            shape, _, kind = np.lib.format.read_array_header_1_0(stream)
+            missing = math.prod(shape) * kind.itemsize + stream.tell() - path.stat().st_size
+        if missing > 0:
+            raise ValueError(f"the last {missing} bytes are missing")
+    except (OSError, ValueError) as error:
         raise ClipError(Reason.UNREADABLE, f"{path}: {error}") from error
-    if mel.ndim != 2 or mel.shape[1] != MEL_BANDS:
-        raise ClipError(Reason.UNREADABLE, f"{path}: shape {mel.shape}, wanted (T, {MEL_BANDS})")
-    return len(mel)
+    if len(shape) != 2 or shape[1] != MEL_BANDS:
+        raise ClipError(Reason.UNREADABLE, f"{path}: shape {shape}, wanted (T, {MEL_BANDS})")
+    return shape[0]
 
 
 def window_starts(frames: np.ndarray, columns: int) -> np.ndarray:
@@ -260,8 +268,9 @@ def window_starts(frames: np.ndarray, columns: int) -> np.ndarray:
 
 
 def _longest_run(numbers: np.ndarray) -> int:
-    if len(numbers) == 0:
-        return 0
+    """Most numbers in a row of `numbers`, which rise, each once."""
+    if len(numbers) == 0 or numbers[-1] - numbers[0] == len(numbers) - 1:
+        return len(numbers)
     breaks = np.flatnonzero(np.diff(numbers) != 1) + 1
     return int(np.diff(np.concatenate([[0], breaks, [len(numbers)]])).max())
 

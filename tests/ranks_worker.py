@@ -1,7 +1,8 @@
-"""Trains alone, then in two ranks, each training in double precision; run by torchrun.
+"""Trains in two ranks, then alone: one step in single precision or four in double; run by torchrun.
 
-Double precision, because rounding is blown up: by batch norms of few samples in random networks,
-and by Adam, whose first steps are as long for a tiny gradient as for a large one.
+Double precision, because single is blown up: in a random network with batch norms the gradient of a
+single process is already some percent from the true one, and Adam's first steps are as long for a
+tiny gradient as for a large one.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from lipsync_core.training import expert, generator, judging, loop, ranks, tenso
 from tests.test_training_tasks import make_expert_task, make_generator_task
 
 NAMES = ("expert", "generator", "gan")
-OPTIONS = loop.LoopOptions(steps=4, eval_every=2, save_every=2)
+STEPS = {"single": 1, "double": 4}
 
 
-def double_everything() -> None:
-    torch.set_num_threads(1)
+def widen(task: loop.Task) -> loop.Task:
+    """Let everything that the task computes from now on be in double precision."""
     torch.set_default_dtype(torch.float64)
     torch.Tensor.float = torch.Tensor.double
 
@@ -30,9 +31,14 @@ def double_everything() -> None:
         return tensor.double() if tensor.is_floating_point() else tensor
 
     expert.to_device = generator.to_device = judging.to_device = to_device
+    for part in vars(task).values():
+        if isinstance(part, torch.nn.Module):
+            part.double()
+    return task
 
 
 def make(name: str, results: Path) -> loop.Task:
+    torch.set_default_dtype(torch.float32)  # the same weights in either precision
     if name == "expert":
         options = {"clips": 4, "windows": 3, "steps": 4, "warmup": 2, "accumulate": 2}
         return make_expert_task(results, **options)
@@ -45,17 +51,23 @@ def make(name: str, results: Path) -> loop.Task:
     return task
 
 
-def main(results: Path, out: Path) -> None:
-    double_everything()
+def train_all(precision: str, results: Path, out: Path) -> None:
+    options = loop.LoopOptions(STEPS[precision], eval_every=2, save_every=1, keep_every=1)
+    for name in NAMES:
+        task = make(name, results)
+        loop.train(widen(task) if precision == "double" else task, out / name, options)
+
+
+def main(precision: str, results: Path, out: Path) -> None:
+    torch.set_num_threads(1)
     dist.init_process_group("gloo")
     assert ranks.count() == 2
     alone = ranks.first()
-    for name in NAMES:
-        loop.train(make(name, results), out / "ranks" / name, OPTIONS)
+    train_all(precision, results, out / "ranks")
     dist.destroy_process_group()
-    for name in NAMES if alone else ():
-        loop.train(make(name, results), out / "alone" / name, OPTIONS)
+    if alone:
+        train_all(precision, results, out / "alone")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))

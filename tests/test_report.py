@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import csv
 import re
 import zipfile
@@ -319,6 +320,16 @@ def test_strip_and_samples_survive_bad_files(tmp_path: Path) -> None:
     (tmp_path / "v.mp4").write_bytes(b"no video")
     found = gallery.videos([{"output": "v.mp4"}], tmp_path, tmp_path / "i.html", 10)
     assert "not readable" in found[0].facts and found[0].link == "./v.mp4"
+    assert (
+        gallery.videos([{"output": "v.mp4"}], tmp_path, tmp_path / "i.html", 1000)[0].poster == ""
+    )
+
+
+def test_an_embedded_video_shows_its_first_picture(html: str) -> None:
+    (video,) = Page(html).all("video")
+    kind, _, content = video["poster"].partition(",")
+    picture = cv2.imdecode(np.frombuffer(base64.b64decode(content), np.uint8), cv2.IMREAD_COLOR)
+    assert kind == "data:image/jpeg;base64" and picture.std() > 10
 
 
 def test_timings_are_summed_by_rule_in_the_order_of_the_pipeline(run: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet
-from lipsync_core.training import expert, learnability, link
+from lipsync_core.training import by_heart, expert, learnability, link, offsets
 from lipsync_core.windows import Corpus
 from tests.helpers_training import write_corpus
 
@@ -23,8 +23,8 @@ IDS = [f"{'abcdef'[n % 6]}/{n}" for n in range(CLIPS)]
 @pytest.fixture(autouse=True)
 def patience(monkeypatch):
     """What is found must not depend on how busy the machine is."""
-    monkeypatch.setattr(learnability, "SECONDS", 600.0)
-    monkeypatch.setattr(learnability, "LOOK_SECONDS", 600.0)
+    for module in (by_heart, offsets):
+        monkeypatch.setattr(module, "SECONDS", 600.0)
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +59,7 @@ def model():
 def together(results, ids=IDS):
     """The check of mouths and sounds alone."""
     corpus = Corpus.load(results, ids)
-    found = learnability.measured_offsets(results, corpus)
-    return learnability.judge_sync(learnability.look(corpus), found)
+    return offsets.judge(offsets.look(corpus), offsets.recorded(results, corpus))
 
 
 def test_good_data_passes_every_check(good):
@@ -74,9 +73,9 @@ def test_good_data_passes_every_check(good):
 @pytest.mark.parametrize("frames", [5, -5])
 def test_a_constant_offset_is_found_with_its_sign(spoilt, frames):
     columns = frames * 16 // 5  # a late picture shows what was heard before
-    check, offsets = together(spoilt(lambda mel, place, mels: np.roll(mel, -columns, axis=0)))
+    check, found = together(spoilt(lambda mel, place, mels: np.roll(mel, -columns, axis=0)))
     assert (check.level, check.word) == ("bad", "out of sync")
-    assert abs(offsets["offset"] - frames) <= 1
+    assert abs(found["offset"] - frames) <= 1
     assert f"-itsoffset {frames / 25:.1f}"[:-1] in check.remedy
     assert "late" in check.remedy if frames > 0 else "early" in check.remedy
 
@@ -93,11 +92,11 @@ def test_too_few_clips_tell_nothing_rather_than_something_wrong(spoilt):
 
 
 def test_silent_sound_is_named(spoilt, monkeypatch):
-    monkeypatch.setattr(learnability, "STEPS", 12)
+    monkeypatch.setattr(by_heart, "STEPS", 12)
     results = spoilt(lambda mel, place, mels: np.full_like(mel, -4))
     check, _ = together(results)
     assert (check.level, check.word) == ("bad", "no sound")
-    heart = learnability.learnt(*learnability.by_heart(model(), Corpus.load(results, IDS)))
+    heart = by_heart.learnt(*by_heart.by_heart(model(), Corpus.load(results, IDS)))
     assert heart.level in ("bad", "none"), heart
 
 
@@ -120,23 +119,23 @@ def test_faces_that_do_not_move_are_named(good, tmp_path):
 
 def test_offsets_measured_by_a_network_are_taken_where_there_are_enough():
     runs = []
-    for offsets, word in (({0: 8, 1: 3}, "in sync"), ({5: 9, 4: 1}, "out of sync")):
-        check = learnability.judge_offsets("sync", offsets)
+    for clips, word in (({0: 8, 1: 3}, "in sync"), ({5: 9, 4: 1}, "out of sync")):
+        check = offsets.judge_histogram("sync", clips)
         assert check.word == word
         runs.append(check.level)
     assert runs == ["good", "bad"]
-    assert learnability.judge_offsets("sync", {-9: 4, 0: 3, 9: 4}).word == "offsets differ"
+    assert offsets.judge_histogram("sync", {-9: 4, 0: 3, 9: 4}).word == "offsets differ"
 
 
 def test_a_trained_network_measures_offsets_only_where_it_knows(good, monkeypatch):
     corpus, net = Corpus.load(good, IDS[:12]), model()
-    offsets = iter([4, 5, 5, 5, 5, 6, 5, -9, 5, 5, 5, 5])
-    monkeypatch.setattr(learnability, "clip_offset", lambda *_, **__: next(offsets))
-    assert learnability.network_offsets(net, corpus) == {-9: 1, 4: 1, 5: 9, 6: 1}
+    measured = iter([4, 5, 5, 5, 5, 6, 5, -9, 5, 5, 5, 5])
+    monkeypatch.setattr(offsets, "clip_offset", lambda *_, **__: next(measured))
+    assert offsets.by_network(net, corpus) == {-9: 1, 4: 1, 5: 9, 6: 1}
     assert net.training
-    offsets = iter(range(-12, 12, 2))
-    assert learnability.network_offsets(net, corpus) == {}
-    offsets = iter([5] * 12)
+    measured = iter(range(-12, 12, 2))
+    assert offsets.by_network(net, corpus) == {}
+    measured = iter([5] * 12)
     check = learnability.judge(good, net, corpus, knows=True)["checks"][2]
     assert check["word"] == "out of sync" and "of 12 clips" in check["figures"]
 
@@ -165,14 +164,14 @@ def test_the_look_leaves_the_network_and_the_random_numbers_alone(good):
     net, corpus = model(), Corpus.load(good, IDS[:4])
     before = {name: value.clone() for name, value in net.state_dict().items()}
     state = torch.get_rng_state()
-    learnability.by_heart(net, corpus)
+    by_heart.by_heart(net, corpus)
     wide = SyncNet(width=0.5)  # a narrower one is made for it on a processor
     drawn = torch.get_rng_state()
-    learnability.by_heart(wide, corpus, seconds=0.01)
+    by_heart.by_heart(wide, corpus, seconds=0.01)
     assert torch.equal(drawn, torch.get_rng_state())
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     torch.set_rng_state(state)
-    learnability.look(corpus)
+    offsets.look(corpus)
     assert torch.equal(state, torch.get_rng_state())
 
 

@@ -1,6 +1,7 @@
 """training/{ranks,launch}.py: two processes are one, and end in order."""
 
 import csv
+import functools
 import json
 import logging
 import os
@@ -30,22 +31,30 @@ def results(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def compared(root, results, tmp_path_factory):
-    """Folders of runs alone and in two ranks, by training."""
-    out = tmp_path_factory.mktemp("ranks")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += ["-m", "tests.ranks_worker", str(results), str(out)]
-    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return out
+    """`compared(precision, name)`: the states of a training alone and in two ranks."""
+
+    @functools.cache
+    def trained(precision):
+        out = tmp_path_factory.mktemp(precision)
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        command += ["--nproc-per-node=2", "-m", "tests.ranks_worker", precision, results, out]
+        environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return out
+
+    def states(precision, name, file="last.pt"):
+        folders = [trained(precision) / how / name for how in ("alone", "ranks")]
+        files = [sorted(path.name for path in folder.iterdir()) for folder in folders]
+        assert files[0] == files[1]
+        return [torch.load(folder / file, weights_only=True) for folder in folders]
+
+    return states
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_two_ranks_train_as_one_process_does(compared, name):
-    alone, both = (
-        torch.load(compared / how / name / "last.pt", weights_only=True)
-        for how in ("alone", "ranks")
-    )
+    alone, both = compared("double", name)
     for part in alone["parts"].keys() - {"optimizer", "judge_optimizer"}:
         for key, tensor in alone["parts"][part].items():
             other = both["parts"][part][key]
@@ -54,11 +63,28 @@ def test_two_ranks_train_as_one_process_does(compared, name):
     for left, right in zip(alone["rows"], both["rows"], strict=True):
         numbers = {key: value for key, value in left.items() if not isinstance(value, str)}
         assert numbers == pytest.approx({key: right[key] for key in numbers}, abs=1e-6)
-    files = [
-        sorted(path.name for path in (compared / how / name).iterdir())
-        for how in ("alone", "ranks")
+
+
+def gradients(state):
+    """What the optimisers remember, which after one step is the gradients and nothing else."""
+    memories = [
+        memory
+        for part in ("optimizer", "judge_optimizer")
+        if part in state["parts"]
+        for memory in state["parts"][part]["state"].values()
     ]
-    assert files[0] == files[1]
+    names = {"exp_avg", "momentum", "first"}
+    return torch.cat(
+        [memory[name].flatten() for memory in memories for name in memory.keys() & names]
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_two_ranks_are_as_near_to_the_true_gradient_as_one_process(compared, name):
+    alone, both = map(gradients, compared("single", name, "step_0000001.pt"))
+    true, same = map(gradients, compared("double", name, "step_0000001.pt"))
+    assert (true - same).norm() < 1e-7 * true.norm()
+    assert 0 < (true - both).norm() < 2 * (true - alone).norm()
 
 
 def job(results, folder, **options):

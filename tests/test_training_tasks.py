@@ -389,3 +389,15 @@ def test_a_woken_discriminator_tells_pictures_apart_from_the_start():
     woken = logits(generator.wake(QualityDiscriminator(width=0.25), pictures))
     assert woken.std().item() == pytest.approx(0.3, rel=0.1) and abs(woken.mean().item()) < 0.01
     assert logits(QualityDiscriminator(width=0.25)).std().item() < 1e-4
+
+
+@pytest.mark.parametrize("size", [192, 288, 384])
+def test_the_larger_sizes_train_from_end_to_end(results, tmp_path, size):
+    few = {"image_size": size, "steps": 2, "val_windows": 4}
+    judge = tmp_path / "expert/checkpoint.pth"
+    train_expert(results, tmp_path / "expert", None, **few)
+    train_generator(GAN, results, tmp_path / "gan", judge, **few)
+    assert build_from(judge, SyncNet).image_size == size
+    assert build_from(tmp_path / "gan/checkpoint.pth", Wav2Lip).image_size == size
+    height, width = cv2.imread(str(tmp_path / "gan/samples.png")).shape[:2]
+    assert height == 4 * size and width > 8 * size

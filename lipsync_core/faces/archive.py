@@ -203,6 +203,8 @@ def _quick_directory(file: int) -> np.ndarray | None:
         return None
     data, place, rows = os.pread(file, length, start), 0, [np.zeros((0, 3), np.int64)]
     for digits in range(1, 8):  # in order of frame, so of digits
+        if place == length:
+            break
         record = _record(digits)
         part = np.frombuffer(data, record, (length - place) // record.itemsize, place)
         good = (part["mark"] == b"PK\x01\x02") & (part["suffix"] == b".jpg")

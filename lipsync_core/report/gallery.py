@@ -6,6 +6,7 @@ Everything is returned as data URIs, so that the page needs no other file.
 from __future__ import annotations
 
 import base64
+import contextlib
 import logging
 import os
 import zipfile
@@ -22,7 +23,7 @@ from lipsync_core.errors import ClipError
 from lipsync_core.report.artefacts import SPLITS, Row
 from lipsync_core.report.blocks import duration
 from lipsync_core.report.data import is_kept
-from lipsync_core.video import probe
+from lipsync_core.video import probe, read_frames
 
 log = logging.getLogger(__name__)
 MOST_CLIPS, FRAMES, SIDE = 24, 4, 112
@@ -53,7 +54,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Video:
-    """A dubbed video: `uri` is its content or, when it is too large, empty; `link` is relative."""
+    """A dubbed video: `uri` is its content or, when it is too large, empty; `link` is relative.
+
+    poster: its first picture, which browsers show until it is played.
+    """
 
     name: str
     face: str
@@ -61,6 +65,7 @@ class Video:
     checkpoint: str
     link: str = ""
     uri: str = ""
+    poster: str = ""
     facts: str = ""
     missing: str = ""
 
@@ -164,14 +169,25 @@ def videos(
             found.append(Video(output.name, **names, missing=missing))
             continue
         weight, kind = output.stat().st_size, VIDEO_TYPES.get(output.suffix.lower())
-        uri = ""
+        uri = poster = ""
         if kind and weight <= left:
             uri, left = data_uri(output.read_bytes(), kind), left - weight
+            poster = _poster(output)
         link = quote(Path(os.path.relpath(output, page.parent)).as_posix())
         # A first component with a colon would read as a URL scheme.
         link = link if link.startswith(".") else f"./{link}"
-        found.append(Video(output.name, **names, link=link, uri=uri, facts=_facts(output)))
+        found.append(
+            Video(output.name, **names, link=link, uri=uri, poster=poster, facts=_facts(output))
+        )
     return found
+
+
+def _poster(path: Path) -> str:
+    try:
+        with contextlib.closing(read_frames(path)) as frames:
+            return data_uri(_encode(".jpg", next(frames)), "image/jpeg")
+    except ClipError:  # the facts say so
+        return ""
 
 
 def _source(value: object) -> str:

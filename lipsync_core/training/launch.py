@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ import torch.distributed as dist
 from lipsync_core import device, threads
 from lipsync_core.errors import LipsyncError
 from lipsync_core.files import write_text
-from lipsync_core.training import expert, generator
+from lipsync_core.training import expert, generator, runs
 from lipsync_core.training.signals import Interrupted, StopSignals
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,30 @@ class Stopped(LipsyncError):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def start_or_resume(
+    training: str,
+    name: str,
+    device_name: str,
+    threads_in_all: int,
+    results: str | Path,
+    options: Mapping[str, Any],
+    seed: int,
+    weights: Sequence[str | Path] = (),
+    **arguments: Any,
+) -> None:
+    """`run` a training in its folder of results/.runs, from the state that it may continue from.
+
+    name: of the training in the log, and among the runs; two trainings never share a run. weights:
+    files that decide what is computed (expert, initial checkpoint). States of older runs are
+    removed afterwards, see `runs.tidy`. The others: see `run`.
+    """
+    data = runs.data_digest(results, weights)
+    run_dir = runs.enter(Path(results) / ".runs", name, options, data, seed)
+    given = {"results": results, "options": options, "seed": seed, "run_dir": run_dir}
+    run(training, device_name, threads_in_all, **given, **arguments)
+    runs.tidy(run_dir, options["keep_runs"])
 
 
 def run(training: str, device_name: str, threads_in_all: int, **arguments: Any) -> None:
@@ -96,7 +120,7 @@ def run(training: str, device_name: str, threads_in_all: int, **arguments: Any) 
     _torchrun(ranks, folder)
 
 
-def check(options: dict[str, Any], shared: str) -> None:
+def check(options: Mapping[str, Any], shared: str) -> None:
     """Raise LipsyncError unless a batch can be divided, and the options go together."""
     ranks, accumulate = options.get("ranks", 1), options.get("accumulate", 1)
     size = options[shared]

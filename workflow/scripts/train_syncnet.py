@@ -1,26 +1,21 @@
 """The expert's training."""
 
-from pathlib import Path
-
 from lipsync_core import logs
-from lipsync_core.training import launch, runs
+from lipsync_core.training import launch
 
 with logs.job_log(snakemake.log[0]):
-    results, options = Path(snakemake.config["results"]), snakemake.params.options
     init = snakemake.input.get("init") or None
-    data = runs.data_digest(results, [init] if init else [])
-    run_dir = runs.enter(results / ".runs", "syncnet", options, data, snakemake.params.seed)
-    launch.run(
+    launch.start_or_resume(
         "expert",
+        "syncnet",
         snakemake.config["device"],
         snakemake.threads,
-        results=results,
-        options=options,
-        run_dir=run_dir,
+        results=snakemake.config["results"],
+        options=snakemake.params.options,
+        seed=snakemake.params.seed,
+        weights=[init] if init else [],
         checkpoint=snakemake.output.checkpoint,
         metrics=snakemake.output.metrics,
-        seed=snakemake.params.seed,
         init=init,
         judgement=snakemake.output.learnability,
     )
-    runs.tidy(run_dir, options["keep_runs"])

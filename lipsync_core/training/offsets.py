@@ -1,0 +1,173 @@
+"""Do mouths and sound of a corpus belong together, without a constant offset?
+
+By the offsets of its clips, where a trained network has measured them, otherwise by `link`, which
+needs no network. Offsets are in frames; above 0 the picture comes late.
+"""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lipsync_core.models import SyncNet
+from lipsync_core.training import link
+from lipsync_core.training.check import STREAM, Check
+from lipsync_core.training.judging import clip_offset
+from lipsync_core.video import FPS
+from lipsync_core.windows import WINDOW, Clip, Corpus
+
+CLIPS, FRAMES, SECONDS = 40, 250, 8.0  # looked at: at most; seconds of this thread's work
+JUDGED = 20  # clips whose offset a trained network measures
+STILL = 0.6  # grey levels from frame to frame; noise of the encoding stays below, speech is above 2
+EVEN = 0.05  # spread of the sound's level, 0.6 dB: speech has 0.5 or more
+CENTRED = 2  # frames
+FEW = 8  # clips, below which their measured offsets are no histogram
+
+
+def look(corpus: Corpus, seed: int = 0) -> list[tuple[str, link.Features]]:
+    """The middle of up to 40 clips, speakers in turn, up to 10 s of each, for some seconds."""
+    began, runs = time.thread_time(), []
+    for clip in _in_turn(corpus.clips, seed)[:CLIPS]:
+        first, count = _middle(clip)
+        if count < 2 * WINDOW:
+            continue
+        faces = np.concatenate(
+            [corpus.frames(clip, start) for start in range(first, first + count, WINDOW)]
+        )
+        runs.append((clip.id, link.features(faces, corpus.mel(clip), first)))
+        if time.thread_time() - began > SECONDS:
+            break
+    return runs
+
+
+def _in_turn(clips: Sequence[Clip], seed: int) -> list[Clip]:
+    """The clips, drawn, so that each speaker comes once before anybody comes twice."""
+    rng = np.random.default_rng((STREAM, seed))
+    queues: dict[str, list[Clip]] = {}
+    for place in rng.permutation(len(clips)):
+        queues.setdefault(clips[place].id.partition("/")[0], []).append(clips[place])
+    ranked = [(rank, clip) for queue in queues.values() for rank, clip in enumerate(queue)]
+    return [clip for _, clip in sorted(ranked, key=lambda pair: pair[0])]
+
+
+def _middle(clip: Clip) -> tuple[int, int]:
+    """First frame and length (a multiple of 5) of the middle of a clip's longest unbroken run.
+
+    Not its begin: clips often begin with the same pause, which fits any face.
+    """
+    breaks = np.flatnonzero(np.diff(clip.starts) != 1) + 1
+    run = max(np.split(clip.starts, breaks), key=len)
+    frames = len(run) + WINDOW - 1
+    count = min(FRAMES, frames) // WINDOW * WINDOW
+    return int(run[0]) + (frames - count) // 2, count
+
+
+def recorded(results: str | Path, corpus: Corpus) -> dict[int, int]:
+    """Clips by offset in frames, as measured by a network while cropping; {} where none was."""
+    path = Path(results) / "filelists" / "clips.csv"
+    if not path.is_file():
+        return {}
+    ids = {clip.id for clip in corpus.clips}
+    with open(path, encoding="utf-8", newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row.get("clip") in ids]
+    offsets = [round(float(row["sync_offset"])) for row in rows if row.get("sync_offset")]
+    return {offset: offsets.count(offset) for offset in sorted(set(offsets))}
+
+
+def by_network(model: SyncNet, corpus: Corpus, seed: int = 0) -> dict[int, int]:
+    """Clips by offset in frames in the eyes of a trained network; {} when it is of no use.
+
+    An untrained one, or one that another kind of crop was trained on, finds any offset.
+    """
+    began, offsets, mode = time.thread_time(), [], model.training
+    model.eval()
+    for clip in _in_turn(corpus.clips, seed)[:JUDGED]:
+        offsets.append(clip_offset(model, corpus, clip, windows=16))
+        if time.thread_time() - began > SECONDS:
+            break
+    model.train(mode)
+    agree = np.mean(np.abs(np.array(offsets) - np.median(offsets)) <= 1)
+    if agree < 0.5:
+        return {}
+    return {offset: offsets.count(offset) for offset in sorted(set(offsets))}
+
+
+def judge(
+    runs: Sequence[tuple[str, link.Features]], measured: dict[int, int]
+) -> tuple[Check, dict[str, Any]]:
+    """Do mouths move with the sound, and is the offset's histogram centred?"""
+    name = "mouth and sound belong together"
+    still = [clip for clip, run in runs if run.motion < STILL]
+    silent = [clip for clip, run in runs if run.level < EVEN]
+    offsets: dict[str, Any] = {"clips": {str(key): value for key, value in measured.items()}}
+    for few, word, remedy in (
+        (still, "faces do not move", "videos of still pictures teach nothing: leave them out"),
+        (silent, "no sound", "the sound tracks are empty or steady noise: see `check.max_silence`"),
+    ):
+        if len(few) > len(runs) / 2:
+            figures = f"{len(few)} of {len(runs)} clips, such as {few[0]}"
+            return Check(name, "bad", word, figures, remedy), offsets
+    runs = [pair for pair in runs if pair[0] not in {*still, *silent}]
+    frames = sum(len(run.mouth) for _, run in runs)
+    if frames < 4 * link.MOST:
+        return Check(name, "none", "not enough to tell", f"{frames} frames"), offsets
+    found = link.measure([run for _, run in runs])
+    offsets |= {
+        "correlations": list(found.correlations),
+        "offset": found.offset,
+        "found": found.certain,
+    }
+    if sum(measured.values()) >= FEW:
+        return judge_histogram(name, measured), offsets
+    return _by_link(name, found, frames), offsets
+
+
+def judge_histogram(name: str, measured: dict[int, int]) -> Check:
+    """Is the histogram of clips by offset (frames), measured by a network, centred?"""
+    every = np.repeat(list(measured), list(measured.values()))
+    middle = int(np.median(every))
+    near = float(np.mean(np.abs(every - middle) <= 1))
+    figures = f"offset {middle} frames, {near:.0%} of {len(every)} clips within one frame of it"
+    if abs(middle) > CENTRED:
+        return Check(name, "bad", "out of sync", figures, shift_remedy(middle))
+    if near < 0.5:
+        remedy = "the clips' offsets differ: set `check.max_offset` and `check.min_confidence`"
+        return Check(name, "fair", "offsets differ", figures, remedy)
+    return Check(name, "good", "in sync", figures)
+
+
+def _by_link(name: str, found: link.Link, frames: int) -> Check:
+    seconds, (mean, deviation) = frames / FPS, found.chance
+    figures = (
+        f"correlation {found.peak:.2f} at offset {found.offset} frames, by chance up to "
+        f"{mean + link.SURE * deviation:.2f}, in {seconds:.0f} s"
+    )
+    if found.certain and abs(found.offset) > CENTRED:
+        return Check(name, "bad", "out of sync", figures, shift_remedy(found.offset))
+    if found.certain:
+        return Check(name, "good", "in sync", figures)
+    if found.found:
+        remedy = "other offsets fit nearly as well: measure clip by clip with `check.sync_model`"
+        return Check(name, "fair", "linked, offset unsure", figures, remedy)
+    if found.enough:
+        remedy = (
+            "play a few clips: does each have its own sound, less than half a second off, and is "
+            "the mouth seen? Then the expert can only learn its clips by heart"
+        )
+        return Check(name, "bad", "no link found", figures, remedy)
+    return Check(name, "none", "not enough to tell", figures)
+
+
+def shift_remedy(offset: int) -> str:
+    """What to do about sound and picture that are `offset` frames apart."""
+    seconds = offset / FPS
+    late = "late" if offset > 0 else "early"
+    return (
+        f"the picture comes {abs(seconds):.2f} s too {late}: move the sound of your videos with "
+        f"`ffmpeg -i in.mp4 -itsoffset {seconds:.2f} -i in.mp4 -map 0:v -map 1:a -c copy out.mp4`"
+    )
