@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import shutil
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -33,6 +34,7 @@ __all__ = [
     "read_state",
     "save_public",
     "sizes_of",
+    "write_tensors",
 ]
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -285,9 +287,25 @@ def save_public(
     }
     if extra is not None:
         content["extra"] = extra
-    # Through a stream: given a path, torch writes the (temporary) name into the file.
-    with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        torch.save(content, stream)
+    write_tensors(path, content)
+
+
+def write_tensors(path: PathLike, content: Mapping[str, Any]) -> None:
+    """`torch.save` to `path`, atomically; equal content gives equal bytes.
+
+    Raises LipsyncError when there is no room: torch's own words are "unexpected pos".
+    """
+    try:
+        # Through a stream: given a path, torch writes the (temporary) name into the file.
+        with atomic_path(path) as temporary, temporary.open("wb") as stream:
+            torch.save(content, stream)
+    except (RuntimeError, OSError) as error:
+        free = shutil.disk_usage(Path(path).parent).free / 1e6
+        reason = str(error).partition("\n")[0]
+        raise LipsyncError(
+            f"{path}: cannot be written ({reason}). Is the disk full? {free:.0f} MB are free. What "
+            "the file held before is untouched: make room and run again"
+        ) from error
 
 
 def _state_of(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from lipsync_core.errors import LipsyncError
 
 log = logging.getLogger(__name__)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
@@ -18,8 +20,8 @@ FORMAT = "%(asctime)s %(levelname)s %(message)s"
 def job_log(path: str) -> Iterator[None]:
     """Log the block to `path` and to standard error.
 
-    A LipsyncError ends the process with its message and exit code; any other exception leaves
-    its traceback in the log file too, and propagates.
+    A LipsyncError ends the process with its message and exit code, a full disk with a message; any
+    other exception leaves its traceback in the log file too, and propagates.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     to_file = logging.FileHandler(path, mode="w", encoding="utf-8")
@@ -32,7 +34,10 @@ def job_log(path: str) -> Iterator[None]:
     except LipsyncError as error:
         log.error("%s (log: %s)", error, path)
         sys.exit(error.exit_code)
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            log.error("%s; what was finished is kept: make room and run again", error)
+            sys.exit(1)
         # Only the file: the interpreter prints the same traceback to standard error.
         to_screen.setLevel(logging.CRITICAL)
         log.exception("failed")

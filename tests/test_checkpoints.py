@@ -1,5 +1,6 @@
 import argparse
 import pickle
+import resource
 
 import numpy as np
 import pytest
@@ -69,6 +70,19 @@ def test_equal_content_gives_equal_bytes(tmp_path):
     save_public(tmp_path / "one.pth", tiny(), step=1)
     save_public(tmp_path / "another name.pth", tiny(), step=1)
     assert (tmp_path / "one.pth").read_bytes() == (tmp_path / "another name.pth").read_bytes()
+
+
+def test_a_file_that_finds_no_room_leaves_the_old_one(tmp_path):
+    path = tmp_path / "a.pth"
+    save_public(path, SyncNet(width=0.0625))
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        with pytest.raises(LipsyncError, match=r"a\.pth: cannot be written \(.*make room"):
+            save_public(path, SyncNet(width=0.0625))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import logging
 import os
 
@@ -65,6 +66,14 @@ def test_job_log_turns_a_known_error_into_one_line(tmp_path, capsys, restore_log
     assert "clip.mp4: broken; replace it" in said
     assert "Traceback" not in said
     assert "clip.mp4: broken" in (tmp_path / "logs" / "a.log").read_text()
+
+
+def test_job_log_turns_a_full_disk_into_one_line(tmp_path, capsys, restore_logging):
+    with pytest.raises(SystemExit) as ended, logs.job_log(tmp_path / "a.log"):
+        raise OSError(errno.ENOSPC, "No space left on device", "mels/a.npy")
+    said = capsys.readouterr().err
+    assert ended.value.code == 1 and "mels/a.npy" in said and "make room" in said
+    assert "Traceback" not in said
 
 
 def test_job_log_keeps_the_traceback_of_a_bug(tmp_path, restore_logging):

@@ -27,6 +27,7 @@ from typing import Any
 
 import torch
 
+from lipsync_core.checkpoints import write_tensors
 from lipsync_core.errors import LipsyncError
 from lipsync_core.files import atomic_path, only_one, remove_leftovers, write_text
 from lipsync_core.training.runs import LOCK, STATE
@@ -83,9 +84,7 @@ class RunFolder:
         """Write last.pt; with `copy` also step_<n>.pt."""
         if not self.writes:
             return
-        # Through a stream: given a path, torch writes the (temporary) name into the file.
-        with atomic_path(self.path / LAST) as temporary, temporary.open("wb") as stream:
-            torch.save(state, stream)
+        write_tensors(self.path / LAST, state)
         if copy:
             link(self.path / LAST, self.path / f"step_{state['step']:07d}.pt")
 
