@@ -44,6 +44,7 @@ PathLike = str | os.PathLike[str]
 WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+")  # DataParallel, torch.compile
 PLAIN = (str, int, float, bool, type(None))
 SHOWN = 3  # tensors named in a message
+LEAST = 0.5  # of a network's tensors: with fewer, training starts from random weights unnoticed
 DAMAGE = (
     RuntimeError,
     EOFError,
@@ -129,7 +130,8 @@ def load_weights(model: nn.Module, path: PathLike, strict: bool = True) -> list[
     of the file that have no place. Empty when strict.
 
     Raises LipsyncError when the file cannot be read (see `read_state`), when strict and it does not
-    fit (names tensors, and the sizes that the file was made for), or when nothing matches at all.
+    fit (names tensors, and the sizes that the file was made for), or when less than `LEAST` of the
+    network's tensors match: nearly all do when only the picture size differs.
     """
     return _copy(read_state(path), model, path, strict)
 
@@ -143,7 +145,7 @@ def _copy(state: State, model: nn.Module, path: PathLike, strict: bool) -> list[
         if name in own and own[name].shape == tensor.shape
     }
     rest = _lacking(own, fitting) + [name for name in state if name not in own]
-    if (strict and rest) or not fitting:
+    if (strict and rest) or len(fitting) < LEAST * len(own):
         raise LipsyncError(_misfit(model, path, state, rest))
     model.load_state_dict(fitting, strict=False)
     return rest

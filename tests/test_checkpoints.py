@@ -237,6 +237,22 @@ def test_a_public_checkpoint_warm_starts_a_larger_network(tmp_path):
     assert all(torch.equal(state[name], tensor) for name, tensor in saved.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (Wav2Lip(TINY), "give a checkpoint of this network"),  # whose first layers would fit
+        (SyncNet(2 * TINY), "the file is a SyncNet of width 0.125"),
+    ],
+)
+def test_a_start_from_hardly_any_tensors_is_none(tmp_path, given, words):
+    save_public(tmp_path / "other.pth", given)
+    before = {name: tensor.clone() for name, tensor in tiny().state_dict().items()}
+    model = tiny()
+    with pytest.raises(LipsyncError, match=words):
+        load_weights(model, tmp_path / "other.pth", strict=False)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
 @pytest.mark.parametrize("width", [1 / 64, 0.1, 0.3, 0.375])
 @pytest.mark.parametrize("cls", [SyncNet, Wav2Lip, QualityDiscriminator])
 def test_sizes_are_read_from_the_tensors(cls, width):

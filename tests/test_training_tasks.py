@@ -284,6 +284,16 @@ def test_gan_loss_and_the_discriminators_step(results):
     assert {"train_disc_real_accuracy", "train_disc_fake_accuracy"} <= found.keys()
 
 
+def test_a_gan_that_is_no_number_any_more_shows_it_in_the_loss():
+    judged = torch.tensor([0.2, float("nan")], requires_grad=True)
+    assert losses.adversarial(judged, 1).isnan()
+    judged = torch.tensor([0.2, 1.0], requires_grad=True)
+    loss = losses.adversarial(judged, 1)
+    assert loss.item() == pytest.approx(-np.log(0.2) / 2, rel=1e-6)
+    loss.backward()
+    assert judged.grad.tolist() == pytest.approx([-2.5, 0.0])
+
+
 def test_each_step_moves_its_own_network_only(results):
     torch.manual_seed(1)
     task = make_generator_task(results, QualityDiscriminator(width=TINY), gan_weight=0.07)

@@ -77,6 +77,11 @@ def sync_loss(audio: torch.Tensor, face: torch.Tensor) -> torch.Tensor:
 
 
 def adversarial(judged: torch.Tensor, label: float) -> torch.Tensor:
-    """Binary cross entropy of the discriminator's probabilities against 1 (real) or 0 (fake)."""
+    """Binary cross entropy of the discriminator's probabilities against 1 (real) or 0 (fake).
+
+    NaN where a probability is: torch's own refuses it, on a GPU by ending the process.
+    """
+    judged = judged.float()
     # Clamped to the logarithm's range by torch, so that a sure discriminator still has a gradient.
-    return F.binary_cross_entropy(judged.float(), torch.full_like(judged, label).float())
+    loss = F.binary_cross_entropy(judged.nan_to_num(0.5), torch.full_like(judged, label))
+    return loss + 0 * judged.mean()
