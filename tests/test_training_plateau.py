@@ -106,3 +106,17 @@ def test_generators_have_a_word_too(l1, weight, sync, truth, word):
     last |= {"val_sync_loss": sync, "val_sync_loss_truth": truth}
     rows = [{"step": n, **last} for n in (1000, 2000, 3000)]
     assert plateau.generator_verdict(rows, 3000).word == word
+
+
+@pytest.mark.parametrize(("weights", "words"), [((0, 0.01), "did not count yet"), ((0, 0), "clip")])
+def test_a_generator_that_loses_what_it_had_is_told(weights, words):
+    rows = [
+        {"step": 500, "val_l1": 0.06, "val_l1_copy": 0.07, "sync_weight": 0},
+        {"step": 1000, "val_l1": 0.045, "val_l1_copy": 0.07, "sync_weight": weights[0]},
+        {"step": 1250, "val_l1": 0.065, "val_l1_copy": 0.07, "sync_weight": weights[1]},
+    ]
+    course = plateau.generator_verdict(rows, 3000)
+    assert course.word == "worse than before" and words in course.text
+    assert "at step 1000 it was 0.045" in course.text
+    rows[-1]["val_l1"] = 0.05
+    assert plateau.generator_verdict(rows, 3000).word == "learning"

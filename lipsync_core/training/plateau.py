@@ -19,6 +19,7 @@ NEAR = 0.04  # share of the chance loss: as near as this is at chance
 AUC_CHANCE, AUC_USABLE = 0.6, 0.85
 FALLEN = 0.03  # of the AUC under its best
 RISEN = 0.1  # share of the loss above its best
+LOST = 1.2  # times the best L1 of a generator: more than it varies
 GAINED = 0.01  # AUC that the last evaluations must bring, or the run stands still
 ENOUGH_SPEAKERS = 10
 
@@ -157,6 +158,16 @@ def generator_verdict(rows: Sequence[Row], steps: int) -> Course:
     last, step = rows[-1], int(_number(rows[-1], "step"))
     l1, copied = _number(last, "val_l1"), _number(last, "val_l1_copy")
     late = step >= min(steps, 2000)
+    best = min(rows, key=lambda row: _number(row, "val_l1"))
+    if l1 > LOST * _number(best, "val_l1"):
+        joined = _number(last, "sync_weight") > _number(best, "sync_weight")
+        since = ", when the sync loss did not count yet" if joined else ""
+        text = (
+            f"L1 is {l1:.3f}; at step {best['step']} it was {_number(best, 'val_l1'):.3f}{since}. "
+            "Likely cause: a few large gradients; set `clip` (0.5, say), or lower `lr`; "
+            "`final: best` hands on the better weights"
+        )
+        return Course("bad", "worse than before", text)
     if late and l1 >= copied:
         text = (
             f"after {step} steps L1 is {l1:.3f}; showing the reference frame gives {copied:.3f}. "
