@@ -108,7 +108,9 @@ def test_generators_have_a_word_too(l1, weight, sync, truth, word):
     assert plateau.generator_verdict(rows, 3000).word == word
 
 
-@pytest.mark.parametrize(("weights", "words"), [((0, 0.01), "did not count yet"), ((0, 0), "clip")])
+@pytest.mark.parametrize(
+    ("weights", "words"), [((0, 0.01), "joined too early"), ((0, 0), "`lr` lower")]
+)
 def test_a_generator_that_loses_what_it_had_is_told(weights, words):
     rows = [
         {"step": 500, "val_l1": 0.06, "val_l1_copy": 0.07, "sync_weight": 0},

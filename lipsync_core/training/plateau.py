@@ -161,11 +161,15 @@ def generator_verdict(rows: Sequence[Row], steps: int) -> Course:
     best = min(rows, key=lambda row: _number(row, "val_l1"))
     if l1 > LOST * _number(best, "val_l1"):
         joined = _number(last, "sync_weight") > _number(best, "sync_weight")
-        since = ", when the sync loss did not count yet" if joined else ""
+        cause = (
+            "the sync loss joined too early; set `sync_threshold` lower (public: 0.75), or "
+            "`sync_weight`"
+            if joined
+            else "steps that are too large; set `lr` lower, or `clip`"
+        )
         text = (
-            f"L1 is {l1:.3f}; at step {best['step']} it was {_number(best, 'val_l1'):.3f}{since}. "
-            "Likely cause: a few large gradients; set `clip` (0.5, say), or lower `lr`; "
-            "`final: best` hands on the better weights"
+            f"L1 is {l1:.3f}; at step {best['step']} it was {_number(best, 'val_l1'):.3f}. Likely "
+            f"cause: {cause}. `final: best` hands on the better weights"
         )
         return Course("bad", "worse than before", text)
     if late and l1 >= copied:
