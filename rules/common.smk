@@ -162,6 +162,21 @@ def generator_ranks(wildcards) -> int:
     return generator_section(wildcards)["ranks"]
 
 
+def training_memory(section: dict, attempt: int) -> int:
+    """MB: networks and batches, and in each process the decoded frames of two splits."""
+    return attempt * (16000 + 2 * section["ranks"] * section["cache_mb"])
+
+
+def expert_memory(wildcards, attempt) -> int:
+    """MB for the expert's training."""
+    return training_memory(config["syncnet"], attempt)
+
+
+def generator_memory(wildcards, attempt) -> int:
+    """MB for the training of one variant."""
+    return training_memory(generator_section(wildcards), attempt)
+
+
 def generator_start(wildcards) -> dict:
     """The weight files that a variant starts from; the name of a variant means its checkpoint.
 

@@ -23,7 +23,7 @@ rule train_syncnet:
         "<benchmarks>/train_syncnet.tsv"
     threads: 8
     resources:
-        mem_mb=8000,
+        mem_mb=expert_memory,
         runtime=2880,
         gpu=config["syncnet"]["ranks"],
     params:
@@ -51,7 +51,7 @@ rule train_generator:
         "<benchmarks>/train_generator/{variant}.tsv"
     threads: 8
     resources:
-        mem_mb=8000,
+        mem_mb=generator_memory,
         runtime=2880,
         gpu=generator_ranks,
     params:
