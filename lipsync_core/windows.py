@@ -251,8 +251,9 @@ def _mel_length(path: Path) -> int:
             raise ValueError(f"the last {missing} bytes are missing")
     except (OSError, ValueError) as error:
         raise ClipError(Reason.UNREADABLE, f"{path}: {error}") from error
-    if len(shape) != 2 or shape[1] != MEL_BANDS:
-        raise ClipError(Reason.UNREADABLE, f"{path}: shape {shape}, wanted (T, {MEL_BANDS})")
+    if len(shape) != 2 or shape[1] != MEL_BANDS or kind.kind != "f":
+        wanted = f"(T, {MEL_BANDS}) of floats"
+        raise ClipError(Reason.UNREADABLE, f"{path}: shape {shape} of {kind}, wanted {wanted}")
     return shape[0]
 
 

@@ -87,7 +87,15 @@ ENDS = {
     "no sound": (lambda r: (r / "mels/a/1.npy").unlink(), r"mels/a/1\.npy: no such file"),
     "broken sound": (lambda r: (r / "mels/a/1.npy").write_bytes(b"RIFF"), r"mels/a/1\.npy: "),
     "sound too short for the frames": (mel(np.zeros((40, 80))), r"0\.50 s of sound end too early"),
-    "sound of another kind": (mel(np.zeros((128, 64))), r"shape \(128, 64\), wanted \(T, 80\)"),
+    "sound of another kind": (
+        mel(np.zeros((128, 64))),
+        r"shape \(128, 64\) of .*, wanted \(T, 80\)",
+    ),
+    "sound that is no numbers": (mel(np.full((128, 80), "a")), r"of <U1, wanted .* of floats"),
+    "sound cut short": (
+        lambda r: (r / "mels/a/1.npy").write_bytes((r / "mels/a/1.npy").read_bytes()[:-7]),
+        r"mels/a/1\.npy: the last 7 bytes are missing",
+    ),
 }
 
 
