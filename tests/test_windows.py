@@ -109,7 +109,10 @@ def test_unusable_clips_are_counted_with_reasons_and_examples(tmp_path):
         (lambda r: (r / "faces/a/1.zip").unlink(), r"faces/a/1\.zip: no such file"),
         (lambda r: (r / "faces/a/1.zip").write_bytes(b"PK"), r"1\.zip: not a whole archive"),
         (lambda r: (r / "mels/a/1.npy").write_bytes(b""), r"mels/a/1\.npy: "),
-        (lambda r: np.save(r / "mels/a/1.npy", np.zeros((80, 99))), r"shape \(80, 99\) of float64, wanted"),
+        (
+            lambda r: np.save(r / "mels/a/1.npy", np.zeros((80, 99))),
+            r"shape \(80, 99\) of float64, wanted",
+        ),
         (lambda r: np.save(r / "mels/a/1.npy", np.zeros((50, 80))), r"0\.62 s of sound end too"),
         (lambda r: write_clip(r, "a/1", frames=40, missing=range(1, 40)), "1 consecutive frames"),
         (lambda r: write_clip(r, "a/1", frames=40, missing=range(0, 40)), "0 consecutive frames"),
