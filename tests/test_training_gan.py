@@ -129,6 +129,10 @@ def sure(step, loss, **more):
     return row(step, train_adv=loss, **accuracy, **more)
 
 
+def blind(loss, accuracy):
+    return row(1, train_disc_real=loss, train_disc_real_accuracy=accuracy, train_disc_fake=0.01)
+
+
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
@@ -152,6 +156,9 @@ def sure(step, loss, **more):
         ([sure(1, 7.0), row(2, train_adv=8.0), sure(3, 9.0)], ""),
         ([sure(1, 9.0), sure(2, 8.0), sure(3, 7.0)], ""),
         ([sure(1, 1.0), sure(2, 2.0), sure(3, 3.0)], ""),
+        ([blind(99.0, 0.007)], "sure and wrong about true frames: its loss is 99"),
+        ([blind(0.01, 0.99)], ""),
+        ([blind(7.0, 0.9)], ""),  # a few frames that it cannot place
     ],
 )
 def test_what_a_collapse_is(rows, words):

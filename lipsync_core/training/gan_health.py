@@ -1,8 +1,9 @@
 """Has a GAN collapsed? From the rows of its evaluations to a sentence.
 
-Knows rows only (`generator.GeneratorTask.evaluate`). Three ways to collapse: a figure of the
-drawings that falls back to where copying the reference frame is, drawings that are all alike, and
-a discriminator that is always right while the generator gets ever further from deceiving it.
+Knows rows only (`generator.GeneratorTask.evaluate`). Four ways to collapse: a figure of the
+drawings that falls back to where copying the reference frame is, drawings that are all alike, a
+discriminator that is always right while the generator gets ever further from deceiving it, and one
+that is sure of the same answer whatever it sees, and teaches nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ LEAD_LOST = 0.75  # share of the best lead over copying that a healthy GAN does 
 WORSE = 1.5  # times the best so far: below this nothing has collapsed
 ALIKE = 0.1  # of the variety of the true frames
 ALWAYS_RIGHT = 0.99  # accuracy of the discriminator
-HOPELESS = 6.0  # adversarial loss: the discriminator believes in one drawing of 400
+HOPELESS = 6.0  # a discriminator's loss, or the loss by it: what is so has probability 1 in 400
 PATIENCE = 3  # evaluations in a row
 
 
@@ -24,12 +25,12 @@ def verdict(rows: Sequence[Row]) -> str:
     """Why the GAN is ill after the last of `rows`, in words; "" for a healthy one.
 
     The columns read, each where it is there: val_l1, val_sync_loss and both with _copy, val_spread,
-    val_spread_truth, train_adv, train_disc_real_accuracy, train_disc_fake_accuracy, sync_weight,
+    val_spread_truth, train_adv, train_disc_real, train_disc_fake, both with _accuracy, sync_weight,
     rollbacks.
     """
     if not rows:
         return ""
-    return _worse(rows) or _alike(rows) or _hopeless(rows)
+    return _worse(rows) or _alike(rows) or _blind(rows[-1]) or _hopeless(rows)
 
 
 def _worse(rows: Sequence[Row]) -> str:
@@ -64,6 +65,17 @@ def _alike(rows: Sequence[Row]) -> str:
 def _variety(row: Row) -> float:
     """How much the drawings vary, relative to the true frames; nan where that is not known."""
     return _value(row, "val_spread") / (_value(row, "val_spread_truth") or math.nan)
+
+
+def _blind(now: Row) -> str:
+    """The discriminator is sure, and wrong, about all true frames or about all drawn ones."""
+    for of, kind in (("real", "true"), ("fake", "drawn")):
+        loss = _value(now, f"train_disc_{of}")
+        if loss > HOPELESS and _value(now, f"train_disc_{of}_accuracy") < 0.5:
+            return (
+                f"the discriminator is sure and wrong about {kind} frames: its loss is {loss:.3g}"
+            )
+    return ""
 
 
 def _hopeless(rows: Sequence[Row]) -> str:
