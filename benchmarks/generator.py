@@ -9,11 +9,11 @@ judges them on the validation speakers as inference uses them (sound not shifted
 
 A run that was interrupted goes on; the figures of finished ones are kept.
 
-Measured with the demo's expert (1,000 steps, AUC 0.94), sync loss of seeds 0, 1, 2: wav2lip 0.32,
-0.41, 0.74, wav2lip_gan 0.34, 0.47, 0.72 (copying 1.74, the truth 0.24); no rollback. L1 with the
-sound 0.0400, 0.0427, 0.0391, with another one's 0.0421, 0.0442, 0.0403. Seed 0: mel_shift 0.70 and
-L1 0.0427; planted: one rollback, 0.32. The moving average at step 1,000, where the rate is still
-high: L1 0.0419 instead of 0.0492, lower halves 21.4 instead of 21.0 dB; at the end no difference.
+Measured with the demo's expert (1,000 steps, AUC 0.97), sync loss of seeds 0, 1, 2: wav2lip 0.44,
+0.49, 0.56, wav2lip_gan 0.42, 0.50, 0.58 (copying 3.17, the truth 0.26); no rollback. L1 with the
+sound 0.0368, 0.0381, 0.0393, with another one's 0.0392, 0.0400, 0.0411. Planted: noticed, one
+rollback in each. With batches of 2 for 1,500 steps: 0.88, 0.94, 1.73, mel_shift 1.65 (seed 0); with
+`sync_threshold` 2.0 on top 1.48, and an L1 of 0.0570 whatever the sound.
 
     python benchmarks/generator.py --results results --expert results/syncnet/checkpoint.pth \
         --runs /tmp/runs [--seeds 0 1 2] [--rows wav2lip wav2lip_gan mel_shift] [--set steps=300]
