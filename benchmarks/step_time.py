@@ -7,8 +7,10 @@ At least 2.5 times where the processor (or GPU) has bf16, 1.2 times in float32.
 
 The public networks and training loops (`train` of color_syncnet_train.py, wav2lip_train.py and
 hq_wav2lip_train.py) are loaded from the checkout and called as they are, on batches in memory: the
-data do not count. Ours are the steps of the training tasks on the same pictures and sounds. The
-sync loss is on, as it is for most of a training. Rounds alternate; the best of each counts.
+data do not count. Ours are the steps of the training tasks on the same pictures and sounds, with
+the public optimizer and, for the expert, also with the shipped one, Muon: its steps are longer, but
+fewer lead as far (benchmarks/expert.py, "wide"). The sync loss is on, as it is for most of a
+training. Rounds alternate; the best of each counts.
 """
 
 from __future__ import annotations
@@ -113,12 +115,17 @@ def expert_contest(options: argparse.Namespace, corpus: Corpus) -> dict[str, Ste
     """Name -> steps, of the expert."""
     device = torch.device(options.device)
     contest: dict[str, Steps] = {}
-    for name in ("bf16", "float32"):
+    for name, optimizer in itertools.product(("bf16", "float32"), ("adam", "muon")):
         own = ExpertOptions(
-            clips=options.expert // GROUP, windows=GROUP, steps=1000, loss="bce", precision=name
+            clips=options.expert // GROUP,
+            windows=GROUP,
+            steps=1000,
+            loss="bce",
+            precision=name,
+            optimizer=optimizer,
         )
         task = ExpertTask(SyncNet(), corpus, corpus, own, 0, device)
-        contest[f"ours, {name}"] = our_steps(task, device)
+        contest[f"ours, {name}, {optimizer}"] = our_steps(task, device)
     frames, mels, _ = map(torch.from_numpy, task.batch(0))
     faces = stack_window(frames.flatten(0, 1)).contiguous()
     script = public_script(options.public, "color_syncnet_train")
