@@ -7,6 +7,8 @@ trained: reflection padding, Slaney mel bands, values clipped to [-4, 4].
 from __future__ import annotations
 
 import functools
+import math
+import os
 import tempfile
 import wave
 from collections.abc import Callable, Iterator
@@ -165,6 +167,29 @@ def write_mel(wav_path: PathLike, target: PathLike) -> int:
             for block in _mel_blocks(read, count):
                 out.write(np.ascontiguousarray(block, "<f4").data)
     return columns
+
+
+def mel_length(path: PathLike) -> int:
+    """Columns T of a stored mel spectrogram, float32 (T, 80), from the file's header alone.
+
+    numpy's own way to it maps the file, which takes five times as long.
+    Raises ClipError (unreadable) when the file is missing, cut short or holds anything else.
+    """
+    try:
+        with open(path, "rb") as stream:
+            if np.lib.format.read_magic(stream) != (1, 0):
+                raise ValueError("not written by numpy.save")
+            shape, _, kind = np.lib.format.read_array_header_1_0(stream)
+            size = os.fstat(stream.fileno()).st_size
+            missing = math.prod(shape) * kind.itemsize + stream.tell() - size
+        if missing > 0:
+            raise ValueError(f"the last {missing} bytes are missing")
+    except (OSError, ValueError) as error:
+        raise ClipError(Reason.UNREADABLE, f"{path}: {error}") from error
+    if len(shape) != 2 or shape[1] != MEL_BANDS or kind.kind != "f":
+        wanted = f"(T, {MEL_BANDS}) of floats"
+        raise ClipError(Reason.UNREADABLE, f"{path}: shape {shape} of {kind}, wanted {wanted}")
+    return shape[0]
 
 
 def _mel_blocks(read: Callable[[int, int], np.ndarray], count: int) -> Iterator[np.ndarray]:

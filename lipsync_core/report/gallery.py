@@ -183,6 +183,7 @@ def videos(
 
 
 def _poster(path: Path) -> str:
+    """The first picture of a video as a data URI; "" when it cannot be read."""
     try:
         with contextlib.closing(read_frames(path)) as frames:
             return data_uri(_encode(".jpg", next(frames)), "image/jpeg")

@@ -10,13 +10,14 @@ from lipsync_core.report.blocks import THIN, count, duration, figure, percent, p
 from lipsync_core.report.curves import Expert, Generator
 from lipsync_core.report.data import Account, is_kept
 from lipsync_core.report.timings import Timing, total_seconds
+from lipsync_core.training.gan_health import HOPELESS
 
 KEPT_WELL, KEPT_HALF = 0.9, 0.5
 HOURS_SCRATCH, HOURS_TUNE = 20.0, 1.0  # the public models: about 29 hours (LRS2)
 AUC_USABLE, AUC_LEARNING = 0.85, 0.65
 SYNC_GOOD, SYNC_SOME = 0.75, 0.25  # of the way from copying to the true frames
 LOSS_GOOD, LOSS_SOME = 0.35, 0.693  # where that way is unknown; public generators end near 0.2
-DISC_COLLAPSED, DISC_EASY = 5.0, 0.05
+DISC_EASY = 0.05
 SYNC_WORDS = {"good": "in sync", "fair": "partly in sync", "bad": "not in sync yet"}
 
 
@@ -158,11 +159,11 @@ def _discriminator(name: str, losses: tuple[float, float]) -> Verdict:
     real, fake = losses
     figures = f"loss on true frames {real:.2f}, on generated ones {fake:.2f}"
     rule = (
-        f"Collapsed when either loss is above {DISC_COLLAPSED:.0f}; when both are under "
+        f"Collapsed when either loss is above {HOPELESS:.0f}; when both are under "
         f"{DISC_EASY} it wins too easily to teach; an even contest is 0.69."
     )
     part = f"{name}: discriminator"
-    if max(losses) > DISC_COLLAPSED:
+    if max(losses) > HOPELESS:
         return Verdict(part, "bad", "collapsed", f"{figures}; resume from before", rule)
     if max(losses) < DISC_EASY:
         return Verdict(part, "fair", "wins too easily", figures, rule)

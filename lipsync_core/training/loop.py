@@ -128,7 +128,7 @@ def train(task: Task, run_dir: Path, options: LoopOptions) -> list[Row]:
 
 
 class _NotFinite(LipsyncError):
-    """A loss is no number any more."""
+    """A loss is no number any more; says which."""
 
 
 class _Run:
@@ -207,9 +207,12 @@ class _Run:
                     if signum:
                         raise Interrupted(signum, self.folder.path, self.step, options.steps)
             except _NotFinite as error:
-                if not self.watched:
-                    raise
-                return self._fall_back(str(error))
+                if self.watched:
+                    return self._fall_back(str(error))
+                raise LipsyncError(
+                    f"{task.label}: {error}; the last good state is in {self.folder.path}. Lower "
+                    "`lr`, set `clip`, or use `precision: float32`"
+                ) from error
             finally:
                 batches.close()
 
@@ -230,10 +233,7 @@ class _Run:
 
     def _check(self, name: str, value: float) -> None:
         if not math.isfinite(value):
-            raise _NotFinite(
-                f"{self.task.label}: {name} is {value} near step {self.step}; the last good state "
-                f"is in {self.folder.path}. Lower `lr`, set `clip`, or use `precision: float32`"
-            )
+            raise _NotFinite(f"{name} is {value} near step {self.step}")
 
     def _evaluate(self) -> tuple[str, str]:
         """What has gone wrong, or nothing, and a note for the progress."""
