@@ -20,7 +20,7 @@ from pathlib import Path
 
 from runs import Project, Run
 
-from lipsync_core import filelists, index, stages
+from lipsync_core import ffmpeg_binary, filelists, index, stages
 from lipsync_core.clips import Clip, by_shard
 from lipsync_core.config import complete, load_schema
 from lipsync_core.demo import corpus, plan
@@ -128,6 +128,7 @@ def main() -> None:
     project = Project(work, changes)
     config = complete(changes, load_schema(ROOT / "workflow/schemas/config.schema.yaml"))
     config["detector"] = choice.resolve("centerface", "models")
+    config["ffmpeg"] = ffmpeg_binary.chosen().identity
     print(f"{arguments.clips} clips, {arguments.folders} folders, {arguments.shards} shards\n")
     print("| | wall | processor | peak memory | |\n|---|---|---|---|---|")
     make_stand_ins(project.data, arguments.clips, arguments.folders)

@@ -110,6 +110,7 @@ def discover(
     demo_splits: Mapping[str, str] = MappingProxyType({}),
     layout: str = "own",
     cuts: Path | None = None,
+    ffmpeg: str = "",
 ) -> list[Clip]:
     """Every clip below `data_root`, sorted by id.
 
@@ -124,6 +125,7 @@ def discover(
     demo_splits: clip id -> split of the demo, until its own lists are written.
     layout: a key of `lipsync_core.layouts.LAYOUTS`.
     cuts: folder for clips that are a part of a longer video.
+    ffmpeg: identity of the program that cuts them; another one cuts them anew.
 
     Lists `{train,val,test}.txt` in the data root set the splits of the clips that they name.
     Raises LipsyncError when there is no clip at all, or none that fits the layout.
@@ -159,14 +161,14 @@ def discover(
         signed.append((item, mark + extras, stamp))
     splits = official(lines, {item.id for item in items}) if lines else {}
     clips = _clips(signed, shards, splits)
-    return [_as_cut(clip, data_root, cuts) for clip in clips] if cuts is not None else clips
+    return [_as_cut(clip, data_root, cuts, ffmpeg) for clip in clips] if cuts is not None else clips
 
 
-def _as_cut(clip: Clip, data_root: Path, cuts: Path) -> Clip:
+def _as_cut(clip: Clip, data_root: Path, cuts: Path, ffmpeg: str) -> Clip:
     """A part of a video is read from a file of its own, named after what it is cut from."""
     if not clip.cut:
         return clip
-    target = cuts / f"{clip.id}.{digest(clip.signature)[:8]}.mkv"
+    target = cuts / f"{clip.id}.{digest([clip.signature, ffmpeg])[:8]}.mkv"
     path = os.path.relpath(target.absolute(), data_root.absolute())
     return clip._replace(path=encode(Path(path).as_posix()), origin=clip.path)
 

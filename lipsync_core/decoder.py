@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import functools
 import os
 import re
 import select
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -22,8 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-import imageio_ffmpeg
-
+from lipsync_core import ffmpeg_binary
 from lipsync_core.errors import ClipError, Reason
 
 TIME_LIMIT = 300.0  # seconds without any result, and for each minute of the clip; see `Decoder`
@@ -35,15 +32,14 @@ PIPE_BYTES = 1 << 20  # the most that Linux gives without privileges
 CONSEQUENCES = re.compile(
     r"Terminating thread|Task finished with error|Nothing was written|before EOF|after EOF"
     r"|Could not write header|has not been used for any stream|Conversion failed"
-    r"|Error (opening|parsing options)"
+    r"|Error (opening|parsing options|marking filters)"
 )
 PathLike = str | os.PathLike[str]
 
 
-@functools.cache
 def ffmpeg_exe() -> str:
-    """Path of the ffmpeg program: the system's, else the one inside the imageio-ffmpeg wheel."""
-    return shutil.which("ffmpeg") or imageio_ffmpeg.get_ffmpeg_exe()
+    """Path of the ffmpeg program, as `ffmpeg_binary` chooses it."""
+    return ffmpeg_binary.chosen().path
 
 
 def existing(path: PathLike) -> str:
@@ -183,8 +179,9 @@ class Decoder:
         lines = self.said().splitlines()
         found = [line for line in lines if line.startswith("[") or "rror" in line]
         causes = [line for line in found if not CONSEQUENCES.search(line)]
-        if not causes:
-            causes = [line for line in found if line.startswith("Error opening input")]
+        if not causes:  # before version 6 only the file is named
+            named = (f"{self.source}: ", "Error opening input")
+            causes = [line.removeprefix(named[0]) for line in lines if line.startswith(named)]
         # No two runs have the same address.
         why = re.sub(r" @ 0x[0-9a-f]+", "", causes[-1]).strip() if causes else otherwise
         return ClipError(Reason.UNREADABLE, f"{self.source}: {why}")

@@ -46,7 +46,8 @@ def _lookup(config: Mapping[str, Any], name: str) -> Any:
     return value
 
 
-AUDIO = Stage("extract_audio", "audio", ".wav", version=2)
+# "ffmpeg" is the identity of the program that decodes, see `ffmpeg_binary.Binary`.
+AUDIO = Stage("extract_audio", "audio", ".wav", version=2, settings=("ffmpeg",))
 MELS = Stage("mel_spectrograms", "mels", ".npy", version=2, reads=(AUDIO,))
 BOXES = Stage(
     "detect_faces",
@@ -55,6 +56,7 @@ BOXES = Stage(
     version=2,
     after=(AUDIO,),
     settings=(
+        "ffmpeg",
         "detector",
         "detect.long_side",
         "detect.threshold",
@@ -69,7 +71,7 @@ FACES = Stage(
     ".zip",
     version=3,
     reads=(BOXES,),
-    settings=("track", "crop", "check.sync_model"),
+    settings=("ffmpeg", "track", "crop", "check.sync_model"),
 )
 CHECKS = Stage(
     "check_clips", "checks", "", version=2, reads=(AUDIO, MELS, BOXES, FACES), settings=("check",)

@@ -7,6 +7,7 @@ from snakemake.exceptions import WorkflowError
 
 from lipsync_core import clips as discovery
 from lipsync_core import config as settings
+from lipsync_core import ffmpeg_binary
 from lipsync_core import index as indexing
 from lipsync_core import stages
 from lipsync_core.demo import plan
@@ -25,6 +26,17 @@ def complete_config() -> dict:
 
 
 config = complete_config()
+
+
+def ffmpeg_identity() -> str:
+    """The version of the ffmpeg that the config names; the jobs inherit the choice."""
+    try:
+        return ffmpeg_binary.choose(config["ffmpeg"]).identity
+    except LipsyncError as error:
+        raise WorkflowError(str(error)) from None
+
+
+FFMPEG = ffmpeg_identity()
 
 DATA_ROOT = Path(config["data_root"])
 RESULTS = Path(config["results"])
@@ -73,6 +85,7 @@ def corpus_index():
             demo_splits={clip.id: clip.split for clip in planned},
             layout=config["layout"],
             cuts=RESULTS / "cuts",
+            ffmpeg=FFMPEG,
         )
     except LipsyncError as error:
         raise WorkflowError(str(error)) from None
@@ -101,7 +114,8 @@ def members(wildcards) -> str:
 
 def stage_settings(stage) -> dict:
     """The stage's version and exactly the settings that its output depends on."""
-    return stage.params(config | {"detector": DETECTOR}) | {"version": stage.version}
+    resolved = config | {"detector": DETECTOR, "ffmpeg": FFMPEG}
+    return stage.params(resolved) | {"version": stage.version}
 
 
 def detector_weights() -> list:

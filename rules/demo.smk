@@ -18,5 +18,6 @@ rule demo_corpus:
         runtime=30,
     params:
         version=plan.VERSION,
+        ffmpeg=FFMPEG,
     script:
         "../workflow/scripts/demo_corpus.py"

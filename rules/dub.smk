@@ -26,5 +26,6 @@ rule infer:
     params:
         entry=dub_entry,
         detector=DETECTOR,
+        ffmpeg=FFMPEG,
     script:
         "../workflow/scripts/infer.py"

@@ -50,5 +50,6 @@ rule report_page:
         dubs=DUBS,
         variants=VARIANTS,
         demo=DEMO,
+        ffmpeg=FFMPEG,
     script:
         "../workflow/scripts/report_page.py"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import flash_and_beep
-from lipsync_core import timebase
+from lipsync_core import ffmpeg_binary, timebase
 from lipsync_core.decoder import ffmpeg_exe
 from lipsync_core.errors import ClipError
 from lipsync_core.timebase import at_constant_rate, survey
@@ -67,8 +67,13 @@ def test_the_counts_are_those_of_the_fps_filter(tmp_path, rate):
     pattern = r"(\d+) frames in, (\d+) frames out; (\d+) frames dropped, (\d+) frames duplicated"
     wanted = [int(number) for number in re.findall(pattern, said)[-1]]
     found = survey(path)
-    assert [found.pictures, found.frames, found.dropped, found.duplicated] == wanted
-    assert found.frames == sum(1 for _ in read_frames(path))
+    assert found.frames + found.dropped - found.duplicated == found.pictures == wanted[0]
+    # Version 5.1 may end where the last picture begins: up to two of these frames earlier.
+    early = [found.frames - wanted[1], found.frames - sum(1 for _ in read_frames(path))]
+    if ffmpeg_binary.chosen().bundled:
+        assert [found.frames, found.dropped, found.duplicated] == wanted[1:]
+        assert early == [0, 0]
+    assert early[0] == early[1] and early[0] in (0, 1, 2)
 
 
 def test_constant_rates_are_exact():

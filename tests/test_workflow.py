@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import av
 import pytest
 import yaml
 
+from lipsync_core import ffmpeg_binary
 from lipsync_core.checkpoints import build_from
 from lipsync_core.models import SyncNet, Wav2Lip
 from tests.media import write_video
@@ -144,6 +146,15 @@ def test_bookkeeping_reruns_nothing(project):
     assert project.jobs("all", detect={"batch_size": 3}, device="auto") == {}
 
 
+def test_another_ffmpeg_prepares_again_and_the_same_elsewhere_does_not(project, tmp_path):
+    for change, redone in (("", set()), ("s/built with/made with/", PREPARED)):
+        program = tmp_path / f"ffmpeg {len(change)}"
+        real = shlex.quote(ffmpeg_binary.chosen().path)
+        program.write_text(f'#!/bin/sh\n{real} "$@" | sed "{change}"\n')
+        program.chmod(0o755)
+        assert PREPARED & set(project.jobs("all", ffmpeg=str(program))) == redone
+
+
 def test_one_changed_video_redoes_one_clip(project):
     video = project.folder / "data" / "bob" / "0.mp4"
     before = video.stat()
@@ -193,6 +204,7 @@ def test_a_training_asks_for_gpus_and_memory_by_its_processes(project):
     [
         ({"detcetor": "s3fd"}, "unknown key 'detcetor'; did you mean 'detector'?"),
         ({"shards": "eight"}, "shards: got 'eight'; allowed: integer"),
+        ({"ffmpeg": "/nowhere/ffmpeg"}, "ffmpeg '/nowhere/ffmpeg': no such program; set `ffmpeg:`"),
         ({"image_size": 100}, "image_size: got 100; allowed: 96 | 192 | 288 | 384"),
         ({"data_root": "nowhere"}, "data_root 'nowhere' holds no video"),
         ({"track": {"choice": "speaking"}}, "track.choice: speaking needs a judge"),

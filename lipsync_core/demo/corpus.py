@@ -18,6 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from lipsync_core import ffmpeg_binary
 from lipsync_core.demo import plan as plans
 from lipsync_core.demo.plan import NOTICE, DemoClip
 from lipsync_core.demo.portraits import HEIGHT, WIDTH, still
@@ -102,8 +103,8 @@ def write_corpus(
 
 
 def _mark(clip: DemoClip) -> str:
-    """The comment in a clip's file: what it is, and of which signature."""
-    return f"{NOTICE} [{plans.signature(clip)}]"
+    """The comment in a clip's file: what it is, of which signature, written by which ffmpeg."""
+    return f"{NOTICE} [{plans.signature(clip)}, ffmpeg {ffmpeg_binary.chosen().identity}]"
 
 
 def _head(path: Path) -> bytes:

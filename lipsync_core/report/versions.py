@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-import subprocess
 
-from lipsync_core import __version__
-from lipsync_core.video import ffmpeg_exe
+from lipsync_core import __version__, ffmpeg_binary
 
 PACKAGES = ("torch", "numpy", "opencv-python", "librosa", "snakemake")
 
@@ -15,7 +13,7 @@ PACKAGES = ("torch", "numpy", "opencv-python", "librosa", "snakemake")
 def collect_versions() -> dict[str, str]:
     """Name -> version of this package, Python, the main libraries and ffmpeg."""
     found = {"lipsync_core": __version__, "Python": platform.python_version()}
-    return found | {name: _installed(name) for name in PACKAGES} | {"ffmpeg": _ffmpeg_line()}
+    return found | {name: _installed(name) for name in PACKAGES} | {"ffmpeg": _ffmpeg()}
 
 
 def _installed(name: str) -> str:
@@ -27,8 +25,8 @@ def _installed(name: str) -> str:
     return "not installed"
 
 
-def _ffmpeg_line() -> str:
-    """The version in the first line of `ffmpeg -version`."""
-    done = subprocess.run([ffmpeg_exe(), "-version"], capture_output=True, text=True, check=False)
-    line = done.stdout.partition("\n")[0]
-    return line.removeprefix("ffmpeg version ").partition(" Copyright")[0] or "unknown"
+def _ffmpeg() -> str:
+    """The version and build of ffmpeg, and where it came from."""
+    binary = ffmpeg_binary.chosen()
+    origin = "imageio-ffmpeg" if binary.bundled else binary.path
+    return f"{binary.identity}, {origin}"

@@ -1,0 +1,162 @@
+"""Which ffmpeg reads and writes media, and whether it can do what is asked of it. Light imports.
+
+The one inside the pinned imageio-ffmpeg wheel, so that the same input gives the same artefacts on
+every machine, whatever ffmpeg the system has. Another one only where the environment variable
+`LIPSYNC_FFMPEG` names it; the Snakefile sets it from the config key `ffmpeg`, and every process
+that a job starts inherits it.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from lipsync_core.errors import LipsyncError
+
+VARIABLE = "LIPSYNC_FFMPEG"
+BUNDLED = "auto"
+MIN_VERSION = (5, 1)  # the first with -fps_mode
+TIME_LIMIT = 60  # seconds that a trial may take; it takes 0.1
+LEAST = ".".join(map(str, MIN_VERSION))
+REMEDY = (
+    f"set `ffmpeg:` in the config (or {VARIABLE}) to one of version {LEAST} or newer, or to "
+    f"{BUNDLED} for the bundled one"
+)
+
+
+class Binary(NamedTuple):
+    """An ffmpeg that works.
+
+    identity: its version and a digest of how it was built. bundled: it is the pinned wheel's.
+    """
+
+    path: str
+    identity: str
+    bundled: bool
+
+
+def chosen() -> Binary:
+    """The ffmpeg of this process: the one that `LIPSYNC_FFMPEG` names, else the bundled one.
+
+    Raises LipsyncError when it is missing, does not run, is older than `MIN_VERSION`, or lacks a
+    filter, format, encoder or option that this package uses.
+    """
+    return _checked(os.environ.get(VARIABLE) or BUNDLED)
+
+
+def choose(setting: str) -> Binary:
+    """Make `setting` (a path, a program's name, or "auto") the choice of this process.
+
+    The processes that it starts inherit it. "auto" leaves a choice of the environment in force.
+    """
+    if setting != BUNDLED:
+        os.environ[VARIABLE] = _located(setting)
+    return chosen()
+
+
+@functools.cache
+def _checked(setting: str) -> Binary:
+    if setting == BUNDLED:
+        path = _bundled()
+        return Binary(path, _identity(path, _run(path, ["-version"])), bundled=True)
+    path = _located(setting)
+    about = _run(path, ["-version"])
+    version = re.match(r"ffmpeg version n?(\d+)\.(\d+)", about)
+    # A build from git has no number; the trial tells what it can do.
+    if version and (int(version[1]), int(version[2])) < MIN_VERSION:
+        raise LipsyncError(f"ffmpeg {path!r} is version {version[1]}.{version[2]}; {REMEDY}")
+    _try(path)
+    return Binary(path, _identity(path, about), bundled=False)
+
+
+def _bundled() -> str:
+    # Not imageio_ffmpeg.get_ffmpeg_exe(): it prefers IMAGEIO_FFMPEG_EXE, and falls back to the
+    # system's. Found, not imported: the import takes 50 ms.
+    package = importlib.util.find_spec("imageio_ffmpeg")
+    folders = package.submodule_search_locations if package else None
+    programs = sorted(Path(folders[0], "binaries").glob("ffmpeg-*")) if folders else []
+    if not programs:
+        raise LipsyncError(
+            f"imageio-ffmpeg holds no ffmpeg for this platform; install one of version {LEAST} or "
+            f"newer, and set `ffmpeg:` in the config (or {VARIABLE}) to its path"
+        )
+    return str(programs[0])
+
+
+def _located(setting: str) -> str:
+    found = shutil.which(setting)
+    if not found:
+        raise LipsyncError(f"ffmpeg {setting!r}: no such program; {REMEDY}")
+    return str(Path(found).absolute())
+
+
+def _identity(path: str, about: str) -> str:
+    version = re.match(r"ffmpeg version (\S+)", about)
+    if not version:
+        raise LipsyncError(f"{path!r} is no ffmpeg: it does not tell its version; {REMEDY}")
+    return f"{version[1]} ({hashlib.sha1(about.encode()).hexdigest()[:8]})"
+
+
+def _try(path: str) -> None:
+    """Everything that this package asks of ffmpeg, on a quarter of a second of nothing.
+
+    Raises LipsyncError with ffmpeg's own words on what it lacks.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        zeros = Path(folder, "zeros")
+        zeros.write_bytes(bytes(64 * 64 * 3 * 6))
+        _run(path, _trial(str(zeros), folder))
+
+
+def _trial(zeros: str, folder: str) -> Sequence[str]:
+    filters = (
+        "bwdif=deint=interlaced,fps=25:start_time=0,crop=w='min(32,iw)':h='min(32,ih)':x=0:y=0,"
+        "pad=ceil(iw/2)*2:ceil(ih/2)*2,scale=w=16:h=16:out_color_matrix=bt601:out_range=tv"
+        ":flags=area+accurate_rnd+full_chroma_int+full_chroma_inp"
+    )
+    copied = f"[f=framecrc]{folder}/crc|[f=s16le]{folder}/pcm"
+    picture, sound = ("-map", "0:V:0"), ("-map", "1:a:0?")
+    return (
+        *("-hide_banner", "-nostdin", "-nostats", "-loglevel", "error", "-y"),
+        *("-protocol_whitelist", "file", "-max_pixels", "8192", "-threads", "1"),
+        *("-f", "rawvideo", "-pix_fmt", "bgr24", "-s", "64x64", "-r", "25", "-i", zeros),
+        *("-f", "s16le", "-i", zeros),
+        *(*picture, "-vf", filters, "-pix_fmt", "yuv420p", "-f", "yuv4mpegpipe", f"{folder}/y4m"),
+        *(*picture, "-frames:v", "1", "-f", "framecrc", f"{folder}/one"),
+        *(*picture, *sound, "-c", "copy", "-f", "null", "-"),
+        *(*sound, "-af", "aresample=16000", "-ac", "1", "-c:a", "pcm_s16le", "-f", "tee", copied),
+        *(*picture, *sound, "-fps_mode", "passthrough", "-c:v", "mpeg4", "-q:v", "2"),
+        *("-c:a", "pcm_s16le", "-map_metadata", "-1", f"{folder}/cut.mkv"),
+        *(*picture, *sound, "-c:v", "mpeg4", "-b:v", "6M", "-pix_fmt", "yuv420p", "-c:a", "aac"),
+        *("-b:a", "128k", "-t", "0.2", "-movflags", "+faststart", "-fflags", "+bitexact"),
+        *("-flags:v", "+bitexact", "-flags:a", "+bitexact", "-metadata:g:0", "comment=trial"),
+        f"{folder}/out.mp4",
+    )
+
+
+def _run(path: str, arguments: Sequence[str]) -> str:
+    """What ffmpeg prints. Raises LipsyncError when it cannot be run or refuses."""
+    try:
+        done = subprocess.run(
+            [path, *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=TIME_LIMIT,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise LipsyncError(f"ffmpeg {path!r} does not run: {error}; {REMEDY}") from error
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        why = said[0] if said else f"it ends with status {done.returncode}"
+        raise LipsyncError(f"ffmpeg {path!r} cannot do what is needed: {why}; {REMEDY}")
+    return done.stdout.decode(errors="replace")
