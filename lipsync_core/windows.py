@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import collections
 import functools
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from lipsync_core.array_cache import ArrayCache
 from lipsync_core.audio import MEL_RATE, MEL_WINDOW, mel_length, mel_windows
 from lipsync_core.augmentation import Augmentation, draw, lower_halves, mirrored, sounds
 from lipsync_core.clips import source_id
@@ -29,7 +29,6 @@ from lipsync_core.video import FPS
 WINDOW = 5  # frames of one window: 200 ms at 25 fps
 MIN_RUN = 16  # a clip needs more than 15 consecutive frames
 CACHE_BYTES = 1 << 30
-BLOCK = 512  # frames of a clip that are kept side by side: a window among them needs no copy
 OPEN_ARCHIVES = 256  # bounded: large corpora have more clips than a process may open files
 
 # One stream of random numbers for each use, so that no two uses of a seed are correlated.
@@ -66,7 +65,7 @@ class GeneratorSample(NamedTuple):
 
 
 class Corpus:
-    """The clips of one split, with a bounded cache of decoded frames. Safe to share by threads."""
+    """The clips of one split, with a bounded cache of frames and mels. Safe to share by threads."""
 
     def __init__(
         self, name: str, clips: Sequence[Clip], image_size: int = 96, cache_bytes: int = CACHE_BYTES
@@ -75,10 +74,7 @@ class Corpus:
         self.clips = list(clips)
         self.image_size = image_size
         self._archive = functools.lru_cache(OPEN_ARCHIVES)(CropArchive)
-        self._room = cache_bytes
-        self._mels: dict[str, np.ndarray] = {}
-        self._pictures: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = {}
-        self._lock = threading.Lock()
+        self.cache = ArrayCache(cache_bytes)
 
     @classmethod
     def load(
@@ -95,7 +91,7 @@ class Corpus:
         results: the folder with filelists/, faces/ and mels/.
         split: "train", "val", "test" (a file of results/filelists), or clip ids.
         image_size: side S of the square frames in pixels.
-        cache_bytes: memory for decoded frames; the rest is decoded again when needed.
+        cache_bytes: memory for decoded frames and mels; the rest is read again when needed.
 
         Raises LipsyncError, before any training, with the number of unusable clips, the reasons
         and the first five examples; also when the split is empty.
@@ -124,13 +120,14 @@ class Corpus:
         return sum(len(clip.starts) for clip in self.clips)
 
     def frames(self, clip: Clip, start: int) -> np.ndarray:
-        """Frames start .. start + 4: uint8 (5, S, S, 3) BGR, not to be written to."""
-        pictures, known, first = self._kept(clip, int(start))
-        window = pictures[first : first + WINDOW]
-        if len(window) < WINDOW or not known[first : first + WINDOW].all():
-            return np.stack([self._frame(clip, int(start) + step) for step in range(WINDOW)])
-        window.flags.writeable = False
-        return window
+        """Frames start .. start + 4: uint8 (5, S, S, 3) BGR."""
+        return self.windows_at(clip, [start])[0]
+
+    def windows_at(self, clip: Clip, starts: Sequence[int] | np.ndarray) -> np.ndarray:
+        """The frames of the windows that begin at each of `starts`: uint8 (n, 5, S, S, 3) BGR."""
+        chosen = [self._frame(clip, int(s) + step) for s in starts for step in range(WINDOW)]
+        side = self.image_size
+        return np.concatenate(chosen).reshape(len(starts), WINDOW, side, side, 3)
 
     def lower_frames(self, clip: Clip, start: int) -> np.ndarray:
         """The lower halves of frames start .. start + 4: uint8 (5, S/2, S, 3) BGR, as `frames`."""
@@ -140,43 +137,35 @@ class Corpus:
         """The mel windows that begin with each of `frames`: float32 (n, 1, 80, 16)."""
         return mel_windows(self.mel(clip), np.fromiter(frames, np.int64))[:, None]
 
-    def _kept(self, clip: Clip, frame: int) -> tuple[np.ndarray, np.ndarray, int]:
-        """Decoded frames around `frame`, uint8 (n, S, S, 3), which of them are, and its row."""
-        block, row = divmod(frame - int(clip.starts[0]), BLOCK)
-        found = self._pictures.get((clip.id, block))
-        if found is None:
-            count = min(BLOCK, int(clip.starts[-1]) + WINDOW - int(clip.starts[0]) - block * BLOCK)
-            shape, known = (self.image_size, self.image_size, 3), np.zeros(count, bool)
-            if self._room < np.prod(shape):
-                return np.empty((0, *shape), np.uint8), known, row
-            # Takes memory page by page, as frames are written to it.
-            fresh = np.empty((count, *shape), np.uint8), known
-            found = self._pictures.setdefault((clip.id, block), fresh)
-        return *found, row
-
     def mel(self, clip: Clip) -> np.ndarray:
         """The whole mel spectrogram of a clip: float32 (T, 80)."""
-        found = self._mels.get(clip.id)
+        found = self.cache.get(clip.id)
         if found is None:
             found = np.load(clip.mel)
-            with self._lock:
-                if clip.id not in self._mels and found.nbytes <= self._room:
-                    self._mels[clip.id] = found
-                    self._room -= found.nbytes
+            self.cache.add(clip.id, found)
         return found
 
     def _frame(self, clip: Clip, frame: int) -> np.ndarray:
-        pictures, known, row = self._kept(clip, frame)
-        if known[row]:
-            return pictures[row]
-        found = self._archive(clip.faces).decode(frame, self.image_size)
-        # Fill, then stop: samples are drawn uniformly, so evicting would gain nothing.
-        with self._lock:
-            if not known[row] and found.nbytes <= self._room:
-                self._room -= found.nbytes
-                pictures[row] = found
-                known[row] = True
+        """One frame, uint8 (S, S, 3) BGR, not to be written to."""
+        found = self.cache.get((clip.id, frame))
+        if found is None:
+            found = self._archive(clip.faces).decode(frame, self.image_size)
+            self.cache.add((clip.id, frame), found)
         return found
+
+
+def load_splits(
+    results: str | Path, splits: Sequence[str], image_size: int, cache_bytes: int
+) -> list[Corpus]:
+    """`Corpus.load` of each split; together they keep `cache_bytes`, each as its frames are many.
+
+    So the share of its frames that is kept is the same in each.
+    """
+    corpora = [Corpus.load(results, split, image_size, cache_bytes) for split in splits]
+    frames = [sum(len(clip.starts) + WINDOW - 1 for clip in corpus.clips) for corpus in corpora]
+    for corpus, count in zip(corpora, frames, strict=True):
+        corpus.cache.room = cache_bytes * count // sum(frames)
+    return corpora
 
 
 def read_filelist(path: str | Path, faces: str | Path) -> list[str]:
@@ -286,7 +275,8 @@ def expert_group(
     starts = spread(clip.starts, rng, windows, apart)
     # Other numbers than those that choose: what is augmented does not change what is seen.
     change = draw(np.random.default_rng((EXPERT_STREAM, seed, index, 1)), bounds)
-    frames = lower_halves(np.concatenate([corpus.frames(clip, start) for start in starts]), change)
+    pictures = corpus.windows_at(clip, starts)
+    frames = lower_halves(pictures.reshape(-1, *pictures.shape[2:]), change)
     mels = sounds(corpus.mels(clip, starts), change)
     return ExpertGroup(frames.reshape(windows, WINDOW, *frames.shape[1:]), mels, starts)
 

@@ -177,8 +177,8 @@ def generator_ranks(wildcards) -> int:
 
 
 def training_memory(section: dict, attempt: int) -> int:
-    """MB: networks and batches, and in each process the decoded frames of two splits."""
-    return attempt * (16000 + 2 * section["ranks"] * section["cache_mb"])
+    """MB: networks and batches, and in each process the decoded frames."""
+    return attempt * (16000 + section["ranks"] * section["cache_mb"])
 
 
 def expert_memory(wildcards, attempt) -> int:

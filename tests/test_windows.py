@@ -1,13 +1,18 @@
 """windows.py: splits are checked before training; samples depend on seed and index alone."""
 
 import itertools
+import os
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lipsync_core import windows
+from lipsync_core.array_cache import OVERHEAD
 from lipsync_core.audio import mel_window
 from lipsync_core.augmentation import Augmentation
 from lipsync_core.errors import LipsyncError
@@ -18,6 +23,7 @@ from lipsync_core.windows import (
     expert_group,
     generator_batch,
     generator_sample,
+    load_splits,
     prefetch,
     read_filelist,
     spread,
@@ -264,7 +270,7 @@ def test_generator_flip_turns_target_and_reference_together(corpus):
         assert np.array_equal(flipped.reference, straight.reference[:, :, ::step])
 
 
-def test_the_cache_keeps_to_its_budget(results, monkeypatch):
+def test_frames_are_decoded_once_where_the_cache_has_room(results, monkeypatch):
     decoded = []
     real = CropArchive.decode
     monkeypatch.setattr(
@@ -277,10 +283,58 @@ def test_the_cache_keeps_to_its_budget(results, monkeypatch):
     for _ in range(3):
         none.frames(none.clips[0], 0)
     assert len(decoded) == 5 + 15
-    some = Corpus.load(results, "val", cache_bytes=3 * 96 * 96 * 3)
+    some = Corpus.load(results, "val", cache_bytes=3 * (96 * 96 * 3 + OVERHEAD))
     for _ in range(3):
         some.frames(some.clips[0], 0)
     assert len(decoded) == 20 + 5 + 2 + 2
+
+
+# Fills a cache from windows that lie apart, in two threads; prints the memory that this took.
+FILL = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from lipsync_core.windows import Corpus
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+corpus = Corpus.load(sys.argv[1], "train", int(sys.argv[2]), int(sys.argv[3]))
+corpus.frames(corpus.clips[0], 300)  # what the decoder itself takes
+before = resident()
+tasks = [(clip, start) for clip in corpus.clips for start in range(0, 640, 80)]
+with ThreadPoolExecutor(2) as pool:
+    list(pool.map(lambda task: corpus.frames(*task).sum(), tasks))
+print(resident() - before)
+"""
+
+
+@pytest.fixture(scope="module")
+def long_clips(tmp_path_factory):
+    """40 clips of 25 s: one clip by many names."""
+    ids = [f"a/{number}" for number in range(40)]
+    results = write_corpus(tmp_path_factory.mktemp("long"), {"train": ids[:1]}, frames=640)
+    for clip_id in ids[1:]:
+        for kind, suffix in (("faces", "zip"), ("mels", "npy")):
+            os.link(results / kind / f"a/0.{suffix}", results / kind / f"{clip_id}.{suffix}")
+    (results / "filelists/train.txt").write_text("".join(f"{clip_id}\n" for clip_id in ids))
+    return results
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
+@pytest.mark.parametrize("image_size", [96, 288])
+def test_the_cache_takes_the_memory_it_is_given(long_clips, root, image_size):
+    budget = 30 << 20  # the windows are 1.4 and 13 times as large
+    command = [sys.executable, "-c", FILL, str(long_clips), str(image_size), str(budget)]
+    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert 0.75 * budget < int(done.stdout) < 1.25 * budget
+
+
+def test_splits_share_the_cache(results):
+    train, val = load_splits(results, ("train", "val"), 96, 1000)
+    assert (train.name, val.name) == ("train", "val")
+    assert (train.cache.room, val.cache.room) == (750, 250)  # three clips and one, alike long
 
 
 @pytest.mark.parametrize("workers", [0, 1, 4])
@@ -321,8 +375,7 @@ def test_many_clips_do_not_keep_files_open(tmp_path, monkeypatch):
     assert corpus._archive.cache_info().currsize == 2
 
 
-def test_windows_of_a_long_clip_are_those_of_its_frames(tmp_path, monkeypatch):
-    monkeypatch.setattr(windows, "BLOCK", 7)
+def test_windows_of_a_clip_are_those_of_its_frames(tmp_path):
     results = write_corpus(tmp_path, {"train": ["a/1"]}, frames=40)
     write_clip(results, "a/1", frames=40, missing=[0, 1, 25])
     corpus = Corpus.load(results, "train")
@@ -333,5 +386,7 @@ def test_windows_of_a_long_clip_are_those_of_its_frames(tmp_path, monkeypatch):
             expected = [archive.decode(start + step, 96) for step in range(5)]
             assert np.array_equal(corpus.frames(clip, start), expected)
             assert np.array_equal(corpus.lower_frames(clip, start), np.array(expected)[:, 48:])
-    with pytest.raises(ValueError, match="read-only"):
-        corpus.frames(clip, clip.starts[0])[:] = 0
+    corpus.frames(clip, clip.starts[0])[:] = 0
+    assert np.array_equal(
+        corpus.frames(clip, clip.starts[0])[0], archive.decode(clip.starts[0], 96)
+    )

@@ -196,7 +196,7 @@ def test_a_training_asks_for_gpus_and_memory_by_its_processes(project):
     section = CONFIG["syncnet"] | {"ranks": 2, "cache_mb": 100}
     done = project.run("-n", "all", "--forceall", "--resources", "gpu=4", syncnet=section)
     (job,) = re.findall(r"^rule train_syncnet:.*?resources: (.*?)$", done.stdout, re.M | re.S)
-    assert "gpu=2" in job and "mem_mb=16400" in job
+    assert "gpu=2" in job and "mem_mb=16200" in job
 
 
 @pytest.mark.parametrize(

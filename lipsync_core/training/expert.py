@@ -35,7 +35,7 @@ from lipsync_core.training.optimise import (
 )
 from lipsync_core.training.runs import from_section
 from lipsync_core.training.tensors import stack_window, to_device
-from lipsync_core.windows import Corpus, ExpertGroup, expert_batch
+from lipsync_core.windows import Corpus, ExpertGroup, expert_batch, load_splits
 
 log = logging.getLogger(__name__)
 LOSSES = ("contrastive+bce", "contrastive", "bce")
@@ -246,9 +246,9 @@ def train(
     Raises LipsyncError for unusable data or options, Interrupted when stopped by a signal.
     """
     settings = from_section(ExpertOptions, options)
-    sizes = {"image_size": settings.image_size, "cache_bytes": settings.cache_mb << 20}
-    train_set = Corpus.load(results, "train", **sizes)
-    val_set = Corpus.load(results, "val", **sizes)
+    train_set, val_set = load_splits(
+        results, ("train", "val"), settings.image_size, settings.cache_mb << 20
+    )
     torch.manual_seed(seed)
     model = SyncNet(width=settings.width, image_size=settings.image_size)
     loop.start_from(model, init)

@@ -35,7 +35,7 @@ from lipsync_core.training.runs import from_section
 from lipsync_core.training.samples import write_samples
 from lipsync_core.training.tensors import expert_view, generator_input, to_device, to_planes
 from lipsync_core.training.waking import first_faces, wake
-from lipsync_core.windows import Corpus, GeneratorSample, generator_batch
+from lipsync_core.windows import Corpus, GeneratorSample, generator_batch, load_splits
 
 log = logging.getLogger(__name__)
 DISCRIMINATOR = "visual_quality_disc.pth"  # in the run folder, public format
@@ -62,7 +62,7 @@ class GeneratorOptions:
     of the moving average of the weights that is evaluated and handed on (0: the weights
     themselves). val_windows: fixed windows of the evaluation. final: which weights to hand on,
     "last" or "best" (by validation L1). precision: see `precision`. accumulate, compile: see
-    `optimise`. cache_mb: memory for decoded frames. The rest: `loop.LoopOptions`.
+    `optimise`. cache_mb: memory (MiB) for decoded frames and mels. The rest: `loop.LoopOptions`.
     """
 
     width: float = 1.0
@@ -330,10 +330,9 @@ def train(
     """
     settings = from_section(GeneratorOptions, options)
     run_dir = Path(run_dir)
-    corpora = {
-        split: Corpus.load(results, split, settings.image_size, settings.cache_mb << 20)
-        for split in ("train", "val")
-    }
+    splits = ("train", "val")
+    loaded = load_splits(results, splits, settings.image_size, settings.cache_mb << 20)
+    corpora = dict(zip(splits, loaded, strict=True))
     sizes = {"width": settings.width, "image_size": settings.image_size}
     judge_of_sync = build_from(expert, SyncNet)
     if judge_of_sync.image_size != settings.image_size:
