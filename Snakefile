@@ -2,7 +2,7 @@
 
 from snakemake.utils import min_version
 
-min_version("9.19")
+min_version("9.20")
 
 
 configfile: "config/config.yaml"
@@ -18,8 +18,8 @@ pathvars:
     models=config["models"],
 
 
-# Nothing runs in it unless `--sdm apptainer` is given; the image needs only Python and pip.
-container: "docker://python:3.11-slim"
+# Used with `--sdm apptainer` only; built from workflow/container.def.
+container: "lipsync.sif"
 
 
 wildcard_constraints:
@@ -34,6 +34,10 @@ localrules:
     prepare,
     filelists,
     fetch_weights,
+
+
+onstart:
+    check_cluster()
 
 
 rule all:

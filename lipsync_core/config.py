@@ -1,4 +1,4 @@
-"""The config against its schema: defaults filled in, mistakes in one line each."""
+"""The config: a preset below the user's own keys, defaults filled in, mistakes in one line each."""
 
 from __future__ import annotations
 
@@ -17,6 +17,46 @@ from lipsync_core.errors import LipsyncError
 def load_schema(path: Path) -> dict[str, Any]:
     """A JSON schema written as YAML."""
     return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def with_preset(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A copy of `config` over the preset that it names: `<folder>/<preset>.yaml`.
+
+    A key of `config` wins over the preset's; sections are merged key by key, lists are not. Without
+    `preset` (or with an empty one) only the schema's defaults lie below. Raises LipsyncError when
+    there is no such preset.
+    """
+    name = config.get("preset") or ""
+    if not name:
+        return copy.deepcopy(dict(config))
+    presets = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name not in presets:
+        near = difflib.get_close_matches(str(name), presets, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise LipsyncError(f"config: preset: got {name!r}; {hint}allowed: {' | '.join(presets)}")
+    preset = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+    return _merged(preset, config)
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = copy.deepcopy(dict(below))
+    for key, value in above.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = _merged(merged[key], value)
+        else:
+            merged[key] = copy.deepcopy(value)
+    return merged
+
+
+def check_sizes(config: Mapping[str, Any]) -> None:
+    """Raise LipsyncError when the stored crops are smaller than the networks' pictures."""
+    size, needed = config["crop"]["size"], config["image_size"]
+    # Clips of layout wav2lip come as crops of their own size.
+    if size < needed and config["layout"] != "wav2lip":
+        raise LipsyncError(
+            f"config: crop.size: {size} is less than image_size: {needed}, so every crop would be "
+            f"enlarged; set crop.size: {needed} (or more)"
+        )
 
 
 def complete(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What the rules share: the validated config, the clips and their shards. No rules here."""
 
 import re
+from importlib import metadata
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -9,18 +10,23 @@ from lipsync_core import clips as discovery
 from lipsync_core import config as settings
 from lipsync_core import ffmpeg_binary
 from lipsync_core import index as indexing
-from lipsync_core import stages
+from lipsync_core import slurm, stages
 from lipsync_core.demo import plan
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces import choice
 from lipsync_core.weights import KNOWN_WEIGHTS
 
+# The folder of the Snakefile, whatever imports it.
+HOME = Path(workflow.current_basedir).parent
+
 
 def complete_config() -> dict:
-    """The config with defaults; a mistake stops here, before any job."""
-    schema = Path(workflow.basedir) / "workflow/schemas/config.schema.yaml"
+    """The config with its preset and the defaults; a mistake stops here, before any job."""
+    schema = settings.load_schema(HOME / "workflow/schemas/config.schema.yaml")
     try:
-        return settings.complete(config, settings.load_schema(schema))
+        completed = settings.complete(settings.with_preset(config, HOME / "config/presets"), schema)
+        settings.check_sizes(completed)
+        return completed
     except LipsyncError as error:
         raise WorkflowError(str(error)) from None
 
@@ -41,7 +47,7 @@ FFMPEG = ffmpeg_identity()
 DATA_ROOT = Path(config["data_root"])
 RESULTS = Path(config["results"])
 # The demo corpus stands in for videos in this folder only.
-DEMO_HOME = Path(workflow.basedir) / "data_root"
+DEMO_HOME = HOME / "data_root"
 VARIANTS = config["generator"]["variants"]
 DUBS = config["dub"]
 DETECTOR = choice.resolve(config["detector"], config["models"])
@@ -121,6 +127,29 @@ def stage_settings(stage) -> dict:
 def detector_weights() -> list:
     """The weight file that the detector reads, fetched by a rule where it is missing."""
     return [f"{config['models']}/s3fd.pth"] if DETECTOR == "s3fd" else []
+
+
+def detects_on_gpu() -> bool:
+    """S3FD runs on the GPU where there is one; CenterFace only with the package onnxruntime-gpu."""
+    if config["device"] == "cpu":
+        return False
+    names = {found.metadata["Name"] for found in metadata.distributions()}
+    return DETECTOR == "s3fd" or "onnxruntime-gpu" in names
+
+
+def check_cluster() -> None:
+    """Before the first job: a node of the SLURM cluster has the cores that each job asks for."""
+    if workflow.executor_plugin.name != "slurm":
+        return
+    asked = (
+        (job.rule.name, job.resources.get("slurm_partition", ""), job.threads)
+        for job in workflow.dag.needrun_jobs()
+        if not job.is_local
+    )
+    try:
+        slurm.check_cores(asked, slurm.node_cores())
+    except LipsyncError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def demo_corpus() -> list:

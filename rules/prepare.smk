@@ -60,11 +60,11 @@ rule detect_faces:
         "<logs>/detect_faces/{shard}.log",
     benchmark:
         "<benchmarks>/detect_faces/{shard}.tsv"
-    threads: 1
+    threads: 4 if detects_on_gpu() else 1  # a GPU waits for the decoders
     resources:
         mem_mb=3000,
         runtime=720,
-        gpu=1,
+        gpu=int(detects_on_gpu()),
     params:
         members=members,
         settings=stage_settings(stages.BOXES),

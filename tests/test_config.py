@@ -103,8 +103,63 @@ def test_gan_settings_survive_a_users_own(schema):
     assert filled["generator"]["wav2lip"] == {}
 
 
-def test_shipped_configs_are_valid(root, schema):
+def merged(root, schema, preset):
     main = yaml.safe_load((root / "config/config.yaml").read_text())
-    config.complete(main, schema)
+    return config.complete(
+        config.with_preset(main | {"preset": preset}, root / "config/presets"), schema
+    )
+
+
+PRESETS = ["demo", "finetune", "full", "hd192", "hd288", "hd384", "one_speaker"]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_are_valid_over_the_shipped_config(root, schema, preset):
+    filled = merged(root, schema, preset)
+    config.check_sizes(filled)
+    assert filled["preset"] == preset
+
+
+def test_every_preset_is_tried_and_offered(root, schema):
+    assert sorted(path.stem for path in (root / "config/presets").glob("*.yaml")) == PRESETS
+    offered = (root / "config/config.yaml").read_text()
+    assert all(name in offered for name in PRESETS)
+
+
+@pytest.mark.parametrize("preset", [name for name in PRESETS if name != "demo"])
+def test_what_a_preset_does_not_name_is_a_default(root, schema, preset):
+    named = yaml.safe_load((root / f"config/presets/{preset}.yaml").read_text())
+    filled, defaults = merged(root, schema, preset), config.complete({}, schema)
+    for section in ("syncnet", "generator"):
+        for key, value in defaults[section].items():
+            if key not in named[section]:
+                assert filled[section][key] == value, f"{section}.{key}"
+
+
+def test_own_keys_win_over_the_preset(root):
+    given = {"preset": "demo", "syncnet": {"steps": 7}}
+    below = yaml.safe_load((root / "config/presets/demo.yaml").read_text())
+    above = config.with_preset(given, root / "config/presets")
+    assert above["syncnet"] == below["syncnet"] | {"steps": 7}
+    assert above["generator"] == below["generator"]
+    assert config.with_preset({"seed": 1}, root / "config/presets") == {"seed": 1}
+
+
+def test_an_unknown_preset_names_the_nearest(root):
+    with pytest.raises(
+        LipsyncError, match="got 'finetun'; did you mean 'finetune'\\? allowed: demo"
+    ):
+        config.with_preset({"preset": "finetun"}, root / "config/presets")
+
+
+def test_crops_are_never_enlarged(schema):
+    filled = config.complete({"image_size": 288}, schema)
+    with pytest.raises(LipsyncError, match=r"crop.size: 192 .* image_size: 288.*crop.size: 288"):
+        config.check_sizes(filled)
+    config.check_sizes(config.complete({"image_size": 192}, schema))
+    config.check_sizes(filled | {"layout": "wav2lip"})
+
+
+def test_shipped_overlays_are_valid(root, schema):
     for path in sorted((root / "config").glob("*.yaml")):
         config.complete(yaml.safe_load(path.read_text()), schema)

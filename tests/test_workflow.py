@@ -192,6 +192,27 @@ def test_profiles_are_accepted(project, profile):
     assert project.jobs("all", "--workflow-profile", folder, "--forceall")["train_generator"] == 2
 
 
+def resources(done: subprocess.CompletedProcess[str], rule: str) -> str:
+    """The line of resources that a dry run prints for the first job of a rule."""
+    return re.findall(rf"^rule {rule}:.*?resources: (.*?)$", done.stdout, re.M | re.S)[0]
+
+
+def test_detection_claims_a_gpu_only_where_the_detector_uses_one(project):
+    profile = ("--workflow-profile", str(project.repo / "profiles" / "gpu"))
+    done = project.run("-n", "all", "--forceall", *profile, device="auto")
+    assert "gpu=0" in resources(done, "detect_faces") and "gpu=1" in resources(done, "infer")
+    weights = project.folder / "models" / "s3fd.pth"
+    weights.parent.mkdir(exist_ok=True)
+    weights.touch()
+    try:
+        done = project.run("-n", "all", "--forceall", *profile, device="auto", detector="s3fd")
+        assert "gpu=1" in resources(done, "detect_faces")
+        done = project.run("-n", "all", "--forceall", *profile, detector="s3fd")
+        assert "gpu=0" in resources(done, "detect_faces")
+    finally:
+        weights.unlink()
+
+
 def test_a_training_asks_for_gpus_and_memory_by_its_processes(project):
     section = CONFIG["syncnet"] | {"ranks": 2, "cache_mb": 100}
     done = project.run("-n", "all", "--forceall", "--resources", "gpu=4", syncnet=section)
@@ -205,6 +226,8 @@ def test_a_training_asks_for_gpus_and_memory_by_its_processes(project):
         ({"detcetor": "s3fd"}, "unknown key 'detcetor'; did you mean 'detector'?"),
         ({"shards": "eight"}, "shards: got 'eight'; allowed: integer"),
         ({"ffmpeg": "/nowhere/ffmpeg"}, "ffmpeg '/nowhere/ffmpeg': no such program; set `ffmpeg:`"),
+        ({"preset": "ful"}, "preset: got 'ful'; did you mean 'full'?"),
+        ({"image_size": 288}, "crop.size: 192 is less than image_size: 288"),
         ({"image_size": 100}, "image_size: got 100; allowed: 96 | 192 | 288 | 384"),
         ({"data_root": "nowhere"}, "data_root 'nowhere' holds no video"),
         ({"track": {"choice": "speaking"}}, "track.choice: speaking needs a judge"),
