@@ -73,7 +73,7 @@ def write(path: Path, shown: Film, sound_offset: float = 0.0) -> Path:
     """Encode a film with its sound; H.264 and AAC (.mov: PCM; .ts: MP2)."""
     times = shown.times
     beeps = times[shown.events]
-    wave = _beeps(beeps - sound_offset, times[-1] + 0.1 - sound_offset)
+    wave = beeps_at(beeps - sound_offset, times[-1] + 0.1 - sound_offset)
     # MP4 states start offsets in ticks of the film; the usual 1 ms would be an error of the file.
     exact = {"movie_timescale": "720000"} if path.suffix in (".mp4", ".mov") else {}
     with av.open(str(path), "w", options=exact) as container:
@@ -116,12 +116,12 @@ def write(path: Path, shown: Film, sound_offset: float = 0.0) -> Path:
     return path
 
 
-def _beep(rate: int) -> np.ndarray:
+def beep(rate: int) -> np.ndarray:
     time = np.arange(round(-HALF_BEEP * rate), round(HALF_BEEP * rate) + 1) / rate
     return np.cos(2 * np.pi * 1000 * time) * np.cos(np.pi * time / (2 * HALF_BEEP)) ** 2
 
 
-def _beeps(centres: Sequence[float], seconds: float) -> np.ndarray:
+def beeps_at(centres: Sequence[float], seconds: float) -> np.ndarray:
     wave = np.zeros(int(seconds * SOURCE_RATE))
     for centre in centres:
         # Between two samples too: the beep is evaluated, not copied.
@@ -137,14 +137,14 @@ def errors(path: Path, work: Path) -> np.ndarray:
     extract_audio(path, work / "sound.wav")
     rate, samples = wavfile.read(work / "sound.wav")
     assert rate == SAMPLE_RATE
-    likeness = correlate(samples.astype(np.float64), _beep(rate), "same")
+    likeness = correlate(samples.astype(np.float64), beep(rate), "same")
     bright = np.array([frame.mean() > 128 for frame in read_frames(path)])
     flashes = (np.flatnonzero(bright[1:] & ~bright[:-1]) + 1) / FPS
     found = []
     for flash in flashes:
         first = max(0, round((flash - 0.4) * rate))
-        beep = first + likeness[first : round((flash + 0.4) * rate)].argmax()
-        found.append(1000 * (flash - beep / rate))
+        place = first + likeness[first : round((flash + 0.4) * rate)].argmax()
+        found.append(1000 * (flash - place / rate))
     return np.array(found)
 
 

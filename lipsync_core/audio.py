@@ -169,6 +169,29 @@ def write_mel(wav_path: PathLike, target: PathLike) -> int:
     return columns
 
 
+def file_mel(path: PathLike) -> tuple[np.ndarray, float]:
+    """Mel spectrogram of the sound of any file, float32 (T, 80), and its length in seconds.
+
+    Both are worked on in blocks, and the spectrogram is a map of an unnamed temporary file (0.2 GB
+    an hour, with the sound): memory does not grow with length.
+    Raises as `load_wav`, and ClipError: too_short.
+    """
+    with tempfile.TemporaryFile() as sound, tempfile.TemporaryFile() as out:
+        for block in _decode_pcm(path):
+            sound.write(block.data)
+        sound.flush()
+        count = sound.tell() // 2
+        if count <= WINDOW:
+            seconds = f"{count / SAMPLE_RATE:.2f} s of sound"
+            raise ClipError(Reason.TOO_SHORT, f"{path}: {seconds} are too short; give 0.1 s")
+        pcm = np.memmap(sound, "<i2", "r", shape=(count,))
+        for columns in _mel_blocks(lambda first, last: _floats(pcm[first:last]), count):
+            out.write(np.ascontiguousarray(columns, "<f4").data)
+        out.flush()
+        mel = np.memmap(out, "<f4", "r", shape=(1 + count // HOP, MEL_BANDS))
+    return mel, count / SAMPLE_RATE
+
+
 def mel_length(path: PathLike) -> int:
     """Columns T of a stored mel spectrogram, float32 (T, 80), from the file's header alone.
 

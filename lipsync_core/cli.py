@@ -65,8 +65,8 @@ def _add_dub(commands: Commands, shared: argparse.ArgumentParser) -> None:
         help="make the lips of a face follow a sound",
         description="Make the lips of a face (video or still picture) follow a sound.",
         epilog="A file name that begins with a dash is given as --face=-name.mp4. Frames without "
-        "a face are kept as they are. Videos are dubbed at 25 frames a second; one that is shorter "
-        "than the sound starts again from its beginning.",
+        "a face are kept as they are. A video keeps its frame rate; one that is shorter than the "
+        "sound starts again from its beginning.",
     )
     add = parser.add_argument
     add("--face", required=True, metavar="FILE", help="video or picture of the face")
@@ -88,7 +88,13 @@ def _add_dub(commands: Commands, shared: argparse.ArgumentParser) -> None:
         metavar="True|False",
         help="use the first frame of a video only",
     )
-    add("--fps", type=_rate, default=Fraction(25), help=_default("frame rate for a still picture"))
+    add(
+        "--fps",
+        type=_rate_or_source,
+        default="source",
+        metavar="source|RATE",
+        help=_default("frame rate; source is the video's own, and 25 for a still picture"),
+    )
     sides = {"nargs": 4, "type": int, "metavar": ("TOP", "BOTTOM", "LEFT", "RIGHT")}
     add(
         "--pads",
@@ -250,7 +256,13 @@ def _number(parse: Callable[[str], Fraction | int], low: int, high: float, wante
     return convert
 
 
-_rate = _number(Fraction, 1, 120, "a rate from 1 to 120, such as 25 or 30000/1001")
+_rate = _number(Fraction, 1, 120, "source or a rate from 1 to 120, such as 25 or 30000/1001")
+
+
+def _rate_or_source(text: str) -> Fraction | str:
+    return text if text == "source" else _rate(text)
+
+
 _positive = _number(int, 1, float("inf"), "a whole number from 1")
 
 

@@ -6,12 +6,10 @@ would part. The picture keeps its own rate; the sound stays as samples.
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 from lipsync_core.clips import Clip
-from lipsync_core.decoder import MAX_PIXELS, allowed, existing, ffmpeg_exe
-from lipsync_core.errors import ClipError, Reason
+from lipsync_core.decoder import Decoder
 from lipsync_core.files import atomic_path
 from lipsync_core.video import h264_encoder
 
@@ -21,38 +19,40 @@ CRF = "12"  # no loss that a crop would show
 def ensure_cut(clip: Clip, data_root: Path) -> None:
     """Make the clip's file unless it is there; its name has the source's signature in it.
 
-    Raises ClipError: unreadable, timed_out (see `decoder.time_limit`).
+    Raises ClipError: unreadable, timed_out (see `decoder.Decoder`).
     """
     target = clip.source(data_root)
     if clip.interval is None or target.is_file():
         return
     start, end = clip.interval
-    source = existing(clip.origin_source(data_root))
     encoder = h264_encoder()
     quality = ["-crf", CRF, "-preset", "veryfast"] if encoder == "libx264" else ["-q:v", "2"]
+    # Before the input: seeks to the key frame before, decodes, and drops up to the start.
+    seek = ["-ss", f"{start:.3f}", "-t", f"{end - start:.3f}"]
     with atomic_path(target) as temporary:
-        command = [
-            *(ffmpeg_exe(), "-hide_banner", "-nostdin", "-nostats", "-loglevel", "error", "-y"),
-            *("-protocol_whitelist", "file", "-max_pixels", str(MAX_PIXELS)),
-            # Before the input: seeks to the key frame before, decodes, and drops up to the start.
-            *("-ss", f"{start:.3f}", "-t", f"{end - start:.3f}", "-i", source),
+        outputs = [
             *("-map", "0:V:0", "-map", "0:a:0?", "-fps_mode", "passthrough", "-threads", "1"),
             *("-c:v", encoder, *quality, "-pix_fmt", "yuv420p", "-c:a", "pcm_s16le"),
-            *("-fflags", "+bitexact", "-map_metadata", "-1", str(temporary.absolute())),
+            *("-fflags", "+bitexact", "-map_metadata", "-1", "-y", str(temporary.absolute())),
+            *("-progress", "pipe:1"),
         ]
-        try:
-            done = subprocess.run(
-                command, capture_output=True, timeout=allowed(end - start), check=False
-            )
-        except subprocess.TimeoutExpired:
-            raise ClipError(
-                Reason.TIMED_OUT, f"{source}: cutting {clip.cut} took too long (check.timeout)"
-            ) from None
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        if done.returncode or not temporary.is_file() or not temporary.stat().st_size:
-            last = said[-1] if said else "nothing could be decoded"
-            raise ClipError(Reason.UNREADABLE, f"{source}, {clip.cut} s: {last}")
+        with Decoder(clip.origin_source(data_root), outputs, before=seek) as decoder:
+            _earn_progress(decoder)
+            status = decoder.finish()
+            if status or not temporary.is_file() or not temporary.stat().st_size:
+                raise decoder.failure(f"nothing between {clip.cut} s could be decoded")
     _remove_older(target)
+
+
+def _earn_progress(decoder: Decoder) -> None:
+    """Follow ffmpeg's reports to their end: what it has written lengthens the time allowed."""
+    done = 0.0
+    for line in decoder.lines():
+        key, _, value = line.partition("=")
+        if key == "out_time_us" and value.isdecimal():
+            seconds = int(value) / 1e6
+            decoder.earn(max(0.0, seconds - done))
+            done = max(done, seconds)
 
 
 def _remove_older(target: Path) -> None:

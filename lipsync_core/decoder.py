@@ -62,11 +62,6 @@ def time_limit(seconds: float) -> Iterator[None]:
         _limit = before
 
 
-def allowed(seconds: float) -> float:
-    """Seconds that reading so many seconds of media may take in all."""
-    return _limit * (1 + seconds / 60)
-
-
 class Decoder:
     """An ffmpeg process that reads one file; its standard output is read through this object.
 
@@ -77,6 +72,7 @@ class Decoder:
     level: ffmpeg's log level; what it says is kept in a file and read by `said`.
     pass_fds: descriptors that the outputs name as `pipe:<n>`.
     threads: decoding threads; 0 leaves it to ffmpeg, which takes all cores.
+    before: ffmpeg's arguments before the input, such as a seek.
 
     It waits for ffmpeg for the seconds of `time_limit` in all, and as many again for each minute of
     media that `earn` reports. Time that the caller spends between its reads is not counted.
@@ -92,6 +88,7 @@ class Decoder:
         level: str = "error",
         pass_fds: Sequence[int] = (),
         threads: int = 0,
+        before: Sequence[str] = (),
     ) -> None:
         self.source = existing(path)
         self._limit = self._left = _limit
@@ -101,7 +98,7 @@ class Decoder:
         bounds += ["-threads", str(threads)] if threads else []
         command = [ffmpeg_exe(), "-hide_banner", "-nostdin", "-nostats", "-loglevel", level]
         self._process = subprocess.Popen(
-            [*command, *bounds, "-i", self.source, *outputs],
+            [*command, *bounds, *before, "-i", self.source, *outputs],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -1,8 +1,8 @@
 """Dubbing: a face, a sound and a generator make a video whose lips follow the sound.
 
-Streaming, so memory does not grow with length: the first pass over the face video keeps boxes
-only, the second decodes it again, runs the generator batch by batch and writes. Knows the order
-of the work and the options users know; pixels are `blending`'s, boxes are `faces`'.
+Streaming: the first pass over the face video keeps boxes only, the second decodes it again, runs
+the generator batch by batch and writes; the sound and its mel spectrogram are in files. Knows the
+order of the work and the options users know; pixels are `blending`'s, boxes are `faces`'.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from lipsync_core import __version__
-from lipsync_core.audio import SAMPLE_RATE, WINDOW, load_wav, mel_window, melspectrogram
+from lipsync_core.audio import file_mel, mel_window
 from lipsync_core.blending import BLENDS, Box, generator_input, paste
 from lipsync_core.checkpoints import build_from
 from lipsync_core.device import pick
@@ -30,13 +30,15 @@ from lipsync_core.faces import detection, detectors, tracks
 from lipsync_core.faces.crops import bounds
 from lipsync_core.models import Wav2Lip
 from lipsync_core.progress import Progress
-from lipsync_core.video import FPS, PathLike, VideoWriter, probe
+from lipsync_core.timebase import FPS, survey
+from lipsync_core.video import PathLike, VideoWriter, probe
 
 log = logging.getLogger(__name__)
 
 COMMENT = f"synthetic: lip-synced by lipsync {__version__}"
 BATCH_BYTES = 256 << 20  # frames that wait for the generator: large pictures make small batches
 CPU_BATCH = 16  # more at a time is no faster on a CPU, and 128 take 1.5 GB
+SOURCE = "source"  # as a frame rate: that of the face file
 AUTOMATIC = (-1, -1, -1, -1)
 
 
@@ -67,7 +69,7 @@ def dub(
     detector: str = "auto",
     models: PathLike = "models",
     device: str = "auto",
-    fps: float | str | Fraction = FPS,
+    fps: float | str | Fraction = SOURCE,
     pads: Sequence[int] = (0, 10, 0, 0),
     box: Sequence[int] | None = None,
     crop: Sequence[int] | None = None,
@@ -89,13 +91,14 @@ def dub(
 
     Parameters
     ----------
-    face: a still picture or a video, told apart by content. A video is dubbed at 25 frames a
-        second, the rate of the public models, whatever its own.
+    face: a still picture or a video, told apart by content.
     audio: any file with sound; of a video, its sound track.
     checkpoint: a Wav2Lip generator; width and image size are read from its tensors.
     outfile: MP4 by its name; written whole or not at all.
     detector, models, device: as `faces.detectors.build` and `device.pick` take them.
-    fps: frame rate of the result when `face` is a still picture, 1 to 120.
+    fps: frame rate of the result, 1 to 120, or "source": that of the video (see
+        `timebase.constant_rate` for one that varies), 25 for a still picture. The models read
+        0.2 s of sound from the time of a frame on, at any rate.
     pads: pixels added to the detected box: top, bottom, left, right.
     box: a constant face box (top, bottom, left, right) instead of detection, not padded; in the
         pixels of the resized, turned and cropped picture. All -1 or None: detect.
@@ -110,56 +113,64 @@ def dub(
     Raises LipsyncError (file, reason, remedy) for unusable inputs and when no frame has a face.
     """
     counts = resize_factor, batch_size, face_det_batch_size, long_side
-    rate = _checked(fps, pads, box, crop, blend, counts)
+    forced = _checked(fps, pads, box, crop, blend, counts)
     source = FaceSource(
         _input(face, "face"), resize_factor, rotate, tuple(crop) if crop else None, static
     )
     audio, checkpoint = _input(audio, "audio"), _input(checkpoint, "checkpoint")
     outfile = _output(outfile, (source.path, audio, checkpoint))
-    if not source.still:
-        probe(source.path)
-        rate = Fraction(FPS)
-    wav = load_wav(audio)
-    if len(wav) <= WINDOW:
-        raise LipsyncError(f"{audio}: {len(wav)} samples of sound are too short to dub; give 0.1 s")
-    seconds = len(wav) / SAMPLE_RATE
-    count = max(1, round(seconds * rate))
-    mel = melspectrogram(wav).T
-    del wav
+    source = replace(source, fps=forced or _own_rate(source))
+    mel, seconds = file_mel(audio)
+    count = max(1, round(seconds * source.fps))
 
     chosen = pick(device)
     generator = build_from(checkpoint, Wav2Lip).to(chosen).eval()
-    given = box is not None and tuple(box) != AUTOMATIC
-    if not given:
+    given = box if box is not None and tuple(box) != AUTOMATIC else None
+    if given:
+        top, bottom, left, right = given
+        boxes, pads = np.array([[left, top, right, bottom]], np.float32), (0, 0, 0, 0)
+    else:
         engine = detectors.build(detector, device, models)
         window = tracks.SMOOTH if smooth else 0
         boxes = locate(source, count, engine, long_side, face_det_batch_size, max_gap, window)
         del engine
-    else:
-        top, bottom, left, right = box
-        boxes, pads = np.array([[left, top, right, bottom]], np.float32), (0, 0, 0, 0)
+    painter = Painter(generator, chosen, mel, source.fps, boxes, pads, blend)
+    limit = min(batch_size, CPU_BATCH) if chosen.type == "cpu" else batch_size
+    return _write(painter, source, (audio, seconds), outfile, count, limit, given)
 
-    painter = Painter(generator, chosen, mel, rate, boxes, pads, blend)
-    length = float(count / rate)
+
+def _write(
+    painter: Painter,
+    source: FaceSource,
+    sound: tuple[Path, float],
+    outfile: Path,
+    count: int,
+    limit: int,
+    given: Sequence[int] | None,
+) -> DubStats:
+    """Dub `count` frames, at most `limit` at a time, and write them with `sound` (file, seconds).
+
+    given: the face box of the user, for the error when it is outside of the picture.
+    """
+    audio, seconds = sound
+    length = float(count / source.fps)
+    longest = max(seconds, length)  # the picture is rounded to frames: cut no sound
     done = faceless = used = 0
+    writer = None
     with (
         contextlib.closing(source.looped(count)) as pictures,
         contextlib.ExitStack() as stack,
         Progress(count, f"dub {outfile.name}", "frame") as progress,
     ):
-        writer = None
-        limit = min(batch_size, CPU_BATCH) if chosen.type == "cpu" else batch_size
         for batch in _batches(pictures, limit):
             if writer is None:
                 height, width = batch[0][1].shape[:2]
                 if given and painter.region(*batch[0]) is None:
-                    raise LipsyncError(
-                        f"box {list(box)}: outside of the {width}x{height} picture of {source.path}"
-                    )
+                    place = f"the {width}x{height} picture of {source.path}"
+                    raise LipsyncError(f"box {list(given)}: outside of {place}")
                 tags = {"comment": COMMENT}
-                longest = max(seconds, length)  # the picture is rounded to frames: cut no sound
                 writer = stack.enter_context(
-                    VideoWriter(outfile, (width, height), rate, audio, tags, longest)
+                    VideoWriter(outfile, (width, height), source.fps, audio, tags, longest)
                 )
             faceless += painter.paint(done, batch).count(False)
             for position, frame in batch:
@@ -169,7 +180,8 @@ def dub(
             progress.advance(len(batch))
     if faceless:
         log.warning("%s: %d of %d frames have no face: unchanged", source.path, faceless, count)
-    return DubStats(outfile, count, length, float(rate), width, height, faceless, used)
+    rate = float(source.fps)
+    return DubStats(outfile, count, length, rate, width, height, faceless, used)
 
 
 def _checked(
@@ -179,8 +191,11 @@ def _checked(
     crop: Sequence[int] | None,
     blend: str,
     counts: Sequence[int],
-) -> Fraction:
-    """The frame rate as an exact number. Raises LipsyncError for options out of range."""
+) -> Fraction | None:
+    """The frame rate as an exact number, None for the source's own.
+
+    Raises LipsyncError for options out of range.
+    """
     for name, sides in (("pads", pads), ("box", box), ("crop", crop)):
         if sides is not None and len(sides) != 4:
             raise LipsyncError(f"{name} {list(sides)}: wanted four numbers, top bottom left right")
@@ -195,18 +210,32 @@ def _checked(
         raise LipsyncError("resize_factor, the batch sizes and long_side must be at least 1")
     if blend not in BLENDS:
         raise LipsyncError(f"blend {blend!r}: wanted one of {', '.join(BLENDS)}")
+    if fps == SOURCE:
+        return None
     try:
         rate = Fraction(str(fps))
     except (ValueError, ZeroDivisionError) as error:
-        raise LipsyncError(f"fps {fps!r}: wanted a number such as 25 or 30000/1001") from error
+        raise LipsyncError(
+            f"fps {fps!r}: wanted {SOURCE} or a number such as 25 or 30000/1001"
+        ) from error
     if not 1 <= rate <= 120:
         raise LipsyncError(f"fps {fps}: wanted 1 to 120")
     return rate
 
 
+def _own_rate(source: FaceSource) -> Fraction:
+    """The frame rate of the face file: 25 for a still picture."""
+    if source.still:
+        return Fraction(FPS)
+    probe(source.path)  # says what is wrong with a file that is no video
+    return survey(source.path).rate
+
+
 def _input(path: PathLike, role: str) -> Path:
-    if not Path(path).is_file():
+    if not Path(path).exists():
         raise LipsyncError(f"{path}: no such {role} file; check the name")
+    if not Path(path).is_file():  # a pipe could wait for ever, and cannot be read twice
+        raise LipsyncError(f"{path}: the {role} is no file; write it to one first")
     return Path(path)
 
 

@@ -10,6 +10,7 @@ import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -33,7 +34,7 @@ class FaceSource:
 
     `resize_factor` divides both sides; `rotate` turns by 90 degrees clockwise; `crop` is (top,
     bottom, left, right) in pixels, -1 for the picture's own edge; `static` keeps the first
-    picture only.
+    picture only; `fps` is the constant rate at which a video is read.
     """
 
     path: Path
@@ -41,6 +42,7 @@ class FaceSource:
     rotate: bool = False
     crop: Sides | None = None
     static: bool = False
+    fps: Fraction = Fraction(FPS)
 
     @property
     def still(self) -> bool:
@@ -52,10 +54,10 @@ class FaceSource:
         """How many pictures there are, by what the file says: good for a progress bar."""
         if self.static or self.still:
             return 1
-        return max(1, round(probe(self.path).seconds * FPS))
+        return max(1, round(probe(self.path).seconds * self.fps))
 
     def frames(self) -> Iterator[np.ndarray]:
-        """Yield uint8 (H, W, 3) BGR: every picture once, at 25 a second."""
+        """Yield uint8 (H, W, 3) BGR: every picture once, at `fps` a second."""
         pictures = self._decoded()
         with contextlib.closing(pictures):
             for picture in itertools.islice(pictures, 1 if self.static else None):
@@ -89,7 +91,7 @@ class FaceSource:
         if self.resize_factor > 1:
             shape = probe(self.path)
             long_side = max(2, max(shape.width, shape.height) // self.resize_factor)
-        yield from read_frames(self.path, FPS, long_side, exact_colour=True)
+        yield from read_frames(self.path, self.fps, long_side, exact_colour=True)
 
     def _cut(self, frame: np.ndarray) -> np.ndarray:
         if self.crop is None:
@@ -119,9 +121,11 @@ def locate(
 
     n is the number of pictures of the source, at most `count`. No face is followed across a cut
     from one shot to the next. `long_side` and `batch_size` as for
-    `detection.detect_videos`, `max_gap` and `smooth` as for `tracks.main_track`. Keeps boxes only.
+    `detection.detect_videos`, `max_gap` and `smooth` as for `tracks.main_track`, where they count
+    frames of 1/25 s: at another rate they last as long. Keeps boxes only.
     Raises LipsyncError when no frame has a face.
     """
+    max_gap, smooth = (round(frames * source.fps / FPS) for frames in (max_gap, smooth))
     rows: list[np.ndarray] = []
     done, finder = 0, ShotFinder()
     with (

@@ -19,6 +19,7 @@ from lipsync_core import accounting, duplicates
 from lipsync_core.clips import Clip, source_id
 from lipsync_core.errors import LipsyncError, Reason
 from lipsync_core.files import write_text
+from lipsync_core.index import index_path, read_index
 from lipsync_core.layouts.items import SPLITS, TRAINVAL
 from lipsync_core.stage import Row, read_table
 from lipsync_core.stages import CHECKS, Stage
@@ -198,3 +199,19 @@ def held_out_pair(folder: Path) -> tuple[str, str]:
     face = ids[0]
     others = [clip for clip in ids if clip.partition("/")[0] != face.partition("/")[0]]
     return face, (others or ids)[0]
+
+
+def dubbing_files(entry: Mapping[str, str], results: Path, data_root: Path) -> tuple[Path, Path]:
+    """The face and the audio file of an entry of `dub`; only "auto" asks for a prepared corpus.
+
+    Raises as `held_out_pair`.
+    """
+    files = {key: Path(entry[key]) for key in ("face", "audio")}
+    if "auto" in (entry["face"], entry["audio"]):
+        face, audio = (source_id(clip) for clip in held_out_pair(results / "filelists"))
+        known = {clip.id: clip for clip in read_index(index_path(results))}
+        if entry["face"] == "auto":
+            files["face"] = known[face].portrait(data_root)
+        if entry["audio"] == "auto":
+            files["audio"] = known[audio].sound_source(data_root)
+    return files["face"], files["audio"]

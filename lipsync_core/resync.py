@@ -13,6 +13,7 @@ from typing import IO
 import numpy as np
 from scipy.ndimage import median_filter
 
+RATE = 16_000  # samples a second, of those that follow
 SOFT = 32  # samples (2 ms): smaller deviations are rounding of the container, and left alone
 HARD = 240  # samples (15 ms): larger ones are gaps or overlaps: filled with silence, or cut
 STRETCH = 64  # between them a packet is stretched or squeezed by at most 1/64
@@ -31,30 +32,32 @@ class Run:
     give: int = 0
 
 
-def plan(stamps: np.ndarray, lengths: np.ndarray) -> Iterator[Run]:
+def plan(stamps: np.ndarray, lengths: np.ndarray, rate: int = RATE) -> Iterator[Run]:
     """How packets are laid on the clock, from its zero.
 
     Parameters
     ----------
     stamps, lengths: int64 (n,), n > 0: start of each packet on the clock and its length, both in
         samples.
+    rate: samples a second.
 
     Runs without corrections are joined. After each the place is right within `SOFT`, or is being
     brought there by stretching.
     """
+    least, most = (round(limit * rate / RATE) for limit in (SOFT, HARD))
     begins = np.cumsum(lengths) - lengths
     wanted = begins + median_filter(stamps - begins, JITTER, mode="nearest")
     place = plain = 0
     for begin, length in zip(wanted.tolist(), lengths.tolist(), strict=True):
         shift = begin - place
         soft = min(max(shift, -(length // STRETCH)), length // STRETCH)
-        if abs(shift) > HARD or (not place and shift):
+        if abs(shift) > most or (not place and shift):
             yield Run(take=plain, give=plain)
             skip = min(max(-shift, 0), length)
             plain = length - skip
             yield Run(silence=max(shift, 0), skip=skip)
             place += max(shift, 0) + plain
-        elif abs(shift) > SOFT and soft:
+        elif abs(shift) > least and soft:
             yield Run(take=plain, give=plain)
             plain = 0
             yield Run(take=length, give=length + soft)
@@ -65,20 +68,25 @@ def plan(stamps: np.ndarray, lengths: np.ndarray) -> Iterator[Run]:
     yield Run(take=plain, give=plain)
 
 
-def placed(pcm: IO[bytes], runs: Iterable[Run]) -> Iterator[np.ndarray]:
-    """Yield blocks int16 (n,) of sound that begins at time zero.
+def placed(pcm: IO[bytes], runs: Iterable[Run], channels: int = 1) -> Iterator[np.ndarray]:
+    """Yield blocks int16 (n * channels,) of sound that begins at time zero.
 
-    pcm: the packets' samples, int16, one after the other. Runs without corrections come out bit
-    for bit.
+    pcm: the packets' samples, int16, one after the other, the channels interleaved. Runs without
+    corrections come out bit for bit.
     """
     for run in runs:
         for start in range(0, run.silence, BLOCK):
-            yield np.zeros(min(BLOCK, run.silence - start), "<i2")
-        pcm.seek(2 * run.skip, 1)
+            yield np.zeros(min(BLOCK, run.silence - start) * channels, "<i2")
+        pcm.seek(2 * channels * run.skip, 1)
         if run.take == run.give:
             for start in range(0, run.take, BLOCK):
-                yield np.frombuffer(pcm.read(2 * min(BLOCK, run.take - start)), "<i2")
+                size = 2 * channels * min(BLOCK, run.take - start)
+                yield np.frombuffer(pcm.read(size), "<i2")
         else:
-            samples = np.frombuffer(pcm.read(2 * run.take), "<i2")
+            samples = np.frombuffer(pcm.read(2 * channels * run.take), "<i2")
             where = np.linspace(0, run.take - 1, run.give)
-            yield np.round(np.interp(where, np.arange(run.take), samples)).astype("<i2")
+            stretched = [
+                np.interp(where, np.arange(run.take), channel)
+                for channel in samples.reshape(-1, channels).T
+            ]
+            yield np.round(np.stack(stretched, axis=1)).astype("<i2").ravel()

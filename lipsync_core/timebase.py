@@ -18,6 +18,17 @@ from lipsync_core.errors import ClipError, Reason
 FPS = 25  # the frame rate of every public model of this family
 MAX_GAP = 60.0  # seconds between two pictures; more means damaged time stamps
 UNKNOWN = -(2**63)  # ffmpeg's AV_NOPTS_VALUE
+# Both streams, not decoded, to nowhere: the clock's zero is then the start of the earlier one,
+# whichever of them is decoded. (In MPEG streams a stream that is not asked for does not count.)
+WHOLE_CLOCK = ("-map", "0:V:0?", "-map", "0:a:0?", "-c", "copy", "-f", "null", "pipe:1")
+NTSC = Fraction(1000, 1001)
+# What a video of varying rate can become, and no time stamp is so wrong that it is another of them.
+USUAL_RATES = (12, 15, 24 * NTSC, 24, 25, 30 * NTSC, 30, 48, 50, 60 * NTSC, 60, 90, 100, 120)
+# Frames a second of a result. Under 12 a mouth does not move but jump: such a source, a slide show,
+# is shown at 25.
+MIN_RATE, MAX_RATE = 12, 120
+ROUNDING = 0.0004  # relative: 30 and 30000/1001 are 0.001 apart
+STEADY = 0.1  # relative: gaps that differ by less from the usual one are the same gap, shaken
 DISCARD = 4  # packet flag: decoded, but cut away by the edit list
 
 
@@ -25,13 +36,15 @@ DISCARD = 4  # packet flag: decoded, but cut away by the edit list
 class Timeline:
     """The pictures of a file on its own clock, and at a constant rate.
 
-    fps: average rate of the source. seconds: from the clock's zero to the end of the last picture.
+    fps: average rate of the source. rate: the constant rate that suits it, see `constant_rate`.
+    seconds: from the clock's zero to the end of the last picture.
     pictures: in the file. frames: at the constant rate. dropped: pictures that are not among the
     frames; duplicated: frames that repeat the one before (also those before the first picture).
     longest_gap: seconds between two pictures, at most, or before the first.
     """
 
     fps: Fraction
+    rate: Fraction
     seconds: float
     pictures: int
     frames: int
@@ -68,6 +81,7 @@ def at_constant_rate(
     span = int(stamps[-1] - stamps[0]) * tick
     return Timeline(
         fps=(len(stamps) - 1) / span if span else 1 / (last * tick),
+        rate=constant_rate(stamps, tick),
         seconds=float(end),
         pictures=len(stamps),
         frames=frames,
@@ -75,6 +89,45 @@ def at_constant_rate(
         duplicated=frames - len(shown),
         longest_gap=float(max(int(gaps.max(initial=0)), int(stamps[0])) * tick),
     )
+
+
+def constant_rate(stamps: np.ndarray, tick: Fraction) -> Fraction:
+    """The constant frame rate, 12 to 120, for a result that shows the pictures of a video.
+
+    stamps, tick: as for `at_constant_rate`.
+
+    The average rate where no picture is lost by it: of every video of constant rate, and of
+    telecined film. Else, where pictures are missing or the rate varies, the rate of the usual gap.
+    Time stamps are rounded, so a rate is taken for the whole or NTSC number (30000/1001) beside
+    it; a varying one that is beside none becomes the nearest of `USUAL_RATES`. A source of under
+    12 or of a single picture gets 25; one of over 120 is halved.
+    """
+    stamps = np.unique(stamps)
+    gaps = np.diff(stamps)
+    if not len(gaps):
+        return Fraction(FPS)
+    span = int(gaps.sum())
+    average = Fraction(len(gaps)) / (span * tick)
+    low, high = np.quantile(gaps, (0.1, 0.9))
+    rounding = max(ROUNDING, (1 + high - low) / span)  # of the gaps at both ends
+    rate = _whole(average, rounding) or average.limit_denominator(1001)
+    shown = np.round((stamps - stamps[0]) * float(tick * rate))
+    if len(np.unique(shown)) < len(stamps):
+        middle = int(np.quantile(gaps, 0.5, method="lower"))
+        usual = gaps[np.abs(gaps - middle) <= max(1, STEADY * middle)]
+        rate = Fraction(len(usual)) / (int(usual.sum()) * tick)
+        nearest = min(USUAL_RATES, key=lambda usual: abs(math.log(usual / rate)))
+        rate = _whole(rate, rounding) or Fraction(nearest)
+    while rate > MAX_RATE:
+        rate /= 2
+    return rate if rate >= MIN_RATE else Fraction(FPS)
+
+
+def _whole(rate: Fraction, rounding: float) -> Fraction | None:
+    """The whole or NTSC number beside a rate, within a relative error; None without one."""
+    near = max(1, round(rate)), max(1, round(rate / NTSC)) * NTSC
+    best = min(near, key=lambda candidate: abs(candidate - rate))
+    return Fraction(best) if abs(best - rate) <= rounding * rate else None
 
 
 def survey(path: PathLike, fps: Fraction | int = FPS) -> Timeline:

@@ -26,12 +26,10 @@ import numpy as np
 from lipsync_core.decoder import Decoder, PathLike, existing, ffmpeg_exe
 from lipsync_core.errors import ClipError, LipsyncError, Reason
 from lipsync_core.files import atomic_path
-from lipsync_core.timebase import FPS
+from lipsync_core.soundtrack import soundtrack
+from lipsync_core.timebase import FPS, WHOLE_CLOCK
 
 EXACT = "+accurate_rnd+full_chroma_int+full_chroma_inp"  # the scaler's flags for true colours
-# Both streams, not decoded, to nowhere: the clock's zero is then the start of the earlier one,
-# whichever of them is decoded. (In MPEG streams a stream that is not asked for does not count.)
-WHOLE_CLOCK = ("-map", "0:V:0?", "-map", "0:a:0?", "-c", "copy", "-f", "null", "pipe:1")
 
 
 @functools.cache
@@ -173,6 +171,30 @@ def _last_line(errors: IO[bytes]) -> str:
     return lines[-1] if lines else "no frame could be decoded"
 
 
+def _picture(size: tuple[int, int], fps: Fraction | int) -> ffmpeg.nodes.FilterableStream:
+    """Raw BGR frames from the standard input, with even sides and true colours."""
+    frames = ffmpeg.input(
+        "pipe:", format="rawvideo", pix_fmt="bgr24", s=f"{size[0]}x{size[1]}", r=str(fps)
+    )
+    padded = frames.video.filter("pad", "ceil(iw/2)*2", "ceil(ih/2)*2")
+    matrix = {"out_color_matrix": "bt601", "out_range": "tv"}
+    return padded.filter("scale", flags="bicubic" + EXACT, **matrix)
+
+
+def _encoding(crf: int) -> dict[str, object]:
+    """ffmpeg's options for an MP4 that plays everywhere."""
+    options: dict[str, object] = {
+        "vcodec": h264_encoder(),
+        "pix_fmt": "yuv420p",
+        "movflags": "+faststart",
+        "fflags": "+bitexact",
+        "flags:v": "+bitexact",
+    }
+    if options["vcodec"] == "libx264":
+        return options | {"crf": crf, "preset": "veryfast"}
+    return options | {"b:v": "6M"}
+
+
 class VideoWriter:
     """Write frames, and a sound file beside them, to an MP4 that plays everywhere.
 
@@ -180,13 +202,14 @@ class VideoWriter:
     ----------
     path: the file to write; it appears, whole, when the writer is closed without an error.
     size: (width, height) of the frames in pixels; odd sides are padded by one.
-    audio: any file with sound, or None; its sound is cut or kept to the length of the picture
-        when `seconds` is given.
+    audio: any file with sound, or None; its first sound track goes in, at its own rate and with
+        its channels, cut or kept to the length of the picture when `seconds` is given.
     metadata: container tags such as {"comment": "..."}.
     seconds: length of the result, or None for the longer of picture and sound.
     threads: encoder threads; 1 makes the bytes independent of the machine's core count.
 
-    Use as a context manager. Raises LipsyncError when ffmpeg refuses.
+    Use as a context manager. Raises LipsyncError when ffmpeg refuses, and for the sound as
+    `soundtrack.soundtrack` does.
     """
 
     def __init__(
@@ -203,41 +226,33 @@ class VideoWriter:
         self.path = Path(path)
         self.size = size
         self.frames = 0
-        self._stack = contextlib.ExitStack()
-        temporary = self._stack.enter_context(atomic_path(self.path))
-        self._errors = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
-        picture = ffmpeg.input(
-            "pipe:", format="rawvideo", pix_fmt="bgr24", s=f"{size[0]}x{size[1]}", r=str(fps)
-        )
-        padded = picture.video.filter("pad", "ceil(iw/2)*2", "ceil(ih/2)*2")
-        matrix = {"out_color_matrix": "bt601", "out_range": "tv"}
-        streams = [padded.filter("scale", flags="bicubic" + EXACT, **matrix)]
-        options: dict[str, object] = {
-            "vcodec": h264_encoder(),
-            "pix_fmt": "yuv420p",
-            "movflags": "+faststart",
-            "fflags": "+bitexact",
-            "flags:v": "+bitexact",
-        }
-        if options["vcodec"] == "libx264":
-            options |= {"crf": crf, "preset": "veryfast"}
-        else:
-            options |= {"b:v": "6M"}
+        options = _encoding(crf)
         if threads is not None:
             options["threads"] = threads
-        if audio is not None:
-            streams.append(ffmpeg.input(existing(audio)).audio)
-            options |= {"acodec": "aac", "b:a": "128k", "flags:a": "+bitexact"}
         if seconds is not None:
             options["t"] = f"{seconds:.6f}"
         for index, (key, value) in enumerate((metadata or {}).items()):
             options[f"metadata:g:{index}"] = f"{key}={value}"
-        command = (
-            ffmpeg.output(*streams, str(temporary.absolute()), **options)
-            .global_args("-hide_banner", "-loglevel", "error", "-y")
-            .compile(cmd=ffmpeg_exe())
-        )
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=self._errors)
+        with contextlib.ExitStack() as stack:
+            temporary = stack.enter_context(atomic_path(self.path))
+            self._errors = stack.enter_context(tempfile.TemporaryFile())
+            streams, descriptors = [_picture(size, fps)], []
+            if audio is not None:
+                # Decoded here and now, with limits: the encoder gets samples, not the user's file.
+                sound = stack.enter_context(soundtrack(audio))
+                descriptors.append(sound.pcm.fileno())
+                shape = {"format": "s16le", "ar": sound.rate, "ac": sound.channels}
+                streams.append(ffmpeg.input(f"pipe:{descriptors[0]}", **shape).audio)
+                options |= {"acodec": "aac", "b:a": sound.bitrate, "flags:a": "+bitexact"}
+            command = (
+                ffmpeg.output(*streams, str(temporary.absolute()), **options)
+                .global_args("-hide_banner", "-loglevel", "error", "-y")
+                .compile(cmd=ffmpeg_exe())
+            )
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stderr=self._errors, pass_fds=descriptors
+            )
+            self._stack = stack.pop_all()
 
     def write(self, frame: np.ndarray) -> None:
         """Append one frame, uint8 (H, W, 3) BGR of the writer's size."""

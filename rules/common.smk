@@ -74,11 +74,20 @@ def speaker_judge() -> list:
 SPEAKER_JUDGE = speaker_judge()
 
 
-def corpus_index():
-    """The index of the clips; the head process looks for them, every other one reads its summary."""
+def needs_corpus(entry) -> bool:
+    """Whether a dubbing takes its face, its audio or its generator from the corpus."""
+    return "auto" in (entry["face"], entry["audio"]) or not entry["checkpoint"]
+
+
+def corpus_index() -> tuple:
+    """The index of the clips, and what is wrong with the corpus.
+
+    The head process looks for the clips, every other one reads their summary. A dubbing that needs
+    none goes on without them: then the mistake is said by the rule that needs them.
+    """
     known = indexing.read_summary(RESULTS)
     if not workflow.is_main_process and known is not None:
-        return known
+        return known, ""
     planned = plan.plan() if DATA_ROOT.resolve() == DEMO_HOME.resolve() else []
     demo = {f"main/{clip.id}.mp4": plan.signature(clip) for clip in planned}
     try:
@@ -94,11 +103,13 @@ def corpus_index():
             ffmpeg=FFMPEG,
         )
     except LipsyncError as error:
-        raise WorkflowError(str(error)) from None
-    return indexing.write_index(RESULTS, found, demo=found[0].path in demo)
+        if all(needs_corpus(entry) for entry in DUBS):
+            raise WorkflowError(str(error)) from None
+        return indexing.Summary({}, "", 0, False, ""), str(error)
+    return indexing.write_index(RESULTS, found, demo=found[0].path in demo), ""
 
 
-INDEX = corpus_index()
+INDEX, NO_CORPUS = corpus_index()
 SHARDS = INDEX.members
 DEMO = INDEX.demo
 
@@ -158,8 +169,15 @@ def demo_corpus() -> list:
 
 
 def shard_tables(stage) -> list:
-    """The tables of all shards of a stage."""
+    """The tables of all shards of a stage; an error where there is no corpus."""
+    if NO_CORPUS:
+        raise WorkflowError(NO_CORPUS)
     return [f"{RESULTS}/{stage.folder}/{shard}.csv" for shard in SHARDS]
+
+
+def checked_clips(wildcards) -> list:
+    """The account of every clip: what only a corpus gives is asked for when it is needed."""
+    return shard_tables(stages.CHECKS)
 
 
 def table_of(stage) -> str:
@@ -181,6 +199,11 @@ def dub_files(wildcards) -> list:
     """The files a dubbing reads; "auto" means clips of the corpus, which are no extra input."""
     entry = dub_entry(wildcards)
     return [entry[key] for key in ("face", "audio") if entry[key] != "auto"]
+
+
+def dub_corpus(wildcards) -> list:
+    """The table of the clips, where a dubbing needs them."""
+    return [f"{RESULTS}/filelists/clips.csv"] if needs_corpus(dub_entry(wildcards)) else []
 
 
 def training_options(section: dict) -> dict:

@@ -1,6 +1,7 @@
 """Dubbing: a face (picture or video) speaks a given sound.
 
-REQUIRED INPUTS: a trained generator; the face and audio files named in the config.
+REQUIRED INPUTS: a generator, trained here or given; the face and audio files named in the config.
+Where all three are given, no corpus is needed.
 OUTPUTS: results/<output> for each entry of `dub`, result_voice.mp4 as shipped.
 """
 
@@ -9,7 +10,7 @@ rule infer:
     """One dubbed video."""
     input:
         dub_files,
-        "<results>/filelists/clips.csv",
+        dub_corpus,
         checkpoint=dub_checkpoint,
         weights=detector_weights(),
     output:

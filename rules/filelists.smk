@@ -8,7 +8,7 @@ OUTPUTS: results/filelists/{train,val,test}.txt, clips.csv and accounting.csv be
 rule filelists:
     """Who trains, who validates, who tests; every clip found is a row of clips.csv."""
     input:
-        shard_tables(stages.CHECKS),
+        checked_clips,
     output:
         train="<results>/filelists/train.txt",
         val="<results>/filelists/val.txt",

@@ -32,7 +32,7 @@ def test_defaults_are_those_of_the_public_script(called):
     assert args == ("f.mp4", "a.wav", "c.pth", "results/result_voice.mp4")
     assert options["pads"] == (0, 10, 0, 0)
     assert options["batch_size"] == 128 and options["face_det_batch_size"] == 16
-    assert options["fps"] == 25 and options["resize_factor"] == 1
+    assert options["fps"] == "source" and options["resize_factor"] == 1
     assert options["box"] is None and options["crop"] is None
     assert options["smooth"] is True
     assert options["static"] is False and options["rotate"] is False
@@ -46,6 +46,7 @@ def test_defaults_are_those_of_the_public_script(called):
         (["--crop", "0", "-1", "5", "-1"], "crop", [0, -1, 5, -1]),
         (["--fps", "30000/1001"], "fps", Fraction(30000, 1001)),
         (["--fps", "29.97"], "fps", Fraction(2997, 100)),
+        (["--fps", "source"], "fps", "source"),
         (["--static"], "static", True),
         (["--static", "True"], "static", True),
         (["--static", "False"], "static", False),

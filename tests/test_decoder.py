@@ -9,10 +9,12 @@ import time
 
 import pytest
 
-from lipsync_core import audio, decoder, timebase, video
+from lipsync_core import audio, cuts, decoder, timebase, video
+from lipsync_core.clips import Clip
 from lipsync_core.errors import ClipError
 from tests.media import write_video
 
+CUT = Clip("a/b", "a", 0, "", "", "cut.mkv", cut="0.1-0.3", origin="a.mp4")
 HANG = ["-f", "null", "/dev/null"]
 
 
@@ -42,6 +44,8 @@ def fake(tmp_path, monkeypatch):
         audio.load_wav,
         lambda path: list(video.read_frames(path)),
         lambda path: audio.extract_audio(path, path.with_suffix(".wav")),
+        lambda path: video.VideoWriter(path.with_name("out.mp4"), (16, 16), audio=path),
+        lambda path: cuts.ensure_cut(CUT, path.parent),
     ],
 )
 def test_a_hang_ends_in_time(clip, fake, read):

@@ -1,7 +1,9 @@
 """Dubbing end to end with small networks: length, loops, faceless frames, names, the paste."""
 
+import os
 import subprocess
 import wave
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -12,6 +14,7 @@ import skimage
 import torch
 from torch import nn
 
+from benchmarks import dub_rates
 from lipsync_core import dubbing
 from lipsync_core.audio import load_wav, mel_window, melspectrogram
 from lipsync_core.checkpoints import save_public
@@ -237,6 +240,79 @@ def test_still_at_its_own_rate(tmp_path, stub, checkpoint):
     for number, window in enumerate(torch.cat(generator.mels)):
         expected = mel_window(mel, number, 30000 / 1001)
         np.testing.assert_allclose(window[0].numpy(), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", dub_rates.RATES)
+def test_a_video_keeps_its_frame_rate_and_its_mouths_their_time(tmp_path, name):
+    rate = dub_rates.RATES[name]
+    found = dub_rates.dub_film(rate, 3, tmp_path)
+    assert found.rate == (rate or Fraction(24000, 1001))  # the varying one: 24.3 by its usual gap
+    half = 0.5 / float(found.rate)
+    assert found.frames == round(found.audio * found.rate)
+    assert abs(found.seconds - found.audio) <= half + 1e-4
+    assert len(found.errors) == found.events > 1
+    # In a source of varying rate a beep is at no frame's time, and a frame is 41 ms.
+    assert np.abs(found.errors).max() <= (1000 * half if rate else 42)
+
+
+def test_a_rate_can_be_forced(tmp_path, stub, checkpoint):
+    stub()
+    face = video(tmp_path / "face.mp4", [60] * 10)
+    out = tmp_path / "out.mp4"
+    stats = dub(face, sound(tmp_path / "a.wav", 1.0), checkpoint, out, box=BOX, fps=50)
+    assert (stats.fps, stats.frames, stats.source_frames) == (50, 50, 20)
+
+
+def test_gaps_last_as_long_at_another_rate(tmp_path, stub, detector, checkpoint):
+    stub(level=1.0)
+    face = tmp_path / "face.mp4"
+    ramp = np.linspace(0, 20, SIZE[0])[None, :, None] * np.ones((SIZE[1], 1, 3))
+    with VideoWriter(face, SIZE, fps=50) as writer:
+        for level in [50] * 20 + [32] * 8 + [50] * 22:  # 0.16 s without a face
+            writer.write((ramp + level).astype(np.uint8))
+    stats = dub(face, sound(tmp_path / "a.wav", 1.0), checkpoint, tmp_path / "out.mp4", max_gap=5)
+    assert (stats.fps, stats.faceless_frames) == (50, 0)
+
+
+def test_the_sound_goes_in_as_it_is(tmp_path, stub, checkpoint):
+    stub()
+    mono = sound(tmp_path / "a.wav", 1.0, rate=44100)
+    film = tmp_path / "two languages.mkv"
+    command = [ffmpeg_exe(), "-loglevel", "error", "-i", str(mono), "-i", str(mono)]
+    command += ["-map", "0", "-map", "1", "-ac:0", "2", "-ar:1", "22050", str(film)]
+    subprocess.run(command, check=True)
+    out = tmp_path / "out.mp4"
+    dub(video(tmp_path / "f.mp4", [90] * 9), film, checkpoint, out, box=BOX)
+    with av.open(str(out)) as container:
+        (track,) = container.streams.audio  # the first language alone
+        assert (track.rate, track.channels) == (44100, 2)
+
+
+def test_no_program_opens_the_sound_without_limits(tmp_path, stub, checkpoint, monkeypatch):
+    stub()
+    commands = []
+    start = subprocess.Popen.__init__
+
+    def spy(self, command, *args, **kwargs):
+        commands.append([str(word) for word in command])
+        start(self, command, *args, **kwargs)
+
+    face, audio = video(tmp_path / "f.mp4", [90] * 5), sound(tmp_path / "a.wav", 0.2)
+    monkeypatch.setattr(subprocess.Popen, "__init__", spy)
+    dub(face, audio, checkpoint, tmp_path / "out.mp4", box=BOX)
+    opened = [command for command in commands if {str(face), str(audio)} & set(command)]
+    assert len(opened) >= 3
+    for command in opened:
+        assert command[command.index("-protocol_whitelist") + 1] == "file"
+        assert "-max_pixels" in command
+
+
+def test_a_pipe_is_no_input(tmp_path, checkpoint):
+    os.mkfifo(tmp_path / "pipe")
+    face, audio = video(tmp_path / "f.mp4", [90] * 5), sound(tmp_path / "a.wav", 0.2)
+    for files in ((tmp_path / "pipe", audio), (face, tmp_path / "pipe")):
+        with pytest.raises(LipsyncError, match=r"pipe: the (face|audio) is no file; write it"):
+            dub(*files, checkpoint, tmp_path / "out.mp4", box=BOX)
 
 
 def test_static_video_shows_its_first_frame(tmp_path, stub, checkpoint):

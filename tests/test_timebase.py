@@ -85,6 +85,38 @@ def test_constant_rates_are_exact():
     assert (film.dropped, film.duplicated, film.frames) == (0, 1, 25)
 
 
+@pytest.mark.parametrize(
+    "rate",
+    [12, 15, 24, 25, 30, 50, 60, 120, *(Fraction(rate * 1000, 1001) for rate in (15, 24, 30, 60))],
+)
+@pytest.mark.parametrize("tick", [Fraction(1, 1000), Fraction(1, 90_000)])
+def test_the_rate_of_a_steady_video_is_exact(rate, tick):
+    stamps = np.array([round(number / rate / tick) for number in range(400)])
+    assert timebase.constant_rate(stamps, tick) == rate
+    lossy = np.delete(stamps, [17, 100, 101, 250])
+    assert timebase.constant_rate(lossy, tick) == pytest.approx(rate, rel=0.02)
+
+
+def test_the_rate_of_an_unsteady_video():
+    tick = Fraction(1, 90_000)
+    rng = np.random.default_rng(0)
+    phone = np.cumsum(3003 + rng.integers(-200, 200, 900))  # 29.97, shaken by 2 ms
+    assert timebase.constant_rate(phone, tick) == Fraction(30000, 1001)
+    still = np.concatenate([phone, phone + phone[-1] + 900_000])  # and nothing for 10 s
+    assert timebase.constant_rate(still, tick) == Fraction(30000, 1001)
+    telecined = np.cumsum(np.tile([3003, 4504, 3003, 4505], 100))  # film as 2:3 fields
+    assert timebase.constant_rate(telecined, tick) == Fraction(24000, 1001)
+    varying = np.cumsum(rng.integers(1500, 6000, 900))
+    assert timebase.constant_rate(varying, tick) in (24, Fraction(24000, 1001), 25)
+
+
+def test_rates_at_which_no_mouth_can_be_shown():
+    tick = Fraction(1, 1000)
+    assert timebase.constant_rate(np.array([0]), tick) == 25
+    assert timebase.constant_rate(np.arange(9) * 1000, tick) == 25  # a slide show
+    assert timebase.constant_rate(np.arange(960) // 0.24, tick) == 120  # slow motion at 240
+
+
 def test_timeline_of_odd_stamps():
     tick = Fraction(1, 25)
     assert at_constant_rate(np.array([0]), tick).frames == 1
