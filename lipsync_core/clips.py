@@ -40,7 +40,7 @@ LONGEST_NAME = 200  # bytes of a part of an id: file systems allow 255, with our
 class Clip(NamedTuple):
     """One clip of the corpus.
 
-    id: `<speaker>/<clip>`; speaker: its first part; shard: 0 .. shards - 1;
+    id: `<speaker>/<clip>`; speaker: its first part; shard: 0 .. shards - 1, see `shard_of`;
     signature: changes whenever what it is made from may have changed;
     stamp: size and modification time of its files; path, sound, split, cut, near: see `Item`;
     origin: the whole video when `path` is a part that is cut from it (`lipsync_core.cuts`).
@@ -96,9 +96,13 @@ def source_id(clip_id: str) -> str:
     return PART.sub("", clip_id)
 
 
-def shard_of(speaker: str, shards: int) -> int:
-    """The shard of a speaker: depends on nothing else, so new data never moves old data."""
-    return zlib.crc32(speaker.encode()) % shards
+def shard_of(clip_id: str, shards: int) -> int:
+    """The shard of a clip, 0 .. shards - 1; what is made of it (`<clip>+1`) goes with it.
+
+    It follows from the id alone: new data never moves old data, and the clips of one speaker are
+    spread over all shards.
+    """
+    return zlib.crc32(source_id(clip_id).encode()) % shards
 
 
 def discover(
@@ -117,9 +121,10 @@ def discover(
     Parameters
     ----------
     data_root: the folder of the corpus; hidden files are passed over.
-    shards: how many shards the speakers are spread over.
+    shards: how many shards the clips are spread over.
     signature: "mtime" (size and modification time) or "content" (SHA-1 of the file).
-    previous: the last index; an unchanged file is not hashed again.
+    previous: the last index; a file that it has the content's hash of is not hashed again while
+        its stamp stays.
     demo: path -> signature of the demo clips which stand in when there is no other video; they
         are listed before they are made, with the signature that they will have.
     demo_splits: clip id -> split of the demo, until its own lists are written.
@@ -147,16 +152,21 @@ def discover(
         )
     items = list(adapter.items(own, data_root))
     _report_strays(items, own, layout, data_root)
+    # An index of signatures by time gives each clip's stamp for its signature: no hash.
     hashes = {
-        (clip.path, clip.sound, clip.stamp): clip.signature.partition("|")[0] for clip in previous
+        (clip.origin or clip.path, clip.sound, clip.stamp): mark
+        for clip in previous
+        if (mark := clip.signature.partition("|")[0]) != clip.stamp
     }
     signed = []
     for item in items:
         stamp = own[item.path] + (f"+{own[item.sound]}" if item.sound else "")
         mark = stamp
         if signature == "content":
-            known = hashes.get((item.path, item.sound, stamp))
-            mark = known or _content(data_root, item)
+            files = (item.path, item.sound, stamp)
+            if files not in hashes:  # several clips may be parts of one video
+                hashes[files] = _content(data_root, item)
+            mark = hashes[files]
         extras = f"|{item.cut}|{item.near}" if item.cut or item.near else ""
         signed.append((item, mark + extras, stamp))
     splits = official(lines, {item.id for item in items}) if lines else {}
@@ -239,7 +249,7 @@ def _clips(
     """Clips with unique ids: equal names keep their extension, or their path."""
     wanted = Counter(item.id for item, _, _ in signed)
     suffixed = Counter(_suffixed(item) for item, _, _ in signed if wanted[item.id] > 1)
-    clips, homes = [], {}
+    clips = []
     for item, signature, stamp in signed:
         clip_id = item.id
         if wanted[clip_id] > 1:
@@ -247,11 +257,9 @@ def _clips(
             if suffixed[clip_id] > 1:
                 clip_id = f"{item.id.partition('/')[0]}/{item.path}"
         clip_id = _short(clip_id)
-        speaker = clip_id.partition("/")[0]
-        if speaker not in homes:
-            homes[speaker] = shard_of(speaker, shards)
+        speaker, shard = clip_id.partition("/")[0], shard_of(clip_id, shards)
         split = splits.get(item.id, item.split)
-        own = (clip_id, speaker, homes[speaker], signature, stamp, item.path, item.sound, split)
+        own = (clip_id, speaker, shard, signature, stamp, item.path, item.sound, split)
         clips.append(Clip(*own, item.cut, item.near))
     clips.sort()
     for one, other in itertools.pairwise(clips):

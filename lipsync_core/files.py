@@ -18,7 +18,8 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
-LEFTOVER = re.compile(r"\.([0-9a-f]{12})\.\d+\.tmp(\..*)?")
+LEFTOVER = re.compile(r"\.([0-9a-f]{12})(\+\d+)?\.\d+\.tmp(\..*)?")
+NUMBERED = re.compile(r"(.+)(\+\d+)", re.DOTALL)  # the name of a further file of one owner
 
 
 @contextlib.contextmanager
@@ -30,7 +31,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{_token(target)}.{os.getpid()}.tmp{target.suffix}")
+    token, number = _token(target)
+    temporary = target.with_name(f".{token}{number}.{os.getpid()}.tmp{target.suffix}")
     try:
         yield temporary
         os.replace(temporary, target)
@@ -38,20 +40,26 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _token(target: Path) -> str:
+def _token(target: Path) -> tuple[str, str]:
+    """What the temporary file of `target` is named by: a digest, and "+<number>" if it has one.
+
+    `a.zip`, `a+1.zip` and `a+2.zip` have the same digest: their owner finds all of them by it.
+    """
+    match = NUMBERED.fullmatch(target.name.removesuffix(target.suffix))
+    name, number = (match[1] + target.suffix, match[2]) if match else (target.name, "")
     # A digest, not the name itself: a 255-byte name has no room for a prefix.
-    return hashlib.sha1(os.fsencode(target.name)).hexdigest()[:12]
+    return hashlib.sha1(os.fsencode(name)).hexdigest()[:12], number
 
 
 def remove_leftovers(folders: Iterable[Path], targets: Iterable[Path] = ()) -> None:
     """Remove temporary files that killed processes left.
 
     folders: nobody else writes there, so every temporary file goes. targets: files in folders that
-    others write to as well; only their own temporary files go.
+    others write to as well; only their own temporary files go, and those of `<target>+<number>`.
     """
     mine: dict[Path, set[str] | None] = {}
     for target in targets:
-        mine.setdefault(target.parent, set()).add(_token(target))
+        mine.setdefault(target.parent, set()).add(_token(target)[0])
     for folder, tokens in (mine | dict.fromkeys(folders)).items():
         names = os.listdir(folder) if folder.is_dir() else []
         for name in names:

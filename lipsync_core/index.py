@@ -17,6 +17,7 @@ from pathlib import Path
 
 from lipsync_core.clips import Clip, by_shard, members_digest, splits_digest
 from lipsync_core.files import write_text, write_text_if_changed
+from lipsync_core.journal import redistribute
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,10 @@ def index_path(results: Path) -> Path:
 
 
 def write_index(results: Path, clips: Sequence[Clip], demo: bool = False) -> Summary:
-    """Write what changed of the index; files whose text stays keep their time."""
+    """Write what changed of the index; files whose text stays keep their time.
+
+    Clips that are in another shard than before (`shards` was changed) take their records there.
+    """
     text = _table(clips)
     shards = by_shard(clips)
     summary = Summary(
@@ -51,6 +55,10 @@ def write_index(results: Path, clips: Sequence[Clip], demo: bool = False) -> Sum
     )
     if summary == read_summary(results) and index_path(results).is_file():
         return summary
+    before = {clip.id: clip.shard for clip in read_index(index_path(results))}
+    homes = {clip.id: clip.shard for clip in clips}
+    if not before or any(homes.get(clip_id, shard) != shard for clip_id, shard in before.items()):
+        redistribute(results, homes)
     folder = results / "index"
     for old in (folder / "shards").glob("*.tsv"):
         if not old.stem.isdecimal() or int(old.stem) not in shards:

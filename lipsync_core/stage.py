@@ -22,7 +22,8 @@ from typing import IO, Any
 
 from lipsync_core.clips import Clip, part_id, source_id
 from lipsync_core.errors import ClipError, LipsyncError, Reason
-from lipsync_core.files import atomic_path, digest, only_one, remove_leftovers, write_text
+from lipsync_core.files import atomic_path, digest, only_one, remove_leftovers
+from lipsync_core.journal import journal_path, lock_path, read_journal, write_journal
 from lipsync_core.progress import Progress
 from lipsync_core.stages import Stage
 
@@ -93,8 +94,8 @@ def run_shard(
     Returns the rows of the table, in the order of `clips`, each with its further clips after it.
     """
     folder = results / stage.folder
-    journal = folder / ".journal" / f"{shard}.jsonl"
-    with only_one(journal.with_suffix(".lock")):
+    journal = journal_path(folder, shard)
+    with only_one(lock_path(journal)):
         return _Run(stage, shard, folder, journal).bring_up_to_date(clips, results, params, worker)
 
 
@@ -115,10 +116,11 @@ class _Run:
             other.folder: read_table(results / other.folder / table.name) for other in stage.before
         }
         clips = _with_parts(clips, earlier.values())
-        done = _read_journal(self.journal)
-        ids = [*(clip.id for clip in clips), *done]
-        homes = {(self.folder / clip_id).parent for clip_id in ids} if stage.suffix else set()
-        remove_leftovers(homes, (table, self.journal))
+        done = read_journal(self.journal)
+        # Other shards write to the same folders: only what is this shard's own is removed.
+        ids = dict.fromkeys([*(clip.id for clip in clips), *done]) if stage.suffix else ()
+        own = (self.folder / f"{clip_id}{stage.suffix}" for clip_id in ids)
+        remove_leftovers((), (table, self.journal, *own))
         records: dict[str, Row] = {}
         tasks: list[Task] = []
         keys: dict[str, str] = {}
@@ -145,8 +147,7 @@ class _Run:
             with open(self.journal, "a", encoding="utf-8") as stream:
                 stream.write("\n")  # ends a line that a kill cut short
                 records |= self._work(tasks, keys, worker, stream)
-        lines = (json.dumps(records[clip.id]) + "\n" for clip in clips)
-        write_text(self.journal, "".join(lines))
+        write_journal(self.journal, (records[clip.id] for clip in clips))
         rows = [row for clip in clips for row in _rows(records[clip.id], past[clip.id])]
         write_table(table, rows)
         return rows
@@ -275,19 +276,6 @@ def _discard(target: Path, stage: Stage, first: int = 0) -> None:
         last += 1
     for number in range(last - 1, first - 1, -1):
         _part(target, number).unlink(missing_ok=True)
-
-
-def _read_journal(path: Path) -> dict[str, Row]:
-    if not path.is_file():
-        return {}
-    rows = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            continue  # cut short by a kill
-        rows[row["clip"]] = row
-    return rows
 
 
 def write_table(path: Path, rows: Sequence[Row]) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from lipsync_core import clips
 from lipsync_core.errors import LipsyncError
+from lipsync_core.files import file_sha
 
 
 def put(root: Path, name: str, text: str = "x") -> Path:
@@ -58,14 +59,30 @@ def test_names_that_differ_in_extension_do_not_collide(tmp_path):
     assert ids(tmp_path) == ["s/a.mov", "s/a.mp4"]
 
 
-def test_shards_follow_the_speaker_alone(tmp_path):
+def test_shards_follow_the_clip_alone(tmp_path):
     put(tmp_path, "a/1.mp4")
-    before = {clip.speaker: clip.shard for clip in clips.discover(tmp_path, 64)}
-    for speaker in range(50):
-        put(tmp_path, f"{speaker}/1.mp4")
+    (before,) = clips.discover(tmp_path, 64)
+    for number in range(2, 52):
+        put(tmp_path, f"a/{number}.mp4")
+        put(tmp_path, f"b{number}/1.mp4")
     after = clips.discover(tmp_path, 64)
-    assert {clip.speaker: clip.shard for clip in after}["a"] == before["a"]
-    assert sum(len(members) for members in clips.by_shard(after).values()) == 51
+    assert before in after
+    assert sum(len(members) for members in clips.by_shard(after).values()) == 101
+
+
+def test_clips_of_one_speaker_are_spread_over_all_shards(tmp_path):
+    for number in range(240):
+        put(tmp_path, f"me/{number}.mp4")
+    sizes = [len(members) for members in clips.by_shard(clips.discover(tmp_path, 8)).values()]
+    assert len(sizes) == 8
+    assert max(sizes) < 2 * 240 / 8
+
+
+def test_what_is_made_of_a_clip_goes_with_it():
+    for name in ("s/a", "s/b+c", "s/%2B1"):
+        assert {clips.shard_of(clips.part_id(name, n), 4096) for n in range(5)} == {
+            clips.shard_of(name, 4096)
+        }
 
 
 def test_digest_changes_with_one_clip(tmp_path):
@@ -95,6 +112,31 @@ def test_content_is_not_hashed_twice(tmp_path, monkeypatch):
     first = clips.discover(tmp_path, 8, "content")
     monkeypatch.setattr(clips, "file_sha", lambda *_: pytest.fail("hashed again"))
     assert clips.discover(tmp_path, 8, "content", previous=first) == first
+
+
+def test_content_signature_after_one_by_time(tmp_path):
+    """Unchanged files get hashes too, so that a touch or a copy changes nothing afterwards."""
+    path = put(tmp_path, "a/1.mp4")
+    by_time = clips.discover(tmp_path, 8, "mtime")
+    (by_content,) = clips.discover(tmp_path, 8, "content", previous=by_time)
+    assert by_content.signature == file_sha(path, "sha1")
+    os.utime(path, (1, 1))
+    (touched,) = clips.discover(tmp_path, 8, "content", previous=[by_content])
+    assert touched.signature == by_content.signature
+
+
+def test_parts_of_a_video_share_one_hash(tmp_path, monkeypatch):
+    put(tmp_path, "data/abcdefghijk.mp4")
+    lines = "".join(f"abcdefghijk,{start},{start + 3},0.5,0.5\n" for start in range(9))
+    put(tmp_path, "data/avspeech_train.csv", lines)
+    hashed = []
+    monkeypatch.setattr(clips, "file_sha", lambda path, _: hashed.append(path) or "f" * 40)
+    options = {"signature": "content", "layout": "avspeech", "cuts": tmp_path / "cuts"}
+    first = clips.discover(tmp_path / "data", 8, **options)
+    assert len(first) == 9
+    assert hashed == [tmp_path / "data/abcdefghijk.mp4"]
+    assert clips.discover(tmp_path / "data", 8, previous=first, **options) == first
+    assert len(hashed) == 1
 
 
 def test_empty_folder_says_what_to_do(tmp_path):

@@ -161,11 +161,14 @@ def test_leftovers_of_a_killed_run_are_removed(tmp_path):
     run(tmp_path, [clip("a")])
     folder = tmp_path / "audio"
     mine = [
-        folder / "s" / ".0123456789ab.77.tmp.wav",
+        _temporary(folder / "s" / "b.wav"),
+        _temporary(folder / "s" / "b+12.wav"),
         _temporary(folder / "0.csv"),
         _temporary(folder / ".journal" / "0.jsonl"),
     ]
-    others = [_temporary(folder / "1.csv"), folder / "s" / ".hidden"]
+    # Clips of one speaker are in several shards, which may be at work in its folder now.
+    others = [_temporary(folder / "1.csv"), _temporary(folder / "s" / "c.wav")]
+    others += [folder / "s" / ".hidden"]
     for path in (*mine, *others):
         path.touch()
     assert run(tmp_path, [clip("a"), clip("b")]) == ["s/b"]

@@ -1,0 +1,97 @@
+"""Journals of the preparation: one JSON line a finished clip, one file a stage and shard. Light.
+
+A journal lies at `<results>/<stage>/.journal/<shard>.jsonl`. It is appended to while a shard is
+worked on, and rewritten at its end, so a kill cuts off the last line at most.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lipsync_core.clips import source_id
+from lipsync_core.errors import LipsyncError
+from lipsync_core.files import is_held, only_one, write_text
+from lipsync_core.stages import ALL
+
+log = logging.getLogger(__name__)
+Record = dict[str, Any]
+
+
+def journal_path(stage_folder: Path, shard: int) -> Path:
+    """Where the journal of one shard of a stage lies."""
+    return stage_folder / ".journal" / f"{shard}.jsonl"
+
+
+def lock_path(journal: Path) -> Path:
+    """The file that is locked while a process works on the shard of `journal`."""
+    return journal.with_suffix(".lock")
+
+
+def read_journal(path: Path) -> dict[str, Record]:
+    """Clip id -> its last record; a line that a kill cut short is left out."""
+    if not path.is_file():
+        return {}
+    records = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        records[record["clip"]] = record
+    return records
+
+
+def write_journal(path: Path, records: Iterable[Record]) -> None:
+    """Replace a journal by these records, atomically."""
+    write_text(path, "".join(json.dumps(record) + "\n" for record in records))
+
+
+def redistribute(results: Path, homes: Mapping[str, int]) -> None:
+    """Move the records of clips whose shard has changed, so that their files stay valid.
+
+    Parameters
+    ----------
+    results: the results folder; the journals of all stages in it are treated.
+    homes: clip id -> shard. Clips that it does not name stay where they are.
+
+    A kill loses nothing: all records are copied before any is removed, and a second call goes on.
+    Raises LipsyncError when a process is at work on one of the shards.
+    """
+    for stage in ALL:
+        folder = results / stage.folder / ".journal"
+        paths = {int(path.stem): path for path in sorted(folder.glob("*.jsonl"))}
+        held = [path for path in paths.values() if is_held(lock_path(path))]
+        if held:
+            raise LipsyncError(
+                f"{held[0]}: its shard is being prepared while `shards` was changed; let that run "
+                "end (or end it), then run again"
+            )
+        with contextlib.ExitStack() as locks:
+            for path in paths.values():
+                locks.enter_context(only_one(lock_path(path)))
+            _move(results / stage.folder, paths, homes)
+
+
+def _move(stage_folder: Path, paths: Mapping[int, Path], homes: Mapping[str, int]) -> None:
+    here = {shard: read_journal(path) for shard, path in paths.items()}
+    after: dict[int, dict[str, Record]] = {shard: {} for shard in here}
+    moved = 0
+    for shard, records in here.items():
+        for clip_id, record in records.items():
+            home = homes.get(source_id(clip_id), shard)
+            moved += home != shard
+            if home == shard or clip_id not in here.get(home, {}):
+                after.setdefault(home, {})[clip_id] = record
+    if not moved:
+        return
+    log.info("%s: %d clips have another shard now, none is redone", stage_folder, moved)
+    for shard, records in after.items():
+        copied = here.get(shard, {}) | records
+        write_journal(journal_path(stage_folder, shard), copied.values())
+    for shard, records in after.items():
+        write_journal(journal_path(stage_folder, shard), records.values())
