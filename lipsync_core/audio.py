@@ -11,7 +11,7 @@ import math
 import os
 import tempfile
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO
 
 import librosa
@@ -52,10 +52,24 @@ def extract_audio(path: PathLike, wav_path: PathLike) -> float:
     picture begins) and follows its time stamps, see `resync`. Memory does not grow with length.
     Raises as `load_wav`.
     """
+    return _write_wav(wav_path, _decode_pcm(path))
+
+
+def write_placed(
+    wav_path: PathLike, path: PathLike, pcm: IO[bytes], stamps: np.ndarray, lengths: np.ndarray
+) -> float:
+    """`extract_audio` of sound that is decoded already, see `pcm_outputs` and `pcm_packets`.
+
+    path: the file that it comes from, for errors.
+    """
+    return _write_wav(wav_path, _placed(path, pcm, stamps, lengths))
+
+
+def _write_wav(wav_path: PathLike, blocks: Iterable[np.ndarray]) -> float:
     count = 0
     with atomic_path(wav_path) as temporary, wave.open(str(temporary), "wb") as out:
         out.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
-        for block in _decode_pcm(path):
+        for block in blocks:
             out.writeframes(block.tobytes())
             count += len(block)
     return count / SAMPLE_RATE
@@ -83,40 +97,64 @@ def _decode_pcm(path: PathLike) -> Iterator[np.ndarray]:
     """Blocks of int16 samples, mono, 16 kHz, placed on the file's clock."""
     with tempfile.TemporaryFile() as pcm:
         stamps, lengths = _raw_pcm(path, pcm)
-        runs = list(resync.plan(stamps, lengths))
-        silence = max(run.silence for run in runs) / SAMPLE_RATE
-        if silence > MAX_SILENCE:
-            raise ClipError(
-                Reason.UNREADABLE,
-                f"{path}: its time stamps leave {silence:.0f} s without sound; repair the file",
-            )
-        pcm.seek(0)
-        yield from resync.placed(pcm, runs)
+        yield from _placed(path, pcm, stamps, lengths)
+
+
+def _placed(
+    path: PathLike, pcm: IO[bytes], stamps: np.ndarray, lengths: np.ndarray
+) -> Iterator[np.ndarray]:
+    if stamps.max() > LONGEST * SAMPLE_RATE:
+        raise ClipError(Reason.TOO_LONG, f"{path}: sound over {LONGEST // 3600} h")
+    runs = list(resync.plan(stamps, lengths))
+    silence = max(run.silence for run in runs) / SAMPLE_RATE
+    if silence > MAX_SILENCE:
+        raise ClipError(
+            Reason.UNREADABLE,
+            f"{path}: its time stamps leave {silence:.0f} s without sound; repair the file",
+        )
+    pcm.seek(0)
+    yield from resync.placed(pcm, runs)
+
+
+def pcm_outputs(packets: str, pcm: IO[bytes]) -> list[str]:
+    """ffmpeg's arguments that decode the sound, mono, 16 kHz, 16 bit, into the file `pcm`.
+
+    The time stamps of its packets go to the output `packets` ("pipe:<n>"), see `pcm_packets`.
+    """
+    # One encoder, two muxers: the bytes go to the file, their time stamps to the other output.
+    slaves = f"[f=framecrc]{packets}|[f=s16le]pipe:{pcm.fileno()}"
+    sound = ["-map", "0:a:0", "-af", f"aresample={SAMPLE_RATE}", "-ac", "1", "-ar", "16000"]
+    return [*sound, "-c:a", "pcm_s16le", "-f", "tee", slaves]
+
+
+def pcm_packets(
+    lines: Iterable[str], extend_deadline: Callable[[float], None] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Time stamps and lengths of the packets, int64 (n,), both in samples at 16 kHz; n may be 0.
+
+    extend_deadline: called with the seconds of each packet.
+    """
+    packets: list[tuple[int, int]] = []
+    for line in lines:
+        if line.startswith("0,"):
+            _, _, stamp, _, size, *_ = line.split(",")
+            packets.append((int(stamp), int(size) // 2))
+            if extend_deadline is not None:
+                extend_deadline(packets[-1][1] / SAMPLE_RATE)
+    stamps, lengths = np.array(packets, np.int64).reshape(-1, 2).T
+    return stamps, lengths
 
 
 def _raw_pcm(path: PathLike, pcm: IO[bytes]) -> tuple[np.ndarray, np.ndarray]:
     """Decode into `pcm`; give the time stamps and lengths (both in samples) of its packets."""
-    # One encoder, two muxers: the bytes go to the file, their time stamps come through the pipe.
-    slaves = f"[f=framecrc]pipe:1|[f=s16le]pipe:{pcm.fileno()}"
-    sound = ["-map", "0:a:0", "-af", f"aresample={SAMPLE_RATE}", "-ac", "1", "-ar", "16000"]
-    outputs = [*sound, "-c:a", "pcm_s16le", "-f", "tee", slaves, *WHOLE_CLOCK]
-    packets: list[tuple[int, int]] = []
-    end = 0
+    outputs = [*pcm_outputs("pipe:1", pcm), *WHOLE_CLOCK]
     with Decoder(path, outputs, pass_fds=[pcm.fileno()]) as decoder:
-        for line in decoder.lines():
-            if line.startswith("0,"):
-                _, _, stamp, _, size, *_ = line.split(",")
-                packets.append((int(stamp), int(size) // 2))
-                decoder.earn(int(size) / 2 / SAMPLE_RATE)
-                end = max(end, int(stamp))
+        stamps, lengths = pcm_packets(decoder.lines(), decoder.earn)
         decoder.finish()
-        if not packets and "matches no streams" in decoder.said():
+        if not len(stamps) and "matches no streams" in decoder.said():
             raise ClipError(Reason.NO_AUDIO, f"{decoder.source}: it has no sound track")
-        if not packets:
+        if not len(stamps):
             raise decoder.failure("no sound could be decoded")
-        if end > LONGEST * SAMPLE_RATE:
-            raise ClipError(Reason.TOO_LONG, f"{decoder.source}: sound over {LONGEST // 3600} h")
-    stamps, lengths = np.array(packets, np.int64).T
     return stamps, lengths
 
 

@@ -19,10 +19,10 @@ from lipsync_core import audio, stages
 from lipsync_core.checks import check, derived
 from lipsync_core.clips import Clip
 from lipsync_core.errors import ClipError, Reason
+from lipsync_core.extraction import extract
 from lipsync_core.files import file_sha
 from lipsync_core.stage import Measures, Row, Task, one_by_one, run_shard
-from lipsync_core.timebase import survey
-from lipsync_core.video import FPS, probe
+from lipsync_core.video import FPS
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,7 @@ log = logging.getLogger(__name__)
 def extract_audio(
     clips: Sequence[Clip], data_root: Path, results: Path, shard: int, params: Mapping[str, Any]
 ) -> list[Row]:
-    """Write `audio/<clip id>.wav`; measures: width, height, fps_in, seconds, audio_seconds,
-    frames_dropped and frames_duplicated (by the constant rate).
+    """Write `audio/<clip id>.wav`; measures: see `extraction.extract`.
 
     Drops what ffmpeg cannot read (unreadable, no_video, timed_out) and the soundless (no_audio).
     """
@@ -39,22 +38,7 @@ def extract_audio(
 
     def work(task: Task) -> Measures:
         source, sound = task.clip.source(data_root), task.clip.sound_source(data_root)
-        picture = probe(source)
-        measures: Measures = {"width": picture.width, "height": picture.height}
-        try:
-            timeline = survey(source)
-            measures |= {
-                "fps_in": round(float(timeline.fps), 3),
-                "seconds": round(timeline.seconds, 3),
-                "frames_dropped": timeline.dropped,
-                "frames_duplicated": timeline.duplicated,
-            }
-            if sound == source and not picture.has_audio:
-                raise ClipError(Reason.NO_AUDIO, f"{source}: it has no sound track")
-            seconds = audio.extract_audio(sound, task.target)
-        except ClipError as error:
-            raise ClipError(error.reason, error.detail, measures) from error
-        return measures | {"audio_seconds": round(seconds, 3)}
+        return extract(source, sound, task.target)
 
     worker = given.apart(one_by_one(work), data_root, given.extract_audio)
     return run_shard(stages.AUDIO, clips, results, shard, params, worker)

@@ -17,6 +17,9 @@ from lipsync_core.errors import ClipError, Reason
 
 FPS = 25  # the frame rate of every public model of this family
 MAX_GAP = 60.0  # seconds between two pictures; more means damaged time stamps
+# The packets of picture and sound, not decoded. The sound is read too, and thrown away: the clock's
+# zero is the start of the earlier one.
+PACKETS = ("-map", "0:V:0", "-map", "0:a:0?", "-c", "copy", "-f", "framecrc", "pipe:1")
 UNKNOWN = -(2**63)  # ffmpeg's AV_NOPTS_VALUE
 # Both streams, not decoded, to nowhere: the clock's zero is then the start of the earlier one,
 # whichever of them is decoded. (In MPEG streams a stream that is not asked for does not count.)
@@ -136,27 +139,33 @@ def survey(path: PathLike, fps: Fraction | int = FPS) -> Timeline:
     Raises ClipError: unreadable when there is no picture, or when two are further apart than
     `MAX_GAP`; timed_out.
     """
-    # The sound is read too, and thrown away: the clock's zero is the start of the earlier one.
-    outputs = ["-map", "0:V:0", "-map", "0:a:0?", "-c", "copy", "-f", "framecrc", "pipe:1"]
+    with Decoder(path, PACKETS) as decoder:
+        return read_timeline(decoder, fps)
+
+
+def read_timeline(decoder: Decoder, fps: Fraction | int = FPS) -> Timeline:
+    """The timeline from a decoder whose standard output is `PACKETS`; it is read to its end.
+
+    Raises as `survey`.
+    """
     shown, decoded, lengths = array("q"), array("q"), array("q")
     tick = Fraction(1, 1)
-    with Decoder(path, outputs) as decoder:
-        for line in decoder.lines():
-            if line.startswith("#tb 0:"):
-                tick = Fraction(line.partition(":")[2].strip())
-            if not line.startswith("0,"):
-                continue
-            _, dts, pts, length, _, _, *flags = (field.strip() for field in line.split(","))
-            if flags and flags[0].startswith("F=") and int(flags[0][2:], 16) & DISCARD:
-                continue
-            decoded.append(int(dts))
-            shown.append(int(pts))
-            lengths.append(int(length))
-            decoder.earn(min(1.0, float(max(int(length), 0) * tick)) or float(1 / Fraction(fps)))
-        decoder.finish()
-        if not decoded:
-            raise decoder.failure("no picture in it")
-        source = decoder.source
+    for line in decoder.lines():
+        if line.startswith("#tb 0:"):
+            tick = Fraction(line.partition(":")[2].strip())
+        if not line.startswith("0,"):
+            continue
+        _, dts, pts, length, _, _, *flags = (field.strip() for field in line.split(","))
+        if flags and flags[0].startswith("F=") and int(flags[0][2:], 16) & DISCARD:
+            continue
+        decoded.append(int(dts))
+        shown.append(int(pts))
+        lengths.append(int(length))
+        decoder.earn(min(1.0, float(max(int(length), 0) * tick)) or float(1 / Fraction(fps)))
+    decoder.finish()
+    if not decoded:
+        raise decoder.failure("no picture in it")
+    source = decoder.source
     stamps = _presentation(np.array(shown, np.int64), np.array(decoded, np.int64))
     if not len(stamps):
         raise ClipError(Reason.UNREADABLE, f"{source}: its pictures have no time stamps")

@@ -12,7 +12,7 @@ import functools
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -30,6 +30,9 @@ from lipsync_core.soundtrack import soundtrack
 from lipsync_core.timebase import FPS, WHOLE_CLOCK
 
 EXACT = "+accurate_rnd+full_chroma_int+full_chroma_inp"  # the scaler's flags for true colours
+
+# The first picture, decoded, as a line of text; the output's name follows.
+FIRST_PICTURE = ("-map", "0:V:0", "-frames:v", "1", "-f", "framecrc")
 
 
 @functools.cache
@@ -59,15 +62,8 @@ def probe(path: PathLike) -> Probe:
     Raises ClipError (unreadable, no_video, timed_out) when that cannot be done. `seconds` is the
     file's word; `timebase.survey` counts.
     """
-    outputs = ["-map", "0:V:0", "-frames:v", "1", "-f", "framecrc", "pipe:1"]
-    rate, shape, decoded = Fraction(FPS), (0, 0), False
-    with Decoder(path, outputs, "info") as decoder:
-        for line in decoder.lines():
-            if match := re.fullmatch(r"#dimensions 0: (\d+)x(\d+)", line):
-                shape = int(match[1]), int(match[2])
-            elif match := re.fullmatch(r"#tb 0: (\d+)/(\d+)", line):
-                rate = Fraction(int(match[2]), int(match[1]))
-            decoded = decoded or line.startswith("0,")
+    with Decoder(path, [*FIRST_PICTURE, "pipe:1"], "info") as decoder:
+        shape, rate, decoded = first_picture(decoder.lines())
         decoder.finish()
         # A tag of the file may pose as one of these lines; then reading the sound tells the truth.
         said = decoder.said(start=True)
@@ -85,6 +81,21 @@ def probe(path: PathLike) -> Probe:
         seconds=3600 * int(hours) + 60 * int(minutes) + float(seconds),
         has_audio=has_audio,
     )
+
+
+def first_picture(lines: Iterable[str]) -> tuple[tuple[int, int], Fraction, bool]:
+    """(width, height), frames a second, and whether it was decoded, of what `FIRST_PICTURE` wrote.
+
+    Pixels, as shown (after rotation).
+    """
+    rate, shape, decoded = Fraction(FPS), (0, 0), False
+    for line in lines:
+        if match := re.fullmatch(r"#dimensions 0: (\d+)x(\d+)", line):
+            shape = int(match[1]), int(match[2])
+        elif match := re.fullmatch(r"#tb 0: (\d+)/(\d+)", line):
+            rate = Fraction(int(match[2]), int(match[1]))
+        decoded = decoded or line.startswith("0,")
+    return shape, rate, decoded
 
 
 def read_image(path: PathLike) -> np.ndarray | None:

@@ -1,0 +1,101 @@
+"""The first stage's work on one video: its measures and its sound, from a single run of ffmpeg.
+
+Starting ffmpeg costs more than reading a clip of a few seconds. Where the single run leaves
+anything open, the video is read step by step, and that names the cause.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from lipsync_core import audio
+from lipsync_core.decoder import Decoder
+from lipsync_core.errors import ClipError, Reason
+from lipsync_core.timebase import PACKETS, Timeline, read_timeline, survey
+from lipsync_core.video import FIRST_PICTURE, first_picture, probe
+
+Measures = dict[str, float | int | str]
+
+
+def extract(source: Path, sound: Path, wav_path: Path) -> Measures:
+    """Write the sound as `audio.extract_audio` does; return what the tables say of the video.
+
+    source: the video. sound: the file that holds its sound, mostly the video itself.
+
+    Measures: width, height (pixels, as shown), fps_in, seconds (of the picture), frames_dropped,
+    frames_duplicated (by the constant rate), audio_seconds.
+    Raises ClipError (unreadable, no_video, no_audio, timed_out, too_long) with the measures that
+    were found.
+    """
+    measures = _in_one_run(source, wav_path if sound == source else None)
+    if measures is None:
+        measures = _step_by_step(source, needs_sound=sound == source)
+    if "audio_seconds" in measures:
+        return measures
+    try:
+        seconds = audio.extract_audio(sound, wav_path)
+    except ClipError as error:
+        raise ClipError(error.reason, error.detail, measures) from error
+    return measures | {"audio_seconds": round(seconds, 3)}
+
+
+def _in_one_run(source: Path, wav_path: Path | None) -> Measures | None:
+    """The measures and, where a path is given, the sound; None when the run was not flawless."""
+    with contextlib.ExitStack() as stack:
+        picture, packets, pcm = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
+        outputs = [*FIRST_PICTURE, f"pipe:{picture.fileno()}", *PACKETS]
+        if wav_path is not None:
+            outputs += audio.pcm_outputs(f"pipe:{packets.fileno()}", pcm)
+        descriptors = [file.fileno() for file in (picture, packets, pcm)]
+        # One thread: a single picture is decoded.
+        decoder = stack.enter_context(Decoder(source, outputs, pass_fds=descriptors, threads=1))
+        try:
+            timeline = read_timeline(decoder)
+            status = decoder.finish()
+        except ClipError as error:
+            if error.reason == Reason.TIMED_OUT:
+                raise
+            return None
+        (width, height), _, decoded = first_picture(_lines(picture))
+        stamps, lengths = audio.pcm_packets(_lines(packets))
+        if status or not decoded or (wav_path is not None and not len(stamps)):
+            return None
+        measures: Measures = {"width": width, "height": height} | _timing(timeline)
+        if wav_path is not None:
+            try:
+                seconds = audio.write_placed(wav_path, source, pcm, stamps, lengths)
+            except ClipError as error:
+                raise ClipError(error.reason, error.detail, measures) from error
+            measures["audio_seconds"] = round(seconds, 3)
+        return measures
+
+
+def _step_by_step(source: Path, needs_sound: bool) -> Measures:
+    """The measures of the picture from two runs of ffmpeg; a check that there is sound."""
+    picture = probe(source)
+    measures: Measures = {"width": picture.width, "height": picture.height}
+    try:
+        measures |= _timing(survey(source))
+    except ClipError as error:
+        raise ClipError(error.reason, error.detail, measures) from error
+    if needs_sound and not picture.has_audio:
+        raise ClipError(Reason.NO_AUDIO, f"{source}: it has no sound track", measures)
+    return measures
+
+
+def _timing(timeline: Timeline) -> Measures:
+    return {
+        "fps_in": round(float(timeline.fps), 3),
+        "seconds": round(timeline.seconds, 3),
+        "frames_dropped": timeline.dropped,
+        "frames_duplicated": timeline.duplicated,
+    }
+
+
+def _lines(file: IO[bytes]) -> Iterator[str]:
+    file.seek(0)
+    return (line.decode(errors="replace").rstrip("\n") for line in file)
