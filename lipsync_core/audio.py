@@ -12,6 +12,7 @@ import os
 import tempfile
 import wave
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import IO
 
 import librosa
@@ -19,7 +20,7 @@ import numpy as np
 
 from lipsync_core import resync
 from lipsync_core.decoder import Decoder
-from lipsync_core.errors import ClipError, Reason
+from lipsync_core.errors import ClipError, DamagedFile, Reason
 from lipsync_core.files import atomic_path
 from lipsync_core.video import FPS, WHOLE_CLOCK, PathLike
 
@@ -30,6 +31,7 @@ MEL_BANDS = 80
 MEL_WINDOW = 16  # columns of one window: 200 ms, five frames at 25 fps
 WINDOW = 800  # samples of one STFT window
 PREEMPHASIS = 0.97
+WAV_HEADER = 44  # bytes
 BLOCK = 20 * SAMPLE_RATE  # samples worked on at a time: the STFT of an hour is 1 GB
 LONGEST = 24 * 3600  # seconds; more is no clip but a damaged time stamp
 MAX_SILENCE = 600  # seconds between two packets of sound; more means damaged time stamps
@@ -83,10 +85,16 @@ def wav_blocks(wav_path: PathLike, block: int = BLOCK) -> Iterator[np.ndarray]:
 
 
 def _open_wav(wav_path: PathLike) -> wave.Wave_read:
+    """Open a file that `extract_audio` wrote. Raises DamagedFile when it is missing or another."""
     try:
-        return wave.open(str(wav_path), "rb")
+        stream = wave.open(str(wav_path), "rb")  # noqa: SIM115  (closed by the caller)
+        size, seen = Path(wav_path).stat().st_size, stream.getparams()
     except (OSError, EOFError, wave.Error) as error:
-        raise ClipError(Reason.UNREADABLE, f"{wav_path}: {error}") from error
+        raise DamagedFile(wav_path, f"not a whole wav file ({error})") from error
+    if seen[:3] != (1, 2, SAMPLE_RATE) or size != WAV_HEADER + 2 * seen.nframes:
+        stream.close()
+        raise DamagedFile(wav_path, f"not a whole wav file of 16 kHz mono ({size} bytes)")
+    return stream
 
 
 def _floats(pcm: np.ndarray) -> np.ndarray:
@@ -186,8 +194,8 @@ def melspectrogram(wav: np.ndarray) -> np.ndarray:
 def write_mel(wav_path: PathLike, target: PathLike) -> int:
     """Write the mel spectrogram of an extracted wav as a .npy file, float32 (T, 80); return T.
 
-    Reads and writes in blocks: memory does not grow with length. Raises ClipError: unreadable,
-    too_short.
+    Reads and writes in blocks: memory does not grow with length. Raises ClipError (too_short),
+    DamagedFile.
     """
     with _open_wav(wav_path) as stream:
 
@@ -234,7 +242,7 @@ def mel_length(path: PathLike) -> int:
     """Columns T of a stored mel spectrogram, float32 (T, 80), from the file's header alone.
 
     numpy's own way to it maps the file, which takes five times as long.
-    Raises ClipError (unreadable) when the file is missing, cut short or holds anything else.
+    Raises DamagedFile when the file is missing, cut short or holds anything else.
     """
     try:
         with open(path, "rb") as stream:
@@ -246,11 +254,20 @@ def mel_length(path: PathLike) -> int:
         if missing > 0:
             raise ValueError(f"the last {missing} bytes are missing")
     except (OSError, ValueError) as error:
-        raise ClipError(Reason.UNREADABLE, f"{path}: {error}") from error
+        raise DamagedFile(path, str(error)) from error
     if len(shape) != 2 or shape[1] != MEL_BANDS or kind.kind != "f":
         wanted = f"(T, {MEL_BANDS}) of floats"
-        raise ClipError(Reason.UNREADABLE, f"{path}: shape {shape} of {kind}, wanted {wanted}")
+        raise DamagedFile(path, f"shape {shape} of {kind}, wanted {wanted}")
     return shape[0]
+
+
+def read_mel(path: PathLike) -> np.ndarray:
+    """A stored mel spectrogram, float32 (T, 80). Raises DamagedFile when it is anything else."""
+    mel_length(path)
+    mel = np.load(path)
+    if not (np.abs(mel) <= LIMIT).all():  # not a number counts, too
+        raise DamagedFile(path, f"values beyond [-{LIMIT:g}, {LIMIT:g}]")
+    return mel
 
 
 def _mel_blocks(read: Callable[[int, int], np.ndarray], count: int) -> Iterator[np.ndarray]:

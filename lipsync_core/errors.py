@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from enum import StrEnum
+
+# Control characters, line separators, and surrogates, which stand for the bytes of a file name that
+# is not UTF-8. None of them fits a line of a UTF-8 table or log.
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class Reason(StrEnum):
@@ -30,10 +36,28 @@ class Reason(StrEnum):
     DUPLICATE = "duplicate"
 
 
+def printable(text: str) -> str:
+    """`text` as one line that any UTF-8 file can hold: the rest is written \\xNN or \\uNNNN."""
+
+    def escape(match: re.Match[str]) -> str:
+        code = ord(match[0])
+        if 0xDC80 <= code <= 0xDCFF:  # the byte that the file name has
+            return f"\\x{code - 0xDC00:02x}"
+        return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+    return UNPRINTABLE.sub(escape, text)
+
+
 class LipsyncError(Exception):
-    """A failure to show to the user as one line: the file, the reason, the remedy."""
+    """A failure to show to the user as one line: the file, the reason, the remedy.
+
+    Names of files may hold anything, so each line of the message is made `printable`.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__("\n".join(map(printable, message.split("\n"))))
 
 
 class ClipError(LipsyncError):
@@ -45,7 +69,18 @@ class ClipError(LipsyncError):
     def __init__(
         self, reason: Reason, detail: str, measures: Mapping[str, float | int | str] | None = None
     ) -> None:
-        super().__init__(f"{reason}: {detail}")
         self.reason = reason
-        self.detail = detail
+        self.detail = printable(detail)
+        super().__init__(f"{reason}: {self.detail}")
         self.measures = dict(measures or {})
+
+
+class DamagedFile(ClipError):
+    """A file that the pipeline wrote for a clip is missing or not what was written.
+
+    `path` is that file. `lipsync_core.journal.report_damage` has it made anew at the next run.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], why: str) -> None:
+        super().__init__(Reason.UNREADABLE, f"{path}: {why}; run again to have it made anew")
+        self.path = path

@@ -104,9 +104,9 @@ def is_held(lock: Path) -> bool:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write UTF-8 `text` to `path` atomically."""
+    """Write `text` to `path` as UTF-8, atomically; what UTF-8 cannot hold is written \\uNNNN."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_text_if_changed(path: str | os.PathLike[str], text: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 from lipsync_core.clips import source_id
 from lipsync_core.errors import LipsyncError
-from lipsync_core.files import is_held, only_one, write_text
+from lipsync_core.files import file_sha, is_held, only_one, write_text
 from lipsync_core.stages import ALL
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,33 @@ def read_journal(path: Path) -> dict[str, Record]:
 def write_journal(path: Path, records: Iterable[Record]) -> None:
     """Replace a journal by these records, atomically."""
     write_text(path, "".join(json.dumps(record) + "\n" for record in records))
+
+
+def report_damage(path: Path) -> None:
+    """Have a clip's file made anew at the next run: it is removed, and its shard's job rerun.
+
+    path: `<results>/<stage>/<clip id><suffix>`. Without effect on a file of no journal.
+    """
+    folder = next((above for above in path.parents if (above / ".journal").is_dir()), None)
+    if folder is None:
+        return
+    clip_id = source_id(path.relative_to(folder).as_posix().removesuffix(path.suffix))
+    path.unlink(missing_ok=True)
+    for journal in sorted((folder / ".journal").glob("*.jsonl")):
+        if clip_id in read_journal(journal):
+            with open(_damage_path(journal), "a", encoding="utf-8") as stream:
+                stream.write(f"{clip_id}\n")
+            log.warning("%s: damaged and removed; the next run makes it anew", path)
+
+
+def reported_damage(stage_folder: Path) -> dict[int, str]:
+    """Shard -> digest of the damage that was ever reported in it; it changes with each report."""
+    folder = stage_folder / ".journal"
+    return {int(path.stem): file_sha(path, "sha1") for path in folder.glob("*.damaged")}
+
+
+def _damage_path(journal: Path) -> Path:
+    return journal.with_suffix(".damaged")
 
 
 def redistribute(results: Path, homes: Mapping[str, int]) -> None:

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from lipsync_core.errors import LipsyncError
+from lipsync_core.errors import DamagedFile, LipsyncError
+from lipsync_core.journal import report_damage
 
 log = logging.getLogger(__name__)
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -20,11 +21,12 @@ FORMAT = "%(asctime)s %(levelname)s %(message)s"
 def job_log(path: str) -> Iterator[None]:
     """Log the block to `path` and to standard error.
 
-    A LipsyncError ends the process with its message and exit code, a full disk with a message; any
-    other exception leaves its traceback in the log file too, and propagates.
+    A LipsyncError ends the process with its message and exit code (a damaged file is made anew by
+    the next run), a full disk with a message; any other exception leaves its traceback in the log
+    file too, and propagates.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    to_file = logging.FileHandler(path, mode="w", encoding="utf-8")
+    to_file = logging.FileHandler(path, mode="w", encoding="utf-8", errors="backslashreplace")
     to_screen = logging.StreamHandler()
     for handler in (to_file, to_screen):
         handler.setFormatter(logging.Formatter(FORMAT, datefmt="%H:%M:%S"))
@@ -32,6 +34,8 @@ def job_log(path: str) -> Iterator[None]:
     try:
         yield
     except LipsyncError as error:
+        if isinstance(error, DamagedFile):
+            report_damage(Path(error.path))
         log.error("%s (log: %s)", error, path)
         sys.exit(error.exit_code)
     except Exception as error:

@@ -21,9 +21,15 @@ from pathlib import Path
 from typing import IO, Any
 
 from lipsync_core.clips import Clip, part_id, source_id
-from lipsync_core.errors import ClipError, LipsyncError, Reason
-from lipsync_core.files import atomic_path, digest, only_one, remove_leftovers
-from lipsync_core.journal import journal_path, lock_path, read_journal, write_journal
+from lipsync_core.errors import ClipError, DamagedFile, LipsyncError, Reason
+from lipsync_core.files import digest, only_one, remove_leftovers, write_text
+from lipsync_core.journal import (
+    journal_path,
+    lock_path,
+    read_journal,
+    report_damage,
+    write_journal,
+)
 from lipsync_core.progress import Progress
 from lipsync_core.stages import Stage
 
@@ -33,8 +39,9 @@ Row = dict[str, Any]
 Measures = dict[str, float | int | str]
 # The measures of a clip, those of each clip that was made of it (itself first), or why not.
 Outcome = Measures | Sequence[Measures] | ClipError
-# A journal's record: `COLUMNS`, a clip's own measures apart, and the records of its further clips.
-MEASURES, PARTS = "measures", "parts"
+# A journal's record: `COLUMNS`, a clip's own measures apart, the records of its further clips, and
+# whether it was dropped for a damaged file of an earlier stage.
+MEASURES, PARTS, DAMAGED = "measures", "parts", "damaged"
 # The columns every table has; measures follow.
 COLUMNS = ("clip", "key", "outcome", "reason", "detail", "dropped_by", "bytes")
 
@@ -170,6 +177,9 @@ class _Run:
                     story = (str(result.reason), result.detail, stage.rule)
                     record = _record(clip.id, key, *story, measures=result.measures)
                     log.warning("%s: dropped %s", clip.id, result)
+                    if isinstance(result, DamagedFile):
+                        record[DAMAGED] = True
+                        report_damage(Path(result.path))
                 else:
                     record, *parts = (
                         _record(part_id(clip.id, number), key, measures=measures)
@@ -246,9 +256,13 @@ def _measures(result: Measures | Sequence[Measures]) -> Sequence[Measures]:
 def _current(record: Row, key: str, target: Path, stage: Stage) -> bool:
     """Is the journal's record still true? A missing or truncated file is redone.
 
-    So is a clip that took too long: the limit is no part of the key, and machines differ.
+    So is a clip that took too long: the limit is no part of the key, and machines differ; and one
+    of which a file of an earlier stage was damaged: that is made anew.
     """
-    if record["key"] != key or MEASURES not in record or record["reason"] == Reason.TIMED_OUT:
+    if record["key"] != key or MEASURES not in record or record.get(DAMAGED):
+        return False
+    # Nor what an earlier stage had dropped: it has not, this time.
+    if record["reason"] == Reason.TIMED_OUT or record["dropped_by"] not in ("", stage.rule):
         return False
     if record["outcome"] == "dropped" or not stage.suffix:
         return True
@@ -285,8 +299,7 @@ def write_table(path: Path, rows: Sequence[Row]) -> None:
     writer = csv.DictWriter(text, list(names), restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    with atomic_path(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+    write_text(path, text.getvalue())
 
 
 def read_table(path: Path) -> dict[str, Row]:

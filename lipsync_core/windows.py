@@ -19,11 +19,12 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from lipsync_core.array_cache import ArrayCache
-from lipsync_core.audio import MEL_RATE, MEL_WINDOW, mel_length, mel_windows
+from lipsync_core.audio import MEL_RATE, MEL_WINDOW, mel_length, mel_windows, read_mel
 from lipsync_core.augmentation import Augmentation, draw, lower_halves, mirrored, sounds
 from lipsync_core.clips import source_id
-from lipsync_core.errors import ClipError, LipsyncError, Reason
+from lipsync_core.errors import ClipError, DamagedFile, LipsyncError, Reason
 from lipsync_core.faces.crops import CropArchive
+from lipsync_core.journal import report_damage
 from lipsync_core.video import FPS
 
 WINDOW = 5  # frames of one window: 200 ms at 25 fps
@@ -94,7 +95,8 @@ class Corpus:
         cache_bytes: memory for decoded frames and mels; the rest is read again when needed.
 
         Raises LipsyncError, before any training, with the number of unusable clips, the reasons
-        and the first five examples; also when the split is empty.
+        and the first five examples; also when the split is empty. Damaged files are reported, so
+        that the next run makes them anew.
         """
         results = Path(results)
         if isinstance(split, str):
@@ -111,6 +113,9 @@ class Corpus:
         clips = [clip for clip in opened if isinstance(clip, Clip)]
         problems = [problem for problem in opened if isinstance(problem, ClipError)]
         if problems:
+            for problem in problems:
+                if isinstance(problem, DamagedFile):
+                    report_damage(Path(problem.path))
             raise LipsyncError(_complaint(source, problems, len(ids)))
         return cls(name, clips, image_size, cache_bytes)
 
@@ -141,7 +146,7 @@ class Corpus:
         """The whole mel spectrogram of a clip: float32 (T, 80)."""
         found = self.cache.get(clip.id)
         if found is None:
-            found = np.load(clip.mel)
+            found = read_mel(clip.mel)
             self.cache.add(clip.id, found)
         return found
 
@@ -205,7 +210,7 @@ def _open(results: Path, clip_id: str) -> Clip | ClipError:
     try:
         for path in (faces, mel):
             if not path.is_file():
-                return ClipError(Reason.UNREADABLE, f"{path}: no such file")
+                return DamagedFile(path, "no such file")
         archive = CropArchive(faces)
         try:
             frames = np.unique(np.asarray(archive.frames, dtype=np.int64))

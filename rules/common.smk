@@ -10,7 +10,7 @@ from lipsync_core import clips as discovery
 from lipsync_core import config as settings
 from lipsync_core import ffmpeg_binary
 from lipsync_core import index as indexing
-from lipsync_core import slurm, stages
+from lipsync_core import journal, slurm, stages
 from lipsync_core.demo import plan
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces import choice
@@ -133,6 +133,12 @@ def stage_settings(stage) -> dict:
     """The stage's version and exactly the settings that its output depends on."""
     resolved = config | {"detector": DETECTOR, "ffmpeg": FFMPEG}
     return stage.params(resolved) | {"version": stage.version}
+
+
+def reported_damage(stage):
+    """Changes when a file of the shard was found damaged, so that the shard's job runs again."""
+    found = journal.reported_damage(RESULTS / stage.folder)
+    return lambda wildcards: found.get(int(wildcards.shard), "")
 
 
 def detector_weights() -> list:

@@ -23,6 +23,7 @@ rule extract_audio:
     params:
         members=members,
         settings=stage_settings(stages.AUDIO),
+        damage=reported_damage(stages.AUDIO),
         timeout=config["check"]["timeout"],
     script:
         "../workflow/scripts/extract_audio.py"
@@ -45,6 +46,7 @@ rule mel_spectrograms:
     params:
         members=members,
         settings=stage_settings(stages.MELS),
+        damage=reported_damage(stages.MELS),
     script:
         "../workflow/scripts/mel_spectrograms.py"
 
@@ -68,6 +70,7 @@ rule detect_faces:
     params:
         members=members,
         settings=stage_settings(stages.BOXES),
+        damage=reported_damage(stages.BOXES),
         timeout=config["check"]["timeout"],
     script:
         "../workflow/scripts/detect_faces.py"
@@ -91,6 +94,7 @@ rule crop_faces:
     params:
         members=members,
         settings=stage_settings(stages.FACES),
+        damage=reported_damage(stages.FACES),
         timeout=config["check"]["timeout"],
     script:
         "../workflow/scripts/crop_faces.py"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import os
 import zipfile
 from pathlib import Path
 
@@ -10,12 +12,13 @@ import numpy as np
 import pytest
 
 from benchmarks import hostile as benchmark
-from lipsync_core import clips, decoder, prepare, stages
+from lipsync_core import clips, decoder, filelists, prepare, stages
 from lipsync_core.config import complete, load_schema
 from lipsync_core.stage import read_table
 from tests.media import write_video, write_wav
 
 AWKWARD = "-a 'b' \"c\" é漢"
+NOT_UTF_8 = os.fsdecode(b"bo\xefris \xff")
 
 
 def settings(root: Path, stage: stages.Stage, **changes) -> dict:
@@ -48,6 +51,10 @@ def hostile(root, tmp_path_factory) -> tuple[Path, dict[str, dict]]:
     write_video(data / "bad" / "no_sound.mp4", 0.8, sound=False)
     write_video(data / "bad" / "no_face.mp4", 0.8, face=False)
     write_video(data / "bad" / "short.mp4", 0.4)
+    # Names of an old archive: bytes that are not UTF-8.
+    (data / NOT_UTF_8).mkdir()
+    write_video(folder / "a.mp4", 0.8, seed=2).rename(data / NOT_UTF_8 / f"good {NOT_UTF_8}.mp4")
+    (data / NOT_UTF_8 / f"bad {NOT_UTF_8}.mp4").write_text("I am no video")
     return folder, run_all(root, data, folder / "results")
 
 
@@ -63,6 +70,8 @@ def hostile(root, tmp_path_factory) -> tuple[Path, dict[str, dict]]:
         ("bad/no_sound", "no_audio"),
         ("bad/no_face", "no_face"),
         ("bad/short", "too_short"),
+        ("bo%EFris %FF/good bo%EFris %FF", ""),
+        ("bo%EFris %FF/bad bo%EFris %FF", "unreadable"),
     ],
 )
 def test_each_clip_has_its_reason(hostile, clip, reason):
@@ -78,6 +87,19 @@ def test_every_stage_adds_up(hostile):
         table = read_table(folder / "results" / stage.folder / "0.csv")
         assert table.keys() == checks.keys()
         assert all((row["outcome"] == "kept") == (row["reason"] == "") for row in table.values())
+
+
+def test_lists_and_account_of_names_that_are_not_utf_8(hostile):
+    folder, _ = hostile
+    found = clips.discover(folder / "data", 1)
+    filelists.write_filelists(folder / "results", found, stages.ALL, 0.4, 0, 0)
+    lists = folder / "results" / "filelists"
+    lines = {line for name in ("train", "val") for line in (lists / f"{name}.txt").open()}
+    assert "bo%EFris %FF/good bo%EFris %FF\n" in lines
+    with open(lists / "clips.csv", newline="", encoding="utf-8") as stream:
+        details = {row["clip"]: row["detail"] for row in csv.DictReader(stream)}
+    said = details["bo%EFris %FF/bad bo%EFris %FF"]
+    assert r"bo\xefris \xff/bad bo\xefris \xff.mp4: " in said
 
 
 def test_measures_of_a_dropped_clip_are_kept(hostile):
@@ -176,3 +198,24 @@ def test_sound_from_a_file_of_its_own(root, tmp_path):
     (row,) = prepare.extract_audio(found, data, tmp_path, 0, settings(root, stages.AUDIO))
     assert row["outcome"] == "kept"
     assert row["audio_seconds"] == pytest.approx(0.8, abs=0.05)
+
+
+@pytest.mark.parametrize("stage", [stages.AUDIO, stages.BOXES])
+def test_a_damaged_file_drops_its_clip_and_is_made_anew(root, tmp_path, stage):
+    """Of the right size, so that only the stage that reads it can tell."""
+    data, results = tmp_path / "data", tmp_path / "results"
+    for index in range(2):
+        write_video(data / "s" / f"{index}.mp4", 0.8, seed=index)
+    whole = run_all(root, data, results)
+    path = results / stage.folder / f"s/0{stage.suffix}"
+    before = path.read_bytes()
+    path.write_bytes(np.random.default_rng(0).bytes(len(before)))
+    # What reads it is to do again, as after a change of its settings.
+    reader = {stages.AUDIO: stages.MELS, stages.BOXES: stages.FACES}[stage]
+    (results / reader.folder / f"s/0{reader.suffix}").unlink()
+    rows = run_all(root, data, results)
+    assert {clip: row["reason"] for clip, row in rows.items()} == {"s/0": "unreadable", "s/1": ""}
+    assert str(path) in rows["s/0"]["detail"]
+    assert "run again" in rows["s/0"]["detail"]
+    assert run_all(root, data, results) == whole
+    assert path.read_bytes() == before

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from lipsync_core.clips import Clip
-from lipsync_core.errors import ClipError, LipsyncError, Reason
+from lipsync_core.errors import ClipError, DamagedFile, LipsyncError, Reason
 from lipsync_core.files import atomic_path
+from lipsync_core.journal import report_damage, reported_damage
 from lipsync_core.stage import one_by_one, read_table, run_shard, write_table
 from lipsync_core.stages import AUDIO, MELS, Stage, _lookup
 
@@ -321,3 +322,73 @@ def test_interrupt_between_clips_that_become_several(tmp_path):
         split(tmp_path, members, {"s/a": 2}, stop_at="s/b")
     assert split(tmp_path, members, {"s/a": 2}) == ["s/b"]
     assert list(read_table(tmp_path / "faces/0.csv")) == ["s/a", "s/a+1", "s/b"]
+
+
+UNDECODABLE = os.fsdecode(b"/data/bo\xefris/01.mp4: bad\nheader")
+
+
+def test_a_detail_with_a_name_that_is_not_utf_8(tmp_path):
+    def work(task) -> dict:
+        if task.clip.id == "s/a":
+            raise ClipError(Reason.UNREADABLE, UNDECODABLE)
+        return Work()(task)
+
+    for _ in range(2):
+        run_shard(AUDIO, [clip("a"), clip("b")], tmp_path, 0, {}, one_by_one(work))
+        table = read_table(tmp_path / "audio/0.csv")
+        assert [row["outcome"] for row in table.values()] == ["dropped", "kept"]
+        assert table["s/a"]["detail"] == r"/data/bo\xefris/01.mp4: bad\x0aheader"
+
+
+def test_a_journal_that_holds_such_a_detail_already(tmp_path):
+    run(tmp_path, [clip("a"), clip("b")], bad=("s/a",))
+    journal = tmp_path / "audio/.journal/0.jsonl"
+    journal.write_text(journal.read_text().replace("nothing to hear", r"bo\udcefris"))
+    assert run(tmp_path, [clip("a"), clip("b")]) == []
+    assert "bo" in read_table(tmp_path / "audio/0.csv")["s/a"]["detail"]
+
+
+def test_a_damaged_file_costs_one_clip_and_is_made_anew(tmp_path):
+    """Found by the stage that reads it: that drops the clip, and the next run mends both."""
+
+    def read(task) -> dict:
+        source = tmp_path / "audio" / f"{task.clip.id}.wav"
+        if source.read_text() != "made for 1":
+            raise DamagedFile(source, "garbage")
+        return Work()(task)
+
+    def run_mels() -> dict[str, str]:
+        run_shard(MELS, members, tmp_path, 0, {}, one_by_one(read))
+        rows = read_table(tmp_path / "mels/0.csv")
+        return {name: row["reason"] for name, row in rows.items()}
+
+    members = [clip("a"), clip("b")]
+    run(tmp_path, members)
+    assert reported_damage(tmp_path / "audio") == {}
+    (tmp_path / "audio/s/a.wav").write_text("mad6 for 1")
+    assert run(tmp_path, members) == []  # of the right size
+    assert run_mels() == {"s/a": "unreadable", "s/b": ""}
+    first = reported_damage(tmp_path / "audio")
+    assert list(first) == [0]  # the rule's parameter: its job runs again
+    assert run(tmp_path, members) == ["s/a"]
+    assert run_mels() == {"s/a": "", "s/b": ""}
+    assert reported_damage(tmp_path / "audio") == first
+    (tmp_path / "audio/s/b.wav").unlink()
+    report_damage(tmp_path / "audio/s/b.wav")
+    assert reported_damage(tmp_path / "audio") != first
+
+
+def test_damage_to_a_further_clip_is_that_of_its_video(tmp_path):
+    members = [clip("a"), clip("b")]
+    run(tmp_path, members)
+    split(tmp_path, members, {"s/a": 3})
+    report_damage(tmp_path / "faces/s/a+2.zip")
+    assert list(reported_damage(tmp_path / "faces")) == [0]
+    assert split(tmp_path, members, {"s/a": 3}) == ["s/a"]
+
+
+def test_a_foreign_file_is_not_removed(tmp_path):
+    path = tmp_path / "mine.npy"
+    path.touch()
+    report_damage(path)
+    assert path.exists()

@@ -20,7 +20,7 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 
-from lipsync_core.errors import ClipError, Reason
+from lipsync_core.errors import DamagedFile
 from lipsync_core.files import atomic_path
 
 # The layouts of APPNOTE.TXT, the ZIP specification. Versions: 2.0, 4.5 for large archives.
@@ -102,7 +102,7 @@ class CropArchive:
 
     The file is opened on first use, its directory is read once. Reading keeps no position, so
     threads and forked processes may share an archive; a pickled copy opens the file anew.
-    Every method raises ClipError (unreadable) when the archive is missing, cut short or not ours.
+    Every method raises DamagedFile when the archive is missing, cut short or not ours.
     """
 
     def __init__(self, zip_path: PathLike) -> None:
@@ -173,12 +173,8 @@ class CropArchive:
                 raise self._broken(str(error.strerror)) from error
         return self._stream
 
-    def _broken(self, why: str) -> ClipError:
-        return ClipError(
-            Reason.UNREADABLE,
-            f"{self.path}: not a whole archive of face crops ({why}); "
-            "run the workflow again to make it anew",
-        )
+    def _broken(self, why: str) -> DamagedFile:
+        return DamagedFile(self.path, f"not a whole archive of face crops ({why})")
 
 
 @functools.cache

@@ -21,7 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lipsync_core.errors import ClipError, LipsyncError
+from lipsync_core.errors import ClipError, DamagedFile
 from lipsync_core.faces.batching import Batches
 from lipsync_core.faces.decoding import Clip, SizeOf, decode_clips, shrink
 from lipsync_core.faces.detectors import Detector, Faces
@@ -191,14 +191,14 @@ def write_boxes(path: PathLike, detections: Detections) -> None:
         }
     )
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
 def read_boxes(path: PathLike) -> Detections:
-    """Read what `write_boxes` wrote. Raises LipsyncError when the file is missing or broken."""
+    """Read what `write_boxes` wrote. Raises DamagedFile when it is missing or anything else."""
     try:
         # Not read_table: it would take folders such as "name=x" for columns.
-        with pq.ParquetFile(Path(path)) as file:
+        with pq.ParquetFile(Path(path), page_checksum_verification=True) as file:
             table = file.read()
         metadata = table.schema.metadata or {}
         notes = {key.decode(): value.decode() for key, value in metadata.items()}
@@ -212,9 +212,7 @@ def read_boxes(path: PathLike) -> Detections:
             cuts=tuple(map(int, notes.get("cuts", "").split())),
         )
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-        raise LipsyncError(
-            f"{path}: not a whole file of face boxes ({error}); delete it and run again"
-        ) from error
+        raise DamagedFile(path, f"not a whole file of face boxes ({error})") from error
 
 
 class _Progress(Generic[Key]):
