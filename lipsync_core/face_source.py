@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -127,7 +127,7 @@ def locate(
     """
     max_gap, smooth = (round(frames * source.fps / FPS) for frames in (max_gap, smooth))
     rows: list[np.ndarray] = []
-    done, finder = 0, ShotFinder()
+    done, finder, width = 0, ShotFinder(), 0
     with (
         contextlib.closing(source.frames()) as frames,
         Progress(min(count, source.length), f"find the face in {source.path.name}", "frame") as bar,
@@ -141,8 +141,9 @@ def locate(
                 zip(found, batch, strict=True), start=done
             ):
                 rows.append(np.insert(boxes[:, :4] / scale, 0, number, axis=1))
-            for small, _ in batch:
+            for small, scale in batch:
                 finder.add(small)
+                width = round(small.shape[1] / scale[0])
             done += len(batch)
             bar.advance(len(batch))
     table = np.concatenate(rows)
@@ -153,7 +154,8 @@ def locate(
         )
     faces = pd.DataFrame(table, columns=["frame", "x1", "y1", "x2", "y2"])
     faces = faces.astype({"frame": np.int32})
-    linked = tracks.link(detection.Detections(done, 0, 0, faces, cuts=finder.cuts))
+    whole = detection.Detections(done, width, 0, faces)
+    linked = tracks.link(replace(whole, cuts=finder.cuts(whole)))
     result = np.full((done, 4), np.nan, np.float32)
     for track in reversed(_speaker(linked)):
         track = tracks.smoothed(tracks.filled(track, max_gap), smooth)

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -105,13 +105,13 @@ def picture_measures(zip_path: Path) -> Measures:
     }
 
 
-def head_motion(frames: np.ndarray, boxes: np.ndarray) -> float:
+def head_motion(frames: np.ndarray, boxes: np.ndarray, cuts: Sequence[int] = ()) -> float:
     """How fast the face moves: the 95th percentile, in widths of the face a second.
 
-    frames: int (n,), rising. boxes: float32 (n, 4), x1, y1, x2, y2 in pixels. Steps over a gap do
-    not count; 0 with fewer than two frames in a row.
+    frames: int (n,), rising. boxes: float32 (n, 4), x1, y1, x2, y2 in pixels. cuts: first
+    frames of shots. Steps over a gap or a cut do not count; 0 with fewer than two frames in a row.
     """
-    together = np.diff(frames) == 1
+    together = (np.diff(frames) == 1) & ~np.isin(frames[1:], cuts)
     if not together.any():
         return 0.0
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2

@@ -105,7 +105,7 @@ def detect_faces(
             if isinstance(result, ClipError):
                 yield task, result
                 continue
-            detection.write_boxes(task.target, replace(result, cuts=finder.cuts))
+            detection.write_boxes(task.target, replace(result, cuts=finder.cuts(result)))
             measures = {"frames": result.frames, "face_frames": result.faces["frame"].nunique()}
             yield task, measures | {"looked": result.looked, "detector": detector.name}
 
@@ -131,10 +131,12 @@ def crop_faces(
     shots, motion, those of `measures.picture_measures`, and confidence where speakers were judged.
 
     `faces` counts the frames with a crop, `face_px` is the median longer side of the face, `tracks`
-    the faces that were followed for `track.min_seconds` or more. Drops clips without any face
-    (no_face). With `track.choice: all` each of those becomes a clip of its own; `start` and `span`
-    are then its first frame and its number of frames, gaps included. With `check.sync_model`,
-    sync_offset and sync_confidence.
+    the people who were followed for `track.min_seconds` or more. Drops clips without any face
+    (no_face). With `track.choice: all` each of those becomes a clip of its own. There, and in a
+    video of several shots, `start` and `span` are its first frame and the number of frames from its
+    first to its last, without the shots that do not show it; `unused_face_seconds` is the time in
+    which only other people's faces are seen. With `check.sync_model`, sync_offset and
+    sync_confidence.
     """
     from lipsync_core.faces import choice, crops, detection, given, looks, tracks
     from lipsync_core.measures import head_motion, picture_measures
@@ -182,18 +184,27 @@ def crop_faces(
         rows = []
         for each, stat, target in zip(those, stats, targets, strict=True):
             rows.append(common | {"faces": stat.frames, "face_px": round(stat.face_px, 1)})
-            rows[-1] |= {"motion": head_motion(each.frames, each.boxes)} | picture_measures(target)
+            motion = head_motion(each.frames, each.boxes, each.cuts)
+            rows[-1] |= {"motion": motion} | picture_measures(target)
             if sync_path:
                 rows[-1] |= _sync(task, source, results, each, sync_path, device, style)
-            if track["choice"] == "all":
-                first, last = int(each.frames[0]), int(each.frames[-1])
-                rows[-1] |= {"start": first, "span": last - first + 1}
+            if track["choice"] == "all" or found.cuts:
+                rows[-1] |= {"start": int(each.frames[0]), "span": each.span()}
+            if track["choice"] != "all":
+                rows[-1] |= _unused(each, [other for other in linked if len(other) >= min_frames])
         return rows
 
     weights = {"judge": judge_path, "sync": sync_path}
     sha = {name: file_sha(path) for name, path in weights.items() if path}
     worker = given.apart(one_by_one(work), data_root, given.crop_faces)
     return run_shard(stages.FACES, clips, results, shard, {**params, **sha}, worker)
+
+
+def _unused(track: Any, everybody: Sequence[Any]) -> Measures:
+    """unused_face_seconds: how long only faces of others than a clip's are seen; {} for never."""
+    seen = np.unique(np.concatenate([track.frames, *(each.frames for each in everybody)]))
+    lost = len(seen) - len(track)
+    return {"unused_face_seconds": round(lost / FPS, 2)} if lost else {}
 
 
 def _sync(

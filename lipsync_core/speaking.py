@@ -139,14 +139,17 @@ def speaker(
 ) -> tuple[int, float]:
     """Which of the tracks speaks, and the confidence.
 
-    Each is judged on the loudest six seconds of its longest unbroken run. Tracks that are too short
-    to judge lose; when all are, the first wins with confidence 0. `style` is how crops are cut for
-    training: what an expert has learnt from.
+    Each is judged on the loudest six seconds of its longest unbroken run in one shot. Tracks that
+    are too short to judge lose; when all are, the first wins with confidence 0. `style` is how
+    crops are cut for training: what an expert has learnt from.
     """
     _, pcm = wavfile.read(wav_path, mmap=True)
+    samples = _samples(video_path, pcm, tracks, judge, style)
     confidences = [
-        round(judge.confidence(frames, pcm, start), 4) if len(frames) else -math.inf
-        for start, frames in _samples(video_path, pcm, tracks, judge, style)
+        round(judge.confidence(frames, _of_shot(pcm, track, start), start), 4)
+        if len(frames)
+        else -math.inf
+        for track, (start, frames) in zip(tracks, samples, strict=True)
     ]
     best = int(np.argmax(confidences))
     log.info("%s: sync confidence of each face: %s", video_path.name, confidences)
@@ -161,8 +164,23 @@ def measure_sync(
     ((start, frames),) = _samples(video_path, pcm, [track], judge, style)
     if not len(frames):
         return None
-    offset, confidence = judge.sync(frames, pcm, start)
+    offset, confidence = judge.sync(frames, _of_shot(pcm, track, start), start)
     return offset, round(confidence, 4)
+
+
+def _of_shot(pcm: np.ndarray, track: Track, start: int) -> np.ndarray:
+    """The sound, silent outside of the shot that frame `start` of a track is in: int16 (N,).
+
+    Shifts of the sound must not reach into another shot.
+    """
+    if not track.cuts:
+        return pcm
+    place = int(np.searchsorted(track.cuts, start, "right"))
+    first, last = (0, *track.cuts)[place], (*track.cuts, len(pcm))[place]
+    shot = slice(first * SAMPLES_A_FRAME, last * SAMPLES_A_FRAME)
+    heard = np.zeros(len(pcm), pcm.dtype)
+    heard[shot] = pcm[shot]
+    return heard
 
 
 def _samples(
@@ -188,9 +206,8 @@ def _samples(
 
 
 def _sample(track: Track, pcm: np.ndarray) -> Track:
-    """The loudest SAMPLE frames (or fewer) of the track's longest unbroken run with sound."""
-    breaks = np.flatnonzero(np.diff(track.frames) > 1) + 1
-    run = max(np.split(np.arange(len(track)), breaks), key=len)
+    """The loudest SAMPLE frames (or fewer) of the track's longest run in one shot, with sound."""
+    run = max(track.runs(), key=len)
     start = int(track.frames[run[0]])
     run = run[: max(0, len(pcm) // SAMPLES_A_FRAME - start)]
     if len(run) > SAMPLE:

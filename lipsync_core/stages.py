@@ -53,7 +53,7 @@ BOXES = Stage(
     "detect_faces",
     "boxes",
     ".parquet",
-    version=2,
+    version=3,
     after=(AUDIO,),
     settings=(
         "ffmpeg",
@@ -69,11 +69,11 @@ FACES = Stage(
     "crop_faces",
     "faces",
     ".zip",
-    version=3,
+    version=4,
     reads=(BOXES,),
     settings=("ffmpeg", "track", "crop", "check.sync_model"),
 )
 CHECKS = Stage(
-    "check_clips", "checks", "", version=2, reads=(AUDIO, MELS, BOXES, FACES), settings=("check",)
+    "check_clips", "checks", "", version=3, reads=(AUDIO, MELS, BOXES, FACES), settings=("check",)
 )
 ALL = (AUDIO, MELS, BOXES, FACES, CHECKS)

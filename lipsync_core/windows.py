@@ -46,6 +46,7 @@ class Clip:
     faces: Path
     mel: Path
     starts: np.ndarray  # int64, ascending; frames start .. start + 4 are all in the archive
+    cuts: tuple[int, ...] = ()  # first frames of further shots; see `within_shots`
 
 
 class ExpertGroup(NamedTuple):
@@ -214,12 +215,14 @@ def _open(results: Path, clip_id: str) -> Clip | ClipError:
         archive = CropArchive(faces)
         try:
             frames = np.unique(np.asarray(archive.frames, dtype=np.int64))
+            cuts = archive.cuts
         finally:
             archive.close()
         columns = mel_length(mel)
     except ClipError as error:
         return error
-    run = _longest_run(frames)
+    shots = np.split(frames, np.searchsorted(frames, cuts))
+    run = max(map(_longest_run, shots))
     if run < MIN_RUN:
         return ClipError(
             Reason.TOO_SHORT, f"{faces}: {run} consecutive frames with a face, {MIN_RUN} needed"
@@ -229,7 +232,7 @@ def _open(results: Path, clip_id: str) -> Clip | ClipError:
         return ClipError(
             Reason.LENGTH_MISMATCH, f"{mel}: {columns / MEL_RATE:.2f} s of sound end too early"
         )
-    return Clip(clip_id, faces, mel, starts)
+    return Clip(clip_id, faces, mel, within_shots(starts, cuts), cuts)
 
 
 def window_starts(frames: np.ndarray, columns: int) -> np.ndarray:
@@ -241,6 +244,16 @@ def window_starts(frames: np.ndarray, columns: int) -> np.ndarray:
     complete = last - first == WINDOW - 1
     heard = first * MEL_RATE // FPS + MEL_WINDOW <= columns
     return first[complete & heard]
+
+
+def within_shots(starts: np.ndarray, cuts: Sequence[int]) -> np.ndarray:
+    """Those of `starts`, int64 (n,), whose windows reach across none of the `cuts`.
+
+    Neither do their frames, nor the sounds that these are drawn from: each frame's mel window
+    lasts five frames.
+    """
+    last = starts + 2 * (WINDOW - 1)
+    return starts[np.searchsorted(cuts, starts, "right") == np.searchsorted(cuts, last, "right")]
 
 
 def _longest_run(numbers: np.ndarray) -> int:

@@ -1,4 +1,4 @@
-"""Crossings resolved by the pictures: two faces of one colour each, tracks that ended in doubt."""
+"""Whose track it is, by the pictures: faces of one colour each, before and after a doubt."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lipsync_core.faces.looks import rejoined
 from lipsync_core.faces.tracks import filled
 from tests.media_people import crops_from
 
-RED, BLUE = (40, 40, 200), (200, 60, 30)
+RED, BLUE, GREEN = (40, 40, 200), (200, 60, 30), (40, 160, 40)
 
 
 @pytest.fixture
@@ -74,11 +74,42 @@ def test_people_who_look_alike_stay_apart(video):
     assert rejoined(video((RED, RED), 30), alike) == alike
 
 
-def test_nothing_is_joined_across_a_cut_nor_read_without_need(video):
+def test_after_a_cut_people_are_known_again_by_their_looks(video):
     tracks = crossing()
-    assert rejoined(video((RED, BLUE)), tracks, cuts=(14,)) == tracks
+    for after, ends in (((RED, BLUE), [True, False]), ((BLUE, RED), [False, True])):
+        joined = rejoined(video(after), tracks, cuts=(14,))
+        assert [end for _, end in sides(joined)] == ends
+        assert [len(track) for track in joined] == [12 + 15 - (not ends[0]), 13 + 14 + ends[1]]
+
+
+def test_another_person_after_a_cut_stays_another(video):
+    tracks = [part(0, 14, True), part(14, 30, True)]
+    assert rejoined(video((GREEN, BLUE)), tracks, cuts=(14,)) == tracks
+
+
+def test_a_track_of_several_shots_is_not_filled_between_them(video):
+    tracks = [part(0, 12, True), part(12, 14, False), part(16, 30, True)]
+    (joined,) = (
+        track
+        for track in rejoined(video((RED, BLUE)), tracks, cuts=(12, 16))
+        if track.frames[0] < 12
+    )
+    assert filled(joined, 10).frames.tolist() == [*range(12), *range(16, 30)]
+
+
+def test_one_who_was_away_for_long_is_known_again(monkeypatch):
+    frames = np.full((90, 100, 200, 3), 90, np.uint8)
+    frames[:, 20:80, 20:80] = RED
+    monkeypatch.setattr(looks, "crops_of", crops_from(frames))
+    (joined,) = rejoined("video.mp4", [part(0, 10, True), part(70, 90, True)])
+    assert filled(joined, 100).frames.tolist() == [*range(10), *range(70, 90)]
+
+
+def test_nothing_is_read_without_need():
     calm = [part(0, 10, True), part(20, 30, True)]
     assert rejoined("absent.mp4", calm) == calm
+    together = [part(0, 30, True), part(0, 30, False)]
+    assert rejoined("absent.mp4", together, cuts=(14,)) == together
 
 
 def test_a_person_who_meets_two_others(video):

@@ -1,6 +1,7 @@
 """A clip's face crops as one file: a ZIP archive of stored (not compressed) JPEG pictures.
 
-Members are named <frame>.jpg, numbered at 25 fps; a frame without a face has no member. Any unzip
+Members are named <frame>.jpg, numbered at 25 fps; a frame without a face has no member. The
+archive's comment holds the cuts, the first frames of further shots ("cuts 50 80"). Any unzip
 program reads the archive. What the pictures show is left to others.
 """
 
@@ -13,7 +14,7 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -38,14 +39,17 @@ LOCATOR64 = struct.Struct("<4sIQI")
 DATE = (1 << 5) | 1  # 1 January 1980, the archive's earliest: equal crops give equal bytes
 MODE = 0o100644 << 16
 FULL16, FULL32 = 0xFFFF, 0xFFFFFFFF
+END_MARK = b"PK\x05\x06"
+CUTS = "cuts"  # begins the comment
 PathLike = str | os.PathLike[str]
 
 
 class _Writer:
     """Appends members; keeps about 60 bytes of each in memory, where `zipfile` keeps 700."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, cuts: Sequence[int] = ()) -> None:
         self._stream = stream
+        self._comment = _comment(cuts)
         self._directory = bytearray()
         self._offset = 0
         self.members = 0
@@ -81,17 +85,25 @@ class _Writer:
             )
             self._stream.write(LOCATOR64.pack(b"PK\x06\x07", 0, start + size, 1))
         count, size, start = min(count, FULL16), min(size, FULL32), min(start, FULL32)
-        self._stream.write(END.pack(b"PK\x05\x06", 0, 0, count, count, size, start, 0))
+        numbers = (0, 0, count, count, size, start, len(self._comment))
+        self._stream.write(END.pack(END_MARK, *numbers) + self._comment)
+
+
+def _comment(cuts: Sequence[int]) -> bytes:
+    """The archive's comment; 64 KiB hold the cuts of hours, and those beyond are left out."""
+    text = " ".join((CUTS, *map(str, cuts))) if len(cuts) else ""
+    return text[: FULL16 + 1].rpartition(" ")[0].encode() if len(text) > FULL16 else text.encode()
 
 
 @contextlib.contextmanager
-def write_archive(path: PathLike) -> Iterator[_Writer]:
+def write_archive(path: PathLike, cuts: Sequence[int] = ()) -> Iterator[_Writer]:
     """A writer whose `add(frame, data)` appends a picture; the file appears whole or not at all.
 
-    Equal pictures in equal order give equal bytes.
+    `cuts`: first frames of further shots, rising. Equal pictures in equal order, and equal cuts,
+    give equal bytes.
     """
     with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-        writer = _Writer(stream)
+        writer = _Writer(stream, cuts)
         yield writer
         writer.finish()
         stream.close()  # before it is renamed
@@ -113,6 +125,20 @@ class CropArchive:
     def frames(self) -> np.ndarray:
         """The frames that have a crop: int32 (n,), rising."""
         return self._index[:, 0].astype(np.int32)
+
+    @functools.cached_property
+    def cuts(self) -> tuple[int, ...]:
+        """First frames of all shots of the video but the first, rising.
+
+        Empty for an archive that says nothing of them.
+        """
+        file = self._open().fileno()
+        word, *numbers = _ending(file)[END.size :].decode("ascii", "replace").split() or ("",)
+        if word != CUTS:
+            return ()
+        if not all(number.isdecimal() for number in numbers):
+            raise self._broken("its comment is damaged")
+        return tuple(map(int, numbers))
 
     def decode(self, frame: int, size: int) -> np.ndarray:
         """The crop of `frame`, resized to uint8 (size, size, 3) BGR. KeyError when it has none."""
@@ -185,17 +211,29 @@ def _record(digits: int) -> np.dtype:
     return np.dtype([*fields, *last])
 
 
+def _ending(file: int) -> bytes:
+    """The record that ends an archive, and its comment; nothing when it has none."""
+    size = os.fstat(file).st_size
+    for most in (END.size, END.size + FULL16):  # most archives have no comment
+        tail = os.pread(file, most, max(0, size - most))
+        place = tail.rfind(END_MARK)
+        if place >= 0 and len(tail) >= place + END.size:
+            comment = END.unpack(tail[place : place + END.size])[-1]
+            if place + END.size + comment == len(tail):
+                return tail[place:]
+    return b""
+
+
 def _quick_directory(file: int) -> np.ndarray | None:
     """int64 (n, 3): frame, offset and bytes of each member, of an archive as `_Writer` leaves it.
 
     None for any other archive, which may be as good: `zipfile` reads all, many times slower.
     """
-    size = os.fstat(file).st_size
-    end = os.pread(file, END.size, max(0, size - END.size))
-    if len(end) < END.size:
+    end = _ending(file)
+    if not end:
         return None
-    mark, *_, count, length, start, comment = END.unpack(end)
-    if mark != b"PK\x05\x06" or comment or start + length + END.size != size:
+    *_, count, length, start, _ = END.unpack(end[: END.size])
+    if start + length + len(end) != os.fstat(file).st_size:
         return None
     data, place, rows = os.pread(file, length, start), 0, [np.zeros((0, 3), np.int64)]
     for digits in range(1, 8):  # in order of frame, so of digits

@@ -144,7 +144,10 @@ def write_all(
     waiting: deque[tuple[int, int, Future[bytes]]] = deque()
     with contextlib.ExitStack() as stack:
         # The last one entered is the first to be left, and to appear.
-        writers = [stack.enter_context(write_archive(path)) for path in reversed(zip_paths)][::-1]
+        writers = [
+            stack.enter_context(write_archive(path, track.cuts))
+            for path, track in reversed(list(zip(zip_paths, tracks, strict=True)))
+        ][::-1]
         encoder = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="jpeg"))
 
         def store(most: int) -> None:

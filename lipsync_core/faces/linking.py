@@ -40,6 +40,8 @@ class Track:
     begins_in_doubt, ends_in_doubt: it met another face there, was covered by it or could no longer
         be told from it, so that another track may show the same person before, or after; see
         `looks`.
+    cuts: first frames of all shots of the video but the first: a track of several shots goes on
+        after them, but nothing that is measured over several frames may reach across.
     """
 
     frames: np.ndarray
@@ -48,13 +50,27 @@ class Track:
     hidden: frozenset[int] = frozenset()
     begins_in_doubt: bool = False
     ends_in_doubt: bool = False
+    cuts: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.frames)
 
+    def span(self) -> int:
+        """Frames from its first to its last one, without the shots in which it is not seen."""
+        first, last = int(self.frames[0]), int(self.frames[-1])
+        edges = [first, *(cut for cut in self.cuts if first < cut <= last), last + 1]
+        counts, _ = np.histogram(self.frames, edges)
+        return int(np.diff(edges)[counts > 0].sum())
+
+    def runs(self) -> list[np.ndarray]:
+        """Its rows, parted where a frame is missing and at cuts: int (k,) each."""
+        shot = np.searchsorted(self.cuts, self.frames, "right")
+        breaks = np.flatnonzero((np.diff(self.frames) > 1) | (np.diff(shot) > 0)) + 1
+        return np.split(np.arange(len(self)), breaks)
+
 
 def link(detections: Detections) -> list[Track]:
-    """All tracks of a clip, in order of their first frame. No track crosses a cut.
+    """All tracks of a clip, in order of their first frame. No track crosses a cut; see `looks`.
 
     Each frame's boxes are assigned to the places where the faces are expected (constant velocity)
     so that the sum of overlaps is largest (Hungarian method): faces seen just now first, then lost
@@ -81,6 +97,7 @@ def link(detections: Detections) -> list[Track]:
             frozenset(trail.hidden),
             begins_in_doubt=trail.after_a_crossing or number > 0,
             ends_in_doubt=trail.lost_in_a_crossing() or number < len(trail.parts) - 1,
+            cuts=detections.cuts,
         )
         for trail in trails
         for number, rows in enumerate(trail.parts)

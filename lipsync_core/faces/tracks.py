@@ -126,14 +126,13 @@ def smoothed(track: Track, window: int) -> Track:
     """The track with jitter removed, and no lag: a line or parabola fitted around each frame.
 
     Savitzky-Golay of second order over `window` frames (made odd), separately for each unbroken
-    run of frames: it follows steady and accelerated motion exactly, where a moving average trails
-    or flattens it. Runs shorter than the window use the longest odd window they have room for.
-    Boxes and landmarks are treated alike.
+    run of frames of one shot: it follows steady and accelerated motion exactly, where a moving
+    average trails or flattens it. Runs shorter than the window use the longest odd window they have
+    room for. Boxes and landmarks are treated alike.
     """
     if window <= 1:
         return track
-    breaks = np.flatnonzero(np.diff(track.frames) > 1) + 1
-    runs = np.split(np.arange(len(track)), breaks)
+    runs = track.runs()
 
     def calm(values: np.ndarray) -> np.ndarray:
         values = values.copy()

@@ -6,6 +6,7 @@ come in evaluation mode, on the device.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ from lipsync_core.training.tensors import (
     to_device,
     to_planes,
 )
-from lipsync_core.windows import Clip, Corpus, GeneratorSample, generator_batch
+from lipsync_core.windows import Clip, Corpus, GeneratorSample, generator_batch, within_shots
 
 OFFSETS = (1, 2, 3, 5)  # frames between a face and the wrong sound
 FAR = 10
@@ -136,18 +137,19 @@ def clip_offset(model: SyncNet, corpus: Corpus, clip: Clip, windows: int = 48) -
     """Frames by which the picture of a clip comes late (below 0: early) in an expert's eyes.
 
     The offset of up to 15 frames at which lips and sound agree best on average, of windows spread
-    over the clip; sounds that the clip does not have are left out.
+    over the clip; sounds that the clip does not have, and those of another shot, are left out.
     """
     spread = np.linspace(0, len(clip.starts) - 1, min(windows, len(clip.starts))).round()
     starts = clip.starts[np.unique(spread.astype(int))]
     heard = np.unique(starts[:, None] + np.arange(-MOST_OFFSET, MOST_OFFSET + 1))
-    heard = heard[(heard >= 0) & (heard <= clip.starts[-1])]
+    heard = within_shots(heard[(heard >= 0) & (heard <= clip.starts[-1])], clip.cuts)
+    shot_of = functools.partial(np.searchsorted, clip.cuts, side="right")
     audio = embed_sounds(model, corpus, clip, heard)
     face = embed_faces(model, corpus, clip, starts)
     agreement = face @ audio.T
     means = {}
     for offset in sorted(range(-MOST_OFFSET, MOST_OFFSET + 1), key=abs):  # ties: the smaller
-        present = np.isin(starts - offset, heard)
+        present = np.isin(starts - offset, heard) & (shot_of(starts - offset) == shot_of(starts))
         if 2 * np.count_nonzero(present) >= len(starts):
             columns = np.searchsorted(heard, starts[present] - offset)
             means[offset] = float(agreement[np.flatnonzero(present), columns].mean())

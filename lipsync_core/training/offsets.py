@@ -56,7 +56,7 @@ def _in_turn(clips: Sequence[Clip], seed: int) -> list[Clip]:
 
 
 def _middle(clip: Clip) -> tuple[int, int]:
-    """First frame and length (a multiple of 5) of the middle of a clip's longest unbroken run.
+    """First frame and length (a multiple of 5) of the middle of a clip's longest run in one shot.
 
     Not its begin: clips often begin with the same pause, which fits any face.
     """
