@@ -1,100 +1,186 @@
-"""Clips that are one and the same under several names: found, and kept out of different splits.
+"""Clips that are the same take under several names: found, and kept out of different splits.
 
-Equal sound samples with alike pictures are a copy; alike sound and pictures of equal length are
-the same take in another encoding or size. A take that was also cut elsewhere is not found.
+Fingerprints suggest pairs (equal samples, or landmarks of the audio in common at one lag), so that
+the cost does not grow with all pairs; the samples and the face crops confirm them. Other encodings,
+gains, frame rates, trims and mirror images of a take are found. People of one video share its audio
+and are never compared.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-# Of 128 bits that may differ. Four seconds of real speech: 0 to 8 differ after MP3 at 32 kbit/s and
-# another volume, 51 or more between two pieces.
-SOUND_BITS = 10
-PICTURE_BITS = 12  # of 64
-SECONDS = 0.1
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from lipsync_core import stages
+from lipsync_core.audio import MEL_RATE
+from lipsync_core.audio_fingerprint import CODE_BITS, landmarks
+from lipsync_core.clips import source_id
+from lipsync_core.errors import ClipError
+from lipsync_core.same_take import Files, Match, match
+
+log = logging.getLogger(__name__)
+
 ORDER = ("test", "val", "train")  # the copy in the first of these stays
+WORD_BYTES = 3  # landmarks that share three bytes of their codes, at any of 12 places, are compared
+NEIGHBORS = 32  # each with the next so many in its bucket: a common jingle costs no all-pairs
+FEW_BITS, SOME_BITS = 12, 20  # of 96 that differ: one landmark suggests a pair, or two at one lag
+LAG_STEPS = 2  # columns by which equal lags may differ
 
 Row = Mapping[str, Any]
+Pair = tuple[str, str]
 
 
-def resolve(rows: Mapping[str, Row], split: Mapping[str, str]) -> dict[str, str]:
+def resolve(rows: Mapping[str, Row], split: Mapping[str, str], results: Path) -> dict[str, str]:
     """Clip -> the clip that it repeats, for those that must go.
 
     Parameters
     ----------
-    rows: clip id -> measures (`sound_sha`, `sound_print`, `picture_print`, `seconds`) of kept
-        clips; a clip without prints is no one's copy.
-    split: clip id -> "train", "val" or "test".
+    rows: clip id -> measures (`sound_sha`, `sound_print`) of kept clips; a clip without them is no
+        one's copy. split: clip id -> "train", "val" or "test".
+    results: the folder with the prepared audio and face crops. A pair whose files are missing or
+        damaged is not confirmed; a warning says how many.
 
-    Of exact copies one stays, of alike takes those in one split: the test's before the
-    validation's before the training's, then the first by name.
+    Of exact copies (equal samples, the same picture the same way round) one stays, of other copies
+    those in one split: the test's before the validation's before the training's, then the first by
+    name.
     """
+    exact, pairs = _confirmed(rows, results)
+    twins = {clip: group for group in _groups(exact) for clip in group}
     gone: dict[str, str] = {}
-    for group in _groups(rows):
-        group = sorted(group, key=lambda clip: (ORDER.index(split[clip]), clip))
-        first: dict[str, str] = {}
+
+    def rank(clip: str) -> tuple[int, str]:
+        return ORDER.index(split[clip]), clip
+
+    for group in _groups([*exact, *pairs]):
+        kept = min(group, key=rank)
         for clip in group:
-            original = first.setdefault(rows[clip]["sound_sha"], clip)
+            original = min(twins.get(clip, [clip]), key=rank)
             if original != clip:
                 gone[clip] = original
-            elif split[clip] != split[group[0]]:
-                gone[clip] = group[0]
+            elif split[clip] != split[kept]:
+                gone[clip] = kept
     return gone
 
 
-def _groups(rows: Mapping[str, Row]) -> Iterator[Collection[str]]:
-    """Groups of two or more clips that are alike, directly or through others."""
-    leader: dict[str, str] = {}
+def _confirmed(rows: Mapping[str, Row], results: Path) -> tuple[list[Pair], list[Pair]]:
+    """The pairs that are the same take: exact copies, and others."""
+    unread: set[str] = set()
 
-    def lead(clip: str) -> str:
-        while clip in leader:
-            clip = leader[clip]
-        return clip
+    def same(one: str, other: str, lags: Sequence[float]) -> Match | None:
+        try:
+            found = match(_files(results, one), _files(results, other), lags)
+        except ClipError as error:
+            unread.add(str(error))
+            return None
+        return found if found.same else None
 
-    for one, other in _pairs(rows):
-        first, second = sorted((lead(one), lead(other)))
-        if first != second:
-            leader[second] = first
-    groups = defaultdict(list)
-    for clip in rows:
-        groups[lead(clip)].append(clip)
-    yield from (group for group in groups.values() if len(group) > 1)
-
-
-def _pairs(rows: Mapping[str, Row]) -> Iterator[tuple[str, str]]:
-    """Alike pairs. Candidates share one of the sound print's eight words, or the samples."""
-    prints = {
-        clip: (int(row["sound_print"], 16), int(row["picture_print"], 16), float(row["seconds"]))
-        for clip, row in rows.items()
-        if row.get("sound_print") and row.get("picture_print")
+    exact, others = [], []
+    first: dict[str, list[str]] = defaultdict(list)  # of each sound_sha, one clip of each picture
+    for clip in sorted(rows):
+        sha = rows[clip].get("sound_sha")
+        if not sha:
+            continue
+        for twin in first[sha][-NEIGHBORS:]:
+            found = same(twin, clip, ()) if source_id(twin) != source_id(clip) else None
+            if found:
+                (others if found.mirrored else exact).append((twin, clip))
+                if not found.mirrored:
+                    break
+        else:
+            first[sha].append(clip)
+    heard = {
+        clip: landmarks(str(rows[clip].get("sound_print") or ""))
+        for clip in sorted(clip for clips in first.values() for clip in clips)
     }
-    buckets: dict[tuple[int, str], list[str]] = defaultdict(list)
-    for clip in prints:
-        row = rows[clip]
-        words = [
-            row["sound_print"][start : start + 4] for start in range(0, len(row["sound_print"]), 4)
-        ]
-        for place, word in enumerate([*words, row["sound_sha"]]):
-            buckets[place, word].append(clip)
-    for bucket in buckets.values():
-        # Each with its predecessors of almost its length: few, however long the bucket.
-        bucket.sort(key=lambda clip: (prints[clip][2], clip))
-        start = 0
-        for place, clip in enumerate(bucket):
-            while prints[clip][2] - prints[bucket[start]][2] > SECONDS:
-                start += 1
-            for other in bucket[start:place]:
-                if _alike(rows, prints, clip, other):
-                    yield clip, other
+    suggested = _suggested(heard)
+    for (one, other), lags in suggested.items():
+        if rows[one]["sound_sha"] != rows[other]["sound_sha"] and same(one, other, lags):
+            others.append((one, other))
+    log.info("duplicates: %d pairs suggested, %d confirmed", len(suggested), len(others))
+    if unread:
+        example = min(unread)
+        log.warning("duplicates: %d pairs not compared, first: %s", len(unread), example)
+    return exact, others
 
 
-def _alike(
-    rows: Mapping[str, Row], prints: Mapping[str, tuple[int, int, float]], one: str, other: str
-) -> bool:
-    (sound, picture, _), (sound2, picture2, _) = prints[one], prints[other]
-    same = rows[one]["sound_sha"] == rows[other]["sound_sha"]
-    heard = same or (sound ^ sound2).bit_count() <= SOUND_BITS
-    return heard and (picture ^ picture2).bit_count() <= PICTURE_BITS
+def _suggested(heard: Mapping[str, np.ndarray]) -> dict[Pair, list[float]]:
+    """Pairs of clips whose landmarks agree, with the lags (seconds) at which they do.
+
+    heard: clip id -> its landmarks (see `audio_fingerprint`).
+    """
+    names = list(heard)
+    if not names:
+        return {}
+    sources = {name: number for number, name in enumerate(dict.fromkeys(map(source_id, names)))}
+    source = np.array([sources[source_id(name)] for name in names])
+    owner = np.repeat(np.arange(len(names)), [len(heard[name]) for name in names])
+    marks = np.concatenate(list(heard.values()))
+    time = marks["time"].astype(np.int64)
+    found = [np.zeros((0, 6), np.int64)]
+    for one, other in _collisions(marks["code"]):
+        ours, theirs = owner[one], owner[other]
+        differ = np.unpackbits(marks["code"][one] ^ marks["code"][other], axis=1)
+        differ = differ.sum(axis=1, dtype=np.int64)
+        near = (source[ours] != source[theirs]) & (differ <= SOME_BITS)
+        rows = np.stack([ours, theirs, time[one] - time[other], one, other, differ], axis=1)[near]
+        # The clip with the lower number comes first.
+        swapped = rows[:, 0] > rows[:, 1]
+        rows[swapped] = rows[swapped][:, [1, 0, 2, 4, 3, 5]] * [1, 1, -1, 1, 1, 1]
+        found.append(rows)
+    rows = np.unique(np.concatenate(found), axis=0)  # by pair, then by lag
+    if not len(rows):
+        return {}
+    again = (np.diff(rows[:, :2], axis=0) == 0).all(axis=1)
+    again &= np.diff(rows[:, 2]) <= LAG_STEPS
+    again &= np.diff(rows[:, 3]) != 0  # another landmark, not the same by another word
+    good = rows[:, 5] <= FEW_BITS
+    good[1:] |= again
+    lags: dict[Pair, list[float]] = {}
+    for one, other, lag, *_ in rows[good].tolist():
+        known = lags.setdefault((names[one], names[other]), [])
+        if not known or lag / MEL_RATE - known[-1] > LAG_STEPS / MEL_RATE:
+            known.append(lag / MEL_RATE)
+    return lags
+
+
+def _collisions(codes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of landmarks (indices, in batches) that share a word; codes: uint8 (n, CODE_BITS/8)."""
+    for place in range(CODE_BITS // 8):
+        octets = np.take(codes, range(place, place + WORD_BYTES), axis=1, mode="wrap")
+        word = octets.astype(np.uint32) @ (1 << 8 * np.arange(WORD_BYTES, dtype=np.uint32))
+        order = np.argsort(word, kind="stable")
+        word = word[order]
+        for step in range(1, NEIGHBORS + 1):
+            equal = np.flatnonzero(word[step:] == word[:-step])
+            if not len(equal):
+                break
+            yield order[equal], order[equal + step]
+
+
+def _groups(pairs: Sequence[Pair]) -> list[list[str]]:
+    """The connected groups of clips, sorted, of two or more."""
+    if not pairs:
+        return []
+    names = sorted({name for pair in pairs for name in pair})
+    number = {name: place for place, name in enumerate(names)}
+    ends = np.array([[number[one], number[other]] for one, other in pairs])
+    graph = coo_array((np.ones(len(ends)), ends.T), shape=(len(names), len(names)))
+    _, label = connected_components(graph, directed=False)
+    groups = defaultdict(list)
+    for name, which in zip(names, label.tolist(), strict=True):
+        groups[which].append(name)
+    return list(groups.values())
+
+
+def _files(results: Path, clip: str) -> Files:
+    """A person of a video has crops of their own, and the video's audio."""
+    audio, faces = stages.AUDIO, stages.FACES
+    wav = results / audio.folder / f"{source_id(clip)}{audio.suffix}"
+    return Files(wav, results / faces.folder / f"{clip}{faces.suffix}")

@@ -136,7 +136,7 @@ def write_filelists(
     kept = {clip: row for clip, row in rows.items() if row["outcome"] == "kept"}
     split = assign({clip: official[source_id(clip)] for clip in kept}, val, test, seed)
     check_leaks(split, judged)
-    copies = duplicates.resolve(kept, split) if drop_duplicates else {}
+    copies = duplicates.resolve(kept, split, results) if drop_duplicates else {}
     for clip, original in copies.items():
         rows[clip] |= {
             "outcome": "dropped",

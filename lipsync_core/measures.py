@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import itertools
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,6 +11,7 @@ import cv2
 import numpy as np
 
 from lipsync_core.audio import SAMPLE_RATE
+from lipsync_core.audio_fingerprint import audio_fingerprint
 from lipsync_core.faces.archive import CropArchive
 from lipsync_core.video import FPS
 
@@ -22,7 +21,6 @@ QUIET_WINDOW = SAMPLE_RATE // 40  # 25 ms
 FULL_SCALE = 0.999
 SAMPLED = 8  # crops looked at in a clip
 SIDE = 96  # their size: blur is then comparable between clips
-PRINT_BANDS, PRINT_STEPS = 40, 32  # what the sound's fingerprint looks at
 
 
 def sound_measures(blocks: Iterable[np.ndarray], mel: np.ndarray) -> Measures:
@@ -34,8 +32,8 @@ def sound_measures(blocks: Iterable[np.ndarray], mel: np.ndarray) -> Measures:
         float32 (T, 80), best as a memory map.
 
     Returns loudness (dBFS, root mean square; -120 for digital silence), silence (share of 25 ms
-    windows below -50 dBFS) and clipping (share of samples at full scale), and two fingerprints in
-    hex digits: sound_sha (equal for equal samples) and sound_print (see `sound_print`).
+    windows below -50 dBFS) and clipping (share of samples at full scale), and two fingerprints:
+    sound_sha (equal for equal samples) and sound_print (see `audio_fingerprint`).
     """
     sha = hashlib.sha1()
     samples, clipped, energy, quiet, windows = 0, 0, 0.0, 0, 0
@@ -57,29 +55,8 @@ def sound_measures(blocks: Iterable[np.ndarray], mel: np.ndarray) -> Measures:
         "silence": round(quiet / windows, 4) if windows else 1.0,
         "clipping": round(clipped / max(samples, 1), 5),
         "sound_sha": sha.hexdigest()[:16],
-        "sound_print": sound_print(mel),
+        "sound_print": audio_fingerprint(mel),
     }
-
-
-def sound_print(mel: np.ndarray) -> str:
-    """128 bits (32 hex digits) that survive another encoding, volume or container.
-
-    mel: float32 (T, 80). The course of the energy over the clip in 40 bands and 32 steps, loud
-    parts first, projected on fixed random directions: the bits are the signs.
-    """
-    floor = mel.min(initial=0)
-    edges = np.linspace(0, len(mel), PRINT_STEPS + 1).round().astype(int)
-    grid = np.zeros((PRINT_STEPS, PRINT_BANDS))
-    for step, (first, last) in enumerate(itertools.pairwise(edges)):
-        if last > first:
-            energy = np.square(mel[first:last] - floor, dtype=np.float64).mean(axis=0)
-            grid[step] = energy.reshape(PRINT_BANDS, -1).mean(axis=1)
-    return _hex(_directions() @ (grid - grid.mean(axis=0)).ravel() > 0)
-
-
-@functools.cache
-def _directions() -> np.ndarray:
-    return np.random.default_rng(0).standard_normal((128, PRINT_BANDS * PRINT_STEPS))
 
 
 def picture_measures(zip_path: Path) -> Measures:

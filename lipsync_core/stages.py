@@ -48,7 +48,7 @@ def _lookup(config: Mapping[str, Any], name: str) -> Any:
 
 # "ffmpeg" is the identity of the program that decodes, see `ffmpeg_binary.Binary`.
 AUDIO = Stage("extract_audio", "audio", ".wav", version=2, settings=("ffmpeg",))
-MELS = Stage("mel_spectrograms", "mels", ".npy", version=2, reads=(AUDIO,))
+MELS = Stage("mel_spectrograms", "mels", ".npy", version=3, reads=(AUDIO,))
 BOXES = Stage(
     "detect_faces",
     "boxes",

@@ -9,6 +9,8 @@ from lipsync_core.clips import Clip, source_id
 from lipsync_core.errors import LipsyncError
 from lipsync_core.stage import write_table
 from lipsync_core.stages import AUDIO, CHECKS
+from tests.media import portrait
+from tests.media_takes import frames, prepare, speech
 
 
 def row(clip: str, reason: str = "") -> dict:
@@ -126,8 +128,9 @@ def test_official_splits_that_leak(write, caplog):
 
 
 def test_copies_are_dropped_and_counted(write, tmp_path):
-    prints = {"sound_sha": "1", "sound_print": "0" * 16, "picture_print": "0" * 16}
-    rows = [row("a/1") | prints, row("b/1") | prints, row("c/1"), row("d/1")]
+    wav, pictures = speech(1), frames(portrait(), 1)
+    copies = [row(clip) | prepare(tmp_path, clip, wav, pictures) for clip in ("a/1", "b/1")]
+    rows = [*copies, row("c/1"), row("d/1")]
     counts, lists, table = write(rows, {"a/1": "train", "b/1": "test"})
     assert counts == {"kept": 3, "duplicate": 1}
     assert (lists["train"], lists["test"]) == (["c/1", "d/1"], ["b/1"])

@@ -1,0 +1,140 @@
+"""Are two prepared clips the same take? Their samples and their face crops decide.
+
+The same take under another encoding, gain, frame rate, trim or mirrored has correlated audio and
+alike crops at equal times. Other audio on the same picture, or another person with the same audio,
+is another clip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from lipsync_core.audio import SAMPLE_RATE, load_wav
+from lipsync_core.faces.archive import CropArchive
+from lipsync_core.timebase import FPS
+
+BAND = (200.0, 3400.0)  # Hz: free of hum, and kept by every codec
+MAX_SHIFT = 0.06  # seconds that the true lag may lie from the given one
+MAX_SECONDS = 30.0  # of the overlap are compared
+MIN_OVERLAP = 0.5  # seconds; less is no evidence
+MIN_CORRELATION = 0.7
+SIDE, MARGIN = 48, 6  # crops are compared at this size, displaced by up to the margin (pixels)
+MAX_CROPS, MIN_CROPS = 12, 4  # compared, spread over the overlap
+MIN_LIKENESS = 0.85
+
+
+class Files(NamedTuple):
+    """Where the prepared audio and face crops of a clip lie."""
+
+    wav: Path
+    crops: Path
+
+
+class Match(NamedTuple):
+    """How far two clips agree.
+
+    correlation: the largest normalized cross-correlation of the audio, absolute, 0..1. lag: seconds
+    by which the first clip has the common part later than the second. likeness: the median
+    correlation of the face crops at equal times, -1..1. mirrored: one picture is the other's mirror
+    image.
+    """
+
+    correlation: float
+    lag: float
+    likeness: float = -1.0
+    mirrored: bool = False
+
+    @property
+    def same(self) -> bool:
+        """Are the clips the same take?"""
+        return self.correlation >= MIN_CORRELATION and self.likeness >= MIN_LIKENESS
+
+
+def match(one: Files, other: Files, lags: Sequence[float]) -> Match:
+    """Compare two clips at the most promising of the given lags (seconds, see `Match`).
+
+    Without lags their samples are known to be equal, and only the crops are compared.
+    Raises ClipError (unreadable) when a file is missing or damaged.
+    """
+    found = Match(1.0, 0.0)
+    if lags:
+        waves = load_wav(one.wav), load_wav(other.wav)
+        found = max(match_audio(*waves, lag) for lag in lags)
+    if found.correlation < MIN_CORRELATION:
+        return found
+    archives = CropArchive(one.crops), CropArchive(other.crops)
+    try:
+        likeness, mirrored = match_crops(*archives, found.lag)
+    finally:
+        for archive in archives:
+            archive.close()
+    return Match(found.correlation, found.lag, likeness, mirrored)
+
+
+def match_audio(one: np.ndarray, other: np.ndarray, lag: float) -> Match:
+    """Correlate two waves, float32 (n,) at 16 kHz, where they overlap at about `lag` seconds.
+
+    The correlation is 0 when the overlap is shorter than `MIN_OVERLAP`.
+    """
+    shift = round(lag * SAMPLE_RATE)
+    first, second = one[max(shift, 0) :], other[max(-shift, 0) :]
+    count = min(len(first), len(second), round(MAX_SECONDS * SAMPLE_RATE))
+    if count < MIN_OVERLAP * SAMPLE_RATE:
+        return Match(0.0, lag)
+    reach = round(MAX_SHIFT * SAMPLE_RATE)
+    size = cv2.getOptimalDFTSize(count + reach)
+    frequency = np.fft.rfftfreq(size, 1 / SAMPLE_RATE)
+    band = (frequency >= BAND[0]) & (frequency <= BAND[1])
+    spectra = [np.fft.rfft(wave[:count], size) * band for wave in (first, second)]
+    # Parseval: the other half of the spectrum, its mirror image, has the same energy.
+    energies = [2 * float(np.sum(np.abs(spectrum) ** 2)) / size for spectrum in spectra]
+    product = np.fft.irfft(spectra[0] * np.conj(spectra[1]), size)
+    product = np.abs(np.concatenate([product[-reach:], product[: reach + 1]]))
+    best = int(product.argmax())
+    correlation = float(product[best]) / max((energies[0] * energies[1]) ** 0.5, 1e-9)
+    return Match(correlation, (shift + best - reach) / SAMPLE_RATE)
+
+
+def match_crops(one: CropArchive, other: CropArchive, lag: float) -> tuple[float, bool]:
+    """Likeness of the crops of two clips at equal times, and whether one is mirrored (see `Match`).
+
+    The pictures may lie a frame off the audio, since frame rates are converted. The likeness is -1
+    when they have fewer than `MIN_CROPS` frames in common.
+    """
+    offset = round(lag * FPS)
+    common = np.intersect1d(one.frames, other.frames + offset)
+    if len(common) < MIN_CROPS:
+        return -1.0, False
+    chosen = common[np.unique(np.linspace(0, len(common) - 1, MAX_CROPS).round().astype(int))]
+    own = {frame: _gray(one, frame) for frame in chosen.tolist()}
+    available = frozenset(other.frames.tolist())
+    best = (-1.0, False)
+    for step in (0, -1, 1):
+        pairs = [(own[frame], frame - offset + step) for frame in own]
+        pairs = [(crop, frame) for crop, frame in pairs if frame in available]
+        if len(pairs) < MIN_CROPS:
+            continue
+        theirs = [_gray(other, frame) for _, frame in pairs]
+        for mirrored in (False, True):
+            values = [
+                _alike(crop, crop2[:, ::-1] if mirrored else crop2)
+                for (crop, _), crop2 in zip(pairs, theirs, strict=True)
+            ]
+            best = max(best, (float(np.median(values)), mirrored))
+    return best
+
+
+def _alike(one: np.ndarray, other: np.ndarray) -> float:
+    """Largest correlation of a crop's inner part with the other crop, uint8 (SIDE, SIDE) each."""
+    inner = one[MARGIN:-MARGIN, MARGIN:-MARGIN]
+    found = cv2.matchTemplate(np.ascontiguousarray(other), inner.copy(), cv2.TM_CCOEFF_NORMED)
+    return float(found.max())
+
+
+def _gray(archive: CropArchive, frame: int) -> np.ndarray:
+    return cv2.cvtColor(archive.decode(frame, SIDE), cv2.COLOR_BGR2GRAY)
