@@ -24,6 +24,16 @@ def test_mel_equals_the_public_features():
     np.testing.assert_allclose(mel, golden["mel"], atol=1e-3)
 
 
+def test_mel_of_any_file_is_that_of_its_sound(tmp_path):
+    path = write_video(tmp_path / "a.mp4", 1.3)
+    mel, seconds = audio.file_mel(path)
+    wav = audio.load_wav(path)
+    assert seconds == len(wav) / audio.SAMPLE_RATE
+    np.testing.assert_array_equal(mel, audio.melspectrogram(wav).T)
+    with pytest.raises(ClipError, match=r"too_short: .* too short; give"):
+        audio.file_mel(write_wav(tmp_path / "blip.wav", 0.03))
+
+
 def test_mel_of_too_little_sound():
     with pytest.raises(ValueError, match="wanted"):
         audio.melspectrogram(np.zeros(400, np.float32))

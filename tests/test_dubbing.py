@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tracemalloc
 import wave
 from fractions import Fraction
 from pathlib import Path
@@ -313,6 +314,21 @@ def test_a_pipe_is_no_input(tmp_path, checkpoint):
     for files in ((tmp_path / "pipe", audio), (face, tmp_path / "pipe")):
         with pytest.raises(LipsyncError, match=r"pipe: the (face|audio) is no file; write it"):
             dub(*files, checkpoint, tmp_path / "out.mp4", box=BOX)
+
+
+def test_memory_does_not_grow_with_the_sound(tmp_path, stub, checkpoint):
+    stub()
+    face = tmp_path / "face.png"
+    cv2.imwrite(str(face), np.full((112, 128, 3), 90, np.uint8))
+    peaks = []
+    for seconds in (40, 160):
+        audio = sound(tmp_path / "a.wav", seconds)
+        tracemalloc.start()
+        dub(face, audio, checkpoint, tmp_path / "out.mp4", box=BOX, fps=1)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    # Two minutes of samples and mel columns are 11 MB.
+    assert peaks[1] - peaks[0] < 3 << 20
 
 
 def test_static_video_shows_its_first_frame(tmp_path, stub, checkpoint):
