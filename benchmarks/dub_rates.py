@@ -33,6 +33,7 @@ from benchmarks import flash_and_beep
 from lipsync_core import dubbing
 from lipsync_core.audio import SAMPLE_RATE, load_wav
 from lipsync_core.decoder import ffmpeg_exe
+from lipsync_core.timebase import survey
 
 RATES = {
     "24": Fraction(24),
@@ -148,13 +149,14 @@ def clip(face: Path, audio: Path, checkpoint: Path, out: Path) -> bool:
     good = True
     seconds = len(load_wav(audio)) / SAMPLE_RATE
     out.mkdir(parents=True, exist_ok=True)
-    for name, rate in RATES.items():
+    for name, rate in {"itself": survey(face).rate, **RATES}.items():
         if rate is None:
             continue
-        source = out / f"source_{name}.mp4"
-        command = [ffmpeg_exe(), "-v", "error", "-y", "-i", str(face.absolute()), "-an"]
-        subprocess.run([*command, "-vf", f"fps={rate}", "-crf", "16", str(source)], check=True)
-        dubbed = out / f"dubbed_{name}.mp4"
+        source, dubbed = face, out / f"dubbed_{name}.mp4"
+        if name != "itself":
+            source = out / f"source_{name}.mp4"
+            command = [ffmpeg_exe(), "-v", "error", "-y", "-i", str(face.absolute()), "-an"]
+            subprocess.run([*command, "-vf", f"fps={rate}", "-crf", "16", str(source)], check=True)
         stats = dubbing.dub(source, audio, checkpoint, dubbed)
         found, frames, length = _shape(dubbed)
         half = 500 / rate
