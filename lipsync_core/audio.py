@@ -33,8 +33,6 @@ WINDOW = 800  # samples of one STFT window
 PREEMPHASIS = 0.97
 WAV_HEADER = 44  # bytes
 BLOCK = 20 * SAMPLE_RATE  # samples worked on at a time: the STFT of an hour is 1 GB
-LONGEST = 24 * 3600  # seconds; more is no clip but a damaged time stamp
-MAX_SILENCE = 600  # seconds between two packets of sound; more means damaged time stamps
 FLOOR_DB, REFERENCE_DB, LIMIT = -100.0, 20.0, 4.0
 
 
@@ -111,15 +109,7 @@ def _decode_pcm(path: PathLike) -> Iterator[np.ndarray]:
 def _placed(
     path: PathLike, pcm: IO[bytes], stamps: np.ndarray, lengths: np.ndarray
 ) -> Iterator[np.ndarray]:
-    if stamps.max() > LONGEST * SAMPLE_RATE:
-        raise ClipError(Reason.TOO_LONG, f"{path}: sound over {LONGEST // 3600} h")
-    runs = list(resync.plan(stamps, lengths))
-    silence = max(run.silence for run in runs) / SAMPLE_RATE
-    if silence > MAX_SILENCE:
-        raise ClipError(
-            Reason.UNREADABLE,
-            f"{path}: its time stamps leave {silence:.0f} s without sound; repair the file",
-        )
+    runs = resync.checked_plan(path, stamps, lengths)
     pcm.seek(0)
     yield from resync.placed(pcm, runs)
 

@@ -13,10 +13,15 @@ from typing import IO
 import numpy as np
 from scipy.ndimage import median_filter
 
+from lipsync_core.decoder import PathLike
+from lipsync_core.errors import ClipError, Reason
+
 RATE = 16_000  # samples a second, of those that follow
 SOFT = 32  # samples (2 ms): smaller deviations are rounding of the container, and left alone
 HARD = 240  # samples (15 ms): larger ones are gaps or overlaps: filled with silence, or cut
 STRETCH = 64  # between them a packet is stretched or squeezed by at most 1/64
+LONGEST = 24 * 3600  # seconds; more is no clip but a damaged time stamp
+MAX_SILENCE = 600  # seconds between two packets of sound; more means damaged time stamps
 JITTER = 9  # packets: the median of so many deviations counts, so that one odd stamp does nothing
 BLOCK = 1 << 20  # samples
 
@@ -30,6 +35,22 @@ class Run:
     skip: int = 0
     take: int = 0
     give: int = 0
+
+
+def checked_plan(
+    path: PathLike, stamps: np.ndarray, lengths: np.ndarray, rate: int = RATE
+) -> list[Run]:
+    """`plan` for the sound of `path`. Raises ClipError: too_long, unreadable (its stamps leap)."""
+    if stamps.max() > LONGEST * rate:
+        raise ClipError(Reason.TOO_LONG, f"{path}: sound over {LONGEST // 3600} h")
+    runs = list(plan(stamps, lengths, rate))
+    silence = max(run.silence for run in runs) / rate
+    if silence > MAX_SILENCE:
+        raise ClipError(
+            Reason.UNREADABLE,
+            f"{path}: its time stamps leave {silence:.0f} s without sound; repair the file",
+        )
+    return runs
 
 
 def plan(stamps: np.ndarray, lengths: np.ndarray, rate: int = RATE) -> Iterator[Run]:

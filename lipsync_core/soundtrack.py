@@ -22,8 +22,6 @@ from lipsync_core.timebase import WHOLE_CLOCK
 
 # What AAC encodes without a question; other layouts are mixed to the nearest of them.
 LAYOUTS = "mono|stereo|5.1|7.1"
-LONGEST = 24 * 3600  # seconds; more is no sound track but a damaged time stamp
-MAX_SILENCE = 600  # seconds between two packets of sound; more means damaged time stamps
 BITRATE = 64_000  # bits a second and channel, of the sound that is written; at least twice this
 
 
@@ -55,13 +53,7 @@ def soundtrack(path: PathLike) -> Iterator[Soundtrack]:
     with contextlib.ExitStack() as stack:
         pcm = stack.enter_context(tempfile.TemporaryFile())
         packets = _decode(path, pcm)
-        runs = list(resync.plan(packets.stamps, packets.lengths, packets.rate))
-        silence = max(run.silence for run in runs) / packets.rate
-        if silence > MAX_SILENCE:
-            raise ClipError(
-                Reason.UNREADABLE,
-                f"{path}: its time stamps leave {silence:.0f} s without sound; repair the file",
-            )
+        runs = resync.checked_plan(path, packets.stamps, packets.lengths, packets.rate)
         if any(run.silence or run.skip or run.take != run.give for run in runs):
             raw, pcm = pcm, stack.enter_context(tempfile.TemporaryFile())
             raw.seek(0)
@@ -107,8 +99,6 @@ def _decode(path: PathLike, pcm: IO[bytes]) -> _Packets:
         if not starts:
             raise decoder.failure("no sound could be decoded")
     stamps, lengths = np.array(starts, np.int64), np.array(spans, np.int64)
-    if stamps.max() > LONGEST * rate:
-        raise ClipError(Reason.TOO_LONG, f"{decoder.source}: sound over {LONGEST // 3600} h")
     if pcm.seek(0, 2) != size:
         raise LipsyncError(
             f"{tempfile.gettempdir()}: no room for the {size >> 20} MB of sound of {path}; set "

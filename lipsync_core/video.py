@@ -22,6 +22,7 @@ from typing import IO
 import cv2
 import ffmpeg
 import numpy as np
+import PIL.Image
 
 from lipsync_core.decoder import Decoder, PathLike, existing, ffmpeg_exe
 from lipsync_core.errors import ClipError, LipsyncError, Reason
@@ -30,6 +31,7 @@ from lipsync_core.soundtrack import soundtrack
 from lipsync_core.timebase import FPS, WHOLE_CLOCK
 
 EXACT = "+accurate_rnd+full_chroma_int+full_chroma_inp"  # the scaler's flags for true colours
+MAX_IMAGE_BYTES = 1 << 30
 
 # The first picture, decoded, as a line of text; the output's name follows.
 FIRST_PICTURE = ("-map", "0:V:0", "-frames:v", "1", "-f", "framecrc")
@@ -99,9 +101,23 @@ def first_picture(lines: Iterable[str]) -> tuple[tuple[int, int], Fraction, bool
 
 
 def read_image(path: PathLike) -> np.ndarray | None:
-    """A still picture as uint8 (H, W, 3) BGR, or None when `path` is not a still picture."""
-    data = np.fromfile(existing(path), dtype=np.uint8)
-    return cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    """A still picture as uint8 (H, W, 3) BGR, or None when `path` is not a still picture.
+
+    Raises ClipError (unreadable) when it would take too much memory: over 1 GiB as a file, or
+    over twice `PIL.Image.MAX_IMAGE_PIXELS` (179 million pixels) decoded.
+    """
+    source = existing(path)
+    size = Path(source).stat().st_size
+    if size > MAX_IMAGE_BYTES:
+        raise ClipError(Reason.UNREADABLE, f"{source}: {size >> 20} MB are too much for a picture")
+    try:
+        PIL.Image.open(source).close()  # reads the header alone, which OpenCV cannot
+    except OSError:  # no picture, or one that is cut short
+        return None
+    except PIL.Image.DecompressionBombError as error:
+        raise ClipError(Reason.UNREADABLE, f"{source}: {error}") from error
+    data = np.fromfile(source, dtype=np.uint8)
+    return cv2.imdecode(data, cv2.IMREAD_COLOR)
 
 
 def is_image(path: PathLike) -> bool:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import struct
 import subprocess
+import zlib
 from fractions import Fraction
 
 import av
@@ -142,6 +143,26 @@ def test_still_pictures_are_told_by_content(tmp_path):
     clip = write_video(tmp_path / "a.png.mp4", seconds=0.2)
     assert not video.is_image(clip)
     assert video.read_image(clip) is None
+
+
+def test_a_picture_that_memory_cannot_hold_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "bomb.png"
+    rows = b"".join([b"\0" + bytes(2_500)] * 20_000)  # 20,000 x 20,000 in black and white
+    head = struct.pack(">IIBBBBB", 20_000, 20_000, 1, 0, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+            for kind, data in chunks
+        )
+    )
+    assert path.stat().st_size < 1 << 20
+    with pytest.raises(ClipError, match=r"bomb\.png: .*400000000 pixels"):
+        video.read_image(path)
+    monkeypatch.setattr(video, "MAX_IMAGE_BYTES", 1000)
+    with pytest.raises(ClipError, match="too much for a picture"):
+        video.read_image(path)
 
 
 def test_writer_keeps_sound_length_and_metadata(tmp_path):
