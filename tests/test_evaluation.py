@@ -128,6 +128,14 @@ def test_a_perfect_expert_has_perfect_figures(numbered):
     assert 0 < found["loss"] < 2
 
 
+def test_the_scale_of_sync_has_the_truth_at_one_end_and_other_sound_at_the_other(numbered):
+    found = expert_metrics(Knows(sharp=1.5 / 40), numbered, per_clip=24)
+    assert found["sync_loss_in_sync"] == pytest.approx(0, abs=1e-3)
+    assert found["sync_loss_out_of_sync"] > 0.1
+    blind = expert_metrics(Knows(sharp=0.0), numbered, per_clip=24)
+    assert blind["sync_loss_in_sync"] == blind["sync_loss_out_of_sync"]
+
+
 def test_a_blind_expert_is_at_chance(numbered):
     found = expert_metrics(Knows(sharp=0.0), numbered, per_clip=24)
     assert found["auc"] == 0.5 and found["accuracy"] == 0.5
@@ -175,6 +183,8 @@ def test_copying_the_target_would_be_perfect(results, monkeypatch):
     expert = SyncNet(width=TINY).eval()
     monkeypatch.setattr(judging, "draw", lambda model, batch: batch.target.astype(np.float32) / 255)
     found = generator_metrics(None, expert, corpus, windows=9, wrong_sound=True)
+    assert found["sync_loss_out_of_sync"] > 0
+    assert found["sync_loss_out_of_sync"] != found["sync_loss_truth"]
     assert found["l1"] == found["l1_lower"] == 0 and found["psnr_lower"] == math.inf
     assert found["sync_loss"] == found["sync_loss_truth"]
     assert found["l1_copy"] > 0 and found["psnr_lower_copy"] < 60

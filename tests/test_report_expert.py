@@ -11,6 +11,7 @@ import cv2
 import pytest
 
 from lipsync_core.report import curves, expert, page
+from lipsync_core.report.curves import Expert
 from tests.media import portrait
 from tests.test_report import Page, write_csv
 
@@ -77,7 +78,7 @@ def test_gate_and_course_are_told_with_their_remedies(html: str) -> None:
         "can this data be learned?",
         "Mouth and sound belong together",
         "move the sound",
-        "trouble ahead",
+        "learned, but out of sync",
         "stands still at chance",
         "chance is 2.08 (AUC 0.50). Likely cause: mouth and sound belong together: out of sync",
         "best at +5",
@@ -90,6 +91,41 @@ def test_gate_and_course_are_told_with_their_remedies(html: str) -> None:
     ):
         assert words in found.text, words
     assert "<frames>" not in html
+
+
+def test_what_training_showed_goes_before_what_was_expected() -> None:
+    few = {**GOOD, "level": "bad", "word": "too little", "remedy": "give it more"}
+    gate = {"verdict": "bad", "checks": [few]}
+    before = expert.gate_summary(gate)
+    assert (before.level, before.word) == ("bad", "trouble ahead")
+    after = [expert.gate_summary(gate, Expert(1, 0.3, 0.9, auc)) for auc in (0.96, 0.7, 0.5)]
+    words = [(verdict.level, verdict.word) for verdict in after]
+    assert words == [("good", "learned"), ("fair", "learned in part"), ("bad", "not learned")]
+    assert after[0].figures == "AUC 0.96; expected: enough data: too little"
+    row = expert.gate_verdicts(gate, Expert(1, 0.3, 0.9, 0.96))[0]
+    assert (row.level, row.rule) == ("none", "The training has answered this: AUC 0.96.")
+    assert expert.gate_verdicts(gate, Expert(1, 0.3, 0.9, 0.7))[0].level == "bad"
+
+
+def test_an_expert_that_learned_a_wrong_offset_is_still_out_of_sync() -> None:
+    found = expert.gate_summary(GATE, Expert(1, 0.3, 0.9, 0.96))
+    assert (found.level, found.word) == ("bad", "learned, but out of sync")
+    assert expert.gate_verdicts(GATE, Expert(1, 0.3, 0.9, 0.96))[1].rule == "move the sound"
+
+
+def test_log_and_report_name_the_same_causes() -> None:
+    rows = [
+        {"step": f"{200 * n}", "train_loss": "2.08", "val_auc": "0.5", "phase": "contrastive"}
+        for n in range(1, 6)
+    ]
+    clip = {"kept": "1", "seconds": "600", "speaker": "me"}
+    clips = [clip | {"split": "train"}, clip | {"split": "val"}]
+    course = expert.course(rows, {"steps": 2000, "windows": 8, "lr": 3e-3}, clips, {})
+    assert course.word == "stands still at chance"
+    assert "Likely cause: too little data, 1 speaker with 10 minutes" in course.text
+    assert "more of this speaker" in course.text
+    wrong = expert.course(rows, {"steps": 2000, "windows": 8, "lr": 3e-3}, clips, GATE)
+    assert "Likely cause: mouth and sound belong together: out of sync" in wrong.text
 
 
 def test_worst_clips_are_of_both_splits_with_pictures_and_a_word(html: str) -> None:

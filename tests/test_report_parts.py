@@ -88,7 +88,8 @@ def test_expert_verdict(auc: float | None, level: str) -> None:
     ("state", "auc", "picture", "sync"),
     [
         (Generator(1, 0.03, 0.05, 0.4, 0.9, 0.3), 0.9, "good", "good"),
-        (Generator(1, 0.06, 0.05, 0.7, 0.9, 0.3), 0.9, "bad", "fair"),
+        (Generator(1, 0.06, 0.05, 0.6, 0.9, 0.3), 0.9, "bad", "fair"),
+        (Generator(1, 0.06, 0.05, 0.7, 0.9, 0.3), 0.9, "bad", "bad"),
         (Generator(1, 0.05, 0.05, 1.2, 0.9, 0.3), 0.9, "bad", "bad"),
         (Generator(1, 0.03, 0.05, 0.4, 0.9, 0.95), 0.9, "good", "none"),
         (Generator(1, 0.03, 0.05, 0.2, 0.9, 0.3), 0.55, "good", "none"),
@@ -134,6 +135,22 @@ def test_data_verdicts(kept: int, hours: float, words: list[str]) -> None:
     ]
     result = data.Account(10, kept, [], [])
     assert [verdict.word for verdict in verdicts.data_verdicts(result, clips)] == words
+
+
+def test_half_an_hour_of_one_speaker_is_enough_for_that_speaker() -> None:
+    rows = [{"clip": "s/1", "speaker": "s", "kept": "1", "seconds": "2640"}]
+    hours = verdicts.data_verdicts(data.Account(1, 1, [], []), rows)[1]
+    assert (hours.level, hours.word) == ("good", "enough for one speaker")
+    few = verdicts.data_verdicts(data.Account(1, 1, [], []), [rows[0] | {"seconds": "300"}])[1]
+    two = [rows[0], rows[0] | {"speaker": "t"}]
+    several = verdicts.data_verdicts(data.Account(2, 2, [], []), two)[1]
+    assert few.word != hours.word and several.word != hours.word
+
+
+def test_the_scale_of_sync_is_read_from_the_evaluation() -> None:
+    judged = {"sync_loss": 0.5, "sync_loss_truth": 0.2, "sync_loss_out_of_sync": 3.5}
+    state = curves.read_generator("g", [], {"generators": {"g": judged}})
+    assert (state.true_sync_loss, state.out_of_sync_loss) == (0.2, 3.5)
 
 
 def test_evaluation_goes_before_the_metrics() -> None:

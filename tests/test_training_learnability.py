@@ -11,7 +11,7 @@ import torch
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet
 from lipsync_core.training import by_heart, expert, learnability, link, offsets
-from lipsync_core.windows import Corpus
+from lipsync_core.windows import Clip, Corpus
 from tests.helpers_training import write_corpus
 
 CPU = torch.device("cpu")
@@ -158,6 +158,40 @@ def test_little_data_is_named(good):
     one = Corpus.load(good, IDS[:1])
     assert learnability.enough(one).level == "bad"
     assert "1 speaker, 1 clip" in learnability.enough(one).figures
+
+
+class Sized:
+    """A corpus of `clips` clips of 3 s, in turn of so many speakers, that is only counted."""
+
+    def __init__(self, clips, speakers):
+        starts = np.arange(71)  # 75 frames
+        self.clips = [Clip(f"s{n % speakers}/{n}", None, None, starts) for n in range(clips)]
+
+
+@pytest.mark.parametrize(
+    ("clips", "speakers", "seen", "level", "word"),
+    [
+        (880, 1, True, "good", "enough for one speaker"),  # 44 minutes, validated on that speaker
+        (880, 1, False, "fair", "little"),  # validated on others
+        (100, 1, True, "fair", "little"),
+        (200, 109, False, "fair", "little"),  # 10 minutes
+        (1200, 10, False, "good", "enough"),
+        (19, 1, True, "bad", "too little"),
+        (19, 19, False, "bad", "too little"),
+    ],
+)
+def test_what_is_enough_depends_on_whom_the_expert_is_to_judge(clips, speakers, seen, level, word):
+    check = learnability.enough(Sized(clips, speakers), seen)
+    assert (check.level, check.word) == (level, word)
+    assert ("enough from scratch: " in check.remedy) == (level != "good")
+    assert ("of this speaker" in check.remedy) == (level != "good" and speakers == 1 and seen)
+    assert "2 speakers at the least" not in check.remedy
+
+
+def test_validation_speakers_are_looked_up(good):
+    train, one = Corpus.load(good, "train"), Corpus.load(good, IDS[:1])
+    assert learnability.seen_speakers(train, one)
+    assert not learnability.seen_speakers(train, Corpus.load(good, "val"))
 
 
 def test_the_look_leaves_the_network_and_the_random_numbers_alone(good):

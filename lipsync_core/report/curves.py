@@ -13,8 +13,8 @@ from lipsync_core.report import plots
 from lipsync_core.report.artefacts import Row, curve, first_of, last, number, part
 from lipsync_core.report.blocks import Figure, Table, count, figure, plural
 from lipsync_core.report.plots import Point, Series
+from lipsync_core.training.thresholds import CHANCE_LOSS
 
-CHANCE_LOSS = 0.693  # -log(0.5): the binary cross-entropy of a coin
 CHANCE = 0.5
 TABLE_ROWS = 12
 OFFSET = re.compile(r"(?:val_)?offset_(\d+)(plus)?")  # a column of the metrics
@@ -39,9 +39,10 @@ class Expert:
 class Generator:
     """What is known of a generator at its last validation, on held-out speakers.
 
-    `copy_*` are figures of copying the reference frame instead of generating, `true_sync_loss` is
-    the expert's loss on the true frames, `discriminator` its losses on (true, generated) frames,
-    `motion` how much drawn mouths move with (their sound, silence), see `training.leak`.
+    `copy_*` are figures of copying the reference frame instead of generating; `true_sync_loss` and
+    `out_of_sync_loss` are the expert's sync losses of the true frames, with their own sound and
+    with other sound; `discriminator` its losses on (true, generated) frames; `motion` how much
+    drawn mouths move with (their sound, silence), see `training.leak`.
     """
 
     step: int | None
@@ -52,6 +53,7 @@ class Generator:
     true_sync_loss: float | None = None
     discriminator: tuple[float, float] | None = None
     motion: tuple[float, float] | None = None
+    out_of_sync_loss: float | None = None
 
 
 def read_expert(rows: Sequence[Row], evaluation: Mapping[str, Any]) -> Expert:
@@ -79,6 +81,7 @@ def read_generator(variant: str, rows: Sequence[Row], evaluation: Mapping[str, A
         _either(judged, rows, "sync_loss_truth"),
         None if real is None or fake is None else (real, fake),
         None if not heard or silent is None else (heard, silent),
+        _either(judged, rows, "sync_loss_out_of_sync"),
     )
 
 

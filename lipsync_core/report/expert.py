@@ -15,8 +15,10 @@ from lipsync_core.report.curves import Expert
 from lipsync_core.report.data import is_kept
 from lipsync_core.report.gallery import Strip, crop_strip
 from lipsync_core.report.plots import Series
-from lipsync_core.report.verdicts import AUC_USABLE, Verdict
+from lipsync_core.report.verdicts import Verdict
 from lipsync_core.training import plateau
+from lipsync_core.training.check import OUT_OF_SYNC, blame
+from lipsync_core.training.thresholds import AUC_CHANCE, AUC_USABLE
 
 LEVELS = ("good", "fair", "bad", "none")
 WORST = 10
@@ -46,25 +48,40 @@ class WorstClip:
     strip: Strip | None
 
 
-def gate_verdicts(gate: Mapping[str, Any]) -> list[Verdict]:
-    """The gate's checks: what was found in `figures`, what to do in `rule`."""
-    return [
-        Verdict(
-            str(check.get("name", "")).capitalize(),
-            check["level"] if check.get("level") in LEVELS else "none",
-            str(check.get("word", "")),
-            str(check.get("figures", "")),
-            str(check.get("remedy", "")),
-        )
-        for check in gate.get("checks") or []
-    ]
+def gate_verdicts(gate: Mapping[str, Any], expert: Expert | None = None) -> list[Verdict]:
+    """The gate's checks: what was found in `figures`, what to do in `rule`.
+
+    expert: the one that was trained since; a usable one answers the doubts but that of the offset.
+    """
+    return [_checked(check, expert) for check in gate.get("checks") or []]
 
 
-def gate_summary(gate: Mapping[str, Any]) -> Verdict | None:
-    """The gate in one row; None where it did not look."""
+def _checked(check: Mapping[str, Any], expert: Expert | None) -> Verdict:
+    name, word, figures, rule = (
+        str(check.get(key, "")) for key in ("name", "word", "figures", "remedy")
+    )
+    level = check["level"] if check.get("level") in LEVELS else "none"
+    learned = expert is not None and expert.auc is not None and expert.auc >= AUC_USABLE
+    if level == "bad" and learned and word != OUT_OF_SYNC:
+        level, rule = "none", f"The training has answered this: AUC {expert.auc:.2f}."
+    return Verdict(name.capitalize(), level, word, figures, rule)
+
+
+def gate_summary(gate: Mapping[str, Any], expert: Expert | None = None) -> Verdict | None:
+    """The gate in one row; None where it did not look.
+
+    A forecast until there is an expert; then what its training showed goes before it. Only clips
+    that are out of sync remain so: an expert can learn a wrong offset well.
+    """
     checks = gate_verdicts(gate)
     if not checks:
         return None
+    said = "; ".join(f"{check.part.lower()}: {check.word}" for check in checks)
+    if expert is not None and expert.auc is not None:
+        late = any(check.word == OUT_OF_SYNC and check.level == "bad" for check in checks)
+        level, word = _outcome(expert.auc, late)
+        rule = "What the training showed goes before what the data check expected of it."
+        return Verdict("Learnability", level, word, f"AUC {expert.auc:.2f}; expected: {said}", rule)
     rule = (
         "Looked at before training: enough data, 32 windows learnt by heart, mouths that move with "
         "the sound within two frames."
@@ -77,8 +94,16 @@ def gate_summary(gate: Mapping[str, Any]) -> Verdict | None:
     }
     level = str(gate.get("verdict"))
     level = level if level in words else "none"
-    said = "; ".join(f"{check.part.lower()}: {check.word}" for check in checks)
     return Verdict("Learnability", level, words[level], said, rule)
+
+
+def _outcome(auc: float, out_of_sync: bool) -> tuple[str, str]:
+    """Level and word for an expert that has been trained."""
+    if auc < AUC_CHANCE:
+        return "bad", "not learned"
+    if out_of_sync:
+        return "bad", "learned, but out of sync"
+    return ("good", "learned") if auc >= AUC_USABLE else ("fair", "learned in part")
 
 
 def gate_figures(gate: Mapping[str, Any]) -> list[Figure]:
@@ -137,14 +162,18 @@ def course(
 ) -> plateau.Course:
     """How the training went, as its log said; options: the `syncnet` section of the config."""
     train = [row for row in clips if is_kept(row) and row.get("split") == "train"]
-    wrong = [v for v in gate_verdicts(gate) if v.level == "bad"]
+    val = [row for row in clips if is_kept(row) and row.get("split") == "val"]
+    speakers, judged = ({row.get("speaker") for row in part} for part in (train, val))
     facts = plateau.Facts(
         steps=int(number(options.get("steps")) or last(rows, "step") or 0),
         loss=str(options.get("loss") or "contrastive+bce"),
         windows=int(number(options.get("windows")) or 12),
-        speakers=len({row.get("speaker") for row in train}),
+        speakers=len(speakers),
         minutes=sum(numbers(train, "seconds")) / 60,
-        found="; ".join(f"{v.part.lower()}: {v.word} ({v.figures}): {v.rule}" for v in wrong),
+        found=blame(gate),
+        optimizer=str(options.get("optimizer") or "muon"),
+        lr=number(options.get("lr")) or 0.0,
+        seen=judged <= speakers,
     )
     return plateau.verdict(rows, facts)
 

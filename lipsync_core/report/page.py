@@ -84,7 +84,7 @@ def gather(
     times = timings.read_timings(results)
     result = data.account(clips, stages) if clips or stages else None
     judged = verdicts.data_verdicts(result, clips) if result else []
-    judged += [verdict for verdict in [expert.gate_summary(gate)] if verdict]
+    judged += [verdict for verdict in [expert.gate_summary(gate, judge)] if verdict]
     if expert_rows or judge.auc is not None:
         judged.append(verdicts.expert_verdict(judge))
     trained = {name: s for name, s in states.items() if rows[name] or s.l1 is not None}
@@ -100,7 +100,7 @@ def gather(
         "distributions": data.distributions(clips, stages.get("checks", [])),
         "sheet": gallery.contact_sheet(results, clips),
         "expert": {
-            "gate": expert.gate_verdicts(gate),
+            "gate": expert.gate_verdicts(gate, judge),
             "gate_figures": expert.gate_figures(gate),
             "course": course,
             "figures": [

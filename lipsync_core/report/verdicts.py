@@ -10,15 +10,16 @@ from lipsync_core.report.blocks import THIN, count, duration, figure, percent, p
 from lipsync_core.report.curves import Expert, Generator
 from lipsync_core.report.data import Account, is_kept
 from lipsync_core.report.timings import Timing, total_seconds
+from lipsync_core.training import thresholds
+from lipsync_core.training.data_amount import ONE_SPEAKER_MINUTES
 from lipsync_core.training.gan_health import HOPELESS
+from lipsync_core.training.thresholds import AUC_CHANCE, AUC_USABLE, CHANCE_LOSS
 
 KEPT_WELL, KEPT_HALF = 0.9, 0.5
 HOURS_SCRATCH, HOURS_TUNE = 20.0, 1.0  # the public models: about 29 hours (LRS2)
-AUC_USABLE, AUC_LEARNING = 0.85, 0.65
-SYNC_GOOD, SYNC_SOME = 0.75, 0.25  # of the way from copying to the true frames
-LOSS_GOOD, LOSS_SOME = 0.35, 0.693  # where that way is unknown; public generators end near 0.2
+USUAL_IN_SYNC = 0.2  # sync loss of ground truth where it is not measured: the public expert's
 DISC_EASY = 0.05
-SYNC_WORDS = {"good": "in sync", "fair": "partly in sync", "bad": "not in sync yet"}
+SYNC_WORDS = {"good": "in sync", "fair": "partly in sync", "bad": "not in sync"}
 
 
 @dataclass(frozen=True)
@@ -73,20 +74,28 @@ def data_verdicts(result: Account, clips: Sequence[Row]) -> list[Verdict]:
             level, word = "good", "enough to train from scratch"
         elif seconds >= HOURS_TUNE * 3600:
             level, word = "fair", "enough to fine-tune public weights"
+        elif _is_one_speaker(clips) and seconds >= ONE_SPEAKER_MINUTES * 60:
+            level, word = "good", "enough for one speaker"
         else:
             level, word = "fair", "enough to try the pipeline"
         rule = (
-            f"Fine-tuning from about {HOURS_TUNE:.0f}{THIN}h, training from scratch from about "
+            f"One speaker from about {ONE_SPEAKER_MINUTES:.0f}{THIN}min; fine-tuning for others "
+            f"from about {HOURS_TUNE:.0f}{THIN}h, training from scratch from about "
             f"{HOURS_SCRATCH:.0f}{THIN}h; the public models saw 29{THIN}h."
         )
         verdicts.append(Verdict("Hours", level, word, f"{duration(seconds)} of speech", rule))
     return verdicts
 
 
+def _is_one_speaker(clips: Sequence[Row]) -> bool:
+    speakers = {row.get("speaker") for row in clips if is_kept(row)}
+    return len(speakers) == 1 and None not in speakers
+
+
 def expert_verdict(expert: Expert) -> Verdict:
     """Usable, learning, or not learned yet, by AUC."""
     rule = (
-        f"Usable from AUC {AUC_USABLE}; under {AUC_LEARNING} not learned yet; 0.5 is chance. "
+        f"Usable from AUC {AUC_USABLE}; under {AUC_CHANCE} not learned yet; 0.5 is chance. "
         "AUC: how often a pair in sync scores above one that is not."
     )
     if expert.auc is None:
@@ -96,10 +105,10 @@ def expert_verdict(expert: Expert) -> Verdict:
         figures += f", accuracy {percent(expert.accuracy)}"
     if expert.auc >= AUC_USABLE:
         return Verdict("Expert", "good", "usable", figures, rule)
-    if expert.auc >= AUC_LEARNING:
+    if expert.auc >= AUC_CHANCE:
         figures += "; more steps or data should help"
         return Verdict("Expert", "fair", "learning", figures, rule)
-    figures += "; check that sound and picture are in sync, then train longer or on more data"
+    figures += "; the likely cause stands below, under how the training went"
     return Verdict("Expert", "bad", "not learned yet", figures, rule)
 
 
@@ -123,36 +132,38 @@ def _picture(name: str, state: Generator) -> Verdict:
 
 
 def _sync(name: str, state: Generator, expert: Expert) -> Verdict:
+    """By the expert's own scale: its losses of ground truth in sync and out of sync."""
     part = f"{name}: sync"
+    truth = USUAL_IN_SYNC if state.true_sync_loss is None else state.true_sync_loss
     rule = (
-        "Judged on the way from copying the reference (no sync) to the true frames: in sync from "
-        f"{percent(SYNC_GOOD)}, partly from {percent(SYNC_SOME)}."
+        "In the expert's eyes: not in sync from 0.69, where it is undecided; in sync under "
+        f"{thresholds.sync_bound(truth):.2f}, half of the way from there to the true frames, if "
+        f"its AUC is {AUC_USABLE} or more; partly in between."
     )
     if state.sync_loss is None:
         return Verdict(part, "none", "no figure", "no sync loss was measured", rule)
     figures = f"sync loss {state.sync_loss:.2f}"
-    if expert.auc is not None and expert.auc < AUC_LEARNING:
-        figures += "; the expert that measures it has not learned yet"
-        return Verdict(part, "none", "cannot be judged", figures, rule)
-    if state.copy_sync_loss is None or state.true_sync_loss is None:
-        rule = (
-            f"In sync under {LOSS_GOOD}, partly under {LOSS_SOME}, where the expert is undecided; "
-            "the public generators end near 0.2."
-        )
-        level = _level(-state.sync_loss, -LOSS_GOOD, -LOSS_SOME)
-        return Verdict(part, level, SYNC_WORDS[level], figures, rule)
-    figures += f"; copying {state.copy_sync_loss:.2f}, true frames {state.true_sync_loss:.2f}"
-    way = state.copy_sync_loss - state.true_sync_loss
-    if way <= 0:
-        figures += "; the expert does not prefer the true frames"
-        return Verdict(part, "none", "cannot be judged", figures, rule)
-    share = (state.copy_sync_loss - state.sync_loss) / way
-    level = _level(share, SYNC_GOOD, SYNC_SOME)
-    return Verdict(part, level, SYNC_WORDS[level], f"{figures} ({100 * share:.0f}{THIN}%)", rule)
+    if state.true_sync_loss is not None:
+        figures += f"; true frames {truth:.2f}"
+    if state.out_of_sync_loss is not None:
+        figures += f", with other sound {state.out_of_sync_loss:.2f}"
+    if why := _no_judge(expert, truth, state.out_of_sync_loss):
+        return Verdict(part, "none", "cannot be judged", f"{figures}; {why}", rule)
+    level = thresholds.sync_level(state.sync_loss, truth, expert.auc)
+    if level != "good" and state.sync_loss <= thresholds.sync_bound(truth):
+        figures += f"; an expert of AUC {expert.auc:.2f} cannot be sure of more"
+    return Verdict(part, level, SYNC_WORDS[level], figures, rule)
 
 
-def _level(value: float, good: float, fair: float) -> str:
-    return "good" if value >= good else "fair" if value >= fair else "bad"
+def _no_judge(expert: Expert, in_sync: float, out_of_sync: float | None) -> str:
+    """Why the expert cannot judge sync, in words; "" where it can."""
+    if thresholds.can_judge_sync(expert.auc, in_sync, out_of_sync):
+        return ""
+    if expert.auc is not None and expert.auc < AUC_CHANCE:
+        return "the expert that measures it has not learned yet"
+    if in_sync >= CHANCE_LOSS:
+        return "the expert does not find the true frames in sync"
+    return "the expert does not hear wrong sound"
 
 
 def _discriminator(name: str, losses: tuple[float, float]) -> Verdict:
@@ -225,7 +236,7 @@ def _generator_tiles(state: Generator) -> list[Tile]:
     if state.sync_loss is not None:
         note = "undecided 0.69"
         if state.true_sync_loss is not None:
-            note = f"true frames {state.true_sync_loss:.2f}"
+            note = f"true frames {state.true_sync_loss:.2f}, {note}"
         found.append(Tile("Sync loss", figure(state.sync_loss, 2), note))
     return found
 

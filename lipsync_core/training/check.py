@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+DATA = "enough data"  # name of the check of the amount
+OUT_OF_SYNC = "out of sync"  # word of a check; a training that learns does not refute it
 STREAM = 103  # of random numbers for such looks, apart from the training's
 
 
@@ -19,3 +23,23 @@ class Check:
     word: str
     figures: str
     remedy: str = ""
+
+
+def blame(found: Mapping[str, Any]) -> str:
+    """What a judgement holds against audio and frames, in words; "" for nothing.
+
+    found: as of `learnability.judge`. The amount of data is left out: `data_amount` knows it.
+    """
+    wrong = [check for check in found.get("checks") or [] if check.get("level") == "bad"]
+    return in_words([check for check in wrong if check.get("name") != DATA])
+
+
+def in_words(checks: Sequence[Mapping[str, str]]) -> str:
+    """Checks as a sentence: what was asked, found, and is to be done."""
+    parts = []
+    for check in checks:
+        name, word, figures, remedy = (
+            str(check.get(key, "")) for key in ("name", "word", "figures", "remedy")
+        )
+        parts.append(f"{name}: {word} ({figures})" + (f": {remedy}" if remedy else ""))
+    return "; ".join(parts)

@@ -208,17 +208,26 @@ class ExpertTask(loop.Task):
 
     def advice(self, rows: list[loop.Row]) -> str:
         """How the training is going, in words, where something can be done about it."""
-        minutes, speakers = learnability.size(self.train)
-        facts = plateau.Facts(
-            *(self.options.steps, self.options.loss, self.options.windows, speakers, minutes),
-            learnability.blame(self.judgement),
-        )
+        facts = facts_of(self.options, self.train, self.val, self.judgement)
         return plateau.advice(plateau.verdict(rows, facts))
 
     def export(self, path: Path, step: int) -> None:
         """Public format, with Adam's state as public files have it, or none of Muon's."""
         adams = self.optimizer if self.options.optimizer == "adam" else None
         checkpoints.save_public(path, self.model, adams, step=step)
+
+
+def facts_of(
+    options: ExpertOptions, train: Corpus, val: Corpus, judgement: Mapping[str, Any]
+) -> plateau.Facts:
+    """What a diagnosis weighs beside the metrics. judgement: of the data, see `learnability`."""
+    minutes, speakers = learnability.size(train)
+    return plateau.Facts(
+        *(options.steps, options.loss, options.windows, speakers, minutes),
+        learnability.blame(judgement),
+        *(options.optimizer, options.lr),
+        learnability.seen_speakers(train, val),
+    )
 
 
 def train(
@@ -260,6 +269,7 @@ def train(
                 kind=task.precision,
                 seed=seed,
                 knows=init is not None,
+                seen=learnability.seen_speakers(train_set, val_set),
             )
         )
     rows = loop.train(task, Path(run_dir), from_section(loop.LoopOptions, options))

@@ -64,7 +64,8 @@ def _chunks(starts: np.ndarray) -> Iterator[np.ndarray]:
 class Findings:
     """What an expert makes of the windows of a corpus.
 
-    figures: loss, accuracy, auc, top1, ece, offset_<d>; see `expert_metrics`.
+    figures: loss, sync_loss_in_sync, sync_loss_out_of_sync, accuracy, auc, top1, ece, offset_<d>;
+    see `expert_metrics`.
     losses: for each clip in order (id, binary cross entropy, windows).
     curve: the reliability curve of the cosines, taken as probabilities of being in sync.
     """
@@ -86,6 +87,8 @@ def expert_metrics(
     -------
     loss: binary cross entropy of the cosine, pairs in and out of sync in equal shares (0.693: the
         expert knows nothing; about 0.25: a good judge for the generator).
+    sync_loss_in_sync, sync_loss_out_of_sync: the sync loss (cross entropy against "in sync") of
+        pairs in sync and of pairs out of sync: the ends of the scale that a generator is judged by.
     accuracy: share of pairs on the right side of 0.5, in the same shares (chance 0.5).
     auc: probability that a pair in sync scores above one out of sync (chance 0.5).
     ece: expected calibration error: how far cosines are from the share of pairs in sync, 0..1.
@@ -125,6 +128,8 @@ def judge_expert(model: SyncNet, corpus: Corpus, seed: int = 0, per_clip: int = 
     curve = metrics.calibration(positives, negatives)
     figures = {
         "loss": metrics.bce(positives, negatives),
+        "sync_loss_in_sync": metrics.sync_loss(positives),
+        "sync_loss_out_of_sync": metrics.sync_loss(negatives),
         "accuracy": metrics.accuracy(positives, negatives),
         "auc": metrics.auc(positives, negatives),
         "ece": metrics.ece(curve),
@@ -209,24 +214,29 @@ def generator_metrics(
         windows, mean over the pixels of the lower halves: 0 for drawings that are all alike.
     <name>_copy: the same figures for the reference frames, shown instead of drawn ones: a generator
         that is of any use is better.
-    sync_loss_truth: the expert's sync loss of the true frames.
+    sync_loss_truth: the expert's sync loss of the true frames; sync_loss_out_of_sync: the same of
+        the true frames with another window's sound. Between these lies a generator's.
     <name>_wrong_sound: the same figures when drawn from another window's sound, `sync_loss` against
         the right sound: a generator that listens is worse here.
     """
     tallies = {"": _Tally(expert), "_copy": _Tally(expert), "_truth": _Tally(expert)}
     if wrong_sound:
         tallies["_wrong_sound"] = _Tally(expert)
+    apart: list[np.ndarray] = []
     for index in range(-(-windows // SHOTS)):
         batch = generator_batch(corpus, seed, index, SHOTS, mel_shift)
         tallies[""].add(batch, draw(model, batch))
         tallies["_copy"].add(batch, batch.reference.astype(np.float32) / 255)
-        tallies["_truth"].add(batch, batch.target.astype(np.float32) / 255)
+        truth = batch.target.astype(np.float32) / 255
+        tallies["_truth"].add(batch, truth)
+        apart.append(cosines(expert, truth, np.roll(batch.sync_mel, 1, axis=0)))
         if wrong_sound:
             other = batch._replace(mels=np.roll(batch.mels, 1, axis=0))
             tallies["_wrong_sound"].add(batch, draw(model, other))
     figures = {
         f"{name}{of}": value for of, tally in tallies.items() for name, value in tally.means()
     }
+    figures["sync_loss_out_of_sync"] = metrics.sync_loss(np.concatenate(apart))
     trivial = ("l1_truth", "l1_lower_truth", "psnr_lower_truth", "spread_copy")
     return {name: value for name, value in figures.items() if name not in trivial}
 

@@ -92,7 +92,9 @@ def top1(scores: np.ndarray) -> float:
 
 
 def sync_loss(cosines: np.ndarray) -> float:
-    """Cross entropy of cosines in [0, 1] against "in sync"; see `losses.sync_loss`."""
+    """Cross entropy of cosines in [0, 1] against "in sync", nan for none; as `losses.sync_loss`."""
+    if not np.size(cosines):
+        return float("nan")
     return float(-np.log(np.clip(cosines, 1e-6, 1)).mean())
 
 

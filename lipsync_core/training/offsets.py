@@ -16,7 +16,7 @@ import numpy as np
 
 from lipsync_core.models import SyncNet
 from lipsync_core.training import link
-from lipsync_core.training.check import STREAM, Check
+from lipsync_core.training.check import OUT_OF_SYNC, STREAM, Check
 from lipsync_core.training.judging import clip_offset
 from lipsync_core.video import FPS
 from lipsync_core.windows import WINDOW, Clip, Corpus
@@ -134,7 +134,7 @@ def judge_histogram(name: str, measured: dict[int, int]) -> Check:
     near = float(np.mean(np.abs(every - middle) <= 1))
     figures = f"offset {middle} frames, {near:.0%} of {len(every)} clips within one frame of it"
     if abs(middle) > CENTRED:
-        return Check(name, "bad", "out of sync", figures, shift_remedy(middle))
+        return Check(name, "bad", OUT_OF_SYNC, figures, shift_remedy(middle))
     if near < 0.5:
         remedy = "the clips' offsets differ: set `check.max_offset` and `check.min_confidence`"
         return Check(name, "fair", "offsets differ", figures, remedy)
@@ -148,7 +148,7 @@ def _by_link(name: str, found: link.Link, frames: int) -> Check:
         f"{mean + link.SURE * deviation:.2f}, in {seconds:.0f} s"
     )
     if found.certain and abs(found.offset) > CENTRED:
-        return Check(name, "bad", "out of sync", figures, shift_remedy(found.offset))
+        return Check(name, "bad", OUT_OF_SYNC, figures, shift_remedy(found.offset))
     if found.certain:
         return Check(name, "good", "in sync", figures)
     if found.found:

@@ -10,26 +10,30 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lipsync_core.training.data_amount import judge_amount
+from lipsync_core.training.thresholds import AUC_CHANCE, AUC_USABLE, CHANCE_LOSS
+
 Row = Mapping[str, float | str]
-CHANCE = math.log(2)  # of the classic loss
 LEAST_ROWS = 3  # evaluations, before which nothing is said
 RECENT = 4  # evaluations that a judgement rests on
 LEAST_STEPS = 400  # a good run has left chance by then
 NEAR = 0.04  # share of the chance loss: as near as this is at chance
-AUC_CHANCE, AUC_USABLE = 0.6, 0.85
 FALLEN = 0.03  # of the AUC under its best
 RISEN = 0.1  # share of the loss above its best
 LOST = 1.2  # times the best L1 of a generator: more than it varies
 GAINED = 0.01  # AUC that the last evaluations must bring, or the run stands still
-ENOUGH_SPEAKERS = 10
+# Peak learning rates with which the expert learned on real and demo clips: benchmarks/diagnosis.py.
+USUAL_RATES = {"muon": (3e-4, 2e-2), "adam": (1e-5, 2e-3)}
 
 
 @dataclass(frozen=True)
 class Facts:
     """What is known about a run beside its metrics.
 
-    steps: planned. loss: as in the config. windows: of each clip in a batch. speakers, minutes: of
-    the training clips. found: what the gate found wrong or doubtful, in words, "" for nothing.
+    steps: planned. loss, optimizer, lr: as in the config (lr 0: not known). windows: of each clip
+    in a batch. speakers, minutes: of the training clips (minutes 0: not known). found: what the
+    data check found wrong with audio and frames, in words, "" for nothing. seen: the validation
+    speakers are among the training speakers.
     """
 
     steps: int
@@ -38,6 +42,9 @@ class Facts:
     speakers: int = 0
     minutes: float = 0.0
     found: str = ""
+    optimizer: str = "muon"
+    lr: float = 0.0
+    seen: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,30 +85,72 @@ def advice(course: Course) -> str:
 
 def _stuck(step: int, train: float, chance: float, auc: float, facts: Facts) -> Course:
     seen = f"after {step} steps the loss is {train:.2f}, chance is {chance:.2f} (AUC {auc:.2f})"
-    if facts.found:
-        return Course("bad", "stands still at chance", f"{seen}. Likely cause: {facts.found}")
+    return Course("bad", "stands still at chance", f"{seen}. {_named(causes(facts))}")
+
+
+def causes(facts: Facts) -> list[str]:
+    """What may hold a training at chance, the likeliest first; each with its remedy.
+
+    What was measured goes before what is supposed: what the data check found wrong, a learning rate
+    with which no run has learned, too little data; then the loss, and last the learning rate.
+    """
+    found = [facts.found] if facts.found else []
+    if rate := _odd_rate(facts):
+        found.append(rate)
+    if little := _too_little(facts):
+        found.append(little)
     if facts.loss == "bce":
-        cause = (
+        found.append(
             "the classic loss alone often stands here for days; set `syncnet.loss: contrastive+bce`"
             " (or start from public weights with `syncnet.init`)"
         )
-    else:
-        cause = (
-            "the learning rate is too high or too low, or sound and picture do not belong "
-            "together; try `syncnet.lr` at a third of what it is, and play some clips of "
-            "filelists/train.txt"
+    elif not facts.found and not rate:
+        found.append(
+            "the learning rate, or audio and frames that do not belong together: try `syncnet.lr` "
+            "at a third of what it is, and play some clips of filelists/train.txt"
         )
-    return Course("bad", "stands still at chance", f"{seen}. Likely cause: {cause}")
+    return found
+
+
+def _named(found: Sequence[str]) -> str:
+    """The likeliest cause, and the next one where there is another."""
+    text = f"Likely cause: {found[0]}"
+    return f"{text}. If that is not it: {found[1]}" if len(found) > 1 else text
+
+
+def _odd_rate(facts: Facts) -> str:
+    """A learning rate with which no measured run has learned, in words; else ""."""
+    lowest, highest = USUAL_RATES.get(facts.optimizer, (0.0, math.inf))
+    if not facts.lr or lowest <= facts.lr <= highest:
+        return ""
+    word = "low" if facts.lr < lowest else "high"
+    return (
+        f"the learning rate is too {word}: `syncnet.lr` is {facts.lr:g}, with `{facts.optimizer}` "
+        f"{lowest:g} to {highest:g} have worked"
+    )
+
+
+def _too_little(facts: Facts) -> str:
+    """Too little data in words, with what would be enough; "" where it is enough or not known."""
+    if not facts.minutes:
+        return ""
+    amount = judge_amount(facts.minutes, facts.speakers, facts.seen)
+    if not amount.enough:
+        return ""
+    return f"too little data, {_data(facts)}. Enough would be {amount.enough}"
 
 
 def _by_heart(step: int, train: float, chance: float, auc: float, facts: Facts) -> Course:
     seen = (
         f"after {step} steps the training loss is down to {train:.2f} (chance {chance:.2f}), but "
-        f"on other speakers AUC is {auc:.2f}, which is chance"
+        f"on the validation clips AUC is {auc:.2f}, which is chance"
     )
-    cause = facts.found or f"{_data(facts)} are too few to learn what holds for everybody"
-    remedy = "More speakers help most; then `flip`, fewer steps, a smaller `width`"
-    return Course("bad", "learns by heart", f"{seen}. Likely cause: {cause}. {remedy}")
+    found = [cause for cause in (facts.found, _too_little(facts)) if cause] or [
+        f"{_data(facts)} do not teach what holds for other clips: audio and frames of many may not "
+        "belong together; play some clips of filelists/train.txt"
+    ]
+    remedy = f"{_more(facts)} help most; then `flip`, fewer steps, a smaller `width`"
+    return Course("bad", "learns by heart", f"{seen}. {_named(found)}. {remedy}")
 
 
 def _overfitting(rows: Sequence[Row], facts: Facts) -> Course | None:
@@ -127,9 +176,9 @@ def _overfitting(rows: Sequence[Row], facts: Facts) -> Course | None:
         f"since step {step} the training loss fell from {train[best]:.2f} to {train[-1]:.2f} while "
         f"{name} went from {values[best]:.2f} to {values[-1]:.2f}"
     )
-    few = _data(facts) + (" are few" if facts.speakers < ENOUGH_SPEAKERS else " are known by now")
+    few = _data(facts) + (" are few" if _too_little(facts) else " are known by now")
     remedy = (
-        f"The weights of step {step} are kept (`final: best`). For better ones add speakers; "
+        f"The weights of step {step} are kept (`final: best`). {_more(facts)} make better ones; "
         "`flip`, a smaller `width` or fewer steps help a little"
     )
     return Course("fair", "overfits", f"{seen}: {few}. {remedy}")
@@ -138,7 +187,7 @@ def _overfitting(rows: Sequence[Row], facts: Facts) -> Course | None:
 def _going_on(rows: Sequence[Row], step: int, auc: float, facts: Facts) -> Course:
     values = [_number(row, "val_auc") for row in rows]
     if len(values) > RECENT and max(values[-RECENT:]) - max(values[:-RECENT]) < GAINED:
-        cause = facts.found or f"{_data(facts)} hold no more"
+        cause = facts.found or _too_little(facts) or f"{_data(facts)} hold no more"
         text = (
             f"AUC has been about {max(values):.2f} for {RECENT} evaluations; it is of use to a "
             f"generator from {AUC_USABLE}. Likely cause: {cause}. More data, a larger `width` or, "
@@ -181,18 +230,25 @@ def generator_verdict(rows: Sequence[Row], steps: int) -> Course:
         return Course("bad", "no better than copying", text)
     weight, sync = _number(last, "sync_weight"), _number(last, "val_sync_loss")
     truth = _number(last, "val_sync_loss_truth")
-    if late and weight > 0 and truth > CHANCE:
+    if late and weight > 0 and truth > CHANCE_LOSS:
         text = (
             f"the expert gives the true frames a sync loss of {truth:.2f}, worse than undecided "
             "(0.69): train a better expert first"
         )
         return Course("bad", "the expert is no judge", text)
-    if late and weight == 0 and sync > CHANCE:
+    if late and weight == 0 and sync > CHANCE_LOSS:
         text = (
             f"after {step} steps the sync loss ({sync:.2f}) has not come under `sync_threshold`, "
             "so it does not train yet. Likely cause: too few steps so far, or a weak expert"
         )
         return Course("fair", "sync not joined yet", text)
+    if step >= steps and weight > 0 and sync > CHANCE_LOSS:
+        text = (
+            f"the expert finds the generated mouths out of sync (sync loss {sync:.2f}; undecided "
+            f"0.69, true frames {truth:.2f}). Likely cause: too few steps since the sync loss "
+            "joined, or a `sync_weight` that is too small (public: 0.03)"
+        )
+        return Course("fair", "not in sync yet", text)
     return Course("good", "learning" if step < steps else "done", f"L1 {l1:.3f} at step {step}")
 
 
@@ -209,7 +265,12 @@ def _same_phase(rows: Sequence[Row]) -> list[Row]:
 def _chance(row: Row, facts: Facts) -> float:
     """The training loss of an expert that knows nothing."""
     phase = row.get("phase") or facts.loss
-    return math.log(facts.windows) if str(phase).startswith("contrastive") else CHANCE
+    return math.log(facts.windows) if str(phase).startswith("contrastive") else CHANCE_LOSS
+
+
+def _more(facts: Facts) -> str:
+    """What there should be more of: strangers, or speech of the one speaker to be judged."""
+    return "More minutes of this speaker" if facts.speakers == 1 and facts.seen else "More speakers"
 
 
 def _data(facts: Facts) -> str:

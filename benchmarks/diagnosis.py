@@ -1,0 +1,171 @@
+"""The claim: of a training that cannot work, the log names the cause that was made.
+
+From a prepared corpus this makes data that is too little, audio that is shifted by 5 frames,
+swapped between clips or silent, and learning rates that are far too high and too low; trains a
+narrow expert on each and prints what the data check found and which cause the diagnosis names.
+
+    python benchmarks/diagnosis.py --results results [--steps 400] [--made good shifted]
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lipsync_core import config, threads
+from lipsync_core.training import expert, plateau
+from lipsync_core.training.runs import from_section
+from lipsync_core.windows import Corpus, read_filelist
+
+ROOT = Path(__file__).parents[1]
+SPLITS = ("train", "val", "test")
+SHIFT = 5  # frames
+MEL_RATE = 80 / 25  # rows of a mel spectrogram a frame
+SILENCE = -4.0  # in a mel spectrogram
+
+Mels = list[np.ndarray]
+
+
+def shifted(mels: Mels) -> Mels:
+    """The frames come `SHIFT` frames late: each shows what was heard before."""
+    return [np.roll(mel, -round(SHIFT * MEL_RATE), axis=0) for mel in mels]
+
+
+def swapped(mels: Mels) -> Mels:
+    """Each clip has the audio of the clip a third of the corpus further, cut or repeated to fit."""
+    step = max(1, len(mels) // 3)
+    return [np.resize(mels[(k + step) % len(mels)], mel.shape) for k, mel in enumerate(mels)]
+
+
+def silent(mels: Mels) -> Mels:
+    """No audio at all."""
+    return [np.full_like(mel, SILENCE) for mel in mels]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A made situation. rate: factor of the learning rate; share: of the training clips kept."""
+
+    change: Callable[[Mels], Mels] | None = None
+    rate: float = 1.0
+    share: float = 1.0
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+MADE = {
+    "good data": Made(),
+    "too little": Made(share=0.03),
+    "shifted": Made(shifted),
+    "swapped": Made(swapped),
+    "silent": Made(silent),
+    "rate too high": Made(rate=100),
+    "rate too low": Made(rate=1e-3),
+}
+
+
+def make(results: Path, out: Path, made: Made) -> Path:
+    """A folder of prepared data like `results` with the change of `made`."""
+    out.mkdir(parents=True, exist_ok=True)
+    lists = {
+        split: read_filelist(results / f"filelists/{split}.txt", results / "faces")
+        for split in SPLITS
+    }
+    lists["train"] = lists["train"][: max(2, round(made.share * len(lists["train"])))]
+    (out / "filelists").mkdir(exist_ok=True)
+    for split, ids in lists.items():
+        (out / f"filelists/{split}.txt").write_text(
+            "".join(f"{i}\n" for i in ids), encoding="utf-8"
+        )
+    link(out / "faces", results / "faces")
+    if made.change is None:
+        link(out / "mels", results / "mels")
+        return out
+    every = [clip for ids in lists.values() for clip in ids]
+    mels = made.change([np.load(results / f"mels/{clip}.npy") for clip in every])
+    for clip, mel in zip(every, mels, strict=True):
+        path = out / f"mels/{clip}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, mel)
+    return out
+
+
+def link(path: Path, target: Path) -> None:
+    if not path.is_symlink():
+        path.symlink_to(target.resolve())
+
+
+def diagnose(
+    results: Path, out: Path, options: dict[str, Any], seed: int
+) -> tuple[dict, list, plateau.Course]:
+    """The data check's judgement, the rows of a training on `results`, and its diagnosis."""
+    files = [out / name for name in ("run", "checkpoint.pth", "metrics.csv")]
+    judgement = out / "learnability.json"
+    expert.train(results, options, *files, seed, torch.device("cpu"), judgement=judgement)
+    with open(files[2], encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    found = json.loads(judgement.read_text(encoding="utf-8"))
+    settings = from_section(expert.ExpertOptions, options)
+    corpora = [Corpus.load(results, split, settings.image_size) for split in ("train", "val")]
+    return found, rows, plateau.verdict(rows, expert.facts_of(settings, *corpora, found))
+
+
+def options_of(arguments: argparse.Namespace, made: Made) -> dict[str, Any]:
+    """The `syncnet` section of the shipped config, narrow and short, with the change of `made`."""
+    schema = config.load_schema(ROOT / "workflow/schemas/config.schema.yaml")
+    import yaml
+
+    given = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+    section = config.complete(given, schema)["syncnet"]
+    del section["init"]
+    every = max(1, arguments.steps // 5)
+    section |= {
+        "width": arguments.width,
+        "steps": arguments.steps,
+        "eval_every": every,
+        "save_every": arguments.steps,
+    }
+    return section | {"lr": section["lr"] * made.rate} | made.options
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--results", type=Path, default=ROOT / "results", help="prepared data")
+    parser.add_argument("--out", type=Path, default=ROOT / "results/.runs/diagnosis_benchmark")
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--width", type=float, default=0.125)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--made", nargs="+", choices=MADE, default=list(MADE))
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    threads.limit(arguments.threads)
+    print("| made | data check | AUC | training loss | diagnosis | first cause |")
+    print("|" + " --- |" * 6)
+    for name in arguments.made:
+        made = MADE[name]
+        folder = arguments.out / name.replace(" ", "_")
+        results = make(arguments.results, folder / "data", made)
+        found, rows, course = diagnose(results, folder, options_of(arguments, made), arguments.seed)
+        checks = ", ".join(f"{check['word']}" for check in found["checks"])
+        cause = course.text.partition("Likely cause: ")[2].partition(". ")[0]
+        last = rows[-1]
+        cells = [
+            name,
+            checks,
+            f"{float(last['val_auc']):.2f}",
+            f"{float(last['train_loss']):.2f}",
+            course.word,
+            cause,
+        ]
+        print("| " + " | ".join(cells) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

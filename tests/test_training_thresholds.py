@@ -1,0 +1,72 @@
+"""The scale of sync: its ends are the expert's own losses, and its words never flatter."""
+
+import numpy as np
+import pytest
+
+from lipsync_core.report import verdicts
+from lipsync_core.report.curves import Expert, Generator
+from lipsync_core.training import thresholds
+from lipsync_core.training.thresholds import AUC_CHANCE, AUC_USABLE, CHANCE_LOSS
+
+ORDER = ("bad", "fair", "good")
+
+
+@pytest.mark.parametrize("in_sync", [0.05, 0.19, 0.4, 0.69])
+@pytest.mark.parametrize("auc", [None, 0.7, 0.96])
+def test_a_larger_loss_never_has_a_better_word(in_sync: float, auc: float | None) -> None:
+    losses = np.linspace(0, 8, 4001)
+    levels = [ORDER.index(thresholds.sync_level(loss, in_sync, auc)) for loss in losses]
+    assert levels == sorted(levels, reverse=True)
+    assert levels[-1] == 0 and all(
+        level == 0 for loss, level in zip(losses, levels, strict=True) if loss >= CHANCE_LOSS
+    )
+
+
+def test_the_edges_of_the_words() -> None:
+    bound = thresholds.sync_bound(0.19)
+    assert 0.19 < bound < CHANCE_LOSS
+    level = thresholds.sync_level
+    assert (level(bound, 0.19), level(bound + 1e-6, 0.19)) == ("good", "fair")
+    assert (level(CHANCE_LOSS - 1e-6, 0.19), level(CHANCE_LOSS, 0.19)) == ("fair", "bad")
+    assert level(0.1, 0.19, AUC_USABLE) == "good" and level(0.1, 0.19, AUC_USABLE - 0.01) == "fair"
+
+
+def test_an_expert_judges_only_what_it_tells_apart() -> None:
+    can = thresholds.can_judge_sync
+    assert can(None, 0.19, None) and can(0.96, 0.19, 4.0) and can(AUC_CHANCE, 0.19, 4.0)
+    assert not can(AUC_CHANCE - 0.01, 0.19, 4.0)
+    assert not can(0.96, CHANCE_LOSS, 4.0), "ground truth is not in sync for it"
+    assert not can(0.96, 0.19, CHANCE_LOSS), "wrong sound is in sync for it"
+
+
+def test_better_than_copying_is_not_in_sync() -> None:
+    """One speaker: the generator is worse than undecided, and copying far worse than that."""
+    state = Generator(1000, 0.03, 0.05, 1.43, 7.07, 0.19, out_of_sync_loss=4.0)
+    sync = verdicts.generator_verdicts("g", state, Expert(500, 0.25, 0.9, 0.96))[1]
+    assert (sync.level, sync.word) == ("bad", "not in sync")
+    assert "true frames 0.19, with other sound 4.00" in sync.figures
+    assert "copying" not in sync.figures + sync.rule
+    better = Generator(1000, 0.03, 0.05, 0.3, 7.07, 0.19, out_of_sync_loss=4.0)
+    words = [
+        verdicts.generator_verdicts("g", better, Expert(500, 0.25, 0.9, auc))[1].word
+        for auc in (0.96, 0.7, 0.5)
+    ]
+    assert words == ["in sync", "partly in sync", "cannot be judged"]
+
+
+@pytest.mark.parametrize(
+    ("in_sync", "out_of_sync", "words"),
+    [(0.8, 4.0, "does not find the true frames in sync"), (0.2, 0.5, "does not hear wrong sound")],
+)
+def test_why_sync_cannot_be_judged(in_sync: float, out_of_sync: float, words: str) -> None:
+    state = Generator(1, 0.03, 0.05, 0.3, 7.0, in_sync, out_of_sync_loss=out_of_sync)
+    sync = verdicts.generator_verdicts("g", state, Expert(1, 0.3, 0.9, 0.9))[1]
+    assert sync.level == "none" and words in sync.figures
+
+
+def test_a_sync_loss_without_the_experts_scale_is_judged_by_the_public_one() -> None:
+    def word(loss: float) -> str:
+        state = Generator(1, 0.03, 0.05, loss)
+        return verdicts.generator_verdicts("g", state, Expert(1, None, None, None))[1].word
+
+    assert [word(0.3), word(0.6), word(0.7)] == ["in sync", "partly in sync", "not in sync"]
