@@ -122,3 +122,66 @@ def test_a_generator_that_loses_what_it_had_is_told(weights, words):
     assert "at step 1000 it was 0.045" in course.text
     rows[-1]["val_l1"] = 0.05
     assert plateau.generator_verdict(rows, 3000).word == "learning"
+
+
+def at_chance(**known):
+    """The causes named after 800 steps at chance with the shipped recipe and what is known."""
+    facts = Facts(steps=1000, windows=8, **({"lr": 3e-3, "optimizer": "muon"} | known))
+    return course([2.05] * 4, [0.5] * 4, facts=facts).text
+
+
+def test_with_little_data_that_is_the_first_cause():
+    text = at_chance(speakers=109, minutes=10)
+    first, _, second = text.partition("If that is not it: ")
+    assert "Likely cause: too little data, 109 speakers with 10 minutes." in first
+    assert "Enough would be 1 hour of 10 speakers" in first and "29 hours" in first
+    assert "learning rate" not in first and "the learning rate" in second
+    alone = at_chance(speakers=1, minutes=10, seen=True)
+    assert "Enough would be 30 minutes or more of this speaker" in alone
+    assert "speakers or more" not in alone
+
+
+@pytest.mark.parametrize(("speakers", "minutes", "seen"), [(1, 44, True), (40, 200, False)])
+def test_enough_data_is_not_blamed(speakers, minutes, seen):
+    text = at_chance(speakers=speakers, minutes=minutes, seen=seen)
+    assert "too little" not in text and "Likely cause: the learning rate" in text
+
+
+def test_what_the_data_check_found_goes_before_everything_else():
+    found = "mouth and sound belong together: out of sync"
+    text = at_chance(speakers=109, minutes=10, lr=3.0, found=found)
+    assert f"Likely cause: {found}. If that is not it: the learning rate is too high" in text
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "lr", "word"),
+    [
+        ("muon", 0.3, "too high"),
+        ("muon", 3e-6, "too low"),
+        ("adam", 0.05, "too high"),
+        ("adam", 1e-7, "too low"),
+        ("muon", 3e-3, ""),
+        ("adam", 1e-4, ""),
+    ],
+)
+def test_a_learning_rate_with_which_nothing_learns_is_named_before_the_data(optimizer, lr, word):
+    text = at_chance(speakers=8, minutes=4, optimizer=optimizer, lr=lr)
+    assert ("Likely cause: the learning rate is " + word in text) == bool(word)
+    assert "too little data" in text
+
+
+def test_one_speaker_is_not_told_to_bring_others():
+    facts = Facts(steps=4000, windows=8, speakers=1, minutes=5, seen=True)
+    heart = course([1.9, 1.2, 0.6, 0.2], [0.5, 0.52, 0.51, 0.5], facts=facts).text
+    assert "More minutes of this speaker help most" in heart and "other speakers" not in heart
+    train, auc = [0.6, 0.5, 0.4, 0.3, 0.2, 0.1], [0.8, 0.82, 0.82, 0.81, 0.8, 0.8]
+    over = course(train, auc, [0.6, 0.5, 0.55, 0.6, 0.7, 0.8], CLASSIC, facts).text
+    assert "More minutes of this speaker make better ones" in over
+
+
+def test_a_generator_that_ends_out_of_sync_is_not_done():
+    last = {"val_l1": 0.03, "val_l1_copy": 0.05, "sync_weight": 0.01, "val_sync_loss": 1.43}
+    rows = [{"step": n, **last, "val_sync_loss_truth": 0.19} for n in (1000, 2000, 3000)]
+    found = plateau.generator_verdict(rows, 3000)
+    assert (found.level, found.word) == ("fair", "not in sync yet")
+    assert "1.43" in found.text and "true frames 0.19" in found.text
