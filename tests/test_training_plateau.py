@@ -156,7 +156,7 @@ def test_what_the_data_check_found_goes_before_everything_else():
 @pytest.mark.parametrize(
     ("optimizer", "lr", "word"),
     [
-        ("muon", 0.3, "too high"),
+        ("muon", 3.0, "too high"),
         ("muon", 3e-6, "too low"),
         ("adam", 0.05, "too high"),
         ("adam", 1e-7, "too low"),

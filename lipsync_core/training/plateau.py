@@ -23,7 +23,7 @@ RISEN = 0.1  # share of the loss above its best
 LOST = 1.2  # times the best L1 of a generator: more than it varies
 GAINED = 0.01  # AUC that the last evaluations must bring, or the run stands still
 # Peak learning rates with which the expert learned on real and demo clips: benchmarks/diagnosis.py.
-USUAL_RATES = {"muon": (3e-4, 2e-2), "adam": (1e-5, 2e-3)}
+USUAL_RATES = {"muon": (3e-4, 0.3), "adam": (1e-5, 2e-3)}
 
 
 @dataclass(frozen=True)
