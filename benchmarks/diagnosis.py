@@ -19,8 +19,10 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 
 from lipsync_core import config, threads
+from lipsync_core.errors import LipsyncError
 from lipsync_core.training import expert, plateau
 from lipsync_core.training.runs import from_section
 from lipsync_core.windows import Corpus, read_filelist
@@ -40,9 +42,13 @@ def shifted(mels: Mels) -> Mels:
 
 
 def swapped(mels: Mels) -> Mels:
-    """Each clip has the audio of the clip a third of the corpus further, cut or repeated to fit."""
-    step = max(1, len(mels) // 3)
-    return [np.resize(mels[(k + step) % len(mels)], mel.shape) for k, mel in enumerate(mels)]
+    """Each clip has the audio of the clip a third of the corpus further, from somewhere in it on.
+
+    From somewhere: sentences of one pattern (GRID) share their rhythm from the first frame on.
+    """
+    step, rng = max(1, len(mels) // 3), np.random.default_rng(0)
+    others = [np.resize(mels[(k + step) % len(mels)], mel.shape) for k, mel in enumerate(mels)]
+    return [np.roll(mel, rng.integers(len(mel)), axis=0) for mel in others]
 
 
 def silent(mels: Mels) -> Mels:
@@ -66,8 +72,14 @@ MADE = {
     "shifted": Made(shifted),
     "swapped": Made(swapped),
     "silent": Made(silent),
-    "rate too high": Made(rate=100),
+    "rate too high": Made(rate=1000),
     "rate too low": Made(rate=1e-3),
+    # How far from the usual a learning rate still works: the bounds of `plateau.USUAL_RATES`.
+    **{f"muon {rate:g}": Made(options={"lr": rate}) for rate in (3e-4, 3e-2, 0.3)},
+    **{
+        f"adam {rate:g}": Made(options={"lr": rate, "optimizer": "adam"})
+        for rate in (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1)
+    },
 }
 
 
@@ -120,7 +132,6 @@ def diagnose(
 def options_of(arguments: argparse.Namespace, made: Made) -> dict[str, Any]:
     """The `syncnet` section of the shipped config, narrow and short, with the change of `made`."""
     schema = config.load_schema(ROOT / "workflow/schemas/config.schema.yaml")
-    import yaml
 
     given = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
     section = config.complete(given, schema)["syncnet"]
@@ -142,29 +153,29 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--width", type=float, default=0.125)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--made", nargs="+", choices=MADE, default=list(MADE))
+    parser.add_argument("--made", nargs="+", choices=MADE, default=list(MADE)[:7])
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     threads.limit(arguments.threads)
     print("| made | data check | AUC | training loss | diagnosis | first cause |")
     print("|" + " --- |" * 6)
     for name in arguments.made:
-        made = MADE[name]
-        folder = arguments.out / name.replace(" ", "_")
-        results = make(arguments.results, folder / "data", made)
-        found, rows, course = diagnose(results, folder, options_of(arguments, made), arguments.seed)
-        checks = ", ".join(f"{check['word']}" for check in found["checks"])
-        cause = course.text.partition("Likely cause: ")[2].partition(". ")[0]
-        last = rows[-1]
-        cells = [
-            name,
-            checks,
-            f"{float(last['val_auc']):.2f}",
-            f"{float(last['train_loss']):.2f}",
-            course.word,
-            cause,
-        ]
-        print("| " + " | ".join(cells) + " |", flush=True)
+        print("| " + " | ".join([name, *row_of(arguments, name)]) + " |", flush=True)
+
+
+def row_of(arguments: argparse.Namespace, name: str) -> list[str]:
+    """The cells of a made situation."""
+    folder = arguments.out / name.replace(" ", "_")
+    results = make(arguments.results, folder / "data", MADE[name])
+    try:
+        options = options_of(arguments, MADE[name])
+        found, rows, course = diagnose(results, folder, options, arguments.seed)
+    except LipsyncError as error:
+        return ["", "", "", "stopped", str(error)]
+    checks = ", ".join(check["word"] for check in found["checks"])
+    cause = course.text.partition("Likely cause: ")[2].partition(". ")[0]
+    auc, loss = (f"{float(rows[-1][column]):.2f}" for column in ("val_auc", "train_loss"))
+    return [checks, auc, loss, course.word, cause]
 
 
 if __name__ == "__main__":

@@ -185,3 +185,12 @@ def test_a_generator_that_ends_out_of_sync_is_not_done():
     found = plateau.generator_verdict(rows, 3000)
     assert (found.level, found.word) == ("fair", "not in sync yet")
     assert "1.43" in found.text and "true frames 0.19" in found.text
+
+
+def test_an_expert_that_learns_a_wrong_offset_is_told_so():
+    found = "mouth and sound belong together: out of sync (5 frames)"
+    facts = Facts(steps=800, windows=8, found=found, out_of_sync=True)
+    told = course([2.0, 1.6, 1.2, 1.0], [0.55, 0.7, 0.8, 0.88], facts=facts)
+    assert (told.level, told.word) == ("bad", "learns a wrong offset")
+    assert "AUC 0.88" in told.text and f"Likely cause: {found}" in told.text
+    assert course([2.0], [0.5], facts=facts).level == "none"

@@ -17,7 +17,7 @@ from lipsync_core.report.gallery import Strip, crop_strip
 from lipsync_core.report.plots import Series
 from lipsync_core.report.verdicts import Verdict
 from lipsync_core.training import plateau
-from lipsync_core.training.check import OUT_OF_SYNC, blame
+from lipsync_core.training.check import OUT_OF_SYNC, blame, offset_found
 from lipsync_core.training.thresholds import AUC_CHANCE, AUC_USABLE
 
 LEVELS = ("good", "fair", "bad", "none")
@@ -78,8 +78,7 @@ def gate_summary(gate: Mapping[str, Any], expert: Expert | None = None) -> Verdi
         return None
     said = "; ".join(f"{check.part.lower()}: {check.word}" for check in checks)
     if expert is not None and expert.auc is not None:
-        late = any(check.word == OUT_OF_SYNC and check.level == "bad" for check in checks)
-        level, word = _outcome(expert.auc, late)
+        level, word = _outcome(expert.auc, offset_found(gate))
         rule = "What the training showed goes before what the data check expected of it."
         return Verdict("Learnability", level, word, f"AUC {expert.auc:.2f}; expected: {said}", rule)
     rule = (
@@ -174,6 +173,7 @@ def course(
         optimizer=str(options.get("optimizer") or "muon"),
         lr=number(options.get("lr")) or 0.0,
         seen=judged <= speakers,
+        out_of_sync=offset_found(gate),
     )
     return plateau.verdict(rows, facts)
 

@@ -34,6 +34,12 @@ def blame(found: Mapping[str, Any]) -> str:
     return in_words([check for check in wrong if check.get("name") != DATA])
 
 
+def offset_found(found: Mapping[str, Any]) -> bool:
+    """Whether a judgement found audio and frames a constant offset apart."""
+    checks = found.get("checks") or []
+    return any(c.get("word") == OUT_OF_SYNC and c.get("level") == "bad" for c in checks)
+
+
 def in_words(checks: Sequence[Mapping[str, str]]) -> str:
     """Checks as a sentence: what was asked, found, and is to be done."""
     parts = []

@@ -23,6 +23,7 @@ from lipsync_core.augmentation import Augmentation
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet
 from lipsync_core.training import learnability, loop, losses, plateau, precision, ranks
+from lipsync_core.training.check import offset_found
 from lipsync_core.training.judging import expert_metrics
 from lipsync_core.training.muon import Muon
 from lipsync_core.training.optimise import (
@@ -227,6 +228,7 @@ def facts_of(
         learnability.blame(judgement),
         *(options.optimizer, options.lr),
         learnability.seen_speakers(train, val),
+        offset_found(judgement),
     )
 
 

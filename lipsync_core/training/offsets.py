@@ -21,7 +21,9 @@ from lipsync_core.training.judging import clip_offset
 from lipsync_core.video import FPS
 from lipsync_core.windows import WINDOW, Clip, Corpus
 
-CLIPS, FRAMES, SECONDS = 40, 250, 8.0  # looked at: at most; seconds of this thread's work
+# Looked at, at most: frames of a clip, frames in all (short clips: the more of them), seconds of
+# this thread's work. 40 GRID clips of 3 s were too few to tell swapped audio from chance.
+FRAMES, TOTAL_FRAMES, SECONDS = 250, 10_000, 8.0
 JUDGED = 20  # clips whose offset a trained network measures
 STILL = 0.6  # grey levels from frame to frame; noise of the encoding stays below, speech is above 2
 EVEN = 0.05  # spread of the sound's level, 0.6 dB: speech has 0.5 or more
@@ -30,9 +32,9 @@ FEW = 8  # clips, below which their measured offsets are no histogram
 
 
 def look(corpus: Corpus, seed: int = 0) -> list[tuple[str, link.Features]]:
-    """The middle of up to 40 clips, speakers in turn, up to 10 s of each, for some seconds."""
-    began, runs = time.thread_time(), []
-    for clip in _in_turn(corpus.clips, seed)[:CLIPS]:
+    """The middle of clips, speakers in turn, up to 10 s of each, 400 s in all, for some seconds."""
+    began, runs, total = time.thread_time(), [], 0
+    for clip in _in_turn(corpus.clips, seed):
         first, count = _middle(clip)
         if count < 2 * WINDOW:
             continue
@@ -40,7 +42,8 @@ def look(corpus: Corpus, seed: int = 0) -> list[tuple[str, link.Features]]:
             [corpus.frames(clip, start) for start in range(first, first + count, WINDOW)]
         )
         runs.append((clip.id, link.features(faces, corpus.mel(clip), first)))
-        if time.thread_time() - began > SECONDS:
+        total += count
+        if total >= TOTAL_FRAMES or time.thread_time() - began > SECONDS:
             break
     return runs
 

@@ -32,8 +32,9 @@ class Facts:
 
     steps: planned. loss, optimizer, lr: as in the config (lr 0: not known). windows: of each clip
     in a batch. speakers, minutes: of the training clips (minutes 0: not known). found: what the
-    data check found wrong with audio and frames, in words, "" for nothing. seen: the validation
-    speakers are among the training speakers.
+    data check found wrong with audio and frames, in words, "" for nothing; out_of_sync: among it
+    is a constant offset, which an expert can learn. seen: the validation speakers are among the
+    training speakers.
     """
 
     steps: int
@@ -45,6 +46,7 @@ class Facts:
     optimizer: str = "muon"
     lr: float = 0.0
     seen: bool = False
+    out_of_sync: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,15 @@ class Course:
 
 def verdict(rows: Sequence[Row], facts: Facts) -> Course:
     """How the expert's training is going. rows: its metrics so far, in order of step."""
+    course = _course(rows, facts)
+    if facts.out_of_sync and course.level in ("good", "fair"):
+        text = f"{course.text}; but what it learns is wrong. Likely cause: {facts.found}"
+        return Course("bad", "learns a wrong offset", text)
+    return course
+
+
+def _course(rows: Sequence[Row], facts: Facts) -> Course:
+    """As `verdict`, but for an offset that the expert learns."""
     if len(rows) < LEAST_ROWS:
         return Course("none", "too early to tell", "")
     recent = rows[-RECENT:]
