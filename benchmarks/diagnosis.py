@@ -74,6 +74,8 @@ MADE = {
     "silent": Made(silent),
     "rate too high": Made(rate=1000),
     "rate too low": Made(rate=1e-3),
+    # From which amount of data on a speaker is learned.
+    **{f"share {share:g}": Made(share=share) for share in (0.36, 0.18)},
     # How far from the usual a learning rate still works: the bounds of `plateau.USUAL_RATES`.
     **{f"muon {rate:g}": Made(options={"lr": rate}) for rate in (3e-4, 3e-2, 0.3)},
     **{

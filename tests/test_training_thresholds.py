@@ -31,6 +31,13 @@ def test_the_edges_of_the_words() -> None:
     assert level(0.1, 0.19, AUC_USABLE) == "good" and level(0.1, 0.19, AUC_USABLE - 0.01) == "fair"
 
 
+def test_the_words_are_those_of_real_audio_that_many_frames_off() -> None:
+    """Sync losses of ground truth with the audio 0 to 4 frames off, by an expert of AUC 0.90."""
+    losses = (0.328, 0.394, 0.555, 0.737, 0.901)
+    words = [thresholds.sync_level(loss, losses[0], 0.9) for loss in losses]
+    assert words == ["good", "good", "fair", "bad", "bad"]
+
+
 def test_an_expert_judges_only_what_it_tells_apart() -> None:
     can = thresholds.can_judge_sync
     assert can(None, 0.19, None) and can(0.96, 0.19, 4.0) and can(AUC_CHANCE, 0.19, 4.0)
