@@ -26,6 +26,10 @@ NUMBERED = re.compile(r"(.+)(\+\d+)", re.DOTALL)  # the name of a further file o
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`, renamed onto it when the block succeeds.
 
+    The content is on the disk before the name, and the name before the block is left: after a power
+    cut `path` is what it was, or whole. Without that, some file systems (XFS, NFS, ext4 by its
+    options) leave it empty.
+
     The temporary name keeps the suffix (encoders and `numpy.save` look at it), begins with a dot
     (discovery skips it), and is removed when the block raises. Parent folders are made.
     """
@@ -35,9 +39,22 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = target.with_name(f".{token}{number}.{os.getpid()}.tmp{target.suffix}")
     try:
         yield temporary
+        _sync(temporary)
         os.replace(temporary, target)
+        with contextlib.suppress(OSError):  # some systems cannot open, or sync, a folder
+            _sync(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    # Windows syncs only what is open for writing.
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _token(target: Path) -> tuple[str, str]:

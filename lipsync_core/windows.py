@@ -34,6 +34,7 @@ OPEN_ARCHIVES = 256  # bounded: large corpora have more clips than a process may
 
 # One stream of random numbers for each use, so that no two uses of a seed are correlated.
 EXPERT_STREAM, GENERATOR_STREAM = 1, 2
+OTHER_SAMPLES = 1 << 40  # batches between those of a step before and after a rollback
 FLIPPED = Augmentation(flip=True)
 Item = TypeVar("Item")
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import stat
 
 import pytest
 
@@ -22,6 +23,20 @@ def test_atomic_path_appears_whole_or_not_at_all(tmp_path):
         raise ZeroDivisionError
     assert target.read_text() == "new"
     assert [path.name for path in target.parent.iterdir()] == ["a.wav"]
+
+
+def test_content_and_name_are_on_the_disk_in_this_order(tmp_path, monkeypatch):
+    done, sync, replace = [], os.fsync, os.replace
+
+    def synced(descriptor):
+        place = os.fstat(descriptor)
+        done.append("folder" if stat.S_ISDIR(place.st_mode) else f"{place.st_size} bytes")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", lambda *names: (done.append("name"), replace(*names)))
+    files.write_text(tmp_path / "a.csv", "whole")
+    assert done == ["5 bytes", "name", "folder"]
 
 
 def test_longest_file_name(tmp_path):

@@ -14,10 +14,10 @@ from torch import nn
 from lipsync_core.checkpoints import load_weights, save_public
 from lipsync_core.errors import LipsyncError
 from lipsync_core.training import loop
-from lipsync_core.training.loop import BEST, LAST, LoopOptions, Task, publish, start_from
+from lipsync_core.training.loop import BEST, LoopOptions, Task, publish, start_from
 from lipsync_core.training.optimise import descend, learning_rate
 from lipsync_core.training.signals import Interrupted, StopSignals
-from lipsync_core.training.state import to_csv
+from lipsync_core.training.state import LAST, to_csv
 
 
 class Line(Task):
@@ -158,19 +158,86 @@ def test_more_steps_continue_and_fewer_start_afresh(tmp_path, straight, caplog):
 def test_lost_best_weights_start_afresh(tmp_path, straight, caplog):
     caplog.set_level("INFO")
     loop.train(Line(), tmp_path, OPTIONS)
-    next(tmp_path.glob("best_*.pth")).unlink()
+    for path in tmp_path.glob("best_*.pth"):
+        path.unlink()
     assert loop.train(Line(), tmp_path, OPTIONS) == straight[0]
     assert "is gone; starting afresh" in caplog.text and (tmp_path / BEST).is_file()
 
 
-@pytest.mark.parametrize("content", [b"", b"no torch file", None])
-def test_a_foreign_state_is_named_with_the_remedy(tmp_path, content):
-    if content is None:
-        torch.save({"something": "else"}, tmp_path / LAST)
-    else:
-        (tmp_path / LAST).write_bytes(content)
-    with pytest.raises(LipsyncError, match=r"last\.pt: not a state .* delete it to start afresh"):
-        loop.train(Line(), tmp_path, OPTIONS)
+def empty(path):
+    path.write_bytes(b"")
+
+
+def zeros(path):
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def cut_short(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def a_hole(path):
+    content = bytearray(path.read_bytes())
+    place = content.index(torch.load(path)["parts"]["model"]["weight"].numpy().tobytes())
+    content[place : place + 4] = bytes(4)
+    path.write_bytes(content)
+
+
+def foreign(path):
+    torch.save({"something": "else"}, path)
+
+
+DAMAGES = [empty, zeros, cut_short, a_hole, foreign]
+
+
+def broken(path, damage):
+    """Damage a file as if written anew: what is linked to it stays whole."""
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content)
+    damage(path)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_after_a_power_cut_a_run_goes_on_from_the_state_before(tmp_path, straight, damage, caplog):
+    with pytest.raises(RuntimeError):
+        loop.train(Line(7, crash), tmp_path, OPTIONS)
+    broken(tmp_path / LAST, damage)
+    assert loop.train(Line(), tmp_path, OPTIONS) == straight[0]
+    assert "last.pt: not a whole state" in caplog.text
+    assert "Going on from previous.pt: the steps after 4 are done again" in caplog.text
+    assert (tmp_path / "damaged.pt").is_file()
+    assert_same(outcome(tmp_path), straight[1])
+
+
+def test_the_newest_whole_state_is_taken(tmp_path, straight, caplog):
+    options = LoopOptions(steps=10, eval_every=4, save_every=2, keep_every=4)
+    with pytest.raises(RuntimeError):
+        loop.train(Line(9, crash), tmp_path, options)
+    for name in (LAST, "previous.pt", "step_0000008.pt"):
+        broken(tmp_path / name, empty)
+    assert loop.train(Line(), tmp_path, options) == straight[0]
+    assert "Going on from step_0000004.pt: the steps after 4 are done again" in caplog.text
+
+
+def test_without_a_whole_state_a_run_starts_afresh_and_says_so(tmp_path, straight, caplog):
+    with pytest.raises(RuntimeError):
+        loop.train(Line(7, crash), tmp_path, OPTIONS)
+    for path in tmp_path.glob("*.pt"):
+        broken(path, zeros)
+    assert loop.train(Line(), tmp_path, OPTIONS) == straight[0]
+    assert "No other state is whole: THE TRAINING STARTS AFRESH" in caplog.text
+    assert_same(outcome(tmp_path), straight[1])
+
+
+def test_a_state_is_not_taken_without_its_best_weights(tmp_path, straight, caplog):
+    with pytest.raises(RuntimeError):
+        loop.train(Line(7, crash), tmp_path, OPTIONS)
+    broken(tmp_path / LAST, empty)
+    for path in tmp_path.glob("best_*.pth"):
+        path.unlink()
+    assert loop.train(Line(), tmp_path, OPTIONS) == straight[0]
+    assert "STARTS AFRESH" in caplog.text
 
 
 def test_a_loss_that_explodes_stops_and_keeps_the_last_good_state(tmp_path):
@@ -207,7 +274,11 @@ def test_a_run_keeps_the_best_weights_that_its_states_name(tmp_path):
     values = iter([2.0, 1.0, 3.0])
     task.evaluate = lambda step: {"val_loss": next(values)}
     loop.train(task, tmp_path, LoopOptions(steps=12, eval_every=4, save_every=6))
-    assert sorted(path.name for path in tmp_path.glob("best*")) == ["best.pth", "best_0000008.pth"]
+    assert {path.name for path in tmp_path.glob("best*")} == {
+        "best.pth",
+        "best_0000004.pth",  # of the state before the last
+        "best_0000008.pth",
+    }
 
 
 class Moody(Line):
@@ -279,6 +350,36 @@ def test_a_loss_that_explodes_is_an_illness_where_there_is_a_cure(tmp_path, capl
     assert (
         "train_loss is nan near step 6" in caplog.text and "healthy state of step 4" in caplog.text
     )
+
+
+def test_after_a_power_cut_an_ill_training_still_returns(tmp_path, caplog):
+    options = LoopOptions(steps=12, eval_every=4, save_every=3)
+    with pytest.raises(RuntimeError):
+        loop.train(Moody([2.0], at=5, sabotage=crash), tmp_path, options)
+    empty(tmp_path / LAST)  # and so healthy.pt, which is linked to it
+    assert (tmp_path / "healthy.pt").stat().st_size == 0
+    rows = loop.train(Moody([2.0, 9.0, 1.0, 3.0]), tmp_path, options)
+    assert "Going on from previous.pt: the steps after 3 are done again" in caplog.text
+    assert [(row["step"], row.get("rollbacks")) for row in rows] == [(4, 1), (8, 1), (12, 1)]
+
+
+class Whole(Moody):
+    """Of no use before it is finished."""
+
+    unfinished = False
+
+
+def test_what_is_of_no_use_unfinished_ends_in_words(tmp_path, caplog):
+    options = LoopOptions(steps=12, eval_every=4, save_every=12, rollbacks=2)
+    words = (
+        r"line: went wrong 3 times, each time after other samples; .* state of step 4 .* Lower `lr`"
+    )
+    with pytest.raises(LipsyncError, match=words):
+        loop.train(Whole([2.0, 9.0, 9.0, 9.0]), tmp_path, options)
+    with pytest.raises(LipsyncError, match=words):  # at once: no step is trained
+        loop.train(Whole([], at=4, sabotage=crash), tmp_path, options)
+    more = LoopOptions(steps=12, eval_every=4, rollbacks=3)
+    assert [row["step"] for row in loop.train(Whole([1.0, 1.5]), tmp_path, more)] == [4, 8, 12]
 
 
 @pytest.mark.parametrize("step", [2, 5, 6, 9, 10])

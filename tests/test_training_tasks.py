@@ -161,6 +161,69 @@ def make_generator_task(results, judge=None, **more):
     return GeneratorTask("task", *models, judge, *corpora, options, 0, CPU)
 
 
+class Exploding(ExpertTask):
+    """The weights are no numbers any more after step 3, as often as `times`."""
+
+    times, crash = 1, None
+
+    def step(self, step, batch):
+        if step == self.crash and self.memory["rollbacks"]:
+            raise RuntimeError("as if killed")
+        if step == 3 and self.memory["rollbacks"] < self.times:
+            with torch.no_grad():
+                self.temperature.log_scale.fill_(float("nan"))
+                next(self.model.parameters()).fill_(float("nan"))
+        return super().step(step, batch)
+
+
+def explode(results, folder, monkeypatch, times, crash=None, **more):
+    kind = type("Exploding", (Exploding,), {"times": times, "crash": crash})
+    monkeypatch.setattr(expert, "ExpertTask", kind)
+    out = folder / "checkpoint.pth", folder / "metrics.csv"
+    options = EXPERT | {"eval_every": 2} | more
+    expert.train(results, options, folder / "run", *out, seed=0, device=CPU)
+    return list(csv.DictReader(out[1].read_text().splitlines()))
+
+
+@pytest.mark.parametrize("loss", expert.LOSSES)
+def test_an_expert_that_explodes_goes_on_with_other_samples(
+    results, tmp_path, monkeypatch, caplog, loss
+):
+    rows = explode(results, tmp_path, monkeypatch, 2, loss=loss)
+    assert "is nan" in caplog.text and "healthy state of step 2, return number 2" in caplog.text
+    assert [(row["step"], row["rollbacks"]) for row in rows] == [("2", "2"), ("4", "2"), ("6", "2")]
+    assert all(np.isfinite(float(row["val_loss"])) for row in rows)
+
+
+def test_an_expert_that_explodes_again_and_again_ends_in_words(results, tmp_path, monkeypatch):
+    words = "syncnet: went wrong 3 times, each time after other samples; .* Lower `lr`, set `clip`"
+    for _ in range(2):  # the second time at once
+        with pytest.raises(LipsyncError, match=words):
+            explode(results, tmp_path, monkeypatch, 9, rollbacks=2)
+    assert not (tmp_path / "checkpoint.pth").exists()
+    rows = explode(results, tmp_path, monkeypatch, 3, rollbacks=3)
+    assert [row["step"] for row in rows] == ["2", "4", "6"]
+
+
+def test_an_expert_draws_other_samples_after_a_rollback(results):
+    task = make_expert_task(results)
+    before, task.memory["rollbacks"] = task.batch(3), 1
+    assert not np.array_equal(before.frames, task.batch(3).frames)
+
+
+def test_a_kill_around_an_experts_rollback_changes_nothing(results, tmp_path, monkeypatch):
+    quiet, killed = tmp_path / "quiet", tmp_path / "killed"
+    explode(results, quiet, monkeypatch, times=2)
+    for crash in (2, 3, 5):
+        with pytest.raises(RuntimeError, match="as if killed"):
+            explode(results, killed, monkeypatch, times=2, crash=crash)
+    explode(results, killed, monkeypatch, times=2)
+    for name in ("last.pt", "healthy.pt"):
+        states = [torch.load(at / "run" / name, weights_only=True) for at in (quiet, killed)]
+        assert_same(*states)
+    assert (quiet / "checkpoint.pth").read_bytes() == (killed / "checkpoint.pth").read_bytes()
+
+
 def test_the_expert_learns_whose_sound_it_is(tmp_path):
     ids = [f"s{number}/1" for number in range(4)]
     results = write_corpus(tmp_path, {"train": ids, "val": ["v/1"]}, frames=80)

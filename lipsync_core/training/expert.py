@@ -10,6 +10,7 @@ the generator's sync loss expects them. Measured: benchmarks/expert.py.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,7 +37,7 @@ from lipsync_core.training.optimise import (
 )
 from lipsync_core.training.runs import from_section
 from lipsync_core.training.tensors import stack_window, to_device
-from lipsync_core.windows import Corpus, ExpertGroup, expert_batch, load_splits
+from lipsync_core.windows import OTHER_SAMPLES, Corpus, ExpertGroup, expert_batch, load_splits
 
 log = logging.getLogger(__name__)
 LOSSES = ("contrastive+bce", "contrastive", "bce")
@@ -105,6 +106,7 @@ class ExpertTask(loop.Task):
     """What the loop needs to train a SyncNet on a corpus. See `loop.Task`."""
 
     label = "syncnet"
+    unfinished = False  # half-way its cosines are not calibrated: a generator would follow noise
 
     def __init__(
         self,
@@ -144,9 +146,10 @@ class ExpertTask(loop.Task):
         self.judgement: dict[str, Any] = {"checks": []}  # of the data, see `learnability`
 
     def batch(self, step: int) -> ExpertGroup:
-        """`clips` x `windows` windows; see `windows.expert_batch`."""
+        """`clips` x `windows` windows; see `windows.expert_batch`. Others after a rollback."""
         options = self.options
-        part, clips = ranks.share(step, options.clips)
+        index = step + OTHER_SAMPLES * int(self.memory.get("rollbacks", 0))
+        part, clips = ranks.share(index, options.clips)
         return expert_batch(
             self.train, self.seed, part, clips, options.windows, *self.hardness(step)
         )
@@ -202,6 +205,11 @@ class ExpertTask(loop.Task):
         found = expert_metrics(self.model, self.val, per_clip=self.options.val_windows)
         phase = "bce" if self.classic(step - 1) else "contrastive"
         return {"phase": phase} | {f"val_{name}": value for name, value in found.items()}
+
+    def ill(self, rows: list[loop.Row]) -> str:
+        """Whether the validation loss is no number any more: `val_auc` does not show that."""
+        value = float(rows[-1]["val_loss"])
+        return "" if math.isfinite(value) else f"val_loss is {value}"
 
     def settled(self, step: int) -> bool:
         """Only within the last phase: the contrastive loss does not calibrate `val_loss`."""

@@ -35,12 +35,17 @@ from lipsync_core.training.runs import from_section
 from lipsync_core.training.samples import write_samples
 from lipsync_core.training.tensors import expert_view, generator_input, to_device, to_planes
 from lipsync_core.training.waking import first_faces, wake
-from lipsync_core.windows import Corpus, GeneratorSample, generator_batch, load_splits
+from lipsync_core.windows import (
+    OTHER_SAMPLES,
+    Corpus,
+    GeneratorSample,
+    generator_batch,
+    load_splits,
+)
 
 log = logging.getLogger(__name__)
 DISCRIMINATOR = "visual_quality_disc.pth"  # in the run folder, public format
 EXPERT_MODES = ("eval", "train")
-OTHER_SAMPLES = 1 << 40  # samples between those of a step before and after a rollback
 START = {  # column -> key in the memory
     name: name.replace("val_", "start_")
     for name in ("val_l1", "val_l1_copy", "val_spread", "val_spread_truth")

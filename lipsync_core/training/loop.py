@@ -25,11 +25,12 @@ from lipsync_core.progress import Progress
 from lipsync_core.training import ranks, state
 from lipsync_core.training.events import Events
 from lipsync_core.training.signals import Interrupted, StopSignals
-from lipsync_core.training.state import BEST, HEALTHY, LAST, METRICS, Row, RunFolder, describe
+from lipsync_core.training.state import BEST, HEALTHY, METRICS, Row, RunFolder, describe
 from lipsync_core.windows import prefetch
 
 log = logging.getLogger(__name__)
 LOOK_EVERY = 20  # steps between looks at the loss: each look makes a GPU wait
+REMEDY = "Lower `lr`, set `clip`, or use `precision: float32`"
 FIELDS = ("step", "best", "best_step", "rows", "sums", "summed", "healthy")  # of a run's state
 
 
@@ -41,7 +42,7 @@ class LoopOptions:
     metrics.csv) and between saves; both also happen at the end. keep_every: keep a copy of the
     state every so many steps (0: none). workers: threads that prepare batches. patience: stop after
     so many evaluations without better weights (0: never). rollbacks: how often to return to the
-    last healthy state; the next time that training goes wrong, it ends with that state. ranks:
+    last healthy state; the next time that training goes wrong, it ends (`Task.unfinished`). ranks:
     processes that share each batch, see `launch`. keep_runs: see `runs.tidy`.
     """
 
@@ -68,11 +69,13 @@ class Task(ABC):
         all that a resumed run needs.
     memory: the schedule's own state, numbers by name (the sync weight, say). The loop keeps
         "rollbacks" in it, how often training returned to a healthy state.
+    unfinished: whether a training that went wrong too often hands on its last healthy state.
     """
 
     label: str
     goal: str
     maximise: bool = False
+    unfinished: bool = True
     parts: dict[str, Any]
     memory: dict[str, float]
 
@@ -120,8 +123,8 @@ def train(task: Task, run_dir: Path, options: LoopOptions) -> list[Row]:
 
     Returns the rows of metrics.csv; the last one is of the last step. Raises Interrupted after
     SIGTERM or SIGINT (the state is saved), LipsyncError when training goes wrong again and again
-    from the start, or when a loss is no longer a finite number (the state is not saved) and the
-    task has no `ill`; otherwise that counts as ill.
+    (from the start, or where the task is of no use `unfinished`), or when a loss is no longer a
+    finite number (the state is not saved) and the task has no `ill`; otherwise that counts as ill.
     """
     with RunFolder(Path(run_dir), writes=ranks.first()) as folder:
         return _Run(task, folder, options).go()
@@ -140,7 +143,7 @@ class _Run:
         self.sums: dict[str, torch.Tensor] = {}  # of the metrics since the last evaluation
         self.summed = 0
         self.healthy = [0, 0]  # step and best_step of healthy.pt
-        self.saved_best = 0  # best_step of last.pt
+        self.saved_best = self.previous_best = 0  # best_step of last.pt and previous.pt
         self.said = ""  # the last advice
         task.memory.setdefault("rollbacks", 0.0)
         self.watched = type(task).ill is not Task.ill
@@ -148,11 +151,15 @@ class _Run:
             if isinstance(part, nn.Module):
                 ranks.join(part)
         ranks.wait()  # until the one that writes holds the folder
-        self._resume()
+        resumed = self._resume()
         ranks.wait()  # nothing is written before all have read
+        self.folder.repair()
+        if resumed and self.watched and self.healthy[0] == self.step:
+            self.folder.mark_healthy()  # where the process was killed just before that
         self.events = Events(folder.path / task.label, self.step) if folder.writes else None
 
     def go(self) -> list[Row]:
+        self._complain()
         with StopSignals() as stop:
             if self.watched and not (self.folder.path / HEALTHY).is_file():
                 self.healthy = [self.step, self.best_step]
@@ -172,6 +179,15 @@ class _Run:
 
     def _gave_up(self) -> bool:
         return self.task.memory["rollbacks"] > self.options.rollbacks
+
+    def _complain(self) -> None:
+        """Raise LipsyncError when training went wrong too often to hand anything on."""
+        if self._gave_up() and not self.task.unfinished:
+            raise LipsyncError(
+                f"{self.task.label}: went wrong {self.task.memory['rollbacks']:.0f} times, each "
+                f"time after other samples; the healthy state of step {self.step} is in "
+                f"{self.folder.path}. {REMEDY}, or allow more `rollbacks`"
+            )
 
     def _stands_still(self) -> bool:
         """A function of the rows alone, so that a resumed run decides alike."""
@@ -210,8 +226,7 @@ class _Run:
                 if self.watched:
                     return self._fall_back(str(error))
                 raise LipsyncError(
-                    f"{task.label}: {error}; the last good state is in {self.folder.path}. Lower "
-                    "`lr`, set `clip`, or use `precision: float32`"
+                    f"{task.label}: {error}; the last good state is in {self.folder.path}. {REMEDY}"
                 ) from error
             finally:
                 batches.close()
@@ -281,7 +296,8 @@ class _Run:
         task, at, count = self.task, self.step, int(self.task.memory["rollbacks"]) + 1
         healthy = self.folder.load(HEALTHY)
         ranks.wait()  # nothing is written before all have read
-        if healthy is None or (count > self.options.rollbacks and healthy["step"] == 0):
+        last = count > self.options.rollbacks and task.unfinished
+        if healthy is None or (last and healthy["step"] == 0):
             raise LipsyncError(
                 f"{task.label}: {illness} (step {at}, return number {count}); training was never "
                 "healthy. Lower `lr`, or start from trained weights (`init`)"
@@ -300,9 +316,12 @@ class _Run:
             *(task.label, illness, at, self.step, count, over),
         )
         self._save()
+        self._complain()
 
     def _drop_best(self) -> None:
-        self.folder.drop_best({self.best_step, self.saved_best, self.healthy[1]})
+        self.folder.drop_best(
+            {self.best_step, self.saved_best, self.previous_best, self.healthy[1]}
+        )
 
     def _save(self) -> None:
         self._means()  # a state that is no longer finite must not replace a good one
@@ -311,6 +330,7 @@ class _Run:
             "memory": task.memory,
             "parts": {name: part.state_dict() for name, part in task.parts.items()},
             "rng": torch.get_rng_state(),
+            "previous_best": self.saved_best,
         }
         if self.events:
             self.events.flush()  # before the state that says these rows are done
@@ -318,12 +338,12 @@ class _Run:
         self.folder.save(content, copy=bool(kept))
         if self.watched and self.healthy[0] == self.step:
             self.folder.mark_healthy()
-        self.saved_best = self.best_step
+        self.previous_best, self.saved_best = self.saved_best, self.best_step
         self._drop_best()
 
-    def _resume(self) -> None:
-        label, path = self.task.label, self.folder.path / LAST
-        found = self.folder.load()
+    def _resume(self) -> bool:
+        """Restore the state of the folder; False where there is none to go on from."""
+        label, found = self.task.label, self.folder.load()
         if found is None:
             log.info("%s: a new run in %s", label, self.folder.path)
         elif found["step"] > self.options.steps:
@@ -331,18 +351,17 @@ class _Run:
                 "%s: the state in %s is already at step %d of %d; starting afresh",
                 *(label, self.folder.path, found["step"], self.options.steps),
             )
-        elif found["best_step"] and not self.folder.best(found["best_step"]).is_file():
-            gone = self.folder.best(found["best_step"])
-            log.info("%s: %s is gone; starting afresh", label, gone)
+        elif not self.folder.has_best(found):
+            log.info("%s: %s is gone; starting afresh", label, self.folder.best(found["best_step"]))
         else:
             self._restore(found)
             self.saved_best = self.best_step
-            if self.watched and self.healthy[0] == self.step:
-                self.folder.mark_healthy()  # where the process was killed just before that
+            self.previous_best = found.get("previous_best", 0)
             self.folder.write_rows(self.rows)
-            log.info("%s: continuing at step %d from %s", label, self.step, path)
-            return
+            log.info("%s: continuing at step %d from %s", label, self.step, self.folder.path)
+            return True
         self.folder.start_afresh()
+        return False
 
     def _restore(self, found: state.State) -> None:
         for name, part in self.task.parts.items():
@@ -372,8 +391,7 @@ def publish(
 ) -> None:
     """Write a finished run's outputs, each whole: metrics.csv and the weights.
 
-    final: "best" for the best weights of the run, "last" for those of the task, which are of
-    `step`, the last row's.
+    final: "best" for the run's best weights, "last" for the task's, of `step`, the last row's.
     """
     if final == "best":
         state.copy(run_dir / BEST, checkpoint)

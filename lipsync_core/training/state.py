@@ -1,6 +1,7 @@
 """What a run keeps on disk, and in which order it is written.
 
 last.pt      everything that a resumed run needs. Renaming it into place is the moment of saving.
+previous.pt  what last.pt was before: where a damaged disk costs last.pt, the run goes on from here.
 healthy.pt   the state at the last evaluation that was not ill: a link to what was last.pt then.
 step_<n>.pt  copies that are kept.
 best_<n>.pth the best weights so far, public format. They are written before the state that names
@@ -9,7 +10,8 @@ best_<n>.pth the best weights so far, public format. They are written before the
 best.pth     the best weights of a finished run.
 metrics.csv  the rows of last.pt or later ones, which a resumed run writes again.
 
-Every file is written aside and renamed.
+Every file is written aside, brought to the disk and renamed. A state that is damaged all the same
+is set aside, and the newest whole one takes its place.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import logging
 import os
 import pickle
 import shutil
+import zipfile
 from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
@@ -32,7 +36,9 @@ from lipsync_core.errors import LipsyncError
 from lipsync_core.files import atomic_path, only_one, remove_leftovers, write_text
 from lipsync_core.training.runs import LOCK, STATE
 
+log = logging.getLogger(__name__)
 LAST, HEALTHY, BEST, METRICS = STATE, "healthy.pt", "best.pth", "metrics.csv"
+PREVIOUS, DAMAGED = "previous.pt", "damaged.pt"
 State = dict[str, Any]
 Row = dict[str, float | str]
 
@@ -49,6 +55,8 @@ class RunFolder:
         path.mkdir(parents=True, exist_ok=True)
         self.path, self.writes = path, writes
         self._held = contextlib.ExitStack()
+        self._damaged = False  # last.pt
+        self._instead: Path | None = None
 
     def __enter__(self) -> RunFolder:
         if self.writes:
@@ -68,6 +76,10 @@ class RunFolder:
         """Where the best weights are when they are those of `step`."""
         return self.path / f"best_{step:07d}.pth"
 
+    def has_best(self, state: State) -> bool:
+        """Whether the best weights that a state names are there."""
+        return not state["best_step"] or self.best(state["best_step"]).is_file()
+
     def name_best(self, step: int) -> None:
         """Let best.pth be the best weights, those of `step`."""
         if self.writes:
@@ -81,17 +93,27 @@ class RunFolder:
                 path.unlink(missing_ok=True)
 
     def save(self, state: State, copy: bool = False) -> None:
-        """Write last.pt; with `copy` also step_<n>.pt."""
+        """Write last.pt; with `copy` also step_<n>.pt. What last.pt was is previous.pt then."""
         if not self.writes:
             return
+        if (self.path / LAST).is_file():
+            link(self.path / LAST, self.path / PREVIOUS)
         write_tensors(self.path / LAST, state)
         if copy:
             link(self.path / LAST, self.path / f"step_{state['step']:07d}.pt")
 
     def start_afresh(self) -> None:
-        """Forget the healthy state; the rest is replaced in time."""
+        """Forget the states before; the rest is replaced in time."""
         if self.writes:
             (self.path / HEALTHY).unlink(missing_ok=True)
+            (self.path / PREVIOUS).unlink(missing_ok=True)
+
+    def repair(self) -> None:
+        """Where `load` found last.pt damaged, let what it took instead be last.pt."""
+        if self.writes and self._damaged:
+            os.replace(self.path / LAST, self.path / DAMAGED)
+            if self._instead:
+                link(self._instead, self.path / LAST)
 
     def mark_healthy(self) -> None:
         """Let healthy.pt be what last.pt is now."""
@@ -106,20 +128,60 @@ class RunFolder:
     def load(self, name: str = LAST) -> State | None:
         """The state in last.pt or healthy.pt, on the CPU; None when there is none.
 
-        Raises LipsyncError when the file is something else, or damaged.
+        Where the file is damaged, the newest whole state of the folder whose best weights are still
+        there, or None when there is none either; the log says so.
         """
         path = self.path / name
         if not path.is_file():
             return None
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            _ = state["step"], state["best_step"]
-        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-            reason = str(error).partition("\n")[0]
-            raise LipsyncError(
-                f"{path}: not a state of this program ({reason}); delete it to start afresh"
-            ) from error
-        return state
+            return read_state(path)
+        except LipsyncError as error:
+            damage = str(error)
+        kept = DAMAGED if name == LAST else name
+        self._damaged |= name == LAST
+        for other in self._others(path):
+            with contextlib.suppress(LipsyncError):
+                state = read_state(other)
+                if self.has_best(state):
+                    log.warning(
+                        "%s (kept as %s). Going on from %s: the steps after %d are done again",
+                        *(damage, kept, other.name, state["step"]),
+                    )
+                    self._instead = other
+                    return state
+        log.warning(
+            "%s (kept as %s). No other state is whole: THE TRAINING STARTS AFRESH", damage, kept
+        )
+        return None
+
+    def _others(self, path: Path) -> list[Path]:
+        """The other states of the folder, the newest first."""
+        names = (self.path / name for name in (LAST, PREVIOUS, HEALTHY))
+        states = [*names, *self.path.glob("step_*.pt")]
+        found = [other for other in states if other != path and other.is_file()]
+        return sorted(found, key=lambda other: other.stat().st_mtime_ns, reverse=True)
+
+
+def read_state(path: Path) -> State:
+    """The state in a file, on the CPU. Raises LipsyncError when it is something else, or damaged.
+
+    Every byte is checked against the file's checksums, which `torch.load` does not.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+        if broken:
+            raise zipfile.BadZipFile(f"bad checksum of {broken}")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        _ = state["step"], state["best_step"]
+    except (
+        *(zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError),
+        *(LookupError, TypeError, ValueError),  # another content than a state
+    ) as error:
+        reason = str(error).partition("\n")[0]
+        raise LipsyncError(f"{path}: not a whole state of this program ({reason})") from error
+    return state
 
 
 def link(source: Path, target: str | os.PathLike[str]) -> None:
