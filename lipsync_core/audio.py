@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-import librosa
 import numpy as np
 
 from lipsync_core import resync
@@ -158,6 +157,8 @@ def _raw_pcm(path: PathLike, pcm: IO[bytes]) -> tuple[np.ndarray, np.ndarray]:
 
 @functools.cache
 def _mel_basis() -> np.ndarray:
+    import librosa  # loads slowly; most of this module needs none of it
+
     basis = librosa.filters.mel(
         sr=SAMPLE_RATE, n_fft=WINDOW, n_mels=MEL_BANDS, fmin=55, fmax=7600, htk=False, norm="slaney"
     )
@@ -271,6 +272,8 @@ def _mel_blocks(read: Callable[[int, int], np.ndarray], count: int) -> Iterator[
 
 
 def _mel_columns(wav: np.ndarray) -> np.ndarray:
+    import librosa
+
     emphasised = np.append(wav[:1], wav[1:] - PREEMPHASIS * wav[:-1])
     spectrum = librosa.stft(
         emphasised, n_fft=WINDOW, hop_length=HOP, win_length=WINDOW, pad_mode="reflect"

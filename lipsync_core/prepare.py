@@ -77,8 +77,8 @@ def detect_faces(
 
     The detector is loaded once, and only when a clip needs it; its batches span clips.
     """
-    from lipsync_core.device import pick
-    from lipsync_core.faces import batching, detection, detectors, given
+    from lipsync_core.faces import detection, detectors, given
+    from lipsync_core.faces.batching import CPU_BATCH, fitting
     from lipsync_core.faces.shots import ShotFinder
 
     def work(tasks: Iterable[Task]) -> Iterator[tuple[Task, Measures | ClipError]]:
@@ -93,12 +93,12 @@ def detect_faces(
             ((task, task.clip.source(data_root)) for task in tasks),
             detector,
             long_side=long_side,
-            batch_size=batch_size or batching.fitting(device, long_side),
+            batch_size=batch_size or (fitting(device, long_side) if detector.on_gpu else CPU_BATCH),
             stride=params["detect.stride"],
             motion=params["detect.motion"],
             observe=lambda task, frame: finders[task.clip.id].add(frame),
             size_of=lambda task: _size(task.before["audio"]),
-            threads=0 if pick(device).type == "cuda" else 1,
+            threads=0 if detector.on_gpu else 1,
         )
         for task, result in found:
             finder = finders.pop(task.clip.id, ShotFinder())

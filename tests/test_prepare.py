@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -219,3 +221,42 @@ def test_a_damaged_file_drops_its_clip_and_is_made_anew(root, tmp_path, stage):
     assert "run again" in rows["s/0"]["detail"]
     assert run_all(root, data, results) == whole
     assert path.read_bytes() == before
+
+
+LIGHT = """
+import sys
+from pathlib import Path
+from lipsync_core import clips, prepare, stages, threads
+from lipsync_core.config import complete, load_schema
+
+root, folder, stage = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+config = complete({}, load_schema(root / "workflow/schemas/config.schema.yaml"))
+params = next(each for each in stages.ALL if each.rule == stage).params(
+    config | {"detector": "centerface", "ffmpeg": ""}
+)
+found = clips.discover(folder / "data", 1)
+if stage in ("detect_faces", "crop_faces"):
+    threads.limit(1)
+data = [folder / "data"] if stage in ("extract_audio", "detect_faces", "crop_faces") else []
+options = {"batch_size": 0, "device": "auto", "models": Path("none")}
+options = options if stage == "detect_faces" else {}
+rows = getattr(prepare, stage)(found, *data, folder / "results", 0, params, **options)
+assert rows[0]["outcome"] == "kept"
+print([name for name in sys.argv[4].split() if name in sys.modules])
+"""
+
+
+def test_jobs_load_only_what_they_need(root, tmp_path):
+    """A small shard is done faster than torch is loaded."""
+    write_video(tmp_path / "data" / "s" / "1.mp4", 0.8)
+    needless = {
+        "extract_audio": "torch librosa pandas pyarrow onnxruntime",
+        "mel_spectrograms": "torch pandas pyarrow onnxruntime",
+        "detect_faces": "torch librosa",
+        "crop_faces": "torch librosa onnxruntime",
+        "check_clips": "torch librosa pandas pyarrow onnxruntime",
+    }
+    for stage, names in needless.items():
+        command = [sys.executable, "-c", LIGHT, str(root), str(tmp_path), stage, names]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+        assert (done.stdout, done.returncode) == ("[]\n", 0), (stage, done.stderr)

@@ -186,6 +186,24 @@ def test_one_changed_video_redoes_one_clip_inside(project, tmp_path):
         assert log.stem == str(shard)
         clips, current = re.search(r"(\d+) clips, (\d+) current, 1 to do", log.read_text()).groups()
         assert int(clips) == int(current) + 1
+    damaged_boxes_drop_their_clip_once(other)
+
+
+def damaged_boxes_drop_their_clip_once(project: Project) -> None:
+    """Garbage of the right size, read for other crops: the same command again mends it."""
+    boxes = project.folder / "results/boxes/ann/0.parquet"
+    boxes.write_bytes(bytes(boxes.stat().st_size))
+    changes = {"crop": {"pads": [0, 5, 0, 0]}}
+    table = project.folder / "results/filelists/clips.csv"
+    for reason in ("unreadable", ""):
+        done = project.run("prepare", **changes)
+        assert done.returncode == 0, done.stdout + done.stderr
+        with open(table, newline="") as stream:
+            rows = {row["clip"]: row for row in csv.DictReader(stream)}
+        dropped = {clip: row["reason"] for clip, row in rows.items() if row["kept"] == "0"}
+        assert dropped.pop("ann/0", "") == reason
+        assert set(dropped) == {"ann/-silent"}
+    assert project.jobs("prepare", **changes) == {}
 
 
 @pytest.mark.parametrize("profile", ["gpu", "slurm"])

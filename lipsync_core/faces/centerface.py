@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lipsync_core.device import pick
+from lipsync_core import threads
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.boxes import suppress
 from lipsync_core.faces.detectors import Faces, check_frames
@@ -57,9 +57,9 @@ class CenterFace:
         if engine == "auto":
             engine = "onnxruntime" if _installed("onnxruntime", "onnx") else "opencv"
         if engine == "onnxruntime":
-            self._run, self._batched = _onnxruntime(path, device)
+            self._run, self.on_gpu = _onnxruntime(path, device)
         elif engine == "opencv":
-            self._run, self._batched = _opencv(path), False
+            self._run, self.on_gpu = _opencv(path), False
         else:
             raise LipsyncError(f"engine {engine!r} is not known; use onnxruntime or opencv")
         log.debug("CenterFace runs with %s", engine)
@@ -68,7 +68,7 @@ class CenterFace:
         """Faces of each frame: see `detectors.Detector`."""
         check_frames(frames)
         # One frame at a time stays in a CPU's cache: a fifth faster than batches of 16.
-        step = max(1, len(frames)) if self._batched else 1
+        step = max(1, len(frames)) if self.on_gpu else 1
         faces: list[Faces] = []
         for start in range(0, len(frames), step):
             maps = self._run(_prepare(frames[start : start + step]))
@@ -143,17 +143,17 @@ def _opencv(path: Path) -> Engine:
 def _onnxruntime(path: Path, device: str) -> tuple[Engine, bool]:
     """An engine, and whether it runs on a GPU."""
     import onnxruntime
-    import torch
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = torch.get_num_threads()  # OMP_NUM_THREADS, where it is set
+    options.intra_op_num_threads = threads.allowed()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     providers = ["CPUExecutionProvider"]
-    on_gpu = (
-        pick(device).type == "cuda"
-        and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-    )
+    able, on_gpu = "CUDAExecutionProvider" in onnxruntime.get_available_providers(), False
+    if able or device not in ("auto", "cpu"):
+        from lipsync_core.device import pick  # loads torch, which takes longer than a small shard
+
+        on_gpu = pick(device).type == "cuda" and able
     if on_gpu:
         providers.insert(0, "CUDAExecutionProvider")
     session = onnxruntime.InferenceSession(_any_size(path), options, providers=providers)

@@ -25,9 +25,10 @@ class Faces:
 
 
 class Detector(Protocol):
-    """A face detector. `name` goes into the artefacts' metadata."""
+    """A face detector. `name` goes into the artefacts' metadata; on_gpu: does a GPU compute it?"""
 
     name: str
+    on_gpu: bool
 
     def detect_faces(self, frames: np.ndarray) -> list[Faces]:
         """Faces of each of the frames, uint8 (B, H, W, 3) BGR: a list of B."""

@@ -11,13 +11,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pandas as pd
 
 from lipsync_core import audio
 from lipsync_core.cuts import ensure_cut
 from lipsync_core.errors import ClipError, Reason
 from lipsync_core.faces.archive import write_archive
-from lipsync_core.faces.detection import COORDINATES, Detections, write_boxes
 from lipsync_core.layouts.wav2lip import frames
 from lipsync_core.measures import picture_measures
 from lipsync_core.stage import Measures, Task, Worker
@@ -72,6 +70,10 @@ def extract_audio(task: Task, data_root: Path) -> Measures:
 
 def detect_faces(task: Task, data_root: Path) -> Measures:
     """Each picture is one face, of its full size."""
+    import pandas as pd  # slow to load, and no other stage's need
+
+    from lipsync_core.faces.detection import COORDINATES, Detections, write_boxes
+
     by_frame = _sizes(task.clip.source(data_root))
     sizes = np.array(list(by_frame.values()), np.float32)  # (n, 2) height, width
     faces = pd.DataFrame({"frame": np.array(list(by_frame), np.int32)})

@@ -58,6 +58,7 @@ class S3FD:
     ) -> None:
         self.threshold = threshold
         self.device = pick(device)
+        self.on_gpu = self.device.type == "cuda"
         self.at_once = at_once or (1 if self.device.type == "cpu" else None)
         self.precision = choose_precision(precision, self.device)
         network = Network()
