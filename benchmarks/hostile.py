@@ -22,14 +22,16 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.memory import Peak
-from lipsync_core import clips, decoder, prepare, stages
+from lipsync_core import clips, decoder, filelists, prepare, stages
 from lipsync_core.config import complete, load_schema
 from lipsync_core.decoder import ffmpeg_exe
 from lipsync_core.files import file_sha
 from lipsync_core.stage import read_table
 
 ROOT = Path(__file__).parents[1]
+NOT_UTF_8 = os.fsdecode(b"Fran\xe7ois \xff")  # of an old archive: bytes in another encoding
 NAMES = (
+    NOT_UTF_8,
     "-i",
     "-rf --help",
     'it\'s "quoted" `id` $(id) ; | & > < *?[x]',
@@ -39,7 +41,7 @@ NAMES = (
     "concat:a|b",
     "http:--x",
     " lead and trail ",
-    "x" * 240,
+    "x" * 251,  # 255 bytes with its extension, the longest that file systems take
     "[v:0] ,'=@",
     "#1 'a.mp4",
     "~",
@@ -214,10 +216,9 @@ def make(folder: Path, count: int, seed: int = 0) -> dict[str, str]:
         else:
             mutation = MUTATIONS[index % len(MUTATIONS)]
             suffix, data = mutation(seeds, random)
-            path, kind = (
-                folder / "bad" / f"{index:03} {mutation.__name__}{suffix}",
-                mutation.__name__,
-            )
+            kind = mutation.__name__
+            home, odd = ("bad", "") if index % 2 else (f"bad {NOT_UTF_8}", NOT_UTF_8)
+            path = folder / home / f"{index:03} {kind}{odd}{suffix}"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(data)
         kinds[clips.encode(str(path.relative_to(folder)))] = kind
@@ -248,7 +249,8 @@ def artefacts(results: Path, speaker: str) -> dict[str, str]:
 def compare(work: Path, count: int, seed: int, timeout: float) -> tuple[dict, dict[str, str]]:
     """Prepare good clips with and without hostile ones; (rows of the checks, kind by clip id).
 
-    Raises AssertionError when a file has no row or a good clip came out differently.
+    Raises AssertionError when a file has no row or a good clip came out differently, LipsyncError
+    when the account of clips does not add up.
     """
     from tests.media import write_video
 
@@ -259,6 +261,7 @@ def compare(work: Path, count: int, seed: int, timeout: float) -> tuple[dict, di
     with decoder.time_limit(timeout):
         found = run_stages(work / "among", work / "results_among")
         run_stages(work / "alone", work / "results_alone")
+    filelists.write_filelists(work / "results_among", found, stages.ALL, 0.1, 0.1, 0)
     rows = read_table(work / "results_among" / "checks" / "0.csv")
     assert len(found) == count + 2, "a file was not found"
     assert len(rows) == count + 2, "a file has no row"

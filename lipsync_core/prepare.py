@@ -15,14 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from lipsync_core import audio, stages
+from lipsync_core import stages
 from lipsync_core.checks import check, derived
 from lipsync_core.clips import Clip
 from lipsync_core.errors import ClipError, Reason
-from lipsync_core.extraction import extract
 from lipsync_core.files import file_sha
 from lipsync_core.stage import Measures, Row, Task, one_by_one, run_shard
-from lipsync_core.video import FPS
+from lipsync_core.timebase import FPS
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +33,7 @@ def extract_audio(
 
     Drops what ffmpeg cannot read (unreadable, no_video, timed_out) and the soundless (no_audio).
     """
+    from lipsync_core.extraction import extract
     from lipsync_core.faces import given
 
     def work(task: Task) -> Measures:
@@ -50,6 +50,7 @@ def mel_spectrograms(
     """Write `mels/<clip id>.npy`, float32 (T, 80), 80 rows a second; measures: see
     `measures.sound_measures`.
     """
+    from lipsync_core import audio
     from lipsync_core.measures import sound_measures
 
     def work(task: Task) -> Measures:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import IO
 
 import numpy as np
-from scipy.ndimage import median_filter
 
 from lipsync_core.decoder import PathLike
 from lipsync_core.errors import ClipError, Reason
@@ -67,7 +66,12 @@ def plan(stamps: np.ndarray, lengths: np.ndarray, rate: int = RATE) -> Iterator[
     """
     least, most = (round(limit * rate / RATE) for limit in (SOFT, HARD))
     begins = np.cumsum(lengths) - lengths
-    wanted = begins + median_filter(stamps - begins, JITTER, mode="nearest")
+    deviations = stamps - begins
+    if np.ptp(deviations):
+        from scipy.ndimage import median_filter  # loads slower than most clips are read
+
+        deviations = median_filter(deviations, JITTER, mode="nearest")
+    wanted = begins + deviations
     place = plain = 0
     for begin, length in zip(wanted.tolist(), lengths.tolist(), strict=True):
         shift = begin - place
