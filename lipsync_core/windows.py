@@ -247,14 +247,16 @@ def window_starts(frames: np.ndarray, columns: int) -> np.ndarray:
     return first[complete & heard]
 
 
-def within_shots(starts: np.ndarray, cuts: Sequence[int]) -> np.ndarray:
+def within_shots(starts: np.ndarray, cuts: Sequence[int], mel_shift: int = 0) -> np.ndarray:
     """Those of `starts`, int64 (n,), whose windows reach across none of the `cuts`.
 
-    Neither do their frames, nor the sounds that these are drawn from: each frame's mel window
-    lasts five frames.
+    Neither do their frames, nor the sounds that these are drawn from: each frame's mel window,
+    which begins `mel_shift` frames after it, lasts five frames.
     """
-    last = starts + 2 * (WINDOW - 1)
-    return starts[np.searchsorted(cuts, starts, "right") == np.searchsorted(cuts, last, "right")]
+    if not len(cuts):
+        return starts
+    first, last = starts + min(0, mel_shift), starts + 2 * (WINDOW - 1) + max(0, mel_shift)
+    return starts[np.searchsorted(cuts, first, "right") == np.searchsorted(cuts, last, "right")]
 
 
 def _longest_run(numbers: np.ndarray) -> int:
@@ -342,7 +344,7 @@ def generator_sample(
     """
     rng = np.random.default_rng((GENERATOR_STREAM, seed, index))
     clip = corpus.clips[rng.integers(len(corpus.clips))]
-    start = int(rng.choice(clip.starts))
+    start = int(rng.choice(within_shots(clip.starts, clip.cuts, mel_shift)))
     apart = clip.starts[np.abs(clip.starts - start) >= WINDOW]
     target = corpus.frames(clip, start)
     reference = corpus.frames(clip, int(rng.choice(apart)))

@@ -25,7 +25,12 @@ def moving_face(seed: int, opening: np.ndarray) -> np.ndarray:
 
 
 def write_clip(
-    results: Path, clip_id: str, seed: int = 0, frames: int = 40, missing: Sequence[int] = ()
+    results: Path,
+    clip_id: str,
+    seed: int = 0,
+    frames: int = 40,
+    missing: Sequence[int] = (),
+    cuts: Sequence[int] = (),
 ) -> None:
     """Write faces/<id>.zip and mels/<id>.npy of a clip of `frames` frames at 25 fps."""
     rng = np.random.default_rng((7, seed))
@@ -40,6 +45,7 @@ def write_clip(
     target = results / "faces" / f"{clip_id}.zip"
     target.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        archive.comment = " ".join(("cuts", *map(str, cuts))).encode() if cuts else b""
         for index, picture in enumerate(moving_face(seed, opening)):
             if index not in missing:
                 data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])[1]

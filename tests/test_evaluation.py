@@ -13,7 +13,7 @@ from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet, Wav2Lip
 from lipsync_core.training import judging
 from lipsync_core.training.judging import expert_metrics, generator_metrics, shifted_starts
-from lipsync_core.windows import Corpus
+from lipsync_core.windows import Corpus, within_shots
 from tests.helpers_training import small_corpus
 
 CPU = torch.device("cpu")
@@ -165,6 +165,15 @@ def test_the_offset_of_a_clip_is_found_with_its_sign(numbered, late):
     clip = numbered.clips[0]
     clip = type(clip)(clip.id, clip.faces, clip.mel, clip.starts[5:])  # no number below 0
     assert judging.clip_offset(Knows(sharp=1.5 / 40), numbered, clip) == late
+
+
+def test_the_offset_of_a_clip_is_looked_for_within_its_shots(numbered, monkeypatch):
+    clip = numbered.clips[0]
+    cuts, mels, asked = (20,), numbered.mels, []
+    clip = type(clip)(clip.id, clip.faces, clip.mel, within_shots(clip.starts, cuts), cuts)
+    monkeypatch.setattr(numbered, "mels", lambda c, heard: mels(c, asked.extend(heard) or heard))
+    assert judging.clip_offset(Knows(sharp=1.5 / 40), numbered, clip) == 0
+    assert asked and not {*range(12, 20)} & set(map(int, asked))
 
 
 def test_a_short_clip_has_no_choice_of_twelve(numbered):

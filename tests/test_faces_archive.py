@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from lipsync_core.errors import ClipError
+from lipsync_core.errors import ClipError, DamagedFile
 from lipsync_core.faces.archive import CropArchive, _quick_directory, write_archive
 
 UNZIP = shutil.which("unzip")
@@ -37,6 +37,42 @@ def test_any_unzip_reads_it(tmp_path):
     if UNZIP:
         told = subprocess.run([UNZIP, "-t", tmp_path / "a.zip"], capture_output=True, check=True)
         assert b"No errors" in told.stdout
+
+
+@pytest.mark.parametrize("cuts", [(), (50,), (3, 70_000, 99_999), tuple(range(5, 50_000, 5))])
+def test_cuts_are_kept_with_the_crops(tmp_path, cuts):
+    with write_archive(tmp_path / "a.zip", cuts) as writer:
+        for frame in (0, 9, 10):
+            writer.add(frame, data(frame))
+    mine = CropArchive(tmp_path / "a.zip")
+    assert mine.cuts == cuts
+    assert mine.frames.tolist() == [0, 9, 10]
+    assert mine.read(10) == data(10)
+    assert _quick_directory(mine._open().fileno()) is not None  # still read at once
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert archive.testzip() is None
+        assert archive.comment.decode().split()[1:] == [str(cut) for cut in cuts]
+
+
+def test_more_cuts_than_an_archive_has_room_for_are_refused(tmp_path):
+    with (
+        pytest.raises(ClipError, match="more cuts than"),
+        write_archive(tmp_path / "a.zip", range(0, 100_000, 2)),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_foreign_comment_says_nothing_of_cuts_and_a_damaged_one_is_named(tmp_path):
+    write(tmp_path / "a.zip", [0, 1])
+    for comment, cuts in ((b"made by hand", ()), (b"cuts 7 x", None)):
+        with zipfile.ZipFile(tmp_path / "a.zip", "a") as archive:
+            archive.comment = comment
+        if cuts is not None:
+            assert CropArchive(tmp_path / "a.zip").cuts == cuts
+            continue
+        with pytest.raises(DamagedFile, match="comment is damaged"):
+            _ = CropArchive(tmp_path / "a.zip").cuts
 
 
 def test_an_hour_of_crops(tmp_path):

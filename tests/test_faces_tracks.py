@@ -66,6 +66,21 @@ def test_smoothing_does_not_cross_a_gap():
     np.testing.assert_allclose(calm.boxes, boxes, atol=1e-4)
 
 
+def test_smoothing_does_not_cross_a_cut():
+    frames = np.arange(40, dtype=np.int32)
+    boxes = (np.where(frames[:, None] < 20, 100, 200) + np.zeros((1, 4))).astype(np.float32)
+    track = Track(frames, boxes, cuts=(20,))
+    np.testing.assert_allclose(smoothed(track, 11).boxes, boxes, atol=1e-4)
+    assert [len(run) for run in track.runs()] == [20, 20]
+
+
+def test_the_span_of_a_track_leaves_out_shots_that_do_not_show_it():
+    frames = np.array([*range(10, 20), *range(60, 70), *range(75, 80)], np.int32)
+    boxes = np.zeros((len(frames), 4), np.float32)
+    assert Track(frames, boxes).span() == 70
+    assert Track(frames, boxes, cuts=(5, 30, 60, 90)).span() == 40  # 10 to 29, 60 to 79
+
+
 @pytest.mark.parametrize("length", range(1, 12))
 def test_short_runs_can_be_smoothed(length):
     boxes = np.arange(length, dtype=np.float32)[:, None] * np.ones((1, 4), np.float32)

@@ -81,3 +81,6 @@ def test_head_motion():
     assert measures.head_motion(frames, boxes) == pytest.approx(1, abs=1e-3)
     assert measures.head_motion(frames * 2, boxes) == 0
     assert measures.head_motion(frames[:1], boxes[:1]) == 0
+    boxes[25:] += 300  # a jump cut
+    assert measures.head_motion(frames[20:32], boxes[20:32]) > 5
+    assert measures.head_motion(frames[20:32], boxes[20:32], (25,)) == pytest.approx(1, abs=1e-3)

@@ -141,6 +141,32 @@ def test_the_loudest_part_of_the_longest_run_is_judged():
     assert len(speaking._sample(track, sound(level[:50]))) == 0
 
 
+def test_what_is_judged_lies_in_one_shot():
+    track = Track(np.arange(300, dtype=np.int32), np.zeros((300, 4), np.float32), cuts=(100, 180))
+    level = np.full(300, 0.1)
+    level[90:110] = 1  # loudest across a cut
+    assert speaking._sample(track, sound(level)).frames.tolist() == list(range(180, 300))
+
+
+@pytest.mark.parametrize(("shown", "heard"), [((0, 30), (0, 30)), ((30, 60), (30, 60))])
+def test_no_shift_of_the_sound_reaches_into_another_shot(video, expert, monkeypatch, shown, heard):
+    path, wav, (track, *_) = video
+    seen = slice(*shown)
+    own = Track(track.frames[seen], track.boxes[seen], cuts=(30,))
+    given = []
+    monkeypatch.setattr(
+        expert, "sync", lambda frames, pcm, start: given.append(pcm) or (0, 1.0), raising=False
+    )
+    speaking.measure_sync(path, wav, own, expert, Style())
+    speaking.speaker(path, wav, [own], expert, Style())
+    samples = wavfile.read(wav)[1]
+    audible = np.zeros(len(samples), bool)
+    audible[heard[0] * 640 : heard[1] * 640] = True
+    for pcm in given:
+        np.testing.assert_array_equal(pcm, np.where(audible, samples, 0))
+    assert len(given) == 2
+
+
 def test_faces_too_short_to_judge_lose(video, expert):
     path, wav, tracks = video
     short = [Track(track.frames[:10], track.boxes[:10]) for track in tracks]

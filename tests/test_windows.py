@@ -147,6 +147,52 @@ def test_windows_need_five_frames_in_a_row_and_their_sound():
     assert window_starts(np.array([3]), columns=1000).tolist() == []
 
 
+def cut_corpus(folder) -> Corpus:
+    write_clip(folder, "anna/1", frames=60, cuts=(18, 40))
+    return Corpus.load(folder, ["anna/1"])
+
+
+def straddles(first: int, last: int) -> bool:
+    return any(first < cut <= last for cut in (18, 40))
+
+
+def test_no_window_reaches_across_a_cut(tmp_path):
+    corpus = cut_corpus(tmp_path)
+    (clip,) = corpus.clips
+    assert clip.cuts == (18, 40)
+    assert {0, 18, 40, 51} <= set(clip.starts.tolist())
+    # Five frames, and the sounds of the last of them, which last five frames more.
+    assert not [start for start in clip.starts.tolist() if straddles(start, start + 8)]
+    for index in range(20):
+        assert set(expert_group(corpus, 0, index).starts.tolist()) <= set(clip.starts.tolist())
+
+
+@pytest.mark.parametrize("mel_shift", [-1, 0, 2])
+def test_no_generator_sample_reaches_across_a_cut(tmp_path, monkeypatch, mel_shift):
+    corpus = cut_corpus(tmp_path)
+    shown, heard = [], []
+    frames, mels = corpus.frames, corpus.mels
+    monkeypatch.setattr(corpus, "frames", lambda c, start: shown.append(start) or frames(c, start))
+    monkeypatch.setattr(
+        corpus, "mels", lambda c, which: heard.append(list(which)) or mels(c, heard[-1])
+    )
+    for index in range(60):
+        generator_sample(corpus, 0, index, mel_shift)
+    assert not [start for start in shown if straddles(start, start + 4)]
+    assert not [which for which in heard if straddles(which[0], which[-1] + 4)]
+    targets, references = shown[::2], shown[1::2]
+    assert any(straddles(*sorted(pair)) for pair in zip(targets, references, strict=True))
+
+
+def test_a_clip_needs_sixteen_frames_in_one_shot(tmp_path):
+    write_clip(tmp_path, "anna/1", frames=40, cuts=(15, 30))
+    with pytest.raises(LipsyncError, match=r"too_short 1.*15 consecutive frames"):
+        Corpus.load(tmp_path, ["anna/1"])
+    write_clip(tmp_path, "anna/1", frames=40, cuts=(16, 30))
+    (clip,) = Corpus.load(tmp_path, ["anna/1"]).clips
+    assert clip.starts[-1] >= 30
+
+
 def test_expert_group_pairs_lower_halves_with_the_sound_of_the_same_frames(corpus):
     group = expert_group(corpus, seed=1, index=5, windows=7, bounds=Augmentation())
     assert group.frames.shape == (7, 5, 48, 96, 3) and group.frames.dtype == np.uint8

@@ -21,7 +21,7 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 
-from lipsync_core.errors import DamagedFile
+from lipsync_core.errors import ClipError, DamagedFile, Reason
 from lipsync_core.files import atomic_path
 
 # The layouts of APPNOTE.TXT, the ZIP specification. Versions: 2.0, 4.5 for large archives.
@@ -90,9 +90,13 @@ class _Writer:
 
 
 def _comment(cuts: Sequence[int]) -> bytes:
-    """The archive's comment; 64 KiB hold the cuts of hours, and those beyond are left out."""
-    text = " ".join((CUTS, *map(str, cuts))) if len(cuts) else ""
-    return text[: FULL16 + 1].rpartition(" ")[0].encode() if len(text) > FULL16 else text.encode()
+    """The archive's comment. Its 64 KiB hold some ten thousand cuts."""
+    comment = " ".join((CUTS, *map(str, cuts))).encode() if len(cuts) else b""
+    if len(comment) > FULL16:
+        raise ClipError(
+            Reason.TOO_LONG, f"{len(cuts)} cuts, more cuts than a clip may have; split the video"
+        )
+    return comment
 
 
 @contextlib.contextmanager
