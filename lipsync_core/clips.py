@@ -27,6 +27,7 @@ from typing import NamedTuple
 from lipsync_core.errors import LipsyncError
 from lipsync_core.files import digest, file_sha
 from lipsync_core.layouts import LAYOUTS, Item, wav2lip
+from lipsync_core.layouts.items import PRETRAIN
 from lipsync_core.layouts.lists import official, read_lists
 from lipsync_core.layouts.scan import VIDEO_SUFFIXES, decode, encode
 
@@ -115,6 +116,7 @@ def discover(
     layout: str = "own",
     cuts: Path | None = None,
     ffmpeg: str = "",
+    partial_lists: bool = False,
 ) -> list[Clip]:
     """Every clip below `data_root`, sorted by id.
 
@@ -131,18 +133,23 @@ def discover(
     layout: a key of `lipsync_core.layouts.LAYOUTS`.
     cuts: folder for clips that are a part of a longer video.
     ffmpeg: identity of the program that cuts them; another one cuts them anew.
+    partial_lists: the lists may name clips that are not there, see `lists.official`.
 
     Lists `{train,val,test}.txt` in the data root set the splits of the clips that they name.
-    Raises LipsyncError when there is no clip at all, or none that fits the layout.
+    Raises LipsyncError when there is no clip at all, or none that fits the layout, or a list names
+    a clip that is not there.
     """
     adapter = LAYOUTS[layout]
     files = adapter.scan(data_root)
     own = {path: stamp for path, stamp in files.items() if path not in demo}
-    lines = read_lists(data_root)
+    lines = read_lists(data_root, adapter.homes(files))
+    # The demo's lists stay in the data root when its clips are removed, or step aside for others.
+    also = list(adapter.items(demo, data_root)) if lines and demo else []
     if not own and demo:
         planned = _demo_files(data_root, files, demo)
         items = list(adapter.items(planned, data_root))
-        splits = official(lines, {item.id for item in items}) or demo_splits
+        splits = official(lines, items, data_root, also, partial_lists)
+        splits = splits or {item: demo_splits.get(item.id, "") for item in items}
         return _clips([(item, *planned[item.path]) for item in items], shards, splits)
     if not own:
         raise LipsyncError(
@@ -169,7 +176,7 @@ def discover(
             mark = hashes[files]
         extras = f"|{item.cut}|{item.near}" if item.cut or item.near else ""
         signed.append((item, mark + extras, stamp))
-    splits = official(lines, {item.id for item in items}) if lines else {}
+    splits = official(lines, items, data_root, also, partial_lists)
     clips = _clips(signed, shards, splits)
     return [_as_cut(clip, data_root, cuts, ffmpeg) for clip in clips] if cuts is not None else clips
 
@@ -244,7 +251,7 @@ def demo_manifest(data_root: Path) -> dict[str, str]:
 
 
 def _clips(
-    signed: Sequence[tuple[Item, str, str]], shards: int, splits: Mapping[str, str]
+    signed: Sequence[tuple[Item, str, str]], shards: int, splits: Mapping[Item, str]
 ) -> list[Clip]:
     """Clips with unique ids: equal names keep their extension, or their path."""
     wanted = Counter(item.id for item, _, _ in signed)
@@ -258,7 +265,7 @@ def _clips(
                 clip_id = f"{item.id.partition('/')[0]}/{item.path}"
         clip_id = _short(clip_id)
         speaker, shard = clip_id.partition("/")[0], shard_of(clip_id, shards)
-        split = splits.get(item.id, item.split)
+        split = splits.get(item, "" if item.split == PRETRAIN else item.split)
         own = (clip_id, speaker, shard, signature, stamp, item.path, item.sound, split)
         clips.append(Clip(*own, item.cut, item.near))
     clips.sort()

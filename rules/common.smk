@@ -101,6 +101,7 @@ def corpus_index() -> tuple:
             layout=config["layout"],
             cuts=RESULTS / "cuts",
             ffmpeg=FFMPEG,
+            partial_lists=config["split"]["partial_lists"],
         )
     except LipsyncError as error:
         if all(needs_corpus(entry) for entry in DUBS):

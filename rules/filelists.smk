@@ -20,7 +20,7 @@ rule filelists:
     benchmark:
         "<benchmarks>/filelists.tsv"
     params:
-        split=config["split"],
+        split={key: config["split"][key] for key in config["split"] if key != "partial_lists"},
         official=INDEX.splits,
         seed=config["seed"],
     script:

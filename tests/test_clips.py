@@ -221,7 +221,7 @@ def test_official_lists_are_read_with_the_clips(tmp_path):
     for name in ("a b/1.mp4", "c/1.mp4", "d/1.mp4"):
         put(tmp_path, name)
     before = clips.discover(tmp_path, 8)
-    (tmp_path / "val.txt").write_text("a b/1 NF\nunknown/1\n")
+    (tmp_path / "val.txt").write_text("a b/1 NF\n")
     (tmp_path / "test.txt").write_text("c/1 MV\n")
     after = clips.discover(tmp_path, 8)
     # A name with a space is a clip id as a whole; its line has a second token here.

@@ -6,7 +6,7 @@ A layout turns the files below the data root into `Item`s. Signatures, shards an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +25,8 @@ class Layout:
     """One way to lay out a corpus.
 
     items: files -> the clips that fit the layout. shape: what it looks like, for messages.
-    scan: data root -> the files that `items` sees. judged: its speakers are known, so that one in
+    scan: data root -> the files that `items` sees. homes: files -> the folders that may hold lists
+    of the splits (see `lists`). judged: its speakers are known, so that one in
     two splits is a leak and an error; else the first part of an id is only a group (a programme).
     """
 
@@ -34,12 +35,18 @@ class Layout:
     scan: Callable[[Path], dict[str, str]] = field(
         default=lambda root: scan_files(root, VIDEO_SUFFIXES)
     )
+    homes: Callable[[Files], Collection[str]] = lambda files: ("",)
     judged: bool = True
 
 
 LAYOUTS = {
     "own": Layout(corpora.own, "<speaker>/<clip>.mp4"),
-    "lrs2": Layout(corpora.lrs2, "{main,pretrain}/<programme>/<clip>.mp4", judged=False),
+    "lrs2": Layout(
+        corpora.lrs2,
+        "{main,pretrain}/<programme>/<clip>.mp4",
+        homes=corpora.lrs2_homes,
+        judged=False,
+    ),
     "lrs3": Layout(corpora.lrs3, "{pretrain,trainval,test}/<video>/<clip>.mp4", judged=False),
     "lrw": Layout(corpora.lrw, "<WORD>/{train,val,test}/<WORD>_<number>.mp4", judged=False),
     "voxceleb2": Layout(

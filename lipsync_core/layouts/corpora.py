@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-from lipsync_core.layouts.items import SPLITS, TRAINVAL, Item, stem
-from lipsync_core.layouts.lists import official, read_lists
+from lipsync_core.layouts.items import PRETRAIN, SPLITS, TRAINVAL, Item, stem
 from lipsync_core.layouts.scan import SOUND_SUFFIXES
 
 Files = Mapping[str, str]
@@ -33,26 +33,36 @@ def own(files: Files, data_root: Path) -> Iterator[Item]:
 def lrs2(files: Files, data_root: Path) -> Iterator[Item]:
     """`{main,pretrain}/<programme>/<clip>.mp4`; main/ as in the lists, pretrain/ below its name.
 
-    Both parts use the same names. The lists (a second token, NF or MV, is ignored) lie in the data
-    root or beside main/; where there are any, pretrain/ trains.
+    Both parts use the same names. Where there are lists, pretrain/ trains.
     """
-    found: dict[str, Item] = {}
-    homes = {""}  # of main/ and pretrain/
     for path in files:
-        parts = path.split("/")
-        part = parts[-3] if len(parts) > 2 else "main"
-        if len(parts) > 1 and part in ("main", "pretrain"):
-            homes.add("/".join(parts[:-3]))
-            below = "pretrain/" if part == "pretrain" else ""
-            found[path] = Item(f"{parts[-2]}/{below}{stem(parts[-1])}", path)
-    lines: dict[str, str] = {}
-    for home in sorted(homes):
-        lines |= read_lists(data_root, home)
-    listed = official(lines, {item.id for item in found.values()})
-    for item in found.values():
-        held = listed.get(item.id, "")
-        pretrain = item.id.split("/")[1] == "pretrain"
-        yield item._replace(split="train" if pretrain and lines else held)
+        place = _lrs2_place(path)
+        if place is not None:
+            below = "pretrain/" if place.part == "pretrain" else ""
+            split = PRETRAIN if below else ""
+            yield Item(f"{place.programme}/{below}{stem(place.name)}", path, split=split)
+
+
+def lrs2_homes(files: Files) -> set[str]:
+    """The folders that hold main/ and pretrain/: the lists lie there or in the data root."""
+    places = (_lrs2_place(path) for path in files)
+    return {"", *(place.home for place in places if place is not None)}
+
+
+class _Place(NamedTuple):
+    home: str
+    part: str
+    programme: str
+    name: str
+
+
+def _lrs2_place(path: str) -> _Place | None:
+    """Where a file of LRS2 lies; None for others. The data root may be main/ itself."""
+    parts = path.split("/")
+    part = parts[-3] if len(parts) > 2 else "main"
+    if len(parts) < 2 or part not in ("main", "pretrain"):
+        return None
+    return _Place("/".join(parts[:-3]), part, parts[-2], parts[-1])
 
 
 def lrs3(files: Files, data_root: Path) -> Iterator[Item]:

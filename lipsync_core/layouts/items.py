@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-# Values of a split: a fixed one, TRAINVAL for "train or val, as the speakers are drawn", or
-# nothing for a drawn one.
+# Values of a split: a fixed one; TRAINVAL for "train or val, as the speakers are drawn"; PRETRAIN
+# for "train, where there are lists"; or nothing for what no list and no layout says. Who trains in
+# the end is decided in `lipsync_core.filelists.assign` alone.
 SPLITS = ("train", "val", "test")
-TRAINVAL = "trainval"
+TRAINVAL, PRETRAIN = "trainval", "pretrain"
 
 
 class Item(NamedTuple):

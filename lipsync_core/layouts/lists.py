@@ -1,34 +1,201 @@
-"""Official split lists: `{train,val,test,pretrain}.txt`, one clip a line, as LRS2 has them."""
+"""Official split lists, as people write them: `{train,val,test,pretrain}.txt`, one clip a line.
+
+A line is a clip's id or its file, with or without the extension, `main/`, the corpus' own folder
+or an absolute path before it, with slashes of either kind. One more token may follow (LRS2's NF or
+MV, a number of frames). Marks of byte order, line ends of Windows, decomposed letters (macOS) and,
+where only one clip fits, the case of letters make no difference. A line that begins with "#" is a
+comment.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import difflib
+import logging
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from lipsync_core.layouts.items import SPLITS
-from lipsync_core.layouts.scan import decode, encode
+from lipsync_core.errors import LipsyncError
+from lipsync_core.layouts.items import PRETRAIN, SPLITS, Item, stem
+from lipsync_core.layouts.scan import VIDEO_SUFFIXES, decode, encode
+
+log = logging.getLogger(__name__)
+LINE_END = re.compile(r"\r\n|\r|\n")  # and no other: a clip's name may hold the rest
+STRETCH = re.compile(r"\d+-\d+")  # frames, in the lists of a corpus that was split by time
+PERSON = re.compile(r"\+\d+$")  # one of the people of a video, in the lists of the results
+SUFFIX = re.compile("(" + "|".join(re.escape(s) for s in VIDEO_SUFFIXES) + r")$", re.IGNORECASE)
+NEAR_ENOUGH = 0.5  # likeness of names, 0..1, from which the nearest one is worth showing
+COMPARED = 20_000  # names at most: the comparison is slow
 
 
-def read_lists(data_root: Path, folder: str = "") -> dict[str, str]:
-    """Line -> split of the lists in `data_root`/`folder` (encoded); empty when there are none.
+class Line(NamedTuple):
+    """A line of a list that should name a clip. number: from 1 on. split: what the list says."""
 
-    pretrain.txt counts as train; of several lists that hold a line, test wins, then val.
+    path: Path
+    number: int
+    text: str
+    split: str
+
+
+def read_lists(data_root: Path, folders: Iterable[str] = ("",)) -> list[Line]:
+    """The lines of the lists in these folders (encoded) of the data root, test before val before
+    train before pretrain, which counts as train.
+
+    Raises LipsyncError when a list is no text in UTF-8 (or UTF-16 with its mark).
     """
-    lines: dict[str, str] = {}
-    for name, split in (("pretrain", "train"), *((split, split) for split in SPLITS)):
-        path = data_root / decode(folder) / f"{name}.txt"
-        if path.is_file():
-            text = path.read_text(encoding="utf-8", errors="surrogateescape")
-            lines |= dict.fromkeys(text.splitlines(), split)
+    lines = []
+    for name in (*reversed(SPLITS), "pretrain"):
+        for folder in sorted(folders):
+            path = data_root / decode(folder) / f"{name}.txt"
+            if path.is_file():
+                split = "train" if name == "pretrain" else name
+                lines += [
+                    Line(path, number, text, split)
+                    for number, text in enumerate(LINE_END.split(_text(path)), start=1)
+                    if text.strip()
+                ]
     return lines
 
 
-def official(lines: dict[str, str], ids: Collection[str]) -> dict[str, str]:
-    """Clip id -> split. A line is an id, maybe followed by a second token (LRS2's NF or MV)."""
-    known, chosen = set(ids), {}
-    for line, split in lines.items():
-        for reading in (line, encode(line), line.rpartition(" ")[0]):
-            if reading in known:
-                chosen[reading] = split
-                break
-    return chosen
+def _text(path: Path) -> str:
+    data = path.read_bytes()
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):  # PowerShell's and Notepad's "Unicode"
+        return data.decode("utf-16", errors="replace")
+    return data.decode("utf-8-sig", errors="surrogateescape")
+
+
+def official(
+    lines: Sequence[Line],
+    items: Collection[Item],
+    data_root: Path,
+    others: Collection[Item] = (),
+    partial: bool = False,
+) -> dict[Item, str]:
+    """The split that the lists give to items; of several, the first line's.
+
+    Where there are lists, PRETRAIN items that they do not name train.
+
+    Parameters
+    ----------
+    items: the clips of the corpus. others: clips that may be listed, too, to no effect.
+    partial: the lists may name clips that are not there; they are counted in the log.
+
+    Raises LipsyncError when a line names no clip, with the line and the nearest name; with
+    `partial` only when no line names any.
+    """
+    if not lines:
+        return {}
+    names = _Names([*items, *others], data_root)
+    chosen: dict[Item, str] = {}
+    wrong: list[Line] = []
+    twice: list[Line] = []
+    for line in lines:
+        named = names.find(line)
+        if not named and not line.text.lstrip().startswith("#"):
+            wrong.append(line)
+        if any(chosen.setdefault(item, line.split) != line.split for item in named):
+            twice.append(line)
+    if wrong and not (partial and chosen):
+        raise LipsyncError(_complaint(wrong, names, len(lines)))
+    if wrong:
+        log.warning(
+            "%d of %d lines of the lists name clips that are not there, first %s",
+            *(len(wrong), len(lines), _place(wrong[0])),
+        )
+    if twice:
+        log.warning(
+            "%d lines name clips that another list names, too (test wins, then val), first %s",
+            *(len(twice), _place(twice[0])),
+        )
+    trains = {item: "train" for item in items if item.split == PRETRAIN}
+    return trains | {item: chosen[item] for item in items if item in chosen}
+
+
+def _place(line: Line) -> str:
+    return f"{line.path}, line {line.number}: {line.text.strip()!r}"
+
+
+def _complaint(wrong: Sequence[Line], names: _Names, total: int) -> str:
+    """Which line names no clip, and what it may have meant."""
+    line = wrong[0]
+    text = f"{_place(line)} names no clip"
+    head, _, token = line.text.strip().rpartition("\t")
+    if STRETCH.fullmatch(token):
+        text += f"; frames cannot be listed, only whole clips: write {head.strip()!r} alone"
+    elif near := names.nearest(line):
+        text += f"; the nearest is {near!r}"
+    if len(wrong) > 1:
+        text += f" ({len(wrong)} of {total} lines are like this)"
+    return (
+        f"{text}. Correct or remove the line; where only a part of a listed corpus is there, set "
+        "`split.partial_lists: true`"
+    )
+
+
+def _same(name: str) -> str:
+    """A name in the one spelling in which names are compared."""
+    return unicodedata.normalize("NFC", name)
+
+
+class _Names:
+    """What a line may call the clips."""
+
+    def __init__(self, items: Sequence[Item], data_root: Path) -> None:
+        home = data_root.absolute()
+        self.heads = [_same(head) for head in (str(home), home.name, "main") if head]
+        self.ids = [item.id for item in items]
+        # Whole ids before paths before paths without an extension: names may hold dots.
+        self.tables: tuple[dict[str, list[Item]], ...] = ({}, {}, {})
+        self.folded: dict[str, set[Item]] = {}
+        for item in items:
+            spellings = (item.id, item.path, stem(item.path))
+            for table, name in zip(self.tables, map(_same, spellings), strict=True):
+                table.setdefault(name, []).append(item)
+                self.folded.setdefault(name.casefold(), set()).add(item)
+
+    def find(self, line: Line) -> Collection[Item]:
+        """The items that a line names: one, or those of one name in several formats."""
+        for reading in self._readings(line):
+            for table in self.tables:
+                if reading in table:
+                    return table[reading]
+        for reading in self._readings(line):
+            if len(found := self.folded.get(reading.casefold(), ())) == 1:
+                return found
+        return ()
+
+    def nearest(self, line: Line) -> str:
+        """The id that is spelled most like a line, "" where none is."""
+        name = next(self._readings(line._replace(text=SUFFIX.sub("", line.text.strip()))))
+        speaker = name.rpartition("/")[0]
+        close = [clip for clip in self.ids if speaker and clip.startswith(f"{speaker}/")]
+        for ids in (close, self.ids):
+            found = difflib.get_close_matches(name, ids[:COMPARED], 1, NEAR_ENOUGH)
+            if found:
+                return found[0]
+        return ""
+
+    def _readings(self, line: Line) -> Iterator[str]:
+        """The names that a line may mean, the most literal first."""
+        texts = [line.text, line.text.strip()]
+        head, _, token = texts[1].rpartition("\t" if "\t" in texts[1] else " ")
+        if head.strip() and not SUFFIX.search(token) and not STRETCH.fullmatch(token):
+            texts.append(head.strip())
+        for text in dict.fromkeys(texts):
+            for slashed in dict.fromkeys((text, text.replace("\\", "/"))):
+                for name in self._below(_same(slashed).removeprefix("./")):
+                    for short in dict.fromkeys((name, SUFFIX.sub("", name))):
+                        if line.path.stem == "pretrain":  # whose clips may be named alike in main/
+                            folder, _, clip = short.rpartition("/")
+                            yield from (f"{folder}/pretrain/{clip}", f"pretrain/{short}")
+                        yield from dict.fromkeys((short, encode(short), PERSON.sub("", short)))
+
+    def _below(self, name: str) -> Iterator[str]:
+        """The name, then what is left of it without the corpus' folder, then without main/."""
+        yield name
+        for head in self.heads:
+            if name.startswith(f"{head}/"):
+                name = name[len(head) + 1 :]
+                yield name
