@@ -43,7 +43,8 @@ def resolve(rows: Mapping[str, Row], split: Mapping[str, str], results: Path) ->
     Parameters
     ----------
     rows: clip id -> measures (`sound_sha`, `sound_print`) of kept clips; a clip without them is no
-        one's copy. split: clip id -> "train", "val" or "test".
+        one's copy. split: clip id -> "train", "val" or "test"; or several, joined by "+", of
+        a clip that is split by time: then no other copy of it stays.
     results: the folder with the prepared audio and face crops. A pair whose files are missing or
         damaged is not confirmed; a warning says how many.
 
@@ -56,7 +57,7 @@ def resolve(rows: Mapping[str, Row], split: Mapping[str, str], results: Path) ->
     gone: dict[str, str] = {}
 
     def rank(clip: str) -> tuple[int, str]:
-        return ORDER.index(split[clip]), clip
+        return min(map(ORDER.index, split[clip].split("+"))), clip
 
     for group in _groups([*exact, *pairs]):
         kept = min(group, key=rank)
@@ -64,7 +65,7 @@ def resolve(rows: Mapping[str, Row], split: Mapping[str, str], results: Path) ->
             original = min(twins.get(clip, [clip]), key=rank)
             if original != clip:
                 gone[clip] = original
-            elif split[clip] != split[kept]:
+            elif clip != kept and (split[clip] != split[kept] or "+" in split[clip]):
                 gone[clip] = kept
     return gone
 

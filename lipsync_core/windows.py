@@ -25,6 +25,7 @@ from lipsync_core.clips import source_id
 from lipsync_core.errors import ClipError, DamagedFile, LipsyncError, Reason
 from lipsync_core.faces.crops import CropArchive
 from lipsync_core.journal import report_damage
+from lipsync_core.listed import parse, read_line
 from lipsync_core.video import FPS
 
 WINDOW = 5  # frames of one window: 200 ms at 25 fps
@@ -92,7 +93,7 @@ class Corpus:
         Parameters
         ----------
         results: the folder with filelists/, faces/ and mels/.
-        split: "train", "val", "test" (a file of results/filelists), or clip ids.
+        split: "train", "val", "test" (a file of results/filelists), or lines of such a file.
         image_size: side S of the square frames in pixels.
         cache_bytes: memory for decoded frames and mels; the rest is read again when needed.
 
@@ -176,7 +177,8 @@ def load_splits(
 
 
 def read_filelist(path: str | Path, faces: str | Path) -> list[str]:
-    """The clip ids of a list, one a line, in order, without repetitions.
+    """The lines of a list, in order, without repetitions: clip ids or stretches of clips, see
+    `listed`.
 
     An id may hold spaces, also at its ends. Lists of the LRS2 kind carry a second token: it is
     dropped when the whole line has no archive under `faces` but the line without it has one.
@@ -189,22 +191,18 @@ def read_filelist(path: str | Path, faces: str | Path) -> list[str]:
         text = path.read_text(encoding="utf-8-sig")  # editors of Windows begin with a mark
     except UnicodeDecodeError as error:
         raise LipsyncError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8") from error
-    ids = []
-    for line in text.splitlines():
-        if not line.strip():
-            continue
-        readings = (line, line.strip(), line.strip().rpartition(" ")[0])
-        known = (name for name in readings if name and _faces_of(faces, name).is_file())
-        ids.append(next(known, line.strip()))
-    return list(dict.fromkeys(ids))
+    lines = [line for line in text.splitlines() if line.strip()]
+    known = functools.cache(lambda name: _faces_of(faces, name).is_file())
+    return list(dict.fromkeys(str(read_line(line, known)) for line in lines))
 
 
 def _faces_of(faces: Path, clip_id: str) -> Path:
     return faces / f"{clip_id}.zip"
 
 
-def _open(results: Path, clip_id: str) -> Clip | ClipError:
-    """The clip, or why it cannot be used."""
+def _open(results: Path, line: str) -> Clip | ClipError:
+    """The clip of a list's line, or why it cannot be used."""
+    clip_id, first, last = parse(line)
     # The people of one video share its sound.
     faces, mel = _faces_of(results / "faces", clip_id), results / "mels" / f"{clip_id}.npy"
     if not mel.is_file():
@@ -222,6 +220,8 @@ def _open(results: Path, clip_id: str) -> Clip | ClipError:
         columns = mel_length(mel)
     except ClipError as error:
         return error
+    if first is not None:
+        frames = frames[(frames >= first) & (frames <= last)]
     shots = np.split(frames, np.searchsorted(frames, cuts))
     run = max(map(_longest_run, shots))
     if run < MIN_RUN:

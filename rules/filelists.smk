@@ -1,7 +1,7 @@
-"""Splits by speaker, and the table of all clips.
+"""Splits by speaker (of one speaker: by clip or time), and the table of all clips.
 
 REQUIRED INPUTS: results/checks/<shard>.csv of all shards.
-OUTPUTS: results/filelists/{train,val,test}.txt, clips.csv and accounting.csv beside them.
+OUTPUTS: results/filelists/{train,val,test}.txt; clips.csv, accounting.csv and split.json beside them.
 """
 
 
@@ -15,6 +15,7 @@ rule filelists:
         test="<results>/filelists/test.txt",
         clips="<results>/filelists/clips.csv",
         accounting="<results>/filelists/accounting.csv",
+        split="<results>/filelists/split.json",
     log:
         "<logs>/filelists.log",
     benchmark:

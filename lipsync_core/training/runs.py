@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lipsync_core.files import digest, file_sha, is_held, write_text
+from lipsync_core.listed import parse
 
 log = logging.getLogger(__name__)
 Options = TypeVar("Options")
@@ -121,7 +122,7 @@ def data_digest(results: str | Path, weights: Iterable[str | Path] = ()) -> str:
     """
     lists = Path(results) / "filelists"
     texts = {name: (lists / f"{name}.txt").read_text(encoding="utf-8") for name in ("train", "val")}
-    used = {line for text in texts.values() for line in text.splitlines()}
+    used = {parse(line).id for text in texts.values() for line in text.splitlines()}
     with open(lists / "clips.csv", encoding="utf-8", newline="") as stream:
         keys = {
             row["clip"]: row.get("key", "") for row in csv.DictReader(stream) if row["clip"] in used

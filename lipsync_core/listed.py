@@ -1,0 +1,60 @@
+"""The lines of `results/filelists/{train,val,test}.txt`.
+
+A line is a clip id. In a corpus that was split by time a tab and `<first>-<last>` follow: of this
+clip only those frames (25 a second, both included) belong to the split. Light.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+STRETCH = re.compile(r"(\d+)-(\d+)")
+
+
+class Listed(NamedTuple):
+    """A clip in a list. first, last: the frames that are in the split; None for all of them."""
+
+    id: str
+    first: int | None = None
+    last: int | None = None
+
+    def __str__(self) -> str:
+        """The line; ids have no tabs (`scan.encode`), so `parse` is exact."""
+        return self.id if self.first is None else f"{self.id}\t{self.stretch}"
+
+    @property
+    def stretch(self) -> str:
+        """ "first-last", or "" for the whole clip."""
+        return "" if self.first is None else f"{self.first}-{self.last}"
+
+
+def speaker_of(clip: str) -> str:
+    """The first part of a clip's id: its speaker or, in some layouts, its group."""
+    return clip.partition("/")[0]
+
+
+def parse(line: str) -> Listed:
+    """A line as this pipeline writes it."""
+    clip, _, token = line.partition("\t")
+    found = STRETCH.fullmatch(token)
+    return Listed(clip, int(found[1]), int(found[2])) if found else Listed(clip)
+
+
+def read_line(line: str, is_clip: Callable[[str], bool]) -> Listed:
+    """A line as people edit it: with spaces around it, a space for the tab, a second token.
+
+    A second token that is no stretch of frames (LRS2's NF or MV) is dropped. is_clip: is this an
+    id? What names no clip comes back as it is.
+    """
+    stripped = line.strip()
+    for name in (line, stripped):
+        if name and is_clip(name):
+            return Listed(name)
+    tabbed, spaced = line.partition("\t")[::2], stripped.rpartition(" ")[::2]
+    for name, token in (tabbed, spaced, (spaced[0].strip(), spaced[1])):
+        if name and is_clip(name):
+            found = STRETCH.fullmatch(token.strip())
+            return Listed(name, int(found[1]), int(found[2])) if found else Listed(name)
+    return Listed(stripped)

@@ -1,0 +1,95 @@
+"""A video split by time: which of its frames train, validate and test.
+
+For a corpus of one speaker with few videos. Training, validation and test follow each other in
+each video, 2 s apart: no window (0.2 s) and no sound of one reaches into the other, and a sentence
+seldom goes on from one to the next.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from lipsync_core.clips import source_id
+from lipsync_core.errors import LipsyncError
+from lipsync_core.listed import Listed
+from lipsync_core.video import FPS
+from lipsync_core.windows import MIN_RUN, WINDOW, Corpus
+
+APART = 2 * FPS  # frames between two parts, at least
+LEAST = FPS  # windows of a held-out part, at least: a second
+KEPT = 2 / 3  # of the windows that training should have are left to it at least
+USABLE = MIN_RUN - WINDOW + 1  # windows in a row, without which training refuses a clip
+
+Parts = dict[str, Listed]  # by split
+
+
+def divide(results: Path, clips: Iterable[str], val: float, test: float) -> dict[str, Parts]:
+    """The parts of each clip, with shares `val` and `test` of the windows of its video.
+
+    A video too short for all three has no test part, one too short for two trains; but the longest
+    is divided as long as both parts can be used at all. The people of one video share its sound, so
+    all are divided at the same times; one who is in no part has {}. Reads the crops' frame numbers.
+    """
+    videos: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
+    for clip in clips:
+        videos[source_id(clip)][clip] = _starts(results, clip)
+    whole = {name: np.unique(np.concatenate([*own.values()])) for name, own in videos.items()}
+    cuts = {name: _cuts(starts, val, test) for name, starts in whole.items()}
+    if videos and not any(cuts.values()):
+        longest = max(whole, key=lambda name: (len(whole[name]), name))
+        cuts[longest] = _cuts(whole[longest], val, test, kept=0, least=USABLE)
+    divided: dict[str, Parts] = {}
+    for name, people in videos.items():
+        for clip, starts in people.items():
+            divided[clip] = {"train": Listed(clip)} if not cuts[name] else {}
+            for split, (first, last) in cuts[name].items():
+                if usable(starts[(starts >= first) & (starts + WINDOW - 1 <= last)]):
+                    divided[clip][split] = Listed(clip, first, last)
+    return divided
+
+
+def _starts(results: Path, clip: str) -> np.ndarray:
+    """First frames of the clip's complete windows; none where it cannot be used."""
+    try:
+        return Corpus.load(results, [clip]).clips[0].starts
+    except LipsyncError:  # training says so, with the reason
+        return np.empty(0, np.int64)
+
+
+def _cuts(
+    starts: np.ndarray, val: float, test: float, kept: float = KEPT, least: int = LEAST
+) -> dict[str, tuple[int, int]]:
+    """Split -> its first and last frame; {} when that leaves too little to training."""
+    for shares in ({"test": test, "val": val}, {"test": 0.0, "val": val}):
+        found = _parts(starts, shares, least)
+        due = kept * (1 - sum(shares.values())) * len(starts)
+        if len(found) > 1 and len(found["train"]) >= due:
+            return {
+                split: (int(found[split][0]), int(found[split][-1]) + WINDOW - 1)
+                for split in ("train", "val", "test")
+                if split in found
+            }
+    return {}
+
+
+def _parts(starts: np.ndarray, shares: dict[str, float], least: int) -> dict[str, np.ndarray]:
+    """Split -> first frames of its windows, from the end of the video on; {} for no room."""
+    parts, rest = {}, starts
+    for split, share in shares.items():
+        if share:
+            parts[split] = rest[-max(least, round(share * len(starts))) :]
+            if not usable(parts[split]):
+                return {}
+            rest = rest[rest + WINDOW - 1 < parts[split][0] - APART]
+    parts["train"] = rest
+    return parts if usable(rest) else {}
+
+
+def usable(starts: np.ndarray) -> bool:
+    """Do these windows come from a run of frames that is long enough for training?"""
+    breaks = np.flatnonzero(np.diff(starts) != 1) + 1
+    return max(map(len, np.split(starts, breaks))) >= USABLE
