@@ -1,4 +1,4 @@
-"""Figures of finished networks on held-out speakers, for results/evaluation.json and the report.
+"""Figures of finished networks on the test split, for results/evaluation.json and the report.
 
 Knows checkpoints and splits; the measures themselves are in `lipsync_core.training.judging`.
 """
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lipsync_core import split_summary
 from lipsync_core.checkpoints import build_from
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet, Wav2Lip
@@ -49,7 +50,8 @@ def evaluate(
     split: "test"; where that list is empty, "val" is used and named in the result.
     per_clip: windows of each clip for the expert; windows: windows for each generator.
 
-    Returns a dict for JSON: split, clips, speakers, seed; syncnet {loss, accuracy, auc, ece, top1,
+    Returns a dict for JSON: split, judged_on (whose clips they are, in words, such as "held-out
+    speakers" or "seen speaker"), clips, speakers, seed; syncnet {loss, accuracy, auc, ece, top1,
     accuracy_by_offset {"1": ..., "10+": ...}, its sizes, and for "val" and "test" each: per_clip
     {split: [{clip, loss, windows, offset}]}, the ten clips of largest loss with the offset (frames,
     above 0 the picture comes late) that fits them best, and calibration {split: [{low, high, mean,
@@ -63,12 +65,14 @@ def evaluate(
     corpus = Corpus.load(results, split, expert.image_size)
     report: dict[str, Any] = {
         "split": split,
+        "judged_on": split_summary.judged_on(results, split),
         "clips": len(corpus.clips),
         "speakers": len({clip.id.partition("/")[0] for clip in corpus.clips}),
         "seed": seed,
         "syncnet": _sizes(expert) | _expert(expert, results, split, corpus, seed, per_clip),
         "generators": {},
     }
+    log.info("figures on the %s split: %s", split, report["judged_on"])
     for name, path in generators.items():
         model = build_from(path, Wav2Lip).to(device)
         if model.image_size != expert.image_size:

@@ -1,11 +1,11 @@
-"""What came out: figures on held-out speakers, and one self-contained page.
+"""What came out: figures on the test split, and one self-contained page.
 
 OUTPUTS: results/evaluation.json, results/report/index.html.
 """
 
 
 rule evaluate:
-    """Expert and generators on the held-out speakers."""
+    """Expert and generators on the test split, whose speakers are held out where there are several."""
     input:
         "<results>/filelists/clips.csv",
         expert="<results>/syncnet/checkpoint.pth",

@@ -165,7 +165,8 @@ def test_the_people_of_a_video_are_divided_at_the_same_times(write, tmp_path):
 
 
 def test_copies_of_a_clip_that_is_divided_go(write, tmp_path):
-    wav, pictures = speech(1, 8.0), frames(portrait(), 1, 8.0)
+    wav, pictures = speech(1, 8.0), frames(portrait(), 1, 6.0)
+    pictures += pictures[:50]
     takes = {"me/1": wav, "me/2": through_mp3(wav, tmp_path / "mp3")}
     rows = []
     for clip, heard in takes.items():

@@ -13,6 +13,7 @@ from lipsync_core.report import plots
 from lipsync_core.report.artefacts import Row, curve, first_of, last, number, part
 from lipsync_core.report.blocks import Figure, Table, count, figure, plural
 from lipsync_core.report.plots import Point, Series
+from lipsync_core.split_summary import UNKNOWN
 from lipsync_core.training.thresholds import CHANCE_LOSS
 
 CHANCE = 0.5
@@ -21,23 +22,24 @@ OFFSET = re.compile(r"(?:val_)?offset_(\d+)(plus)?")  # a column of the metrics
 DISCRIMINATOR = (
     ("train_disc_real", "true frames", "main"),
     ("train_disc_fake", "generated frames", "second"),
-    ("train_adversarial", "generator against it", "faint"),
+    ("train_adv", "generator against it", "faint"),
 )
 
 
 @dataclass(frozen=True)
 class Expert:
-    """What is known of the expert at its last validation, on held-out speakers."""
+    """What is known of the expert at its last validation; `judged_on`: on whose clips, in words."""
 
     step: int | None
     loss: float | None
     accuracy: float | None
     auc: float | None
+    judged_on: str = UNKNOWN
 
 
 @dataclass(frozen=True)
 class Generator:
-    """What is known of a generator at its last validation, on held-out speakers.
+    """What is known of a generator at its last validation; `judged_on`: on whose clips, in words.
 
     `copy_*` are figures of copying the reference frame instead of generating; `true_sync_loss` and
     `out_of_sync_loss` are the expert's sync losses of the true frames, with their own sound and
@@ -54,21 +56,36 @@ class Generator:
     discriminator: tuple[float, float] | None = None
     motion: tuple[float, float] | None = None
     out_of_sync_loss: float | None = None
+    judged_on: str = UNKNOWN
 
 
-def read_expert(rows: Sequence[Row], evaluation: Mapping[str, Any]) -> Expert:
-    """evaluation.json's `syncnet` (auc, accuracy, loss, ...) goes before the metrics."""
-    judged = part(evaluation, "syncnet", "expert")
+def read_expert(
+    rows: Sequence[Row], evaluation: Mapping[str, Any], validated_on: str = UNKNOWN
+) -> Expert:
+    """evaluation.json's `syncnet` (auc, accuracy, loss, ...) goes before the metrics.
+
+    validated_on: whose clips those of the metrics are.
+    """
+    judged = part(evaluation, "syncnet")
     return Expert(
         _step(rows),
         _either(judged, rows, "loss"),
         _either(judged, rows, "accuracy"),
         _either(judged, rows, "auc"),
+        _judged_on(evaluation, validated_on),
     )
 
 
-def read_generator(variant: str, rows: Sequence[Row], evaluation: Mapping[str, Any]) -> Generator:
-    """evaluation.json's `<variant>` (l1, l1_copy, sync_loss, ...) goes before the metrics."""
+def read_generator(
+    variant: str,
+    rows: Sequence[Row],
+    evaluation: Mapping[str, Any],
+    validated_on: str = UNKNOWN,
+) -> Generator:
+    """evaluation.json's `<variant>` (l1, l1_copy, sync_loss, ...) goes before the metrics.
+
+    validated_on: whose clips those of the metrics are.
+    """
     judged = part(evaluation, variant)
     real, fake = last(rows, "train_disc_real"), last(rows, "train_disc_fake")
     heard, silent = first_of(judged, "motion"), first_of(judged, "motion_silence")
@@ -82,7 +99,12 @@ def read_generator(variant: str, rows: Sequence[Row], evaluation: Mapping[str, A
         None if real is None or fake is None else (real, fake),
         None if not heard or silent is None else (heard, silent),
         _either(judged, rows, "sync_loss_out_of_sync"),
+        _judged_on(evaluation, validated_on),
     )
+
+
+def _judged_on(evaluation: Mapping[str, Any], validated_on: str) -> str:
+    return str(evaluation.get("judged_on") or (UNKNOWN if evaluation else validated_on))
 
 
 def _step(rows: Sequence[Row]) -> int | None:
@@ -118,7 +140,7 @@ def expert_figures(
             marks,
         ),
         _offset_lines(rows, marks),
-        _by_offset(part(evaluation, "syncnet", "expert")),
+        _by_offset(part(evaluation, "syncnet"), _judged_on(evaluation, UNKNOWN)),
     ]
     return [figure for figure in figures if figure is not None]
 
@@ -213,7 +235,7 @@ def _frames(match: re.Match[str]) -> str:
     return f"{match[1]}{'+' if match[2] else ''} frame{'' if match[1] == '1' else 's'}"
 
 
-def _by_offset(judged: Mapping[str, Any]) -> Figure | None:
+def _by_offset(judged: Mapping[str, Any], judged_on: str) -> Figure | None:
     """Bars of the evaluation's `accuracy_by_offset`: shares by frames, "10+" among them."""
     shares = judged.get("accuracy_by_offset") or {}
     bars = [(name, share) for name, value in shares.items() if (share := number(value)) is not None]
@@ -222,7 +244,7 @@ def _by_offset(judged: Mapping[str, Any]) -> Figure | None:
     label = "Own sound preferred, by offset: "
     label += ", ".join(f"{name} frames {value:.2f}" for name, value in bars)
     svg = plots.bar_chart(bars, label, "frames to the wrong sound", [CHANCE])
-    note = "share of faces that prefer their own sound, held-out speakers"
+    note = f"share of faces that prefer their own sound, {judged_on}"
     return Figure("The same at the end", svg, note, [("reference", "chance 0.5")])
 
 
@@ -260,4 +282,5 @@ def generator_table(states: Mapping[str, Generator]) -> Table:
         for name, state in states.items()
     ]
     columns = ("Generator", "Step", "L1", "L1 of copying", "Sync loss", "Motion in silence")
-    return Table("Generators on held-out speakers", columns, rows, (1, 2, 3, 4, 5), wide=True)
+    whose = next((state.judged_on for state in states.values()), UNKNOWN)
+    return Table(f"Generators, judged on: {whose}", columns, rows, (1, 2, 3, 4, 5), wide=True)

@@ -16,6 +16,7 @@ from lipsync_core.clips import source_id
 from lipsync_core.report import plots
 from lipsync_core.report.artefacts import SPLITS, Row, number, numbers
 from lipsync_core.report.blocks import Figure, Table, clip_name, count, duration, percent, plural
+from lipsync_core.timebase import FPS
 
 MOST_DROPPED = 200
 STAGE_WORDS = {
@@ -126,6 +127,24 @@ def is_kept(row: Mapping[str, str]) -> bool:
     return number(row.get("kept")) == 1
 
 
+def by_split(clips: Sequence[Row]) -> list[Row]:
+    """The kept clips, one row for each split that a clip is in.
+
+    Where a clip is split by time, `seconds` are those of its part.
+    """
+    rows = []
+    for row in filter(is_kept, clips):
+        splits = row.get("split", "").split("+")
+        parts = (row.get("split_frames") or "").split("+")
+        for index, split in enumerate(splits):
+            own = row | {"split": split}
+            if len(parts) == len(splits) and parts[index]:
+                first, _, last = parts[index].partition("-")
+                own["seconds"] = str((int(last) - int(first) + 1) / FPS)
+            rows.append(own)
+    return rows
+
+
 def _dropped(clip: str, stage: str, row: Mapping[str, str]) -> Dropped:
     return Dropped(clip, stage, row.get("reason") or "no reason given", row.get("detail") or "")
 
@@ -186,10 +205,10 @@ def dropped_table(result: Account) -> Table | None:
 
 def split_table(clips: Sequence[Row]) -> Table:
     """Speakers, clips and length of each split."""
-    kept = [row for row in clips if is_kept(row)]
+    kept, parts = [row for row in clips if is_kept(row)], by_split(clips)
     rows = []
     for split in (*SPLITS, "all"):
-        mine = [row for row in kept if split == "all" or row.get("split") == split]
+        mine = kept if split == "all" else [row for row in parts if row["split"] == split]
         rows.append(
             [
                 split,
@@ -199,7 +218,7 @@ def split_table(clips: Sequence[Row]) -> Table:
                 percent(len(mine) / len(kept)) if kept else percent(None),
             ]
         )
-    homes = {(row.get("speaker", ""), row.get("split", "")) for row in kept}
+    homes = {(row.get("speaker", ""), row["split"]) for row in parts}
     places = Counter(speaker for speaker, _ in homes)
     shared = sorted(speaker for speaker, splits in places.items() if splits > 1)
     note = (

@@ -12,7 +12,7 @@ from lipsync_core.report import plots
 from lipsync_core.report.artefacts import Row, last, number, numbers, part
 from lipsync_core.report.blocks import Figure, figure, percent, plural
 from lipsync_core.report.curves import Expert
-from lipsync_core.report.data import is_kept
+from lipsync_core.report.data import by_split
 from lipsync_core.report.gallery import Strip, crop_strip
 from lipsync_core.report.plots import Series
 from lipsync_core.report.verdicts import Verdict
@@ -160,8 +160,8 @@ def course(
     rows: Sequence[Row], options: Mapping[str, Any], clips: Sequence[Row], gate: Mapping[str, Any]
 ) -> plateau.Course:
     """How the training went, as its log said; options: the `syncnet` section of the config."""
-    train = [row for row in clips if is_kept(row) and row.get("split") == "train"]
-    val = [row for row in clips if is_kept(row) and row.get("split") == "val"]
+    parts = by_split(clips)
+    train, val = ([row for row in parts if row["split"] == name] for name in ("train", "val"))
     speakers, judged = ({row.get("speaker") for row in part} for part in (train, val))
     facts = plateau.Facts(
         steps=int(number(options.get("steps")) or last(rows, "step") or 0),

@@ -22,7 +22,7 @@ import numpy as np
 from lipsync_core.errors import ClipError
 from lipsync_core.report.artefacts import SPLITS, Row
 from lipsync_core.report.blocks import duration
-from lipsync_core.report.data import is_kept
+from lipsync_core.report.data import by_split
 from lipsync_core.video import probe, read_frames
 
 log = logging.getLogger(__name__)
@@ -80,8 +80,8 @@ def pick_clips(clips: Sequence[Row], most: int = MOST_CLIPS) -> list[Row]:
     queues = []
     for split in SPLITS:
         speakers: dict[str, list[Row]] = {}
-        for row in sorted(clips, key=lambda row: row.get("clip", "")):
-            if is_kept(row) and row.get("split") == split:
+        for row in sorted(by_split(clips), key=lambda row: row.get("clip", "")):
+            if row["split"] == split:
                 speakers.setdefault(row.get("speaker", ""), []).append(row)
         queues.append(_in_turn(list(speakers.values())))
     return _in_turn(queues)[:most]

@@ -12,6 +12,7 @@ import jinja2
 import yaml
 from markupsafe import Markup
 
+from lipsync_core import split_summary
 from lipsync_core.files import write_text
 from lipsync_core.report import artefacts, curves, data, expert, gallery, timings, verdicts
 from lipsync_core.report.blocks import Table, clip_name
@@ -76,11 +77,14 @@ def gather(
     expert_rows = artefacts.read_metrics(results, "syncnet")
     gate = artefacts.read_gate(results)
     options = config.get("syncnet") or {}
-    judge = curves.read_expert(expert_rows, evaluation)
+    validated_on = split_summary.judged_on(results, "val")
+    judge = curves.read_expert(expert_rows, evaluation, validated_on)
     course = expert.course(expert_rows, options, clips, gate)
     worst = expert.worst_clips(results, evaluation, clips, judge)
     rows = {name: artefacts.read_metrics(results, name) for name in variants}
-    states = {name: curves.read_generator(name, rows[name], evaluation) for name in variants}
+    states = {
+        name: curves.read_generator(name, rows[name], evaluation, validated_on) for name in variants
+    }
     times = timings.read_timings(results)
     result = data.account(clips, stages) if clips or stages else None
     judged = verdicts.data_verdicts(result, clips) if result else []
@@ -127,6 +131,8 @@ def gather(
         "detector": detector(stages.get("boxes", []), config),
         "config": config_yaml(config),
         "sample_rows": SAMPLE_ROWS,
+        "validated_on": validated_on,
+        "judged_on": judge.judged_on,
         "clip_name": clip_name,
     }
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lipsync_core.report.artefacts import SPLITS, Row, numbers
 from lipsync_core.report.blocks import THIN, count, duration, figure, percent, plural
 from lipsync_core.report.curves import Expert, Generator
-from lipsync_core.report.data import Account, is_kept
+from lipsync_core.report.data import Account, by_split, is_kept
 from lipsync_core.report.timings import Timing, total_seconds
 from lipsync_core.training import thresholds
 from lipsync_core.training.data_amount import ONE_SPEAKER_MINUTES
@@ -208,7 +208,7 @@ def _data_tiles(result: Account | None, clips: Sequence[Row]) -> list[Tile]:
         seconds = sum(numbers(kept, "seconds"))
         hours = f"{seconds / 3600:.{2 if seconds < 36_000 else 0}f}{THIN}h"
         found.append(Tile("Speech", hours, duration(seconds) if seconds < 6000 else ""))
-        homes = {(row.get("split"), row.get("speaker")) for row in kept}
+        homes = {(row["split"], row.get("speaker")) for row in by_split(clips)}
         parts = " + ".join(str(sum(split == s for split, _ in homes)) for s in SPLITS)
         speakers = len({speaker for _, speaker in homes})
         found.append(Tile("Speakers", count(speakers), f"{parts} in train, val, test"))
@@ -218,19 +218,19 @@ def _data_tiles(result: Account | None, clips: Sequence[Row]) -> list[Tile]:
 def _expert_tiles(expert: Expert) -> list[Tile]:
     found = []
     if expert.auc is not None:
-        found.append(Tile("AUC", figure(expert.auc, 2), "held-out speakers; chance 0.5"))
+        found.append(Tile("AUC", figure(expert.auc, 2), f"{expert.judged_on}; chance 0.5"))
     if expert.accuracy is not None:
-        note = f"held-out speakers; chance 50{THIN}%"
+        note = f"{expert.judged_on}; chance 50{THIN}%"
         found.append(Tile("Accuracy", percent(expert.accuracy), note))
     if expert.loss is not None:
-        found.append(Tile("Loss", figure(expert.loss, 2), "held-out speakers; chance 0.69"))
+        found.append(Tile("Loss", figure(expert.loss, 2), f"{expert.judged_on}; chance 0.69"))
     return found
 
 
 def _generator_tiles(state: Generator) -> list[Tile]:
     found = []
     if state.l1 is not None:
-        found.append(Tile("L1", figure(state.l1, 4), "held-out speakers"))
+        found.append(Tile("L1", figure(state.l1, 4), state.judged_on))
     if state.copy_l1 is not None:
         found.append(Tile("L1 of copying", figure(state.copy_l1, 4), "the reference frame"))
     if state.sync_loss is not None:

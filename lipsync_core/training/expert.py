@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lipsync_core import checkpoints
+from lipsync_core import checkpoints, split_summary
 from lipsync_core.augmentation import Augmentation
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet
@@ -268,6 +268,7 @@ def train(
     train_set, val_set = load_splits(
         results, ("train", "val"), settings.image_size, settings.cache_mb << 20
     )
+    log.info("syncnet: validated on: %s", split_summary.judged_on(results, "val"))
     torch.manual_seed(seed)
     model = SyncNet(width=settings.width, image_size=settings.image_size)
     loop.start_from(model, init)

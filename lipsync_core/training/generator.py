@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
+from lipsync_core import split_summary
 from lipsync_core.checkpoints import build_from, save_public
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
@@ -338,6 +339,7 @@ def train(
     splits = ("train", "val")
     loaded = load_splits(results, splits, settings.image_size, settings.cache_mb << 20)
     corpora = dict(zip(splits, loaded, strict=True))
+    log.info("%s: validated on: %s", label, split_summary.judged_on(results, "val"))
     sizes = {"width": settings.width, "image_size": settings.image_size}
     judge_of_sync = build_from(expert, SyncNet)
     if judge_of_sync.image_size != settings.image_size:

@@ -1,4 +1,4 @@
-"""Figures of the expert and the generators on the held-out speakers."""
+"""Figures of the expert and the generators on the test split."""
 
 import json
 from pathlib import Path
