@@ -114,7 +114,7 @@ def _step(rows: Sequence[Row]) -> int | None:
 
 def _either(judged: Mapping[str, Any], rows: Sequence[Row], name: str) -> float | None:
     """`name` of the evaluation, else the last `val_<name>` of the metrics."""
-    value = first_of(judged, name, f"val_{name}")
+    value = first_of(judged, name)
     return last(rows, f"val_{name}") if value is None else value
 
 
@@ -128,7 +128,7 @@ def expert_figures(
     marks = calibration_marks(rows, options)
     chance = [(CHANCE, "chance 0.5")]
     loss = [("train_loss", "training", "faint"), ("val_loss", "validation", "main")]
-    accuracy = [("train_accuracy", "training", "faint"), ("val_accuracy", "validation", "main")]
+    accuracy = [("val_accuracy", "validation", "main")]
     figures = [
         _lines("Loss", rows, loss, [(CHANCE_LOSS, "chance 0.693")], marks),
         _lines("Accuracy", rows, accuracy, chance, marks),

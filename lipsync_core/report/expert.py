@@ -181,7 +181,7 @@ def course(
 def worst_clips(
     results: Path, evaluation: Mapping[str, Any], clips: Sequence[Row], expert: Expert
 ) -> list[WorstClip]:
-    """The ten held-out clips of largest loss, of validation and test together, the worst first."""
+    """The ten clips of validation and test with the largest loss, the worst first."""
     judged = part(evaluation, "syncnet")
     found = [
         (split, entry)

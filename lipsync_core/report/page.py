@@ -45,7 +45,7 @@ def build(
     dubs: dicts of face, audio, output (path of the video, or its name in `results`) and checkpoint.
     variants: names of the generators, each a folder of `results`.
     versions: name -> version; collected here when None.
-    demo: say what the demo corpus's speakers are (as does `demo: true` in the config).
+    demo: say what the demo corpus's speakers are.
     video_bytes: the dubbed videos are embedded while they fit in this many bytes together.
 
     Sections whose artefacts are missing say so in a sentence. Equal inputs give equal bytes.
@@ -53,7 +53,7 @@ def build(
     """
     results, out = Path(results), Path(out)
     context = gather(results, out, config, dubs, variants, video_bytes)
-    context["demo"] = demo or config.get("demo") is True
+    context["demo"] = demo
     context["versions"] = version_table(
         collect_versions() if versions is None else versions, context["detector"]
     )

@@ -13,7 +13,6 @@ from lipsync_core.report.blocks import NO_VALUE, Table, count, duration, size
 
 ORDER = (
     "demo_corpus",
-    "fetch_s3fd",
     "extract_audio",
     "mel_spectrograms",
     "detect_faces",

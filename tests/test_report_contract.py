@@ -1,0 +1,136 @@
+"""What the report reads, the pipeline writes: columns and keys are taken from real runs of both."""
+
+from __future__ import annotations
+
+import csv
+import re
+
+import pytest
+import torch
+
+from lipsync_core import evaluation
+from lipsync_core.checkpoints import save_public
+from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
+from lipsync_core.report import curves, expert, timings
+from lipsync_core.training import loop
+from lipsync_core.training.expert import ExpertOptions, ExpertTask
+from lipsync_core.training.generator import GeneratorOptions, GeneratorTask
+from lipsync_core.training.state import METRICS
+from lipsync_core.windows import Corpus
+from tests.helpers_training import small_corpus
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+CPU = torch.device("cpu")
+TINY = 0.0625
+STEPS = loop.LoopOptions(steps=2, eval_every=1, save_every=0, workers=0)
+
+
+class Recorder(dict):
+    """A row or a section that remembers which of its keys were asked for."""
+
+    def __init__(self, content, asked) -> None:
+        super().__init__(
+            {k: Recorder(v, asked) if isinstance(v, dict) else v for k, v in content.items()}
+        )
+        self.asked = asked
+
+    def get(self, key, default=None):
+        self.asked.add(key)
+        return super().get(key, default)
+
+    def __getitem__(self, key):
+        self.asked.add(key)
+        return super().__getitem__(key)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    return small_corpus(tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture(scope="module")
+def tables(results, tmp_path_factory):
+    """metrics.csv of a short training of each kind: the expert, a generator, one with GAN."""
+    torch.manual_seed(0)
+    train, val = Corpus.load(results, "train"), Corpus.load(results, "val")
+    small = {"width": TINY, "precision": "float32"}
+    options = ExpertOptions(**small, clips=2, windows=4, val_windows=12)
+    tasks = {"syncnet": ExpertTask(SyncNet(width=TINY), train, val, options, 0, CPU)}
+    for name, weight in (("wav2lip", 0.0), ("wav2lip_gan", 0.07)):
+        # The sync loss counts from the first evaluation on.
+        options = GeneratorOptions(
+            **small, batch=2, val_windows=8, gan_weight=weight, sync_threshold=100.0
+        )
+        networks = Wav2Lip(width=TINY), SyncNet(width=TINY)
+        judge = QualityDiscriminator(width=TINY) if weight else None
+        tasks[name] = GeneratorTask(name, *networks, judge, train, val, options, 0, CPU)
+    found = {}
+    for name, task in tasks.items():
+        folder = tmp_path_factory.mktemp(name)
+        loop.train(task, folder, STEPS)
+        with open(folder / METRICS, newline="", encoding="utf-8") as stream:
+            found[name] = list(csv.DictReader(stream))
+    return found
+
+
+@pytest.fixture(scope="module")
+def judged(results, tmp_path_factory):
+    """evaluation.json of an expert and a generator."""
+    folder = tmp_path_factory.mktemp("weights")
+    save_public(folder / "expert.pth", SyncNet(width=TINY))
+    save_public(folder / "one.pth", Wav2Lip(width=TINY))
+    generators = {"wav2lip": folder / "one.pth"}
+    return evaluation.evaluate(
+        results, folder / "expert.pth", generators, CPU, per_clip=12, windows=8
+    )
+
+
+def recorded(rows):
+    asked = set()
+    return [Recorder(row, asked) for row in rows], asked
+
+
+def test_the_curves_of_the_expert_are_columns_that_its_training_writes(tables):
+    rows, asked = recorded(tables["syncnet"])
+    options = {"loss": "contrastive+bce", "steps": 2, "calibration": 0.5}
+    figures = curves.expert_figures(rows, {}, options)
+    curves.read_expert(rows, {})
+    assert asked <= tables["syncnet"][-1].keys()
+    titles = {figure.title for figure in figures}
+    assert {"Loss", "Accuracy", "Accuracy by distance of the wrong sound"} <= titles
+
+
+def test_the_curves_of_the_generators_are_columns_that_their_training_writes(tables):
+    rows, asked = recorded(tables["wav2lip_gan"])
+    figures = curves.generator_figures(rows, curves.read_generator("wav2lip_gan", rows, {}))
+    assert asked <= tables["wav2lip_gan"][-1].keys()
+    lines = {figure.title: [name for _, name in figure.legend] for figure in figures}
+    assert len(lines["Discriminator loss"]) == 3
+    assert any(name.startswith("generator against it") for name in lines["Discriminator loss"])
+    rows, asked = recorded(tables["wav2lip"])
+    curves.generator_figures(rows, curves.read_generator("wav2lip", rows, {}))
+    only_with_gan = tables["wav2lip_gan"][-1].keys() - tables["wav2lip"][-1].keys()
+    assert asked <= tables["wav2lip"][-1].keys() | only_with_gan
+
+
+def test_the_report_reads_of_an_evaluation_what_is_written(judged, tmp_path):
+    asked: set[str] = set()
+    read = Recorder(judged, asked)
+    curves.read_expert([], read)
+    curves.read_generator("wav2lip", [], read)
+    curves.expert_figures([], read, {})
+    expert.calibration_figure(read)
+    expert.worst_clips(tmp_path, read, [], curves.read_expert([], judged))
+    written = judged.keys() | judged["generators"].keys()
+    written |= judged["syncnet"].keys() | judged["generators"]["wav2lip"].keys()
+    written |= judged["syncnet"]["per_clip"].keys() | judged["syncnet"]["accuracy_by_offset"].keys()
+    assert asked <= written
+
+
+def test_the_timings_name_every_rule_that_is_timed(root):
+    rules = {}
+    for path in sorted((root / "rules").glob("*.smk")):
+        for name, body in re.findall(r"^rule (\w+):\n((?:    .*\n|\n)+)", path.read_text(), re.M):
+            rules[name] = "benchmark:" in body
+    timed = {name for name, is_timed in rules.items() if is_timed}
+    assert timed - set(timings.LEFT_OUT) == set(timings.ORDER)
