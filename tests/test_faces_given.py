@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 
@@ -30,6 +31,7 @@ def prepared(root, tmp_path_factory) -> tuple[Path, dict[str, dict]]:
     folder = tmp_path_factory.mktemp("given")
     data, results = folder / "data", folder / "results"
     write_folder(data / "ann" / "1", [frame for frame in range(30) if frame != 4])
+    os.mkfifo(data / "ann" / "1" / "4.jpg")  # reading it would wait for ever
     write_folder(data / "ann" / "silent", range(30), sound=False)
     broken = write_folder(data / "bob" / "broken", range(2))
     for path in broken.glob("*.jpg"):

@@ -6,10 +6,10 @@ given.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from lipsync_core import audio
@@ -19,7 +19,7 @@ from lipsync_core.faces.archive import write_archive
 from lipsync_core.layouts.wav2lip import frames
 from lipsync_core.measures import picture_measures
 from lipsync_core.stage import Measures, Task, Worker
-from lipsync_core.video import FPS
+from lipsync_core.video import FPS, read_image
 
 DETECTOR = "given"
 
@@ -105,10 +105,10 @@ def _sizes(folder: Path) -> dict[int, tuple[int, int]]:
     """Frame -> (height, width) of its picture; pictures that cannot be decoded are left out."""
     found = {}
     for frame, path in frames(folder).items():
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-        picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-        if picture is not None:
-            found[frame] = picture.shape[:2]
+        with contextlib.suppress(ClipError):  # larger than memory can hold
+            picture = read_image(path)
+            if picture is not None:
+                found[frame] = picture.shape[:2]
     if not found:
         raise ClipError(Reason.UNREADABLE, f"{folder}: none of its pictures can be decoded")
     return found

@@ -53,5 +53,6 @@ def is_frame(name: str) -> bool:
 
 def frames(folder: Path) -> dict[int, Path]:
     """Frame number -> picture of a clip's folder, rising."""
-    names = (name for name in os.listdir(folder) if is_frame(name))
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if is_frame(entry.name) and entry.is_file()]
     return dict(sorted((int(name[:-4]), folder / name) for name in names))
