@@ -4,6 +4,8 @@ Repeats a clip (without encoding again, after one scaling to 1080p) to the lengt
 prepares each in a process of its own; memory is sampled twenty times a second.
 
     python -m benchmarks.memory --clips video.mp4 [--minutes 5 60] [--stages audio mels boxes faces]
+
+Memory of a training: benchmarks/training_memory.py.
 """
 
 from __future__ import annotations
