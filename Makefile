@@ -2,6 +2,8 @@
 PYTHON ?= python3
 CORES ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count())')
 BIN := .venv/bin
+# Names are UTF-8 whatever the locale says.
+export PYTHONUTF8 := 1
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
 .PHONY: demo test lint format clean

@@ -10,7 +10,7 @@ from lipsync_core import clips as discovery
 from lipsync_core import config as settings
 from lipsync_core import ffmpeg_binary
 from lipsync_core import index as indexing
-from lipsync_core import journal, slurm, stages
+from lipsync_core import interpreter, journal, slurm, stages
 from lipsync_core.demo import plan
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces import choice
@@ -19,11 +19,14 @@ from lipsync_core.weights import KNOWN_WEIGHTS
 # The folder of the Snakefile, whatever imports it.
 HOME = Path(workflow.current_basedir).parent
 
+interpreter.reach_by_name()
+
 
 def complete_config() -> dict:
     """The config with its preset and the defaults; a mistake stops here, before any job."""
     schema = settings.load_schema(HOME / "workflow/schemas/config.schema.yaml")
     try:
+        interpreter.require_utf8()
         completed = settings.complete(settings.with_preset(config, HOME / "config/presets"), schema)
         settings.check_sizes(completed)
         return completed
