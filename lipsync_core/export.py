@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -19,6 +19,7 @@ from lipsync_core.clips import source_id
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.archive import CropArchive
 from lipsync_core.files import atomic_path, write_text
+from lipsync_core.listed import Listed, parse, read_line
 from lipsync_core.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,9 @@ def export(
     results, out = Path(results), Path(out)
     splits = _splits(results, clip_list)
     ids = [clip for split in splits.values() for clip in split]
-    missing = [clip for clip in ids if not _inside(clip) or not _faces(results, clip).is_file()]
+    missing = [
+        clip.id for clip in ids if not _inside(clip.id) or not _faces(results, clip.id).is_file()
+    ]
     if missing or not ids:
         source = clip_list or results / "filelists"
         raise LipsyncError(
@@ -73,43 +76,48 @@ def export(
     ):
         stream.write("\n")  # ends a line that a kill cut short
         for clip in ids:
-            stamp = [_stamp(_faces(results, clip)), _stamp(_sound(results, clip))]
-            if done.get(clip) != stamp or not (out / clip / SOUND).is_file():
-                frames += _write(results, clip, out / clip)
-                stream.write(json.dumps({"clip": clip, "stamp": stamp}) + "\n")
+            name = _folder(clip)
+            stamp = [_stamp(_faces(results, clip.id)), _stamp(_sound(results, clip.id))]
+            if done.get(name) != stamp or not (out / name / SOUND).is_file():
+                frames += _write(results, clip, out / name)
+                stream.write(json.dumps({"clip": name, "stamp": stamp}) + "\n")
                 stream.flush()
                 written += 1
-            progress.advance(note=clip)
+            progress.advance(note=name)
     for name, members in splits.items():
-        write_text(out / f"{name}.txt", "".join(f"{clip}\n" for clip in members))
+        write_text(out / f"{name}.txt", "".join(f"{_folder(clip)}\n" for clip in members))
     return ExportStats(len(ids), written, frames)
 
 
-def _splits(results: Path, clip_list: str | Path | None) -> dict[str, Sequence[str]]:
+def _folder(clip: Listed) -> str:
+    """The folder of a clip or, where it is split by time, of its part: others know no parts."""
+    return f"{clip.id}@{clip.stretch}" if clip.stretch else clip.id
+
+
+def _splits(results: Path, clip_list: str | Path | None) -> dict[str, Sequence[Listed]]:
     """The clips to write, by split; those of a list of the caller's keep their splits."""
-    found: dict[str, Sequence[str]] = {}
+    found: dict[str, Sequence[Listed]] = {}
     for name in SPLITS:
         path = results / "filelists" / f"{name}.txt"
         if not path.is_file():
             raise LipsyncError(f"{path}: no such file; prepare the data first: snakemake prepare")
-        found[name] = path.read_text(encoding="utf-8").splitlines()
+        found[name] = [parse(line) for line in path.read_text(encoding="utf-8").splitlines()]
     if clip_list is None:
         return found
-    known = {clip for members in found.values() for clip in members}
+    known = {clip.id for members in found.values() for clip in members}
     lines = Path(clip_list).read_text(encoding="utf-8").splitlines()
     asked = dict.fromkeys(_named(line, known, results) for line in lines if line.strip())
-    chosen = {name: [clip for clip in members if clip in asked] for name, members in found.items()}
+    chosen = {
+        name: [clip for clip in members if clip.id in asked] for name, members in found.items()
+    }
     # What was prepared, but dropped by the checks, can be asked for by name.
-    chosen["train"] += [clip for clip in asked if clip not in known]
+    chosen["train"] += [Listed(clip) for clip in asked if clip not in known]
     return chosen
 
 
-def _named(line: str, known: Iterable[str], results: Path) -> str:
+def _named(line: str, known: Collection[str], results: Path) -> str:
     """The clip id in a line, which may have a second token."""
-    whole, first = line.strip(), line.rpartition(" ")[0].strip()
-    if whole in known or not first:
-        return whole
-    return first if first in known or _faces(results, first).is_file() else whole
+    return read_line(line, lambda name: name in known or _faces(results, name).is_file()).id
 
 
 def _inside(clip: str) -> bool:
@@ -132,22 +140,24 @@ def _stamp(path: Path) -> str:
     return f"{stat.st_size}-{stat.st_mtime_ns}"
 
 
-def _write(results: Path, clip: str, folder: Path) -> int:
+def _write(results: Path, clip: Listed, folder: Path) -> int:
     """Write one clip's folder; return the number of its pictures."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SOUND).unlink(missing_ok=True)
     # File by file: a folder of this name may hold other clips' folders.
     for old in folder.glob("*.jpg"):
         old.unlink()
-    archive = CropArchive(_faces(results, clip))
+    archive = CropArchive(_faces(results, clip.id))
     try:
         frames = archive.frames.tolist()
+        if clip.first is not None:
+            frames = [frame for frame in frames if clip.first <= frame <= clip.last]
         for frame in frames:
             (folder / f"{frame}.jpg").write_bytes(archive.read(frame))
     finally:
         archive.close()
     with atomic_path(folder / SOUND) as temporary:
-        temporary.write_bytes(_sound(results, clip).read_bytes())
+        temporary.write_bytes(_sound(results, clip.id).read_bytes())
     return len(frames)
 
 

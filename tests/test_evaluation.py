@@ -71,6 +71,14 @@ def test_an_empty_test_split_falls_back_to_validation(results, weights, tmp_path
     assert found["split"] == "val"
 
 
+def test_whose_clips_they_are_is_said(results, weights, tmp_path):
+    assert judge(results, weights)["judged_on"] == "held-out clips"  # nobody knows more
+    other = small_corpus(tmp_path)
+    split = {"test": {"judged_on": "seen speaker"}}
+    (other / "filelists/split.json").write_text(json.dumps(split))
+    assert judge(other, weights)["judged_on"] == "seen speaker"
+
+
 def test_sizes_must_agree(results, weights):
     with pytest.raises(
         LipsyncError, match=r"large\.pth: draws 192 pixels, the expert .* judges 96"

@@ -45,6 +45,18 @@ def test_the_layout_of_the_ecosystem(results, tmp_path):
     assert found["val.txt"][0].decode() == "-bo/x/1\n"
 
 
+def test_the_parts_of_a_clip_that_is_split_by_time_are_folders_of_their_own(results, tmp_path):
+    (results / "filelists/train.txt").write_text("ann/1\t0-1\n")
+    (results / "filelists/val.txt").write_text("ann/1\t3-3\n")
+    export(results, tmp_path / "out")
+    found = snapshot(tmp_path / "out")
+    assert found["train.txt"][0] + found["val.txt"][0] == b"ann/1@0-1\nann/1@3-3\n"
+    pictures = {name for name in found if name.endswith(".jpg")}
+    assert pictures == {"ann/1@0-1/0.jpg", "ann/1@0-1/1.jpg", "ann/1@3-3/3.jpg"}
+    (tmp_path / "list.txt").write_text("ann/1\n")
+    assert export(results, tmp_path / "two", tmp_path / "list.txt").clips == 2
+
+
 def test_what_is_there_is_left_alone(results, tmp_path):
     out = tmp_path / "out"
     export(results, out)

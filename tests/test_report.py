@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import json
 import re
 import zipfile
 from html.parser import HTMLParser
@@ -14,6 +15,7 @@ import pytest
 
 from lipsync_core.errors import LipsyncError
 from lipsync_core.report import artefacts, gallery, page
+from lipsync_core.report.blocks import duration
 from lipsync_core.report.timings import read_timings
 from tests.media import portrait, write_video
 
@@ -338,3 +340,28 @@ def test_timings_are_summed_by_rule_in_the_order_of_the_pipeline(run: Path) -> N
         ("crop_faces", 2, 60, 2000),
         ("train_syncnet", 1, 30, 2000),
     ]
+
+
+def test_figures_on_a_speaker_who_was_trained_on_say_so(tmp_path: Path) -> None:
+    fabricate(tmp_path)
+    parts = {"split": "train+val+test", "split_frames": "0-2499+2550-2799+2850-3099"}
+    rows = [
+        {"clip": "me/1", "speaker": "me", "kept": 1, "reason": "", "seconds": 124, **parts},
+    ]
+    write_csv(tmp_path / "filelists" / "clips.csv", rows)
+    for stage in artefacts.STAGES:
+        for table in (tmp_path / stage).glob("*.csv"):
+            table.unlink()
+    split = {name: {"judged_on": "seen speaker"} for name in ("val", "test")}
+    (tmp_path / "filelists" / "split.json").write_text(json.dumps(split))
+    evaluation = {"judged_on": "seen speaker", "syncnet": {"auc": 0.93, "loss": 0.3}}
+    for written in (evaluation, {}):
+        (tmp_path / "evaluation.json").write_text(json.dumps(written))
+        text = Page(build(tmp_path, tmp_path / "index.html", demo=False)).text
+        assert "seen speaker; chance 0.5" in text
+        assert "Generators, judged on: seen speaker" in text
+        assert "held-out" not in text.lower()
+    assert "1 + 1 + 1 in train, val, test" in text
+    # The length of a split is that of its parts: 2,500 frames are 100 s.
+    train = re.search(r"Share of clips train 1 1 (.+?) 100", text)
+    assert train is not None and train[1] == re.sub(r"\s+", " ", duration(100))
