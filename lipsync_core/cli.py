@@ -202,7 +202,7 @@ def _add_fetch(commands: Commands, shared: argparse.ArgumentParser) -> None:
 
 
 def _fetch(options: argparse.Namespace) -> None:
-    from lipsync_core.weights import fetch
+    from lipsync_core.pretrained import fetch
 
     log.info("%s", fetch(options.name, options.models))
 

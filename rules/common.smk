@@ -14,7 +14,7 @@ from lipsync_core import interpreter, journal, slurm, stages
 from lipsync_core.demo import plan
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces import choice
-from lipsync_core.weights import KNOWN_WEIGHTS
+from lipsync_core.pretrained import KNOWN_WEIGHTS
 
 # The folder of the Snakefile, whatever imports it.
 HOME = Path(workflow.current_basedir).parent

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lipsync_core import __version__, cli, dubbing, weights
+from lipsync_core import __version__, cli, dubbing, pretrained
 from lipsync_core.errors import LipsyncError
 
 NEEDED = ["dub", "--face", "f.mp4", "--audio", "a.wav", "--checkpoint_path", "c.pth"]
@@ -128,7 +128,7 @@ def test_missing_input_names_the_file(tmp_path, capsys):
 
 def test_fetch(monkeypatch, tmp_path):
     calls = []
-    monkeypatch.setattr(weights, "fetch", lambda *args: calls.append(args) or tmp_path)
+    monkeypatch.setattr(pretrained, "fetch", lambda *args: calls.append(args) or tmp_path)
     assert cli.main(["fetch", "s3fd.pth", "--models", str(tmp_path)]) == 0
     assert calls == [("s3fd.pth", str(tmp_path))]
 

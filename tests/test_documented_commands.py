@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from lipsync_core import cli, ffmpeg_binary
-from lipsync_core.weights import KNOWN_WEIGHTS
+from lipsync_core.pretrained import KNOWN_WEIGHTS
 from tests.media import write_video
 
 ROOT = Path(__file__).parents[1]

@@ -5,9 +5,9 @@ import threading
 
 import pytest
 
-from lipsync_core import checkpoints, weights
+from lipsync_core import checkpoints, pretrained
 from lipsync_core.errors import LipsyncError
-from lipsync_core.weights import KNOWN_WEIGHTS, Weights, fetch
+from lipsync_core.pretrained import KNOWN_WEIGHTS, Weights, fetch
 
 CONTENT = b"weights" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -105,9 +105,9 @@ def test_offline_says_where_to_put_the_file(tmp_path, offer, monkeypatch):
     offer("http://127.0.0.1:9/my.pth", "https://nowhere.invalid/my.pth")
 
     def offline(request, timeout):
-        raise weights.urllib.request.URLError(f"no route to {request.host}")
+        raise pretrained.urllib.request.URLError(f"no route to {request.host}")
 
-    monkeypatch.setattr(weights.urllib.request, "urlopen", offline)
+    monkeypatch.setattr(pretrained.urllib.request, "urlopen", offline)
     with pytest.raises(LipsyncError) as caught:
         fetch("my.pth", tmp_path)
     message = str(caught.value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from lipsync_core import weights
+from lipsync_core import pretrained
 from lipsync_core.errors import LipsyncError
 
 DETECTORS = ("s3fd", "centerface")
@@ -45,7 +45,7 @@ def judge_file(expert: str | os.PathLike[str], models_dir: str | os.PathLike[str
                 "is trained already, or nothing to use models/syncnet_v2.model"
             )
         return Path(expert)
-    found = weights.find(JUDGE_WEIGHTS, models_dir)
+    found = pretrained.find(JUDGE_WEIGHTS, models_dir)
     if found is None:
         raise LipsyncError(
             f"track.choice: speaking needs a judge: set track.expert to the checkpoint of a "

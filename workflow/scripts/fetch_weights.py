@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from lipsync_core import logs, weights
+from lipsync_core import logs, pretrained
 
 with logs.job_log(snakemake.log[0]):
     target = Path(snakemake.output[0])
-    weights.fetch(target.name, target.parent)
+    pretrained.fetch(target.name, target.parent)
