@@ -22,8 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.memory import Peak
-from lipsync_core import clips, decoder, filelists, prepare, stages
+from lipsync_core import decoder, filelists, prepare, stages
 from lipsync_core.config import complete, load_schema
+from lipsync_core.corpus import clips
 from lipsync_core.decoder import ffmpeg_exe
 from lipsync_core.files import file_sha
 from lipsync_core.stage import read_table

@@ -20,8 +20,9 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from lipsync_core import clips, prepare, stages
+from lipsync_core import prepare, stages
 from lipsync_core.config import complete, load_schema
+from lipsync_core.corpus import clips
 from lipsync_core.decoder import ffmpeg_exe
 
 ROOT = Path(__file__).parents[1]

@@ -21,7 +21,7 @@ from pathlib import Path
 from runs import Project, Run
 from scale import inside
 
-from lipsync_core.clips import VIDEO_SUFFIXES
+from lipsync_core.corpus.clips import VIDEO_SUFFIXES
 from lipsync_core.demo import corpus, plan
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lipsync_core import audio, extraction
-from lipsync_core.clips import VIDEO_SUFFIXES
+from lipsync_core.corpus.clips import VIDEO_SUFFIXES
 from lipsync_core.timebase import survey
 from lipsync_core.video import probe
 

@@ -29,7 +29,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from lipsync_core.clips import discover
+from lipsync_core.corpus.clips import discover
 from lipsync_core.faces import detection, detectors
 from lipsync_core.faces.boxes import area
 from lipsync_core.faces.detectors import Detector

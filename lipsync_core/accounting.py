@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lipsync_core.clips import source_id
+from lipsync_core.corpus.clips import source_id
 from lipsync_core.errors import LipsyncError, Reason
 from lipsync_core.files import write_text
 from lipsync_core.stages import Stage

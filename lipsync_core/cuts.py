@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lipsync_core.clips import Clip
+from lipsync_core.corpus.clips import Clip
 from lipsync_core.decoder import Decoder
 from lipsync_core.files import atomic_path
 from lipsync_core.video import h264_encoder

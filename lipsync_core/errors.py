@@ -78,7 +78,8 @@ class ClipError(LipsyncError):
 class DamagedFile(ClipError):
     """A file that the pipeline wrote for a clip is missing or not what was written.
 
-    `path` is that file. `lipsync_core.journal.report_damage` has it made anew at the next run.
+    `path` is that file. `lipsync_core.corpus.journal.report_damage` has it made anew at the next
+    run.
     """
 
     def __init__(self, path: str | os.PathLike[str], why: str) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from lipsync_core import split_summary
 from lipsync_core.checkpoints import build_from
+from lipsync_core.corpus import split_summary
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet, Wav2Lip
 from lipsync_core.training.judging import (

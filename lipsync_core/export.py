@@ -15,11 +15,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from lipsync_core.clips import source_id
+from lipsync_core.corpus.clips import source_id
+from lipsync_core.corpus.filelists import Listed, parse, read_line
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.archive import CropArchive
 from lipsync_core.files import atomic_path, write_text
-from lipsync_core.listed import Listed, parse, read_line
 from lipsync_core.progress import Progress
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from lipsync_core.corpus.journal import report_damage
 from lipsync_core.errors import DamagedFile, LipsyncError
-from lipsync_core.journal import report_damage
 
 log = logging.getLogger(__name__)
 FULL = (errno.ENOSPC, errno.EDQUOT)

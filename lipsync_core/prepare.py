@@ -17,7 +17,7 @@ import numpy as np
 
 from lipsync_core import stages
 from lipsync_core.checks import check, derived
-from lipsync_core.clips import Clip
+from lipsync_core.corpus.clips import Clip
 from lipsync_core.errors import ClipError, Reason
 from lipsync_core.files import file_sha
 from lipsync_core.stage import Measures, Row, Task, one_by_one, run_shard

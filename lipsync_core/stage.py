@@ -20,16 +20,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from lipsync_core.clips import Clip, part_id, source_id
-from lipsync_core.errors import ClipError, DamagedFile, LipsyncError, Reason
-from lipsync_core.files import digest, only_one, remove_leftovers, write_text
-from lipsync_core.journal import (
+from lipsync_core.corpus.clips import Clip, part_id, source_id
+from lipsync_core.corpus.journal import (
     journal_path,
     lock_path,
     read_journal,
     report_damage,
     write_journal,
 )
+from lipsync_core.errors import ClipError, DamagedFile, LipsyncError, Reason
+from lipsync_core.files import digest, only_one, remove_leftovers, write_text
 from lipsync_core.progress import Progress
 from lipsync_core.stages import Stage
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lipsync_core.clips import source_id
+from lipsync_core.corpus.clips import source_id
+from lipsync_core.corpus.filelists import Listed
 from lipsync_core.errors import LipsyncError
-from lipsync_core.listed import Listed
 from lipsync_core.video import FPS
 from lipsync_core.windows import MIN_RUN, WINDOW, Corpus
 

@@ -21,11 +21,11 @@ import numpy as np
 from lipsync_core.array_cache import ArrayCache
 from lipsync_core.audio import MEL_RATE, MEL_WINDOW, mel_length, mel_windows, read_mel
 from lipsync_core.augmentation import Augmentation, draw, lower_halves, mirrored, sounds
-from lipsync_core.clips import source_id
+from lipsync_core.corpus.clips import source_id
+from lipsync_core.corpus.filelists import parse, read_line
+from lipsync_core.corpus.journal import report_damage
 from lipsync_core.errors import ClipError, DamagedFile, LipsyncError, Reason
 from lipsync_core.faces.crops import CropArchive
-from lipsync_core.journal import report_damage
-from lipsync_core.listed import parse, read_line
 from lipsync_core.video import FPS
 
 WINDOW = 5  # frames of one window: 200 ms at 25 fps

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from lipsync_core import clips as discovery
+from lipsync_core.corpus import clips as discovery
 from lipsync_core import config as settings
 from lipsync_core import ffmpeg_binary
-from lipsync_core import index as indexing
-from lipsync_core import interpreter, journal, slurm, stages
+from lipsync_core.corpus import index as indexing
+from lipsync_core import interpreter, slurm, stages
+from lipsync_core.corpus import journal
 from lipsync_core.demo import plan
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces import choice

@@ -5,8 +5,9 @@ import wave
 import numpy as np
 import pytest
 
-from lipsync_core import clips, cuts
+from lipsync_core import cuts
 from lipsync_core.audio import load_wav
+from lipsync_core.corpus import clips
 from lipsync_core.errors import ClipError
 from lipsync_core.video import VideoWriter, read_frames
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from lipsync_core import audio, cuts, decoder, timebase, video
-from lipsync_core.clips import Clip
+from lipsync_core.corpus.clips import Clip
 from lipsync_core.errors import ClipError
 from tests.media import write_video
 

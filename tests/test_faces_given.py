@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lipsync_core import clips, prepare, stages
+from lipsync_core import prepare, stages
+from lipsync_core.corpus import clips
 from lipsync_core.faces.detection import read_boxes
 from lipsync_core.stage import read_table
 from tests.media import portrait, write_wav

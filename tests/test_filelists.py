@@ -9,7 +9,7 @@ import pytest
 
 from lipsync_core import filelists
 from lipsync_core.audio import melspectrogram
-from lipsync_core.clips import Clip, source_id
+from lipsync_core.corpus.clips import Clip, source_id
 from lipsync_core.errors import LipsyncError
 from lipsync_core.stage import write_table
 from lipsync_core.stages import AUDIO, CHECKS

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from lipsync_core import clips, files, index
+from lipsync_core import files
+from lipsync_core.corpus import clips, index
+from lipsync_core.corpus.journal import journal_path, lock_path, read_journal
 from lipsync_core.errors import LipsyncError
-from lipsync_core.journal import journal_path, lock_path, read_journal
 from lipsync_core.stage import one_by_one, read_table, run_shard
 from lipsync_core.stages import AUDIO, Stage
 from tests.test_clips import put
@@ -141,7 +142,7 @@ def test_a_kill_while_records_move_loses_none(tmp_path, monkeypatch):
         written.append(path)
         real(path, text)
 
-    monkeypatch.setattr("lipsync_core.journal.write_text", write)
+    monkeypatch.setattr("lipsync_core.corpus.journal.write_text", write)
     for cut in (*range(12), 1000):
         for name, text in whole.items():
             (tmp_path / "audio/.journal" / name).write_text(text)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lipsync_core import clips
+from lipsync_core.corpus import clips
 from lipsync_core.errors import LipsyncError
 from lipsync_core.layouts import LAYOUTS
 from tests.test_clips import put

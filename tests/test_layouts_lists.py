@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lipsync_core import clips
+from lipsync_core.corpus import clips
 from lipsync_core.errors import LipsyncError
 from tests.test_clips import DEMO, put, write_demo
 

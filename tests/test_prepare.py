@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from benchmarks import hostile as benchmark
-from lipsync_core import clips, decoder, filelists, prepare, stages
+from lipsync_core import decoder, filelists, prepare, stages
 from lipsync_core.config import complete, load_schema
+from lipsync_core.corpus import clips
 from lipsync_core.stage import read_table
 from tests.media import write_video, write_wav
 
@@ -226,7 +227,8 @@ def test_a_damaged_file_drops_its_clip_and_is_made_anew(root, tmp_path, stage):
 LIGHT = """
 import sys
 from pathlib import Path
-from lipsync_core import clips, prepare, stages, threads
+from lipsync_core.corpus import clips
+from lipsync_core import prepare, stages, threads
 from lipsync_core.config import complete, load_schema
 
 root, folder, stage = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lipsync_core import checkpoints, clips, filelists, prepare, stages
+from lipsync_core import checkpoints, filelists, prepare, stages
+from lipsync_core.corpus import clips
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces import detection, detectors, linking, looks
 from lipsync_core.faces.crops import CropArchive

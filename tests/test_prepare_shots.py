@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lipsync_core import clips, prepare, stages
+from lipsync_core import prepare, stages
+from lipsync_core.corpus import clips
 from lipsync_core.faces import detection
 from lipsync_core.faces.crops import CropArchive
 from lipsync_core.stage import read_table

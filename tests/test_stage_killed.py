@@ -15,7 +15,7 @@ CLIPS = 8
 WORK = """
 import sys, time
 from pathlib import Path
-from lipsync_core.clips import Clip
+from lipsync_core.corpus.clips import Clip
 from lipsync_core.files import atomic_path
 from lipsync_core.stage import one_by_one, run_shard
 from lipsync_core.stages import AUDIO

@@ -1,7 +1,7 @@
 """Dataset layouts: where a corpus keeps clips, sounds, speakers and official splits. Light.
 
 A layout turns the files below the data root into `Item`s. Signatures, shards and unique names are
-`lipsync_core.clips`' work.
+`lipsync_core.corpus.clips`' work.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from statistics import median
 
 from markupsafe import Markup
 
-from lipsync_core.clips import source_id
+from lipsync_core.corpus.clips import source_id
 from lipsync_core.report import plots
 from lipsync_core.report.artefacts import SPLITS, Row, number, numbers
 from lipsync_core.report.blocks import Figure, Table, clip_name, count, duration, percent, plural

@@ -12,7 +12,7 @@ import jinja2
 import yaml
 from markupsafe import Markup
 
-from lipsync_core import split_summary
+from lipsync_core.corpus import split_summary
 from lipsync_core.files import write_text
 from lipsync_core.report import artefacts, curves, data, expert, gallery, timings, verdicts
 from lipsync_core.report.blocks import Table, clip_name

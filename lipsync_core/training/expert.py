@@ -19,8 +19,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from lipsync_core import checkpoints, split_summary
+from lipsync_core import checkpoints
 from lipsync_core.augmentation import Augmentation
+from lipsync_core.corpus import split_summary
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet
 from lipsync_core.training import learnability, loop, losses, plateau, precision, ranks

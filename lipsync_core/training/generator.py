@@ -17,8 +17,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
-from lipsync_core import split_summary
 from lipsync_core.checkpoints import build_from, save_public
+from lipsync_core.corpus import split_summary
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
 from lipsync_core.training import gan_health, loop, losses, plateau, precision, ranks

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from lipsync_core.corpus.filelists import parse
 from lipsync_core.files import digest, file_sha, is_held, write_text
-from lipsync_core.listed import parse
 
 log = logging.getLogger(__name__)
 Options = TypeVar("Options")

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from lipsync_core import decoder, index, logs, prepare, threads
+from lipsync_core import decoder, logs, prepare, threads
+from lipsync_core.corpus import index
 
 with logs.job_log(snakemake.log[0]), decoder.time_limit(snakemake.params.timeout):
     threads.limit(snakemake.threads)

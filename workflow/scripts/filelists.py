@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from lipsync_core import filelists, index, logs, stages
+from lipsync_core import filelists, logs, stages
+from lipsync_core.corpus import index
 from lipsync_core.layouts import LAYOUTS
 
 with logs.job_log(snakemake.log[0]):

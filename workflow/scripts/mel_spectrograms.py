@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from lipsync_core import index, logs, prepare
+from lipsync_core import logs, prepare
+from lipsync_core.corpus import index
 
 with logs.job_log(snakemake.log[0]):
     results, shard = Path(snakemake.config["results"]), int(snakemake.wildcards.shard)

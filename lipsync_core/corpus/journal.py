@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lipsync_core.clips import source_id
+from lipsync_core.corpus.clips import source_id
 from lipsync_core.errors import LipsyncError
 from lipsync_core.files import file_sha, is_held, only_one, write_text
 from lipsync_core.stages import ALL

@@ -15,9 +15,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lipsync_core.clips import Clip, by_shard, members_digest, splits_digest
+from lipsync_core.corpus.clips import Clip, by_shard, members_digest, splits_digest
+from lipsync_core.corpus.journal import redistribute
 from lipsync_core.files import write_text, write_text_if_changed
-from lipsync_core.journal import redistribute
 
 
 @dataclass(frozen=True)

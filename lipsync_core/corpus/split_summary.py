@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lipsync_core.corpus.filelists import Listed, speaker_of
 from lipsync_core.layouts.items import SPLITS
-from lipsync_core.listed import Listed, speaker_of
 from lipsync_core.timebase import FPS
 
 log = logging.getLogger(__name__)
