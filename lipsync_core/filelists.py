@@ -24,9 +24,9 @@ from lipsync_core.corpus import split_summary
 from lipsync_core.corpus.clips import Clip, source_id
 from lipsync_core.corpus.filelists import Listed, parse, speaker_of
 from lipsync_core.corpus.index import index_path, read_index
+from lipsync_core.corpus.layouts.items import SPLITS
 from lipsync_core.errors import LipsyncError, Reason
 from lipsync_core.files import write_text
-from lipsync_core.layouts.items import SPLITS
 from lipsync_core.stage import Row, read_table
 from lipsync_core.stages import CHECKS, Stage
 

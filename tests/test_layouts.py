@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from lipsync_core.corpus import clips
+from lipsync_core.corpus.layouts import LAYOUTS
 from lipsync_core.errors import LipsyncError
-from lipsync_core.layouts import LAYOUTS
 from tests.test_clips import put
 
 

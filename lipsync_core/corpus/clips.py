@@ -1,8 +1,8 @@
 """Which clips there are: discovery, names, signatures, shards. Light: the Snakefile imports it.
 
-A clip's id is `<speaker>/<clip>`, formed by the corpus' layout (`lipsync_core.layouts`) from its
-path below the data root, without the extension. Characters that would break a table or a list of
-lines (control characters, bytes that are not UTF-8) are percent-encoded, so any file name works
+A clip's id is `<speaker>/<clip>`, formed by the corpus' layout (`lipsync_core.corpus.layouts`) from
+its path below the data root, without the extension. Characters that would break a table or a list
+of lines (control characters, bytes that are not UTF-8) are percent-encoded, so any file name works
 and no two names collide.
 
 One video may give several clips, one a person (`track.choice: all`): the largest track keeps the
@@ -24,12 +24,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from lipsync_core.corpus.layouts import LAYOUTS, Item, wav2lip
+from lipsync_core.corpus.layouts.items import PRETRAIN
+from lipsync_core.corpus.layouts.lists import official, read_lists
+from lipsync_core.corpus.layouts.scan import VIDEO_SUFFIXES, decode, encode
 from lipsync_core.errors import LipsyncError
 from lipsync_core.files import digest, file_sha
-from lipsync_core.layouts import LAYOUTS, Item, wav2lip
-from lipsync_core.layouts.items import PRETRAIN
-from lipsync_core.layouts.lists import official, read_lists
-from lipsync_core.layouts.scan import VIDEO_SUFFIXES, decode, encode
 
 __all__ = ["VIDEO_SUFFIXES", "Clip", "by_shard", "discover", "encode", "members_digest"]
 
@@ -130,7 +130,7 @@ def discover(
     demo: path -> signature of the demo clips which stand in when there is no other video; they
         are listed before they are made, with the signature that they will have.
     demo_splits: clip id -> split of the demo, until its own lists are written.
-    layout: a key of `lipsync_core.layouts.LAYOUTS`.
+    layout: a key of `lipsync_core.corpus.layouts.LAYOUTS`.
     cuts: folder for clips that are a part of a longer video.
     ffmpeg: identity of the program that cuts them; another one cuts them anew.
     partial_lists: the lists may name clips that are not there, see `lists.official`.

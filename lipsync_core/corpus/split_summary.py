@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lipsync_core.corpus.filelists import Listed, speaker_of
-from lipsync_core.layouts.items import SPLITS
+from lipsync_core.corpus.layouts.items import SPLITS
 from lipsync_core.timebase import FPS
 
 log = logging.getLogger(__name__)

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from lipsync_core import audio
+from lipsync_core.corpus.layouts.wav2lip import frames
 from lipsync_core.cuts import ensure_cut
 from lipsync_core.errors import ClipError, Reason
 from lipsync_core.faces.archive import write_archive
-from lipsync_core.layouts.wav2lip import frames
 from lipsync_core.measures import picture_measures
 from lipsync_core.stage import Measures, Task, Worker
 from lipsync_core.video import FPS, read_image

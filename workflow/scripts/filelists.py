@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lipsync_core import filelists, logs, stages
 from lipsync_core.corpus import index
-from lipsync_core.layouts import LAYOUTS
+from lipsync_core.corpus.layouts import LAYOUTS
 
 with logs.job_log(snakemake.log[0]):
     results = Path(snakemake.config["results"])

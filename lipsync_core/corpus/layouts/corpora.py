@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from lipsync_core.layouts.items import PRETRAIN, SPLITS, TRAINVAL, Item, stem
-from lipsync_core.layouts.scan import SOUND_SUFFIXES
+from lipsync_core.corpus.layouts.items import PRETRAIN, SPLITS, TRAINVAL, Item, stem
+from lipsync_core.corpus.layouts.scan import SOUND_SUFFIXES
 
 Files = Mapping[str, str]
 GRID_TALKER = re.compile(r"(s\d+)(\.mpg.*)?", re.IGNORECASE)

@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lipsync_core.layouts import avspeech, corpora, wav2lip
-from lipsync_core.layouts.items import Item
-from lipsync_core.layouts.scan import SOUND_SUFFIXES, VIDEO_SUFFIXES, scan_files
+from lipsync_core.corpus.layouts import avspeech, corpora, wav2lip
+from lipsync_core.corpus.layouts.items import Item
+from lipsync_core.corpus.layouts.scan import SOUND_SUFFIXES, VIDEO_SUFFIXES, scan_files
 
 __all__ = ["LAYOUTS", "Item", "Layout"]
 

@@ -10,8 +10,8 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from lipsync_core.layouts.items import Item
-from lipsync_core.layouts.scan import folders, stamp
+from lipsync_core.corpus.layouts.items import Item
+from lipsync_core.corpus.layouts.scan import folders, stamp
 
 SOUND = "audio.wav"
 

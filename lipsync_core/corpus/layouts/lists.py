@@ -17,9 +17,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from lipsync_core.corpus.layouts.items import PRETRAIN, SPLITS, Item, stem
+from lipsync_core.corpus.layouts.scan import VIDEO_SUFFIXES, decode, encode
 from lipsync_core.errors import LipsyncError
-from lipsync_core.layouts.items import PRETRAIN, SPLITS, Item, stem
-from lipsync_core.layouts.scan import VIDEO_SUFFIXES, decode, encode
 
 log = logging.getLogger(__name__)
 LINE_END = re.compile(r"\r\n|\r|\n")  # and no other: a clip's name may hold the rest

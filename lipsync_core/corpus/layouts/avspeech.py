@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from lipsync_core.corpus.layouts.items import TRAINVAL, Item, stem
 from lipsync_core.errors import LipsyncError
-from lipsync_core.layouts.items import TRAINVAL, Item, stem
 
 log = logging.getLogger(__name__)
 NEAR_ENOUGH = 0.02  # seconds between the start in a file's name and in the list: rounding
