@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from lipsync_core import device as devices
+from lipsync_core.data.dataset import Corpus, ExpertGroup, GeneratorSample
 from lipsync_core.models import SyncNet, Wav2Lip
 from lipsync_core.training.expert import ExpertOptions, ExpertTask
 from lipsync_core.training.generator import GeneratorOptions, GeneratorTask
-from lipsync_core.windows import Corpus, ExpertGroup, GeneratorSample
 
 NOTHING = Corpus("none", [])
 

@@ -22,10 +22,10 @@ import torch
 import yaml
 
 from lipsync_core import config, threads
+from lipsync_core.data.dataset import Corpus, read_filelist
 from lipsync_core.errors import LipsyncError
 from lipsync_core.training import expert, plateau
 from lipsync_core.training.runs import from_section
-from lipsync_core.windows import Corpus, read_filelist
 
 ROOT = Path(__file__).parents[1]
 SPLITS = ("train", "val", "test")

@@ -89,7 +89,9 @@ def public_rate(checkout: Path, data: Path, what: str, seconds: float) -> float:
 
 def our_rates(results: Path, ids: list[str], what: str, seconds: float) -> dict[str, float]:
     """Ours, by state."""
-    from lipsync_core import augmentation, threads, windows
+    from lipsync_core import threads
+    from lipsync_core.data import augmentation
+    from lipsync_core.data import dataset as windows
 
     threads.limit(1)
     config = complete({}, load_schema(ROOT / "workflow/schemas/config.schema.yaml"))["syncnet"]

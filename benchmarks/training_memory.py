@@ -45,13 +45,14 @@ def measure(
     """Resident before, accounted by the caches, resident after: MB."""
     import torch
 
-    from lipsync_core import threads, windows
+    from lipsync_core import threads
+    from lipsync_core.data import dataset
     from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
     from lipsync_core.training.expert import ExpertOptions, ExpertTask
     from lipsync_core.training.generator import GeneratorOptions, GeneratorTask
 
     threads.limit(2)
-    corpora = windows.load_splits(results, ("train", "val"), size, cache_mb << 20)
+    corpora = dataset.load_splits(results, ("train", "val"), size, cache_mb << 20)
     rooms = [corpus.cache.room for corpus in corpora]
     for corpus in corpora:
         corpus.cache.room = 0
@@ -67,17 +68,17 @@ def measure(
         nets = Wav2Lip(**sizes), SyncNet(**sizes), judge
         task = GeneratorTask(kind, *nets, *corpora, options, 0, device)
     task.memory["rollbacks"] = 0.0
-    for step, made in enumerate(windows.prefetch(task.batch, range(2), workers)):
+    for step, made in enumerate(dataset.prefetch(task.batch, range(2), workers)):
         task.step(step, made)
     before = resident_mb(os.getpid())
     for corpus, room in zip(corpora, rooms, strict=True):
         corpus.cache.room = room
     cache, step = corpora[0].cache, 2
     while cache.used + size**2 * 3 < 0.99 * cache.room:
-        for _ in windows.prefetch(task.batch, range(step, step + 100), workers):
+        for _ in dataset.prefetch(task.batch, range(step, step + 100), workers):
             pass
         step += 100
-    for made in windows.prefetch(task.batch, range(step, step + 2), workers):
+    for made in dataset.prefetch(task.batch, range(step, step + 2), workers):
         task.step(step, made)
     used = sum(corpus.cache.used for corpus in corpora) / 1e6
     return before, used, resident_mb(os.getpid())

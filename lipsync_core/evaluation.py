@@ -15,6 +15,7 @@ from torch import nn
 
 from lipsync_core.checkpoints import build_from
 from lipsync_core.corpus import split_summary
+from lipsync_core.data.dataset import Corpus, read_filelist
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet, Wav2Lip
 from lipsync_core.training.judging import (
@@ -24,7 +25,6 @@ from lipsync_core.training.judging import (
     judge_expert,
 )
 from lipsync_core.training.leak import motion_metrics
-from lipsync_core.windows import Corpus, read_filelist
 
 log = logging.getLogger(__name__)
 DIGITS = 6

@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from lipsync_core.data import tensors
 from lipsync_core.models import QualityDiscriminator
-from lipsync_core.training import expert, generator, judging, loop, ranks, tensors
+from lipsync_core.training import expert, generator, judging, loop, ranks
 from tests.test_training_tasks import make_expert_task, make_generator_task
 
 NAMES = ("expert", "generator", "gan")

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from lipsync_core.augmentation import Augmentation, draw, lower_halves, sounds
+from lipsync_core.data.augmentation import Augmentation, draw, lower_halves, sounds
 
 FULL = Augmentation(True, 0.05, 0.05, 0.1, 0.5, 0.1, 1.0)
 

@@ -9,11 +9,11 @@ import torch
 
 from lipsync_core import evaluation
 from lipsync_core.checkpoints import save_public
+from lipsync_core.data.dataset import Corpus, within_shots
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet, Wav2Lip
 from lipsync_core.training import judging
 from lipsync_core.training.judging import expert_metrics, generator_metrics, shifted_starts
-from lipsync_core.windows import Corpus, within_shots
 from tests.helpers_training import small_corpus
 
 CPU = torch.device("cpu")

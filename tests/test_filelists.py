@@ -10,10 +10,10 @@ import pytest
 from lipsync_core import filelists
 from lipsync_core.audio import melspectrogram
 from lipsync_core.corpus.clips import Clip, source_id
+from lipsync_core.data.dataset import Corpus
 from lipsync_core.errors import LipsyncError
 from lipsync_core.stage import write_table
 from lipsync_core.stages import AUDIO, CHECKS
-from lipsync_core.windows import Corpus
 from tests.helpers_training import write_clip
 from tests.media import portrait
 from tests.media_takes import frames, prepare, speech, through_mp3

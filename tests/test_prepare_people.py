@@ -11,12 +11,12 @@ import pytest
 
 from lipsync_core import checkpoints, filelists, prepare, stages
 from lipsync_core.corpus import clips
+from lipsync_core.data.dataset import Corpus
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces import detection, detectors, linking, looks
 from lipsync_core.faces.crops import CropArchive
 from lipsync_core.models import SyncNet
 from lipsync_core.stage import read_table
-from lipsync_core.windows import Corpus
 from tests.media import write_video
 from tests.media_people import (
     CUTS,

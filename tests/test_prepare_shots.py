@@ -11,11 +11,11 @@ import pytest
 
 from lipsync_core import prepare, stages
 from lipsync_core.corpus import clips
+from lipsync_core.data.dataset import Corpus
 from lipsync_core.faces import detection
 from lipsync_core.faces.crops import CropArchive
 from lipsync_core.stage import read_table
 from lipsync_core.video import VideoWriter
-from lipsync_core.windows import Corpus
 from tests.media import write_wav
 from tests.media_people import SIDE, SIZE, portraits
 from tests.test_prepare import settings

@@ -10,13 +10,13 @@ import torch
 
 from lipsync_core import evaluation
 from lipsync_core.checkpoints import save_public
+from lipsync_core.data.dataset import Corpus
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
 from lipsync_core.report import curves, expert, timings
 from lipsync_core.training import loop
 from lipsync_core.training.expert import ExpertOptions, ExpertTask
 from lipsync_core.training.generator import GeneratorOptions, GeneratorTask
 from lipsync_core.training.state import METRICS
-from lipsync_core.windows import Corpus
 from tests.helpers_training import small_corpus
 
 pytestmark = pytest.mark.usefixtures("one_thread")

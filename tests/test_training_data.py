@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import torch
 
+from lipsync_core.data.dataset import Corpus, expert_batch, generator_batch
 from lipsync_core.errors import LipsyncError
 from lipsync_core.training import expert
-from lipsync_core.windows import Corpus, expert_batch, generator_batch
 from tests.helpers_training import write_clip, write_corpus
 
 OPTIONS = {"width": 1 / 32, "steps": 1, "clips": 1, "windows": 2, "precision": "float32"}

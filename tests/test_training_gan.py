@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from lipsync_core.checkpoints import build_from, read_state, save_public
+from lipsync_core.data.dataset import Corpus
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
 from lipsync_core.training import gan_health, generator, leak
 from lipsync_core.training.averages import average
 from lipsync_core.training.generator import GeneratorOptions, GeneratorTask
-from lipsync_core.windows import Corpus
 from tests.helpers_training import small_corpus
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from lipsync_core.data.dataset import Clip, Corpus
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet
 from lipsync_core.training import by_heart, expert, learnability, link, offsets
-from lipsync_core.windows import Clip, Corpus
 from tests.helpers_training import write_corpus
 
 CPU = torch.device("cpu")

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from lipsync_core.data import tensors
 from lipsync_core.errors import LipsyncError
-from lipsync_core.training import losses, metrics, precision, runs, tensors
+from lipsync_core.training import losses, metrics, precision, runs
 from tests.helpers_training import small_corpus
 
 CPU = torch.device("cpu")

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 
+from lipsync_core.data.dataset import ExpertGroup
 from lipsync_core.errors import LipsyncError
 from lipsync_core.training import launch
 from lipsync_core.training.optimise import descend, micro_batches
-from lipsync_core.windows import ExpertGroup
 from tests.helpers_training import small_corpus
 from tests.ranks_worker import NAMES
 from tests.test_training_tasks import EXPERT, GAN

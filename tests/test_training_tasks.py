@@ -12,13 +12,13 @@ import torch
 from torch.nn import functional as F
 
 from lipsync_core.checkpoints import build_from, read_checkpoint, save_public
+from lipsync_core.data.dataset import Corpus
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
 from lipsync_core.training import expert, generator, losses
 from lipsync_core.training.expert import ExpertOptions, ExpertTask
 from lipsync_core.training.generator import GeneratorOptions, GeneratorTask
 from lipsync_core.training.signals import Interrupted
-from lipsync_core.windows import Corpus
 from tests.helpers_training import small_corpus, write_corpus
 from tests.test_training_loop import assert_same
 

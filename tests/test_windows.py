@@ -11,13 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lipsync_core import windows
-from lipsync_core.array_cache import OVERHEAD
 from lipsync_core.audio import mel_window
-from lipsync_core.augmentation import Augmentation
-from lipsync_core.errors import LipsyncError
-from lipsync_core.faces.crops import CropArchive
-from lipsync_core.windows import (
+from lipsync_core.data import dataset
+from lipsync_core.data.array_cache import OVERHEAD
+from lipsync_core.data.augmentation import Augmentation
+from lipsync_core.data.dataset import (
     Corpus,
     expert_batch,
     expert_group,
@@ -29,6 +27,8 @@ from lipsync_core.windows import (
     spread,
     window_starts,
 )
+from lipsync_core.errors import LipsyncError
+from lipsync_core.faces.crops import CropArchive
 from tests.helpers_training import write_clip, write_corpus
 
 
@@ -340,7 +340,7 @@ FILL = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from lipsync_core.windows import Corpus
+from lipsync_core.data.dataset import Corpus
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
@@ -413,7 +413,7 @@ def test_a_closed_prefetch_leaves_no_thread():
 
 
 def test_many_clips_do_not_keep_files_open(tmp_path, monkeypatch):
-    monkeypatch.setattr(windows, "OPEN_ARCHIVES", 2)
+    monkeypatch.setattr(dataset, "OPEN_ARCHIVES", 2)
     results = write_corpus(tmp_path, {"train": [f"a/{n}" for n in range(5)]}, frames=16)
     corpus = Corpus.load(results, "train", cache_bytes=0)
     for clip in corpus.clips:

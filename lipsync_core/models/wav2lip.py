@@ -1,6 +1,6 @@
 """The generator: repaint the lower half of a face so that it says this sound (public Wav2Lip).
 
-Knows the network only. How its input is cut from clips is in `lipsync_core.windows`.
+Knows the network only. How its input is cut from clips is in `lipsync_core.data.dataset`.
 """
 
 from __future__ import annotations

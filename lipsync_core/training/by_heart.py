@@ -8,12 +8,12 @@ import time
 import numpy as np
 import torch
 
+from lipsync_core.data.dataset import Corpus
+from lipsync_core.data.tensors import stack_window, to_device
 from lipsync_core.models import SyncNet
 from lipsync_core.training import losses, precision
 from lipsync_core.training.check import STREAM, Check
 from lipsync_core.training.optimise import adam, descend
-from lipsync_core.training.tensors import stack_window, to_device
-from lipsync_core.windows import Corpus
 
 GROUPS, GROUP = 4, 8  # 32 windows: so many of each of so many clips
 STEPS, SECONDS = 30, 8.0  # seconds of this thread's work, however busy the machine; usual: 5 steps

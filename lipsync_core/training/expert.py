@@ -20,8 +20,10 @@ import torch
 from torch import nn
 
 from lipsync_core import checkpoints
-from lipsync_core.augmentation import Augmentation
 from lipsync_core.corpus import split_summary
+from lipsync_core.data.augmentation import Augmentation
+from lipsync_core.data.dataset import OTHER_SAMPLES, Corpus, ExpertGroup, expert_batch, load_splits
+from lipsync_core.data.tensors import stack_window, to_device
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet
 from lipsync_core.training import learnability, loop, losses, plateau, precision, ranks
@@ -37,8 +39,6 @@ from lipsync_core.training.optimise import (
     micro_batches,
 )
 from lipsync_core.training.runs import from_section
-from lipsync_core.training.tensors import stack_window, to_device
-from lipsync_core.windows import OTHER_SAMPLES, Corpus, ExpertGroup, expert_batch, load_splits
 
 log = logging.getLogger(__name__)
 LOSSES = ("contrastive+bce", "contrastive", "bce")

@@ -19,6 +19,14 @@ from torch.optim.swa_utils import AveragedModel
 
 from lipsync_core.checkpoints import build_from, save_public
 from lipsync_core.corpus import split_summary
+from lipsync_core.data.dataset import (
+    OTHER_SAMPLES,
+    Corpus,
+    GeneratorSample,
+    generator_batch,
+    load_splits,
+)
+from lipsync_core.data.tensors import expert_view, generator_input, to_device, to_planes
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
 from lipsync_core.training import gan_health, loop, losses, plateau, precision, ranks
@@ -34,15 +42,7 @@ from lipsync_core.training.optimise import (
 )
 from lipsync_core.training.runs import from_section
 from lipsync_core.training.samples import write_samples
-from lipsync_core.training.tensors import expert_view, generator_input, to_device, to_planes
 from lipsync_core.training.waking import first_faces, wake
-from lipsync_core.windows import (
-    OTHER_SAMPLES,
-    Corpus,
-    GeneratorSample,
-    generator_batch,
-    load_splits,
-)
 
 log = logging.getLogger(__name__)
 DISCRIMINATOR = "visual_quality_disc.pth"  # in the run folder, public format

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lipsync_core.models import SyncNet, Wav2Lip
-from lipsync_core.training import metrics
-from lipsync_core.training.tensors import (
+from lipsync_core.data.dataset import Clip, Corpus, GeneratorSample, generator_batch, within_shots
+from lipsync_core.data.tensors import (
     expert_view,
     generator_input,
     stack_window,
     to_device,
     to_planes,
 )
-from lipsync_core.windows import Clip, Corpus, GeneratorSample, generator_batch, within_shots
+from lipsync_core.models import SyncNet, Wav2Lip
+from lipsync_core.training import metrics
 
 OFFSETS = (1, 2, 3, 5)  # frames between a face and the wrong sound
 FAR = 10

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from lipsync_core.audio import LIMIT
+from lipsync_core.data.dataset import Corpus, generator_batch
 from lipsync_core.models import Wav2Lip
 from lipsync_core.training.judging import SHOTS, draw
-from lipsync_core.windows import Corpus, generator_batch
 
 SILENCE = -LIMIT  # in every band of the mel spectrogram
 

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from lipsync_core.data.dataset import WINDOW, Corpus
 from lipsync_core.errors import LipsyncError
 from lipsync_core.files import write_text
 from lipsync_core.models import SyncNet
@@ -22,7 +23,6 @@ from lipsync_core.training.by_heart import by_heart, learnt
 from lipsync_core.training.check import DATA, Check, blame, in_words
 from lipsync_core.training.data_amount import amount_text, judge_amount
 from lipsync_core.video import FPS
-from lipsync_core.windows import WINDOW, Corpus
 
 log = logging.getLogger(__name__)
 CHOICES = ("warn", "stop", "off")

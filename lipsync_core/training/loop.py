@@ -20,13 +20,13 @@ import torch
 from torch import nn
 
 from lipsync_core.checkpoints import load_weights
+from lipsync_core.data.dataset import prefetch
 from lipsync_core.errors import LipsyncError
 from lipsync_core.progress import Progress
 from lipsync_core.training import ranks, state
 from lipsync_core.training.events import Events
 from lipsync_core.training.signals import Interrupted, StopSignals
 from lipsync_core.training.state import BEST, HEALTHY, METRICS, Row, RunFolder, describe
-from lipsync_core.windows import prefetch
 
 log = logging.getLogger(__name__)
 LOOK_EVERY = 20  # steps between looks at the loss: each look makes a GPU wait

@@ -3,7 +3,7 @@
 Knows the artefacts of the preparation (filelists, faces/*.zip, mels/*.npy). Every sample is a pure
 function of (corpus, seed, index): no sampler state, so any number of threads or processes gives
 the same stream and training resumes exactly. Samples are numpy arrays, frames still uint8; scaling
-to [0, 1], masking and stacking belong to the device that trains (`lipsync_core.training.tensors`).
+to [0, 1], masking and stacking belong to the device that trains (`lipsync_core.data.tensors`).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from lipsync_core.array_cache import ArrayCache
 from lipsync_core.audio import MEL_RATE, MEL_WINDOW, mel_length, mel_windows, read_mel
-from lipsync_core.augmentation import Augmentation, draw, lower_halves, mirrored, sounds
 from lipsync_core.corpus.clips import source_id
 from lipsync_core.corpus.filelists import parse, read_line
 from lipsync_core.corpus.journal import report_damage
+from lipsync_core.data.array_cache import ArrayCache
+from lipsync_core.data.augmentation import Augmentation, draw, lower_halves, mirrored, sounds
 from lipsync_core.errors import ClipError, DamagedFile, LipsyncError, Reason
 from lipsync_core.faces.crops import CropArchive
 from lipsync_core.video import FPS

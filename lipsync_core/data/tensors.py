@@ -1,4 +1,6 @@
-"""From the arrays of `lipsync_core.windows` to what the networks read, on the training device."""
+"""From the arrays of `lipsync_core.data.dataset` to what the networks read, on the training
+device.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Samples of prepared clips for training and evaluation."""
