@@ -30,9 +30,9 @@ from scipy.signal import correlate
 from torch import nn
 
 from benchmarks import flash_and_beep
-from lipsync_core import dubbing
 from lipsync_core.audio import SAMPLE_RATE, load_wav
 from lipsync_core.decoder import ffmpeg_exe
+from lipsync_core.dubbing import dub
 from lipsync_core.timebase import survey
 
 RATES = {
@@ -86,8 +86,8 @@ def dub_film(rate: Fraction | None, seconds: float, work: Path, suffix: str = ".
     samples = flash_and_beep.beeps_at(beeps, seconds)
     wavfile.write(audio, flash_and_beep.SOURCE_RATE, samples)
     out = work / "dubbed.mp4"
-    with mock.patch.object(dubbing, "build_from", lambda path, kind: BeepLight()):
-        dubbing.dub(face, audio, face, out, box=BOX, device="cpu")
+    with mock.patch.object(dub, "build_from", lambda path, kind: BeepLight()):
+        dub.dub(face, audio, face, out, box=BOX, device="cpu")
     times, lit = _mouths(out)
     begins = times[np.flatnonzero(lit[1:] & ~lit[:-1]) + 1]
     sound = load_wav(out)
@@ -157,7 +157,7 @@ def clip(face: Path, audio: Path, checkpoint: Path, out: Path) -> bool:
             source = out / f"source_{name}.mp4"
             command = [ffmpeg_exe(), "-v", "error", "-y", "-i", str(face.absolute()), "-an"]
             subprocess.run([*command, "-vf", f"fps={rate}", "-crf", "16", str(source)], check=True)
-        stats = dubbing.dub(source, audio, checkpoint, dubbed)
+        stats = dub.dub(source, audio, checkpoint, dubbed)
         found, frames, length = _shape(dubbed)
         half = 500 / rate
         error = 1000 * (length - seconds)

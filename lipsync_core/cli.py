@@ -161,7 +161,7 @@ def _add_dub(commands: Commands, shared: argparse.ArgumentParser) -> None:
 
 
 def _dub(options: argparse.Namespace) -> None:
-    from lipsync_core.dubbing import dub
+    from lipsync_core.dubbing.dub import dub
 
     stats = dub(
         options.face,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lipsync_core.blending import generator_input, paste, soft_mask
+from lipsync_core.dubbing.blending import generator_input, paste, soft_mask
 
 
 def test_generator_input():

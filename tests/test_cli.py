@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from lipsync_core import __version__, cli, dubbing, pretrained
+from lipsync_core import __version__, cli, pretrained
+from lipsync_core.dubbing import dub
 from lipsync_core.errors import LipsyncError
 
 NEEDED = ["dub", "--face", "f.mp4", "--audio", "a.wav", "--checkpoint_path", "c.pth"]
@@ -22,7 +23,7 @@ def called(monkeypatch):
         calls.append((args, kwargs))
         return SimpleNamespace(outfile=args[3], frames=1, seconds=0.04)
 
-    monkeypatch.setattr(dubbing, "dub", stub)
+    monkeypatch.setattr(dub, "dub", stub)
     return calls
 
 
@@ -101,7 +102,7 @@ def test_bad_usage_is_2(called, argv, capsys):
     "error", [LipsyncError("a.wav: broken\n  twice"), OSError(28, "disk full")]
 )
 def test_failure_is_1_and_one_line(monkeypatch, capsys, error):
-    monkeypatch.setattr(dubbing, "dub", _raising(error))
+    monkeypatch.setattr(dub, "dub", _raising(error))
     assert cli.main(NEEDED) == 1
     said = capsys.readouterr().err
     assert said.startswith("lipsync: error: ") and said.count("\n") == 1
@@ -110,13 +111,13 @@ def test_failure_is_1_and_one_line(monkeypatch, capsys, error):
 
 @pytest.mark.parametrize("argv", [["--debug", *NEEDED], [*NEEDED, "--debug"]])
 def test_debug_shows_the_traceback(monkeypatch, argv):
-    monkeypatch.setattr(dubbing, "dub", _raising(LipsyncError("broken")))
+    monkeypatch.setattr(dub, "dub", _raising(LipsyncError("broken")))
     with pytest.raises(LipsyncError):
         cli.main(argv)
 
 
 def test_interrupt_is_130(monkeypatch):
-    monkeypatch.setattr(dubbing, "dub", _raising(KeyboardInterrupt()))
+    monkeypatch.setattr(dub, "dub", _raising(KeyboardInterrupt()))
     assert cli.main(NEEDED) == 130
 
 

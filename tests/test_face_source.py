@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
+from lipsync_core.dubbing.face_source import FaceSource, locate
 from lipsync_core.errors import LipsyncError
-from lipsync_core.face_source import FaceSource, locate
 from lipsync_core.video import VideoWriter
 
 LEVELS = [20, 80, 140, 200]

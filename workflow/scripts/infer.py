@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from lipsync_core import dubbing, filelists, logs, threads
+from lipsync_core import filelists, logs, threads
+from lipsync_core.dubbing import dub
 from lipsync_core.faces import batching
 
 with logs.job_log(snakemake.log[0]):
@@ -10,7 +11,7 @@ with logs.job_log(snakemake.log[0]):
     config, entry = snakemake.config, snakemake.params.entry
     results, data_root = Path(config["results"]), Path(config["data_root"])
     face, audio = filelists.dubbing_files(entry, Path(config["results"]), Path(config["data_root"]))
-    dubbing.dub(
+    dub.dub(
         face,
         audio,
         snakemake.input.checkpoint,

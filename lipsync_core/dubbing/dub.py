@@ -21,11 +21,11 @@ from torch import nn
 
 from lipsync_core import __version__
 from lipsync_core.audio import file_mel, mel_window
-from lipsync_core.blending import BLENDS, Box, generator_input, paste
 from lipsync_core.checkpoints import build_from
 from lipsync_core.device import pick
+from lipsync_core.dubbing.blending import BLENDS, Box, generator_input, paste
+from lipsync_core.dubbing.face_source import FaceSource, locate
 from lipsync_core.errors import LipsyncError
-from lipsync_core.face_source import FaceSource, locate
 from lipsync_core.faces import detection, detectors, tracks
 from lipsync_core.faces.crops import bounds
 from lipsync_core.models import Wav2Lip

@@ -1,0 +1,1 @@
+"""Dubbing: a face speaks a given audio."""
