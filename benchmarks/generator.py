@@ -39,10 +39,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from lipsync_core import config as settings
 from lipsync_core.checkpoints import build_from
 from lipsync_core.data.dataset import Corpus
+from lipsync_core.evaluation.leakage import motion_metrics
+from lipsync_core.evaluation.syncnet import generator_metrics
 from lipsync_core.models import SyncNet, Wav2Lip
 from lipsync_core.training import generator
-from lipsync_core.training.judging import generator_metrics
-from lipsync_core.training.leak import motion_metrics
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")

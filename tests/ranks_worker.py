@@ -14,8 +14,9 @@ import torch
 import torch.distributed as dist
 
 from lipsync_core.data import tensors
+from lipsync_core.evaluation import syncnet
 from lipsync_core.models import QualityDiscriminator
-from lipsync_core.training import expert, generator, judging, loop, ranks
+from lipsync_core.training import expert, generator, loop, ranks
 from tests.test_training_tasks import make_expert_task, make_generator_task
 
 NAMES = ("expert", "generator", "gan")
@@ -31,7 +32,7 @@ def widen(task: loop.Task) -> loop.Task:
         tensor = tensors.to_device(array, device)
         return tensor.double() if tensor.is_floating_point() else tensor
 
-    expert.to_device = generator.to_device = judging.to_device = to_device
+    expert.to_device = generator.to_device = syncnet.to_device = to_device
     for part in vars(task).values():
         if isinstance(part, torch.nn.Module):
             part.double()

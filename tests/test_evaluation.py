@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from lipsync_core import evaluation
 from lipsync_core.checkpoints import save_public
 from lipsync_core.data.dataset import Corpus, within_shots
 from lipsync_core.errors import LipsyncError
+from lipsync_core.evaluation import evaluate, syncnet
+from lipsync_core.evaluation.syncnet import expert_metrics, generator_metrics, shifted_starts
 from lipsync_core.models import SyncNet, Wav2Lip
-from lipsync_core.training import judging
-from lipsync_core.training.judging import expert_metrics, generator_metrics, shifted_starts
 from tests.helpers_training import small_corpus
 
 CPU = torch.device("cpu")
@@ -39,7 +38,7 @@ def weights(tmp_path_factory):
 def judge(results, weights, **more):
     generators = {"wav2lip": weights / "one.pth", "wav2lip_gan": weights / "two.pth"}
     arguments = {"per_clip": 24, "windows": 8} | more
-    return evaluation.evaluate(results, weights / "expert.pth", generators, CPU, **arguments)
+    return evaluate.evaluate(results, weights / "expert.pth", generators, CPU, **arguments)
 
 
 def test_evaluation_is_complete_json_and_the_same_every_time(results, weights):
@@ -83,11 +82,11 @@ def test_sizes_must_agree(results, weights):
     with pytest.raises(
         LipsyncError, match=r"large\.pth: draws 192 pixels, the expert .* judges 96"
     ):
-        evaluation.evaluate(results, weights / "expert.pth", {"l": weights / "large.pth"}, CPU)
+        evaluate.evaluate(results, weights / "expert.pth", {"l": weights / "large.pth"}, CPU)
 
 
 def test_infinite_figures_become_null():
-    assert evaluation._rounded({"a": math.inf, "b": {"c": math.nan}, "d": 1.23456789, "e": 3}) == {
+    assert evaluate._rounded({"a": math.inf, "b": {"c": math.nan}, "d": 1.23456789, "e": 3}) == {
         "a": None,
         "b": {"c": None},
         "d": 1.234568,
@@ -160,7 +159,7 @@ def test_clips_are_judged_one_by_one(results):
 
     corpus.mels = mels
     corpus.lower_frames = lambda clip, start: np.full((5, 48, 96, 3), start, np.uint8)
-    found = judging.judge_expert(Knows(sharp=3.0), corpus, per_clip=24)
+    found = syncnet.judge_expert(Knows(sharp=3.0), corpus, per_clip=24)
     losses = {clip: loss for clip, loss, _ in found.losses}
     assert min(losses, key=losses.get) == easy
     assert np.mean(list(losses.values())) == pytest.approx(found.figures["loss"])
@@ -172,7 +171,7 @@ def test_the_offset_of_a_clip_is_found_with_its_sign(numbered, late):
     numbered.lower_frames = lambda clip, start: np.full((5, 48, 96, 3), start - late, np.uint8)
     clip = numbered.clips[0]
     clip = type(clip)(clip.id, clip.faces, clip.mel, clip.starts[5:])  # no number below 0
-    assert judging.clip_offset(Knows(sharp=1.5 / 40), numbered, clip) == late
+    assert syncnet.clip_offset(Knows(sharp=1.5 / 40), numbered, clip) == late
 
 
 def test_the_offset_of_a_clip_is_looked_for_within_its_shots(numbered, monkeypatch):
@@ -180,7 +179,7 @@ def test_the_offset_of_a_clip_is_looked_for_within_its_shots(numbered, monkeypat
     cuts, mels, asked = (20,), numbered.mels, []
     clip = type(clip)(clip.id, clip.faces, clip.mel, within_shots(clip.starts, cuts), cuts)
     monkeypatch.setattr(numbered, "mels", lambda c, heard: mels(c, asked.extend(heard) or heard))
-    assert judging.clip_offset(Knows(sharp=1.5 / 40), numbered, clip) == 0
+    assert syncnet.clip_offset(Knows(sharp=1.5 / 40), numbered, clip) == 0
     assert asked and not {*range(12, 20)} & set(map(int, asked))
 
 
@@ -198,7 +197,7 @@ def test_shifted_starts_stay_in_the_clip():
 def test_copying_the_target_would_be_perfect(results, monkeypatch):
     corpus = Corpus.load(results, "test")
     expert = SyncNet(width=TINY).eval()
-    monkeypatch.setattr(judging, "draw", lambda model, batch: batch.target.astype(np.float32) / 255)
+    monkeypatch.setattr(syncnet, "draw", lambda model, batch: batch.target.astype(np.float32) / 255)
     found = generator_metrics(None, expert, corpus, windows=9, wrong_sound=True)
     assert found["sync_loss_out_of_sync"] > 0
     assert found["sync_loss_out_of_sync"] != found["sync_loss_truth"]
@@ -210,7 +209,7 @@ def test_copying_the_target_would_be_perfect(results, monkeypatch):
 
 def test_drawing_returns_pictures(results):
     corpus = Corpus.load(results, "test")
-    batch = judging.generator_batch(corpus, 0, 0, 2)
-    found = judging.draw(Wav2Lip(width=TINY).eval(), batch)
+    batch = syncnet.generator_batch(corpus, 0, 0, 2)
+    found = syncnet.draw(Wav2Lip(width=TINY).eval(), batch)
     assert found.shape == (2, 5, 96, 96, 3) and found.dtype == np.float32
     assert found.min() >= 0 and found.max() <= 1

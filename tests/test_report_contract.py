@@ -8,9 +8,9 @@ import re
 import pytest
 import torch
 
-from lipsync_core import evaluation
 from lipsync_core.checkpoints import save_public
 from lipsync_core.data.dataset import Corpus
+from lipsync_core.evaluation import evaluate
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
 from lipsync_core.report import curves, expert, timings
 from lipsync_core.training import loop
@@ -80,7 +80,7 @@ def judged(results, tmp_path_factory):
     save_public(folder / "expert.pth", SyncNet(width=TINY))
     save_public(folder / "one.pth", Wav2Lip(width=TINY))
     generators = {"wav2lip": folder / "one.pth"}
-    return evaluation.evaluate(
+    return evaluate.evaluate(
         results, folder / "expert.pth", generators, CPU, per_clip=12, windows=8
     )
 

@@ -10,8 +10,9 @@ from torch import nn
 from lipsync_core.checkpoints import build_from, read_state, save_public
 from lipsync_core.data.dataset import Corpus
 from lipsync_core.errors import LipsyncError
+from lipsync_core.evaluation import leakage
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
-from lipsync_core.training import gan_health, generator, leak
+from lipsync_core.training import gan_health, generator
 from lipsync_core.training.averages import average
 from lipsync_core.training.generator import GeneratorOptions, GeneratorTask
 from tests.helpers_training import small_corpus
@@ -267,11 +268,11 @@ def test_motion_in_silence(results, monkeypatch):
         loud = batch.mels.mean(axis=(2, 3, 4), dtype=np.float32)
         return np.broadcast_to(loud[:, :, None, None, None], (*loud.shape, 96, 96, 3))
 
-    monkeypatch.setattr(leak, "draw", listens)
-    found = leak.motion_metrics(None, corpus, windows=8)
+    monkeypatch.setattr(leakage, "draw", listens)
+    found = leakage.motion_metrics(None, corpus, windows=8)
     assert found["motion_silence"] == 0 < found["motion"]
-    monkeypatch.setattr(leak, "draw", lambda model, batch: batch.reference / np.float32(255))
-    found = leak.motion_metrics(None, corpus, windows=8)
+    monkeypatch.setattr(leakage, "draw", lambda model, batch: batch.reference / np.float32(255))
+    found = leakage.motion_metrics(None, corpus, windows=8)
     assert found["motion_silence"] == found["motion"] > 0
     assert found["motion_truth"] > 0
 

@@ -10,7 +10,8 @@ from torch import nn
 
 from lipsync_core.data import tensors
 from lipsync_core.errors import LipsyncError
-from lipsync_core.training import losses, metrics, precision, runs
+from lipsync_core.evaluation import metrics
+from lipsync_core.training import losses, precision, runs
 from tests.helpers_training import small_corpus
 
 CPU = torch.device("cpu")

@@ -1,6 +1,6 @@
 """The field's judge of lip sync, SyncNet of "Out of time" (Chung and Zisserman, 2016).
 
-Knows the network of `syncnet_v2.model`, key for key. Scores are in `lipsync_core.sync_metrics`.
+Knows the network of `syncnet_v2.model`, key for key. Scores are in `lipsync_core.evaluation.lse`.
 """
 
 from __future__ import annotations

@@ -25,10 +25,10 @@ from lipsync_core.data.augmentation import Augmentation
 from lipsync_core.data.dataset import OTHER_SAMPLES, Corpus, ExpertGroup, expert_batch, load_splits
 from lipsync_core.data.tensors import stack_window, to_device
 from lipsync_core.errors import LipsyncError
+from lipsync_core.evaluation.syncnet import expert_metrics
 from lipsync_core.models import SyncNet
 from lipsync_core.training import learnability, loop, losses, plateau, precision, ranks
 from lipsync_core.training.check import offset_found
-from lipsync_core.training.judging import expert_metrics
 from lipsync_core.training.muon import Muon
 from lipsync_core.training.optimise import (
     adam,

@@ -28,10 +28,10 @@ from lipsync_core.data.dataset import (
 )
 from lipsync_core.data.tensors import expert_view, generator_input, to_device, to_planes
 from lipsync_core.errors import LipsyncError
+from lipsync_core.evaluation.syncnet import generator_metrics
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
 from lipsync_core.training import gan_health, loop, losses, plateau, precision, ranks
 from lipsync_core.training.averages import average
-from lipsync_core.training.judging import generator_metrics
 from lipsync_core.training.optimise import (
     adam,
     compiled,

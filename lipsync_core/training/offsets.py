@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from lipsync_core.data.dataset import WINDOW, Clip, Corpus
+from lipsync_core.evaluation.syncnet import clip_offset
 from lipsync_core.models import SyncNet
 from lipsync_core.training import link
 from lipsync_core.training.check import OUT_OF_SYNC, STREAM, Check
-from lipsync_core.training.judging import clip_offset
 from lipsync_core.video import FPS
 
 # Looked at, at most: frames of a clip, frames in all (short clips: the more of them), seconds of

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 
 from lipsync_core.data.dataset import WINDOW, Corpus, generator_batch
+from lipsync_core.evaluation.syncnet import draw
 from lipsync_core.files import atomic_path
 from lipsync_core.models import Wav2Lip
-from lipsync_core.training.judging import draw
 
 ROWS = ("reference", "masked input", "generated", "truth")
 LABEL_WIDTH = 104  # pixels

@@ -7,8 +7,8 @@ from torch import nn
 
 from lipsync_core.data.dataset import Corpus, generator_batch
 from lipsync_core.data.tensors import to_planes
+from lipsync_core.evaluation.syncnet import draw
 from lipsync_core.models import QualityDiscriminator, Wav2Lip
-from lipsync_core.training.judging import draw
 
 WOKEN = 0.3  # standard deviation of the logits at the start: no picture is judged for sure
 SHOWN = 8  # windows

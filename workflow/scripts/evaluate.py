@@ -3,11 +3,12 @@
 import json
 from pathlib import Path
 
-from lipsync_core import device, evaluation, files, logs, threads
+from lipsync_core import device, files, logs, threads
+from lipsync_core.evaluation import evaluate
 
 with logs.job_log(snakemake.log[0]):
     threads.limit(snakemake.threads)
-    figures = evaluation.evaluate(
+    figures = evaluate.evaluate(
         Path(snakemake.config["results"]),
         snakemake.input.expert,
         dict(zip(snakemake.params.variants, snakemake.input.generators, strict=True)),

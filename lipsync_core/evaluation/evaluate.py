@@ -1,6 +1,6 @@
 """Figures of finished networks on the test split, for results/evaluation.json and the report.
 
-Knows checkpoints and splits; the measures themselves are in `lipsync_core.training.judging`.
+Knows checkpoints and splits; the measures themselves are in `lipsync_core.evaluation.syncnet`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,9 @@ from lipsync_core.checkpoints import build_from
 from lipsync_core.corpus import split_summary
 from lipsync_core.data.dataset import Corpus, read_filelist
 from lipsync_core.errors import LipsyncError
+from lipsync_core.evaluation.leakage import motion_metrics
+from lipsync_core.evaluation.syncnet import Findings, clip_offset, generator_metrics, judge_expert
 from lipsync_core.models import SyncNet, Wav2Lip
-from lipsync_core.training.judging import (
-    Findings,
-    clip_offset,
-    generator_metrics,
-    judge_expert,
-)
-from lipsync_core.training.leak import motion_metrics
 
 log = logging.getLogger(__name__)
 DIGITS = 6

@@ -10,8 +10,8 @@ import numpy as np
 
 from lipsync_core.audio import LIMIT
 from lipsync_core.data.dataset import Corpus, generator_batch
+from lipsync_core.evaluation.syncnet import SHOTS, draw
 from lipsync_core.models import Wav2Lip
-from lipsync_core.training.judging import SHOTS, draw
 
 SILENCE = -LIMIT  # in every band of the mel spectrogram
 

@@ -1,7 +1,7 @@
 """How good is an expert, how good is a generator: measures on fixed windows of a corpus.
 
-Used during training and by `lipsync_core.evaluation`. Pure functions of their arguments; networks
-come in evaluation mode, on the device.
+Used during training and by `lipsync_core.evaluation.evaluate`. Pure functions of their arguments;
+networks come in evaluation mode, on the device.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from lipsync_core.data.tensors import (
     to_device,
     to_planes,
 )
+from lipsync_core.evaluation import metrics
 from lipsync_core.models import SyncNet, Wav2Lip
-from lipsync_core.training import metrics
 
 OFFSETS = (1, 2, 3, 5)  # frames between a face and the wrong sound
 FAR = 10
