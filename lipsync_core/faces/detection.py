@@ -25,7 +25,7 @@ from lipsync_core.errors import ClipError, DamagedFile
 from lipsync_core.faces.batching import Batches
 from lipsync_core.faces.decoding import Clip, SizeOf, decode_clips, shrink
 from lipsync_core.faces.detectors import Detector, Faces
-from lipsync_core.faces.stride import StridedFaces
+from lipsync_core.faces.keyframes import StridedFaces
 from lipsync_core.files import atomic_path
 from lipsync_core.video import FPS
 
