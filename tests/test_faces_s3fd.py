@@ -10,7 +10,7 @@ from face_alignment.detection.sfd.net_s3fd import s3fd as Network
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces import detectors
 from lipsync_core.faces.boxes import suppress
-from lipsync_core.faces.s3fd import S3FD, choose_precision, decode
+from lipsync_core.faces.detectors.s3fd import S3FD, choose_precision, decode
 
 THRESHOLD = 0.5
 

@@ -59,10 +59,10 @@ def build(
     """
     # Each detector brings its own engine; only the one in use is imported.
     if resolve(name, models_dir) == "s3fd":
-        from lipsync_core.faces.s3fd import S3FD
+        from lipsync_core.faces.detectors.s3fd import S3FD
 
         return S3FD.from_folder(models_dir, device=device, threshold=threshold, precision=precision)
-    from lipsync_core.faces.centerface import CenterFace
+    from lipsync_core.faces.detectors.centerface import CenterFace
 
     return CenterFace(device=device, threshold=threshold)
 
