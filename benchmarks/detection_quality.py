@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from lipsync_core import config, threads
-from lipsync_core.faces import batching, detection, detectors, tracks
+from lipsync_core.faces import batching, detection, detectors
 from lipsync_core.faces.boxes import overlap
+from lipsync_core.faces.tracking import tracks
 
 ROOT = Path(__file__).parents[1]
 SIDES, STRIDES = (320, 400, 480, 640), (1, 3, 5, 8, 12)

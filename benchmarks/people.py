@@ -24,10 +24,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from lipsync_core.faces import detection, detectors
 from lipsync_core.faces.boxes import overlap
-from lipsync_core.faces.linking import LINK, Track, link
-from lipsync_core.faces.looks import rejoined
-from lipsync_core.faces.shots import ShotFinder
-from lipsync_core.faces.tracks import filled, people
+from lipsync_core.faces.tracking.association import LINK, Track, link
+from lipsync_core.faces.tracking.reidentification import rejoined
+from lipsync_core.faces.tracking.shots import ShotFinder
+from lipsync_core.faces.tracking.tracks import filled, people
 from tests.media_people import CUTS, FRAMES, PATHS, SLOW_PASS, TURN_BACK, Paths, write_people
 from tests.test_faces_linking import Meeting
 from tests.test_prepare_people import who

@@ -33,7 +33,7 @@ from lipsync_core.corpus.clips import discover
 from lipsync_core.faces import detection, detectors
 from lipsync_core.faces.boxes import area
 from lipsync_core.faces.detectors import Detector
-from lipsync_core.faces.shots import ShotFinder
+from lipsync_core.faces.tracking.shots import ShotFinder
 from lipsync_core.video import FPS, VideoWriter, read_frames
 
 CORPORA = ("grid", "lrs3", "lrw", "voxceleb2", "hdtf", "mead", "ravdess")  # one shot each

@@ -80,7 +80,7 @@ def detect_faces(
     """
     from lipsync_core.faces import detection, detectors, given
     from lipsync_core.faces.batching import CPU_BATCH, fitting
-    from lipsync_core.faces.shots import ShotFinder
+    from lipsync_core.faces.tracking.shots import ShotFinder
 
     def work(tasks: Iterable[Task]) -> Iterator[tuple[Task, Measures | ClipError]]:
         name, threshold = params["detector"], params["detect.threshold"]
@@ -139,7 +139,8 @@ def crop_faces(
     which only other people's faces are seen. With `check.sync_model`, sync_offset and
     sync_confidence.
     """
-    from lipsync_core.faces import choice, crops, detection, given, looks, tracks
+    from lipsync_core.faces import choice, crops, detection, given
+    from lipsync_core.faces.tracking import reidentification, tracks
     from lipsync_core.measures import head_motion, picture_measures
 
     track, crop = params["track"], params["crop"]
@@ -152,7 +153,7 @@ def crop_faces(
     def work(task: Task) -> Measures | list[Measures]:
         source = task.clip.source(data_root)
         found = detection.read_boxes(task.clip.artefact(results / stages.BOXES.folder, ".parquet"))
-        linked = looks.rejoined(source, tracks.link(found), found.cuts)
+        linked = reidentification.rejoined(source, tracks.link(found), found.cuts)
         if not linked:
             raise ClipError(Reason.NO_FACE, f"no face in any of {found.frames} frames")
         those = tracks.people(linked, min_frames)

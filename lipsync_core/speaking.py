@@ -25,7 +25,7 @@ from lipsync_core.device import pick
 from lipsync_core.evaluation.lse import MAX_SHIFT, SAMPLES_A_FRAME, lse
 from lipsync_core.faces.choice import JUDGE_WEIGHTS
 from lipsync_core.faces.crops import Style, crops_of
-from lipsync_core.faces.linking import Track
+from lipsync_core.faces.tracking.association import Track
 from lipsync_core.models import LseSyncNet, SyncNet
 
 log = logging.getLogger(__name__)

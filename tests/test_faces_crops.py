@@ -21,7 +21,7 @@ from lipsync_core.faces.crops import (
     write_all,
     write_crops,
 )
-from lipsync_core.faces.tracks import Track
+from lipsync_core.faces.tracking.tracks import Track
 from lipsync_core.video import VideoWriter, read_frames
 
 SIZE = (320, 240)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lipsync_core.faces import looks
-from lipsync_core.faces.linking import Track
-from lipsync_core.faces.looks import rejoined
-from lipsync_core.faces.tracks import filled
+from lipsync_core.faces.tracking import reidentification
+from lipsync_core.faces.tracking.association import Track
+from lipsync_core.faces.tracking.reidentification import rejoined
+from lipsync_core.faces.tracking.tracks import filled
 from tests.media_people import crops_from
 
 RED, BLUE, GREEN = (40, 40, 200), (200, 60, 30), (40, 160, 40)
@@ -25,7 +25,7 @@ def video(monkeypatch):
             frames[rows, 20:80, 120:180] = right
         blur = np.random.default_rng(0).integers(-noise, noise + 1, frames.shape)
         frames = np.clip(frames + blur, 0, 255).astype(np.uint8)
-        monkeypatch.setattr(looks, "crops_of", crops_from(frames))
+        monkeypatch.setattr(reidentification, "crops_of", crops_from(frames))
         return "video.mp4"
 
     return make
@@ -100,7 +100,7 @@ def test_a_track_of_several_shots_is_not_filled_between_them(video):
 def test_one_who_was_away_for_long_is_known_again(monkeypatch):
     frames = np.full((90, 100, 200, 3), 90, np.uint8)
     frames[:, 20:80, 20:80] = RED
-    monkeypatch.setattr(looks, "crops_of", crops_from(frames))
+    monkeypatch.setattr(reidentification, "crops_of", crops_from(frames))
     (joined,) = rejoined("video.mp4", [part(0, 10, True), part(70, 90, True)])
     assert filled(joined, 100).frames.tolist() == [*range(10), *range(70, 90)]
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from lipsync_core.faces.detection import Detections
-from lipsync_core.faces.shots import ShotFinder, shots
+from lipsync_core.faces.tracking.shots import ShotFinder, shots
 from tests.media import portrait
 from tests.media_people import CUTS, FRAMES, PATHS, SIZE, draw, place, portraits
 

@@ -4,7 +4,7 @@ import pytest
 
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.detection import Detections
-from lipsync_core.faces.tracks import Track, filled, link, main_track, nearest, smoothed
+from lipsync_core.faces.tracking.tracks import Track, filled, link, main_track, nearest, smoothed
 
 
 def detections(*faces: tuple[int, float, float, float]) -> Detections:

@@ -13,8 +13,10 @@ from lipsync_core import checkpoints, filelists, prepare, stages
 from lipsync_core.corpus import clips
 from lipsync_core.data.dataset import Corpus
 from lipsync_core.errors import LipsyncError
-from lipsync_core.faces import detection, detectors, linking, looks
+from lipsync_core.faces import detection, detectors
 from lipsync_core.faces.crops import CropArchive
+from lipsync_core.faces.tracking import association
+from lipsync_core.faces.tracking import reidentification as looks
 from lipsync_core.models import SyncNet
 from lipsync_core.stage import read_table
 from tests.media import write_video
@@ -81,7 +83,7 @@ def who(boxes: np.ndarray, frames: np.ndarray, paths: Paths = PATHS) -> set[str]
 def test_no_track_changes_its_person(prepared):
     found = detection.read_boxes(prepared.results / "boxes/duo/1.parquet")
     assert found.cuts == CUTS
-    tracks = linking.link(found)
+    tracks = association.link(found)
     seen = sorted((*who(track.boxes, track.frames), int(track.frames[0])) for track in tracks)
     assert seen == [("collins", 0), ("collins", 80), ("hopper", 0), ("hopper", 50), ("hopper", 80)]
     assert max(int(track.frames[-1]) for track in tracks) == FRAMES - 1
@@ -92,7 +94,7 @@ def test_one_who_was_covered_for_long_is_known_again(tmp_path, paths):
     video = write_people(tmp_path / "a.mp4", paths, CUTS[0])
     detector = detectors.build("centerface", "cpu")
     ((_, found),) = detection.detect_videos([("a", video)], detector)
-    parts = linking.link(found)
+    parts = association.link(found)
     assert sorted(len(track) < 30 for track in parts) == [False, True, True]
     tracks = looks.rejoined(video, parts)
     assert [(int(track.frames[0]), int(track.frames[-1])) for track in tracks] == [(0, 49)] * 2

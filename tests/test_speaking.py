@@ -11,7 +11,7 @@ from scipy.io import wavfile
 from lipsync_core import speaking
 from lipsync_core.evaluation.lse import LseResult
 from lipsync_core.faces.crops import Style
-from lipsync_core.faces.linking import Track
+from lipsync_core.faces.tracking.association import Track
 from tests.media_people import crops_from
 
 FRAMES = 60

@@ -26,8 +26,9 @@ from lipsync_core.device import pick
 from lipsync_core.dubbing.blending import BLENDS, Box, generator_input, paste
 from lipsync_core.dubbing.face_source import FaceSource, locate
 from lipsync_core.errors import LipsyncError
-from lipsync_core.faces import detection, detectors, tracks
+from lipsync_core.faces import detection, detectors
 from lipsync_core.faces.crops import bounds
+from lipsync_core.faces.tracking import tracks
 from lipsync_core.models import Wav2Lip
 from lipsync_core.progress import Progress
 from lipsync_core.timebase import FPS, survey

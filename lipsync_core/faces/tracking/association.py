@@ -16,7 +16,7 @@ from scipy.optimize import linear_sum_assignment
 
 from lipsync_core.faces.boxes import overlap
 from lipsync_core.faces.detection import Detections
-from lipsync_core.faces.shots import shots
+from lipsync_core.faces.tracking.shots import shots
 
 LINK = 0.3  # lowest overlap of a box with where a face was expected
 MEMORY = 50  # frames after which a lost face is taken for gone (2 s)

@@ -14,7 +14,7 @@ from scipy.signal import savgol_filter
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.boxes import area
 from lipsync_core.faces.detection import Detections
-from lipsync_core.faces.linking import Track, link
+from lipsync_core.faces.tracking.association import Track, link
 from lipsync_core.timebase import FPS
 
 __all__ = [

@@ -1,0 +1,1 @@
+"""From boxes to tracks: association, re-identification and shots."""
