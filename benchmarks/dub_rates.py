@@ -31,9 +31,9 @@ from torch import nn
 
 from benchmarks import flash_and_beep
 from lipsync_core.audio import SAMPLE_RATE, load_wav
-from lipsync_core.decoder import ffmpeg_exe
 from lipsync_core.dubbing import dub
-from lipsync_core.timebase import survey
+from lipsync_core.media.ffmpeg import ffmpeg_exe
+from lipsync_core.media.timestamps import survey
 
 RATES = {
     "24": Fraction(24),

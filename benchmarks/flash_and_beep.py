@@ -22,8 +22,8 @@ from scipy.io import wavfile
 from scipy.signal import correlate
 
 from lipsync_core.audio import SAMPLE_RATE, extract_audio
-from lipsync_core.timebase import FPS, survey
-from lipsync_core.video import read_frames
+from lipsync_core.media.timestamps import FPS, survey
+from lipsync_core.media.video import read_frames
 
 SIDE = 64
 RATES = {

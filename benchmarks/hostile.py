@@ -22,11 +22,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.memory import Peak
-from lipsync_core import decoder, filelists, prepare, stages
+from lipsync_core import filelists, prepare, stages
 from lipsync_core.config import complete, load_schema
 from lipsync_core.corpus import clips
-from lipsync_core.decoder import ffmpeg_exe
 from lipsync_core.files import file_sha
+from lipsync_core.media import ffmpeg
+from lipsync_core.media.ffmpeg import ffmpeg_exe
 from lipsync_core.stage import read_table
 
 ROOT = Path(__file__).parents[1]
@@ -259,7 +260,7 @@ def compare(work: Path, count: int, seed: int, timeout: float) -> tuple[dict, di
         for index in range(2):
             write_video(work / name / "good" / f"{index}.mp4", 0.8, seed=index)
     kinds = make(work / "among", count, seed)
-    with decoder.time_limit(timeout):
+    with ffmpeg.time_limit(timeout):
         found = run_stages(work / "among", work / "results_among")
         run_stages(work / "alone", work / "results_alone")
     filelists.write_filelists(work / "results_among", found, stages.ALL, 0.1, 0.1, 0)

@@ -23,7 +23,7 @@ from types import TracebackType
 from lipsync_core import prepare, stages
 from lipsync_core.config import complete, load_schema
 from lipsync_core.corpus import clips
-from lipsync_core.decoder import ffmpeg_exe
+from lipsync_core.media.ffmpeg import ffmpeg_exe
 
 ROOT = Path(__file__).parents[1]
 BOUND_MB, GROWTH = 2000, 1.10

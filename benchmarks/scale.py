@@ -20,12 +20,13 @@ from pathlib import Path
 
 from runs import Project, Run
 
-from lipsync_core import ffmpeg_binary, filelists, stages
+from lipsync_core import filelists, stages
 from lipsync_core.config import complete, load_schema
 from lipsync_core.corpus import index
 from lipsync_core.corpus.clips import Clip, by_shard
 from lipsync_core.demo import corpus, plan
 from lipsync_core.faces import choice
+from lipsync_core.media import ffmpeg_binary
 from lipsync_core.stage import one_by_one, run_shard
 
 ROOT = Path(__file__).parents[1]

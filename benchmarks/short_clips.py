@@ -17,8 +17,8 @@ from pathlib import Path
 
 from lipsync_core import audio, extraction
 from lipsync_core.corpus.clips import VIDEO_SUFFIXES
-from lipsync_core.timebase import survey
-from lipsync_core.video import probe
+from lipsync_core.media.timestamps import survey
+from lipsync_core.media.video import probe
 
 
 def three_runs(source: Path, wav_path: Path) -> dict:

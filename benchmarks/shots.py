@@ -34,7 +34,7 @@ from lipsync_core.faces import detection, detectors
 from lipsync_core.faces.boxes import area
 from lipsync_core.faces.detectors import Detector
 from lipsync_core.faces.tracking.shots import ShotFinder
-from lipsync_core.video import FPS, VideoWriter, read_frames
+from lipsync_core.media.video import FPS, VideoWriter, read_frames
 
 CORPORA = ("grid", "lrs3", "lrw", "voxceleb2", "hdtf", "mead", "ravdess")  # one shot each
 PART = 40  # frames of a made video on either side of its cut

@@ -17,11 +17,11 @@ from typing import IO
 
 import numpy as np
 
-from lipsync_core import resync
-from lipsync_core.decoder import Decoder
 from lipsync_core.errors import ClipError, DamagedFile, Reason
 from lipsync_core.files import atomic_path
-from lipsync_core.video import FPS, WHOLE_CLOCK, PathLike
+from lipsync_core.media import audio_alignment
+from lipsync_core.media.ffmpeg import Decoder
+from lipsync_core.media.video import FPS, WHOLE_CLOCK, PathLike
 
 SAMPLE_RATE = 16_000
 HOP = 200  # samples between mel columns: 80 columns a second
@@ -108,9 +108,9 @@ def _decode_pcm(path: PathLike) -> Iterator[np.ndarray]:
 def _placed(
     path: PathLike, pcm: IO[bytes], stamps: np.ndarray, lengths: np.ndarray
 ) -> Iterator[np.ndarray]:
-    runs = resync.checked_plan(path, stamps, lengths)
+    runs = audio_alignment.checked_plan(path, stamps, lengths)
     pcm.seek(0)
-    yield from resync.placed(pcm, runs)
+    yield from audio_alignment.placed(pcm, runs)
 
 
 def pcm_outputs(packets: str, pcm: IO[bytes]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from lipsync_core.errors import ClipError, Reason
-from lipsync_core.timebase import FPS
+from lipsync_core.media.timestamps import FPS
 
 MIN_FRAMES = 16  # a training window and its reference need more than 15 frames
 

@@ -13,7 +13,7 @@ import numpy as np
 from lipsync_core.audio import SAMPLE_RATE
 from lipsync_core.audio_fingerprint import audio_fingerprint
 from lipsync_core.faces.archive import CropArchive
-from lipsync_core.video import FPS
+from lipsync_core.media.video import FPS
 
 Measures = dict[str, float | int | str]
 QUIET = 10 ** (-50 / 20)  # a window below -50 dBFS is silent

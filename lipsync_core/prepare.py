@@ -20,8 +20,8 @@ from lipsync_core.checks import check, derived
 from lipsync_core.corpus.clips import Clip
 from lipsync_core.errors import ClipError, Reason
 from lipsync_core.files import file_sha
+from lipsync_core.media.timestamps import FPS
 from lipsync_core.stage import Measures, Row, Task, one_by_one, run_shard
-from lipsync_core.timebase import FPS
 
 log = logging.getLogger(__name__)
 

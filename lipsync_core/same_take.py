@@ -16,7 +16,7 @@ import numpy as np
 
 from lipsync_core.audio import SAMPLE_RATE, load_wav
 from lipsync_core.faces.archive import CropArchive
-from lipsync_core.timebase import FPS
+from lipsync_core.media.timestamps import FPS
 
 BAND = (200.0, 3400.0)  # Hz: free of hum, and kept by every codec
 MAX_SHIFT = 0.06  # seconds that the true lag may lie from the given one

@@ -17,7 +17,7 @@ from lipsync_core.corpus.clips import source_id
 from lipsync_core.corpus.filelists import Listed
 from lipsync_core.data.dataset import MIN_RUN, WINDOW, Corpus
 from lipsync_core.errors import LipsyncError
-from lipsync_core.video import FPS
+from lipsync_core.media.video import FPS
 
 APART = 2 * FPS  # frames between two parts, at least
 LEAST = FPS  # windows of a held-out part, at least: a second

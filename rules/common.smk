@@ -8,7 +8,7 @@ from snakemake.exceptions import WorkflowError
 
 from lipsync_core.corpus import clips as discovery
 from lipsync_core import config as settings
-from lipsync_core import ffmpeg_binary
+from lipsync_core.media import ffmpeg_binary
 from lipsync_core.corpus import index as indexing
 from lipsync_core import interpreter, slurm, stages
 from lipsync_core.corpus import journal

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import skimage
 
-from lipsync_core.video import VideoWriter
+from lipsync_core.media.video import VideoWriter
 
 SIDE = 160
 

@@ -12,7 +12,7 @@ import numpy as np
 import skimage
 
 from lipsync_core.faces.crops import cut
-from lipsync_core.video import VideoWriter
+from lipsync_core.media.video import VideoWriter
 from tests.media import write_wav
 
 SIZE = (384, 216)  # width, height of the video

@@ -13,7 +13,7 @@ import numpy as np
 
 from lipsync_core.audio import load_wav, melspectrogram
 from lipsync_core.audio_fingerprint import audio_fingerprint
-from lipsync_core.decoder import ffmpeg_exe
+from lipsync_core.media.ffmpeg import ffmpeg_exe
 from tests.media import portrait
 
 RATE, FPS, SIDE = 16000, 25, 96

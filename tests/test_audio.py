@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from lipsync_core import audio, resync
-from lipsync_core.decoder import ffmpeg_exe
+from lipsync_core import audio
 from lipsync_core.errors import ClipError
+from lipsync_core.media import audio_alignment
+from lipsync_core.media.ffmpeg import ffmpeg_exe
 from tests.media import write_video, write_wav
 
 GOLDEN = Path(__file__).parent / "golden" / "mel.npz"
@@ -146,14 +147,14 @@ def test_sound_that_changes_its_layout_keeps_time(tmp_path):
 
 
 def test_sound_of_a_day_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(resync, "LONGEST", 0.1)
+    monkeypatch.setattr(audio_alignment, "LONGEST", 0.1)
     with pytest.raises(ClipError) as caught:
         audio.load_wav(write_wav(tmp_path / "a.wav", 0.5))
     assert caught.value.reason == "too_long"
 
 
 def test_sound_whose_time_stamps_leap_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(resync, "MAX_SILENCE", 0.3)
+    monkeypatch.setattr(audio_alignment, "MAX_SILENCE", 0.3)
     with pytest.raises(ClipError, match="without sound") as caught:
         audio.load_wav(picture_and_tone(tmp_path / "a.mp4", 1, 0.5))
     assert caught.value.reason == "unreadable"

@@ -9,7 +9,7 @@ from lipsync_core import cuts
 from lipsync_core.audio import load_wav
 from lipsync_core.corpus import clips
 from lipsync_core.errors import ClipError
-from lipsync_core.video import VideoWriter, read_frames
+from lipsync_core.media.video import VideoWriter, read_frames
 
 EVENT = 1.6  # seconds: picture and sound begin
 

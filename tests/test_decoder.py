@@ -9,9 +9,10 @@ import time
 
 import pytest
 
-from lipsync_core import audio, cuts, decoder, timebase, video
+from lipsync_core import audio, cuts
 from lipsync_core.corpus.clips import Clip
 from lipsync_core.errors import ClipError
+from lipsync_core.media import ffmpeg, timestamps, video
 from tests.media import write_video
 
 CUT = Clip("a/b", "a", 0, "", "", "cut.mkv", cut="0.1-0.3", origin="a.mp4")
@@ -31,7 +32,7 @@ def fake(tmp_path, monkeypatch):
         program = tmp_path / "ffmpeg"
         program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
-        monkeypatch.setattr(decoder, "ffmpeg_exe", lambda: str(program))
+        monkeypatch.setattr(ffmpeg, "ffmpeg_exe", lambda: str(program))
 
     return put
 
@@ -40,7 +41,7 @@ def fake(tmp_path, monkeypatch):
     "read",
     [
         video.probe,
-        timebase.survey,
+        timestamps.survey,
         audio.load_wav,
         lambda path: list(video.read_frames(path)),
         lambda path: audio.extract_audio(path, path.with_suffix(".wav")),
@@ -51,7 +52,7 @@ def fake(tmp_path, monkeypatch):
 def test_a_hang_ends_in_time(clip, fake, read):
     fake("exec sleep 60")
     start = time.monotonic()
-    with decoder.time_limit(0.2), pytest.raises(ClipError) as caught:
+    with ffmpeg.time_limit(0.2), pytest.raises(ClipError) as caught:
         read(clip)
     assert caught.value.reason == "timed_out"
     assert time.monotonic() - start < 10
@@ -61,7 +62,7 @@ def test_a_hang_in_the_middle_and_at_the_end(clip, fake):
     header = "printf 'YUV4MPEG2 W2 H2 F25:1\\nFRAME\\n123456'"
     for rest in ("exec sleep 60", "exec >&- sleep 60"):
         fake(f"{header}; {rest}")
-        with decoder.time_limit(0.2), pytest.raises(ClipError) as caught:
+        with ffmpeg.time_limit(0.2), pytest.raises(ClipError) as caught:
             frames = video.read_frames(clip)
             assert next(frames).shape == (2, 2, 3)
             next(frames)
@@ -69,7 +70,7 @@ def test_a_hang_in_the_middle_and_at_the_end(clip, fake):
 
 
 def test_the_callers_own_time_is_not_counted(clip):
-    with decoder.time_limit(2):
+    with ffmpeg.time_limit(2):
         frames = video.read_frames(clip)
         next(frames)
     time.sleep(2.1)
@@ -78,7 +79,7 @@ def test_the_callers_own_time_is_not_counted(clip):
 
 def test_what_was_read_lengthens_the_limit(clip, fake):
     fake("for i in 1 2 3 4 5 6; do printf .; sleep 0.3; done")
-    with decoder.time_limit(1.5), decoder.Decoder(clip, []) as process:
+    with ffmpeg.time_limit(1.5), ffmpeg.Decoder(clip, []) as process:
         byte = bytearray(1)
         while process.fill(memoryview(byte)):
             process.earn(60)
@@ -94,7 +95,7 @@ def test_a_crash_of_ffmpeg_is_the_clips_fault(clip, fake):
 
 def test_leaving_ends_ffmpeg(clip, fake):
     fake("exec sleep 60")
-    with decoder.Decoder(clip, []) as process:
+    with ffmpeg.Decoder(clip, []) as process:
         number = process._process.pid
     with pytest.raises(ProcessLookupError):
         os.kill(number, 0)
@@ -102,7 +103,7 @@ def test_leaving_ends_ffmpeg(clip, fake):
 
 def test_a_picture_of_absurd_size_is_refused(tmp_path, monkeypatch):
     path = write_video(tmp_path / "a.mp4", 0.4)
-    monkeypatch.setattr(decoder, "MAX_PIXELS", 160 * 160 - 1)
+    monkeypatch.setattr(ffmpeg, "MAX_PIXELS", 160 * 160 - 1)
     with pytest.raises(ClipError) as caught:
         video.probe(path)
     assert caught.value.reason == "unreadable"
@@ -141,7 +142,7 @@ def test_no_file_reaches_the_network(tmp_path):
 )
 def test_the_cause_is_told_not_its_consequences(tmp_path, damage, why):
     whole = tmp_path / "whole.mp4"
-    command = [decoder.ffmpeg_exe(), "-v", "error", "-i", write_video(tmp_path / "a.mp4", 0.4)]
+    command = [ffmpeg.ffmpeg_exe(), "-v", "error", "-i", write_video(tmp_path / "a.mp4", 0.4)]
     subprocess.run([*command, "-c", "copy", whole], check=True)  # its directory is at the end
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(damage(whole.read_bytes()))

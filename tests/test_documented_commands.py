@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lipsync_core import cli, ffmpeg_binary
+from lipsync_core import cli
+from lipsync_core.media import ffmpeg_binary
 from lipsync_core.pretrained import KNOWN_WEIGHTS
 from tests.media import write_video
 

@@ -22,8 +22,8 @@ from lipsync_core.dubbing import dub as dubbing
 from lipsync_core.dubbing.dub import dub
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.detectors import Faces
+from lipsync_core.media.video import VideoWriter, ffmpeg_exe, read_frames
 from lipsync_core.models import Wav2Lip
-from lipsync_core.video import VideoWriter, ffmpeg_exe, read_frames
 
 ASTRONAUT = Path(skimage.__file__).parent / "data" / "astronaut.png"
 BOX = (8, 104, 16, 112)  # top, bottom, left, right: 96 pixels a side, so that nothing is resized

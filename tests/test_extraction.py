@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import flash_and_beep
-from lipsync_core import audio, decoder, extraction, timebase, video
-from lipsync_core.decoder import ffmpeg_exe
+from lipsync_core import audio, extraction
 from lipsync_core.errors import ClipError, Reason
+from lipsync_core.media import ffmpeg, timestamps, video
+from lipsync_core.media.ffmpeg import ffmpeg_exe
 from tests.media import write_video, write_wav
 
 
@@ -24,13 +25,13 @@ def starts(monkeypatch) -> list[list[str]]:
         commands.append(command)
         return real(command, **options)
 
-    monkeypatch.setattr(decoder.subprocess, "Popen", popen)
+    monkeypatch.setattr(ffmpeg.subprocess, "Popen", popen)
     return commands
 
 
 def separately(source: Path, wav_path: Path) -> dict:
     """The measures by one run of ffmpeg a question."""
-    seen, timeline = video.probe(source), timebase.survey(source)
+    seen, timeline = video.probe(source), timestamps.survey(source)
     return {
         "width": seen.width,
         "height": seen.height,
@@ -110,9 +111,9 @@ def test_what_takes_too_long_is_not_tried_step_by_step(tmp_path, starts, monkeyp
     slow = tmp_path / "ffmpeg"
     slow.write_text("#!/bin/sh\nexec sleep 60\n")
     slow.chmod(0o755)
-    monkeypatch.setattr(decoder, "ffmpeg_exe", lambda: str(slow))
+    monkeypatch.setattr(ffmpeg, "ffmpeg_exe", lambda: str(slow))
     starts.clear()
-    with decoder.time_limit(0.2), pytest.raises(ClipError, match=r"check\.timeout") as caught:
+    with ffmpeg.time_limit(0.2), pytest.raises(ClipError, match=r"check\.timeout") as caught:
         extraction.extract(source, source, tmp_path / "out.wav")
     assert caught.value.reason == Reason.TIMED_OUT
     assert len(starts) == 1

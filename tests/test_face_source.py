@@ -6,7 +6,7 @@ import pytest
 
 from lipsync_core.dubbing.face_source import FaceSource, locate
 from lipsync_core.errors import LipsyncError
-from lipsync_core.video import VideoWriter
+from lipsync_core.media.video import VideoWriter
 
 LEVELS = [20, 80, 140, 200]
 

@@ -22,7 +22,7 @@ from lipsync_core.faces.crops import (
     write_crops,
 )
 from lipsync_core.faces.tracking.tracks import Track
-from lipsync_core.video import VideoWriter, read_frames
+from lipsync_core.media.video import VideoWriter, read_frames
 
 SIZE = (320, 240)
 BOX = [101.4, 60.6, 221.2, 200.0]  # 119.8 x 139.4

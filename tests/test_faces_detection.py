@@ -18,7 +18,7 @@ from lipsync_core.faces.detection import (
     write_boxes,
 )
 from lipsync_core.faces.detectors import Faces
-from lipsync_core.video import VideoWriter
+from lipsync_core.media.video import VideoWriter
 
 
 class Bright:

@@ -9,7 +9,7 @@ from lipsync_core.faces.detection import detect_videos
 from lipsync_core.faces.detectors import Faces
 from lipsync_core.faces.keyframes import StridedFaces, matched
 from lipsync_core.faces.tracking.tracks import main_track
-from lipsync_core.video import VideoWriter
+from lipsync_core.media.video import VideoWriter
 from tests.media import portrait
 
 NONE = Faces(np.zeros((0, 5), np.float32), np.zeros((0, 10), np.float32))

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from lipsync_core import decoder, ffmpeg_binary
 from lipsync_core.errors import LipsyncError
-from lipsync_core.ffmpeg_binary import VARIABLE, chosen
+from lipsync_core.media import ffmpeg, ffmpeg_binary
+from lipsync_core.media.ffmpeg_binary import VARIABLE, chosen
 from lipsync_core.report.versions import collect_versions
 
 REFUSALS = {  # what a program that lacks it says
@@ -49,14 +49,14 @@ def test_the_systems_ffmpeg_changes_nothing(program, monkeypatch):
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(folder / "ffmpeg"))
     assert shutil.which("ffmpeg") == str(folder / "ffmpeg")
-    assert "imageio_ffmpeg" in decoder.ffmpeg_exe()
+    assert "imageio_ffmpeg" in ffmpeg.ffmpeg_exe()
     assert collect_versions()["ffmpeg"].endswith(", imageio-ffmpeg")
 
 
 def test_a_chosen_one_is_used_and_named(program, monkeypatch):
     path = program('exec "$real" "$@"')
     monkeypatch.setenv(VARIABLE, path)
-    assert decoder.ffmpeg_exe() == path
+    assert ffmpeg.ffmpeg_exe() == path
     assert collect_versions()["ffmpeg"].endswith(f", {path}")
 
 
@@ -72,7 +72,7 @@ def test_a_name_is_looked_up_and_a_relative_path_made_absolute(program, monkeypa
     path = program('exec "$real" "$@"')
     monkeypatch.setenv("PATH", f"{Path(path).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv(VARIABLE, "ffmpeg")
-    assert decoder.ffmpeg_exe() == path
+    assert ffmpeg.ffmpeg_exe() == path
     monkeypatch.chdir(Path(path).parent)
     assert ffmpeg_binary.choose("./ffmpeg").path == os.environ[VARIABLE] == path
 
@@ -99,7 +99,7 @@ def test_an_unfit_one_is_refused_in_one_line(program, monkeypatch, script, said)
     path = program(script)
     monkeypatch.setenv(VARIABLE, path)
     with pytest.raises(LipsyncError) as caught:
-        decoder.ffmpeg_exe()
+        ffmpeg.ffmpeg_exe()
     assert said in str(caught.value) and repr(path) in str(caught.value)
     assert "ffmpeg:" in str(caught.value) and "\n" not in str(caught.value)
 
@@ -109,14 +109,14 @@ def test_one_that_lacks_what_is_needed_is_refused(program, monkeypatch, lacking)
     script = f"""case "$*" in *{lacking}*) echo "{REFUSALS[lacking]}" >&2; exit 1;; esac"""
     monkeypatch.setenv(VARIABLE, program(script + '\nexec "$real" "$@"'))
     with pytest.raises(LipsyncError, match=re.escape(REFUSALS[lacking])):
-        decoder.ffmpeg_exe()
+        ffmpeg.ffmpeg_exe()
 
 
 @pytest.mark.parametrize("name", ["/nowhere/ffmpeg", "no-such-ffmpeg"])
 def test_a_missing_one_is_named(monkeypatch, name):
     monkeypatch.setenv(VARIABLE, name)
     with pytest.raises(LipsyncError, match=f"'{name}': no such program"):
-        decoder.ffmpeg_exe()
+        ffmpeg.ffmpeg_exe()
 
 
 def test_the_bundled_one_can_do_all_that_is_asked_of_others(monkeypatch):

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from benchmarks import hostile as benchmark
-from lipsync_core import decoder, filelists, prepare, stages
+from lipsync_core import filelists, prepare, stages
 from lipsync_core.config import complete, load_schema
 from lipsync_core.corpus import clips
+from lipsync_core.media import ffmpeg
 from lipsync_core.stage import read_table
 from tests.media import write_video, write_wav
 
@@ -152,7 +153,7 @@ def test_mutated_files_are_accounted_for_and_harm_no_other(tmp_path):
 
 
 def test_a_clip_that_hangs_is_dropped_by_any_stage(root, tmp_path, monkeypatch):
-    data, results, whole = tmp_path / "data", tmp_path / "results", decoder.ffmpeg_exe()
+    data, results, whole = tmp_path / "data", tmp_path / "results", ffmpeg.ffmpeg_exe()
     for name in ("a", "b"):
         write_video(data / "s" / f"{name}.mp4", 0.4)
     hanging = tmp_path / "ffmpeg"
@@ -172,8 +173,8 @@ def test_a_clip_that_hangs_is_dropped_by_any_stage(root, tmp_path, monkeypatch):
         ),
     }
     for stage, run in runs.items():
-        with monkeypatch.context() as patch, decoder.time_limit(1):
-            patch.setattr(decoder, "ffmpeg_exe", lambda: str(hanging))
+        with monkeypatch.context() as patch, ffmpeg.time_limit(1):
+            patch.setattr(ffmpeg, "ffmpeg_exe", lambda: str(hanging))
             rows = run(results)
         assert (rows[0]["clip"], rows[0]["reason"]) == ("s/a", "timed_out"), stage
         assert "check.timeout" in rows[0]["detail"]

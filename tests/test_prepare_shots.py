@@ -14,8 +14,8 @@ from lipsync_core.corpus import clips
 from lipsync_core.data.dataset import Corpus
 from lipsync_core.faces import detection
 from lipsync_core.faces.crops import CropArchive
+from lipsync_core.media.video import VideoWriter
 from lipsync_core.stage import read_table
-from lipsync_core.video import VideoWriter
 from tests.media import write_wav
 from tests.media_people import SIDE, SIZE, portraits
 from tests.test_prepare import settings

@@ -9,10 +9,10 @@ import pytest
 from scipy.io import wavfile
 
 from benchmarks import flash_and_beep
-from lipsync_core import soundtrack as module
-from lipsync_core.decoder import ffmpeg_exe
 from lipsync_core.errors import ClipError, LipsyncError
-from lipsync_core.soundtrack import soundtrack
+from lipsync_core.media import soundtrack as module
+from lipsync_core.media.ffmpeg import ffmpeg_exe
+from lipsync_core.media.soundtrack import soundtrack
 from tests.media import write_video, write_wav
 
 

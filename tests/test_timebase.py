@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from benchmarks import flash_and_beep
-from lipsync_core import ffmpeg_binary, timebase
-from lipsync_core.decoder import ffmpeg_exe
 from lipsync_core.errors import ClipError
-from lipsync_core.timebase import at_constant_rate, survey
-from lipsync_core.video import read_frames
+from lipsync_core.media import ffmpeg_binary, timestamps
+from lipsync_core.media.ffmpeg import ffmpeg_exe
+from lipsync_core.media.timestamps import at_constant_rate, survey
+from lipsync_core.media.video import read_frames
 from tests.media import write_video, write_wav
 
 
@@ -92,29 +92,29 @@ def test_constant_rates_are_exact():
 @pytest.mark.parametrize("tick", [Fraction(1, 1000), Fraction(1, 90_000)])
 def test_the_rate_of_a_steady_video_is_exact(rate, tick):
     stamps = np.array([round(number / rate / tick) for number in range(400)])
-    assert timebase.constant_rate(stamps, tick) == rate
+    assert timestamps.constant_rate(stamps, tick) == rate
     lossy = np.delete(stamps, [17, 100, 101, 250])
-    assert timebase.constant_rate(lossy, tick) == pytest.approx(rate, rel=0.02)
+    assert timestamps.constant_rate(lossy, tick) == pytest.approx(rate, rel=0.02)
 
 
 def test_the_rate_of_an_unsteady_video():
     tick = Fraction(1, 90_000)
     rng = np.random.default_rng(0)
     phone = np.cumsum(3003 + rng.integers(-200, 200, 900))  # 29.97, shaken by 2 ms
-    assert timebase.constant_rate(phone, tick) == Fraction(30000, 1001)
+    assert timestamps.constant_rate(phone, tick) == Fraction(30000, 1001)
     still = np.concatenate([phone, phone + phone[-1] + 900_000])  # and nothing for 10 s
-    assert timebase.constant_rate(still, tick) == Fraction(30000, 1001)
+    assert timestamps.constant_rate(still, tick) == Fraction(30000, 1001)
     telecined = np.cumsum(np.tile([3003, 4504, 3003, 4505], 100))  # film as 2:3 fields
-    assert timebase.constant_rate(telecined, tick) == Fraction(24000, 1001)
+    assert timestamps.constant_rate(telecined, tick) == Fraction(24000, 1001)
     varying = np.cumsum(rng.integers(1500, 6000, 900))
-    assert timebase.constant_rate(varying, tick) in (24, Fraction(24000, 1001), 25)
+    assert timestamps.constant_rate(varying, tick) in (24, Fraction(24000, 1001), 25)
 
 
 def test_rates_at_which_no_mouth_can_be_shown():
     tick = Fraction(1, 1000)
-    assert timebase.constant_rate(np.array([0]), tick) == 25
-    assert timebase.constant_rate(np.arange(9) * 1000, tick) == 25  # a slide show
-    assert timebase.constant_rate(np.arange(960) // 0.24, tick) == 120  # slow motion at 240
+    assert timestamps.constant_rate(np.array([0]), tick) == 25
+    assert timestamps.constant_rate(np.arange(9) * 1000, tick) == 25  # a slide show
+    assert timestamps.constant_rate(np.arange(960) // 0.24, tick) == 120  # slow motion at 240
 
 
 def test_timeline_of_odd_stamps():
@@ -146,7 +146,7 @@ def test_leaping_time_stamps_are_refused(tmp_path, monkeypatch):
     run("-i", path, "-c:v", "copy", "-an", "-bsf:v", "setts=ts=TS+gt(N\\,9)*90/TB", shown)
     with pytest.raises(ClipError, match="leap by 90 s"):
         survey(shown)
-    monkeypatch.setattr(timebase, "MAX_GAP", 100)
+    monkeypatch.setattr(timestamps, "MAX_GAP", 100)
     assert survey(shown).duplicated == pytest.approx(90 * 25, abs=2)
 
 

@@ -9,8 +9,8 @@ import av
 import numpy as np
 import pytest
 
-from lipsync_core import video
 from lipsync_core.errors import ClipError, LipsyncError
+from lipsync_core.media import video
 from tests.media import portrait, write_video, write_wav
 
 

@@ -17,9 +17,9 @@ import av
 import pytest
 import yaml
 
-from lipsync_core import ffmpeg_binary
 from lipsync_core.checkpoints import build_from
 from lipsync_core.corpus.clips import shard_of
+from lipsync_core.media import ffmpeg_binary
 from lipsync_core.models import SyncNet, Wav2Lip
 from tests.media import write_video
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from lipsync_core.corpus.filelists import Listed, speaker_of
 from lipsync_core.corpus.layouts.items import SPLITS
-from lipsync_core.timebase import FPS
+from lipsync_core.media.timestamps import FPS
 
 log = logging.getLogger(__name__)
 UNKNOWN = "held-out clips"  # where it is not known who speaks in them

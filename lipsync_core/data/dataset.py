@@ -26,7 +26,7 @@ from lipsync_core.data.array_cache import ArrayCache
 from lipsync_core.data.augmentation import Augmentation, draw, lower_halves, mirrored, sounds
 from lipsync_core.errors import ClipError, DamagedFile, LipsyncError, Reason
 from lipsync_core.faces.crops import CropArchive
-from lipsync_core.video import FPS
+from lipsync_core.media.video import FPS
 
 WINDOW = 5  # frames of one window: 200 ms at 25 fps
 MIN_RUN = 16  # a clip needs more than 15 consecutive frames

@@ -18,7 +18,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lipsync_core import ffmpeg_binary
 from lipsync_core.demo import plan as plans
 from lipsync_core.demo.plan import NOTICE, DemoClip
 from lipsync_core.demo.portraits import HEIGHT, WIDTH, still
@@ -27,8 +26,9 @@ from lipsync_core.demo.speech import SAMPLE_RATE, say
 from lipsync_core.demo.visemes import CHANNELS, mouth_tracks
 from lipsync_core.errors import LipsyncError
 from lipsync_core.files import atomic_path, write_text_if_changed
+from lipsync_core.media import ffmpeg_binary
+from lipsync_core.media.video import VideoWriter
 from lipsync_core.progress import Progress
-from lipsync_core.video import VideoWriter
 
 MANIFEST = "demo.json"
 

@@ -29,10 +29,10 @@ from lipsync_core.errors import LipsyncError
 from lipsync_core.faces import detection, detectors
 from lipsync_core.faces.crops import bounds
 from lipsync_core.faces.tracking import tracks
+from lipsync_core.media.timestamps import FPS, survey
+from lipsync_core.media.video import PathLike, VideoWriter, probe
 from lipsync_core.models import Wav2Lip
 from lipsync_core.progress import Progress
-from lipsync_core.timebase import FPS, survey
-from lipsync_core.video import PathLike, VideoWriter, probe
 
 log = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ from lipsync_core.faces.boxes import area
 from lipsync_core.faces.detectors import Detector
 from lipsync_core.faces.tracking import tracks
 from lipsync_core.faces.tracking.shots import ShotFinder
+from lipsync_core.media.video import FPS, is_image, probe, read_frames, read_image
 from lipsync_core.progress import Progress
-from lipsync_core.video import FPS, is_image, probe, read_frames, read_image
 
 Sides = tuple[int, int, int, int]  # top, bottom, left, right
 

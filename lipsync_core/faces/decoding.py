@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from lipsync_core.errors import ClipError, Reason
-from lipsync_core.video import FPS, is_image, probe, read_frames, read_image
+from lipsync_core.media.video import FPS, is_image, probe, read_frames, read_image
 
 DECODERS = 2  # clips decoded at once: the one in use and the next
 Key = TypeVar("Key")

@@ -27,7 +27,7 @@ from lipsync_core.faces.decoding import Clip, SizeOf, decode_clips, shrink
 from lipsync_core.faces.detectors import Detector, Faces
 from lipsync_core.faces.keyframes import StridedFaces
 from lipsync_core.files import atomic_path
-from lipsync_core.video import FPS
+from lipsync_core.media.video import FPS
 
 LONG_SIDE = 480  # see detect_videos
 BATCH_SIZE = 16

@@ -18,8 +18,8 @@ from lipsync_core.cuts import ensure_cut
 from lipsync_core.errors import ClipError, Reason
 from lipsync_core.faces.archive import write_archive
 from lipsync_core.measures import picture_measures
+from lipsync_core.media.video import FPS, read_image
 from lipsync_core.stage import Measures, Task, Worker
-from lipsync_core.video import FPS, read_image
 
 DETECTOR = "given"
 

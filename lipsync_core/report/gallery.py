@@ -20,10 +20,10 @@ import cv2
 import numpy as np
 
 from lipsync_core.errors import ClipError
+from lipsync_core.media.video import probe, read_frames
 from lipsync_core.report.artefacts import SPLITS, Row
 from lipsync_core.report.blocks import duration
 from lipsync_core.report.data import by_split
-from lipsync_core.video import probe, read_frames
 
 log = logging.getLogger(__name__)
 MOST_CLIPS, FRAMES, SIDE = 24, 4, 112

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 
-from lipsync_core import __version__, ffmpeg_binary
+from lipsync_core import __version__
+from lipsync_core.media import ffmpeg_binary
 
 PACKAGES = ("torch", "numpy", "opencv-python", "librosa", "snakemake")
 

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 
 from lipsync_core.audio import MEL_BANDS, MEL_RATE
-from lipsync_core.video import FPS
+from lipsync_core.media.video import FPS
 
 MOST = 15  # frames of offset looked at, either way
 BANDS = 5  # the sound is its level in so many bands

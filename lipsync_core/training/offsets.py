@@ -16,10 +16,10 @@ import numpy as np
 
 from lipsync_core.data.dataset import WINDOW, Clip, Corpus
 from lipsync_core.evaluation.syncnet import clip_offset
+from lipsync_core.media.video import FPS
 from lipsync_core.models import SyncNet
 from lipsync_core.training import link
 from lipsync_core.training.check import OUT_OF_SYNC, STREAM, Check
-from lipsync_core.video import FPS
 
 # Looked at, at most: frames of a clip, frames in all (short clips: the more of them), seconds of
 # this thread's work. 40 GRID clips of 3 s were too few to tell swapped audio from chance.

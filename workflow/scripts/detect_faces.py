@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from lipsync_core import decoder, logs, prepare, threads
+from lipsync_core import logs, prepare, threads
 from lipsync_core.corpus import index
+from lipsync_core.media import ffmpeg
 
-with logs.job_log(snakemake.log[0]), decoder.time_limit(snakemake.params.timeout):
+with logs.job_log(snakemake.log[0]), ffmpeg.time_limit(snakemake.params.timeout):
     threads.limit(snakemake.threads)
     results, shard = Path(snakemake.config["results"]), int(snakemake.wildcards.shard)
     prepare.detect_faces(

@@ -15,7 +15,7 @@ from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.boxes import area
 from lipsync_core.faces.detection import Detections
 from lipsync_core.faces.tracking.association import Track, link
-from lipsync_core.timebase import FPS
+from lipsync_core.media.timestamps import FPS
 
 __all__ = [
     "Track",

@@ -12,8 +12,8 @@ from typing import IO
 
 import numpy as np
 
-from lipsync_core.decoder import PathLike
 from lipsync_core.errors import ClipError, Reason
+from lipsync_core.media.ffmpeg import PathLike
 
 RATE = 16_000  # samples a second, of those that follow
 SOFT = 32  # samples (2 ms): smaller deviations are rounding of the container, and left alone

@@ -12,8 +12,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from lipsync_core.decoder import Decoder, PathLike
 from lipsync_core.errors import ClipError, Reason
+from lipsync_core.media.ffmpeg import Decoder, PathLike
 
 FPS = 25  # the frame rate of every public model of this family
 MAX_GAP = 60.0  # seconds between two pictures; more means damaged time stamps

@@ -20,8 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from lipsync_core import ffmpeg_binary
 from lipsync_core.errors import ClipError, Reason
+from lipsync_core.media import ffmpeg_binary
 
 TIME_LIMIT = 300.0  # seconds without any result, and for each minute of the clip; see `Decoder`
 _limit = TIME_LIMIT  # the process's own, see `time_limit`

@@ -15,10 +15,10 @@ from typing import IO
 
 import numpy as np
 
-from lipsync_core import resync
-from lipsync_core.decoder import Decoder, PathLike
 from lipsync_core.errors import ClipError, LipsyncError, Reason
-from lipsync_core.timebase import WHOLE_CLOCK
+from lipsync_core.media import audio_alignment
+from lipsync_core.media.ffmpeg import Decoder, PathLike
+from lipsync_core.media.timestamps import WHOLE_CLOCK
 
 # What AAC encodes without a question; other layouts are mixed to the nearest of them.
 LAYOUTS = "mono|stereo|5.1|7.1"
@@ -53,11 +53,11 @@ def soundtrack(path: PathLike) -> Iterator[Soundtrack]:
     with contextlib.ExitStack() as stack:
         pcm = stack.enter_context(tempfile.TemporaryFile())
         packets = _decode(path, pcm)
-        runs = resync.checked_plan(path, packets.stamps, packets.lengths, packets.rate)
+        runs = audio_alignment.checked_plan(path, packets.stamps, packets.lengths, packets.rate)
         if any(run.silence or run.skip or run.take != run.give for run in runs):
             raw, pcm = pcm, stack.enter_context(tempfile.TemporaryFile())
             raw.seek(0)
-            for block in resync.placed(raw, runs, packets.channels):
+            for block in audio_alignment.placed(raw, runs, packets.channels):
                 pcm.write(block.data)
             pcm.flush()
             raw.close()

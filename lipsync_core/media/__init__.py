@@ -1,0 +1,1 @@
+"""Users' video and audio files in and out, through ffmpeg."""
