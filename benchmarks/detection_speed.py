@@ -25,9 +25,11 @@ import torch
 import yaml
 from face_alignment.detection.sfd.net_s3fd import s3fd as Network
 
-from lipsync_core import config, prepare, stages, threads
+from lipsync_core import config, threads
 from lipsync_core.corpus import clips
 from lipsync_core.media.video import ffmpeg_exe
+from lipsync_core.preparation import stages
+from lipsync_core.preparation import steps as prepare
 
 ROOT = Path(__file__).parents[1]
 

@@ -22,13 +22,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.memory import Peak
-from lipsync_core import filelists, prepare, stages
 from lipsync_core.config import complete, load_schema
 from lipsync_core.corpus import clips
 from lipsync_core.files import file_sha
 from lipsync_core.media import ffmpeg
 from lipsync_core.media.ffmpeg import ffmpeg_exe
-from lipsync_core.stage import read_table
+from lipsync_core.preparation import splits, stages, steps
+from lipsync_core.preparation.runner import read_table
 
 ROOT = Path(__file__).parents[1]
 NOT_UTF_8 = os.fsdecode(b"Fran\xe7ois \xff")  # of an old archive: bytes in another encoding
@@ -233,12 +233,12 @@ def run_stages(data: Path, results: Path) -> list[clips.Clip]:
     config |= {"detector": "centerface"}
     found = clips.discover(data, 1)
     settings = {stage.rule: stage.params(config) for stage in stages.ALL}
-    prepare.extract_audio(found, data, results, 0, settings["extract_audio"])
-    prepare.mel_spectrograms(found, results, 0, settings["mel_spectrograms"])
+    steps.extract_audio(found, data, results, 0, settings["extract_audio"])
+    steps.mel_spectrograms(found, results, 0, settings["mel_spectrograms"])
     options = {"batch_size": 16, "device": "cpu", "models": ROOT / "models"}
-    prepare.detect_faces(found, data, results, 0, settings["detect_faces"], **options)
-    prepare.crop_faces(found, data, results, 0, settings["crop_faces"])
-    prepare.check_clips(found, results, 0, settings["check_clips"])
+    steps.detect_faces(found, data, results, 0, settings["detect_faces"], **options)
+    steps.crop_faces(found, data, results, 0, settings["crop_faces"])
+    steps.check_clips(found, results, 0, settings["check_clips"])
     return found
 
 
@@ -263,7 +263,7 @@ def compare(work: Path, count: int, seed: int, timeout: float) -> tuple[dict, di
     with ffmpeg.time_limit(timeout):
         found = run_stages(work / "among", work / "results_among")
         run_stages(work / "alone", work / "results_alone")
-    filelists.write_filelists(work / "results_among", found, stages.ALL, 0.1, 0.1, 0)
+    splits.write_filelists(work / "results_among", found, stages.ALL, 0.1, 0.1, 0)
     rows = read_table(work / "results_among" / "checks" / "0.csv")
     assert len(found) == count + 2, "a file was not found"
     assert len(rows) == count + 2, "a file has no row"

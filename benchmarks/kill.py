@@ -25,8 +25,8 @@ from pathlib import Path
 
 from runs import Project
 
-from lipsync_core import stages
 from lipsync_core.demo import corpus, plan
+from lipsync_core.preparation import stages
 
 COMMAND = ("--cores", "2", "prepare")
 LEFT_OUT = ("logs", "benchmarks")  # they hold times

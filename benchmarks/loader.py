@@ -28,9 +28,9 @@ from pathlib import Path
 from detection_speed import Preparation
 
 from lipsync_core.config import complete, load_schema
-from lipsync_core.export import export
 from lipsync_core.files import write_text
 from lipsync_core.media.ffmpeg import ffmpeg_exe
+from lipsync_core.preparation.export import export
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = {"expert": "color_syncnet_train", "generator": "wav2lip_train"}

@@ -20,10 +20,10 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from lipsync_core import prepare, stages
 from lipsync_core.config import complete, load_schema
 from lipsync_core.corpus import clips
 from lipsync_core.media.ffmpeg import ffmpeg_exe
+from lipsync_core.preparation import stages, steps
 
 ROOT = Path(__file__).parents[1]
 BOUND_MB, GROWTH = 2000, 1.10
@@ -108,14 +108,14 @@ def run_stage(stage: str, data: Path, results: Path) -> None:
     which = {"audio": stages.AUDIO, "mels": stages.MELS, "boxes": stages.BOXES}
     settings = which.get(stage, stages.FACES).params(config)
     if stage == "audio":
-        prepare.extract_audio(found, data, results, 0, settings)
+        steps.extract_audio(found, data, results, 0, settings)
     elif stage == "mels":
-        prepare.mel_spectrograms(found, results, 0, settings)
+        steps.mel_spectrograms(found, results, 0, settings)
     elif stage == "boxes":
         options = {"batch_size": 16, "device": "cpu", "models": ROOT / "models"}
-        prepare.detect_faces(found, data, results, 0, settings, **options)
+        steps.detect_faces(found, data, results, 0, settings, **options)
     else:
-        prepare.crop_faces(found, data, results, 0, settings)
+        steps.crop_faces(found, data, results, 0, settings)
 
 
 def main() -> None:

@@ -20,14 +20,14 @@ from pathlib import Path
 
 from runs import Project, Run
 
-from lipsync_core import filelists, stages
 from lipsync_core.config import complete, load_schema
 from lipsync_core.corpus import index
 from lipsync_core.corpus.clips import Clip, by_shard
 from lipsync_core.demo import corpus, plan
 from lipsync_core.faces import choice
 from lipsync_core.media import ffmpeg_binary
-from lipsync_core.stage import one_by_one, run_shard
+from lipsync_core.preparation import splits, stages
+from lipsync_core.preparation.runner import one_by_one, run_shard
 
 ROOT = Path(__file__).parents[1]
 MEASURES = {
@@ -71,7 +71,7 @@ def pretend_prepared(project: Project, config: dict) -> None:
         worker = one_by_one(work if stage.suffix else lambda task: measures)  # noqa: B023
         for shard, members in by_shard(clips).items():
             run_shard(stage, members, project.results, shard, params, worker)
-    filelists.write_filelists(project.results, clips, stages.ALL, 0.1, 0.1, 0)
+    splits.write_filelists(project.results, clips, stages.ALL, 0.1, 0.1, 0)
 
 
 def pretend_trained(project: Project) -> None:

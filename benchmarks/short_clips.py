@@ -15,10 +15,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lipsync_core import audio, extraction
+from lipsync_core import audio
 from lipsync_core.corpus.clips import VIDEO_SUFFIXES
 from lipsync_core.media.timestamps import survey
 from lipsync_core.media.video import probe
+from lipsync_core.preparation import extraction
 
 
 def three_runs(source: Path, wav_path: Path) -> dict:

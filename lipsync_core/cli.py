@@ -225,7 +225,7 @@ def _add_export(commands: Commands, shared: argparse.ArgumentParser) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from lipsync_core.export import export
+    from lipsync_core.preparation.export import export
 
     stats = export(options.results, options.out, options.clips)
     log.info(

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from lipsync_core.audio import load_wav, melspectrogram
-from lipsync_core.audio_fingerprint import audio_fingerprint
 from lipsync_core.media.ffmpeg import ffmpeg_exe
+from lipsync_core.preparation.audio_fingerprint import audio_fingerprint
 from tests.media import portrait
 
 RATE, FPS, SIDE = 16000, 25, 96

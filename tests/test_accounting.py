@@ -4,10 +4,10 @@ import csv
 
 import pytest
 
-from lipsync_core import accounting
 from lipsync_core.errors import LipsyncError
-from lipsync_core.stage import write_table
-from lipsync_core.stages import AUDIO, MELS
+from lipsync_core.preparation import accounting
+from lipsync_core.preparation.runner import write_table
+from lipsync_core.preparation.stages import AUDIO, MELS
 
 CHAIN = (AUDIO, MELS)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lipsync_core.audio import MEL_RATE, melspectrogram
-from lipsync_core.audio_fingerprint import (
+from lipsync_core.preparation.audio_fingerprint import (
     CODE_BITS,
     MAX_LANDMARKS,
     audio_fingerprint,

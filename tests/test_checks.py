@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from lipsync_core.checks import LIMITS as ALL_LIMITS
-from lipsync_core.checks import check, derived
 from lipsync_core.config import complete, load_schema
 from lipsync_core.errors import ClipError
+from lipsync_core.preparation.checks import LIMITS as ALL_LIMITS
+from lipsync_core.preparation.checks import check, derived
 
 GOOD = {
     "frames": "50",

@@ -5,11 +5,11 @@ import wave
 import numpy as np
 import pytest
 
-from lipsync_core import cuts
 from lipsync_core.audio import load_wav
 from lipsync_core.corpus import clips
 from lipsync_core.errors import ClipError
 from lipsync_core.media.video import VideoWriter, read_frames
+from lipsync_core.preparation import segments
 
 EVENT = 1.6  # seconds: picture and sound begin
 
@@ -39,7 +39,7 @@ def found(folder) -> clips.Clip:
 
 def test_sound_and_picture_begin_where_the_list_says(corpus):
     clip = found(corpus)
-    cuts.ensure_cut(clip, corpus / "data")
+    segments.ensure_cut(clip, corpus / "data")
     part = clip.source(corpus / "data")
     assert part.resolve().is_relative_to(corpus / "results/cuts/AAAA_BBB-CC")
     bright = [frame.mean() > 128 for frame in read_frames(part)]
@@ -51,15 +51,15 @@ def test_sound_and_picture_begin_where_the_list_says(corpus):
 
 def test_cut_once_and_again_when_the_video_changed(corpus):
     first = found(corpus)
-    cuts.ensure_cut(first, corpus / "data")
+    segments.ensure_cut(first, corpus / "data")
     part = first.source(corpus / "data")
     before = part.stat().st_mtime_ns
-    cuts.ensure_cut(first, corpus / "data")
+    segments.ensure_cut(first, corpus / "data")
     assert part.stat().st_mtime_ns == before
     video = first.origin_source(corpus / "data")
     video.write_bytes(video.read_bytes() + b"\0")
     second = found(corpus)
-    cuts.ensure_cut(second, corpus / "data")
+    segments.ensure_cut(second, corpus / "data")
     assert not part.exists()
     assert second.source(corpus / "data").is_file()
 
@@ -67,5 +67,5 @@ def test_cut_once_and_again_when_the_video_changed(corpus):
 def test_what_cannot_be_cut_is_dropped(corpus):
     (corpus / "data/AAAA_BBB-CC.mp4").write_bytes(b"no video")
     with pytest.raises(ClipError, match="unreadable"):
-        cuts.ensure_cut(found(corpus), corpus / "data")
+        segments.ensure_cut(found(corpus), corpus / "data")
     assert not list((corpus / "results").rglob("*.mkv"))

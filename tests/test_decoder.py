@@ -9,10 +9,11 @@ import time
 
 import pytest
 
-from lipsync_core import audio, cuts
+from lipsync_core import audio
 from lipsync_core.corpus.clips import Clip
 from lipsync_core.errors import ClipError
 from lipsync_core.media import ffmpeg, timestamps, video
+from lipsync_core.preparation import segments
 from tests.media import write_video
 
 CUT = Clip("a/b", "a", 0, "", "", "cut.mkv", cut="0.1-0.3", origin="a.mp4")
@@ -46,7 +47,7 @@ def fake(tmp_path, monkeypatch):
         lambda path: list(video.read_frames(path)),
         lambda path: audio.extract_audio(path, path.with_suffix(".wav")),
         lambda path: video.VideoWriter(path.with_name("out.mp4"), (16, 16), audio=path),
-        lambda path: cuts.ensure_cut(CUT, path.parent),
+        lambda path: segments.ensure_cut(CUT, path.parent),
     ],
 )
 def test_a_hang_ends_in_time(clip, fake, read):

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lipsync_core import duplicates
+from lipsync_core.preparation import duplicates
 from tests.media import portrait
 from tests.media_takes import RATE, frames, other_person, prepare, speech, through_mp3
 

@@ -8,7 +8,7 @@ import pytest
 
 from lipsync_core import cli
 from lipsync_core.errors import LipsyncError
-from lipsync_core.export import export
+from lipsync_core.preparation.export import export
 from tests.helpers_training import write_corpus
 from tests.media import write_wav
 

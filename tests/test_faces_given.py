@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
-from lipsync_core import prepare, stages
 from lipsync_core.corpus import clips
 from lipsync_core.faces.detection import read_boxes
-from lipsync_core.stage import read_table
+from lipsync_core.preparation import stages, steps
+from lipsync_core.preparation.runner import read_table
 from tests.media import portrait, write_wav
 from tests.test_prepare import settings
 
@@ -38,12 +38,12 @@ def prepared(root, tmp_path_factory) -> tuple[Path, dict[str, dict]]:
     for path in broken.glob("*.jpg"):
         path.write_bytes(path.read_bytes()[:200])
     found = clips.discover(data, 1, layout="wav2lip")
-    prepare.extract_audio(found, data, results, 0, settings(root, stages.AUDIO))
-    prepare.mel_spectrograms(found, results, 0, settings(root, stages.MELS))
+    steps.extract_audio(found, data, results, 0, settings(root, stages.AUDIO))
+    steps.mel_spectrograms(found, results, 0, settings(root, stages.MELS))
     options = {"batch_size": 4, "device": "cpu", "models": Path("models")}
-    prepare.detect_faces(found, data, results, 0, settings(root, stages.BOXES), **options)
-    prepare.crop_faces(found, data, results, 0, settings(root, stages.FACES))
-    prepare.check_clips(found, results, 0, settings(root, stages.CHECKS))
+    steps.detect_faces(found, data, results, 0, settings(root, stages.BOXES), **options)
+    steps.crop_faces(found, data, results, 0, settings(root, stages.FACES))
+    steps.check_clips(found, results, 0, settings(root, stages.CHECKS))
     return folder, read_table(results / "checks" / "0.csv")
 
 

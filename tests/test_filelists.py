@@ -7,13 +7,13 @@ import json
 import numpy as np
 import pytest
 
-from lipsync_core import filelists
 from lipsync_core.audio import melspectrogram
 from lipsync_core.corpus.clips import Clip, source_id
 from lipsync_core.data.dataset import Corpus
 from lipsync_core.errors import LipsyncError
-from lipsync_core.stage import write_table
-from lipsync_core.stages import AUDIO, CHECKS
+from lipsync_core.preparation import splits
+from lipsync_core.preparation.runner import write_table
+from lipsync_core.preparation.stages import AUDIO, CHECKS
 from tests.helpers_training import write_clip
 from tests.media import portrait
 from tests.media_takes import frames, prepare, speech, through_mp3
@@ -48,10 +48,10 @@ def write(tmp_path):
             if row["clip"] == source_id(row["clip"])
         ]
         options = {"val": 0.2, "test": 0.2, "seed": 0} | options
-        counts = filelists.write_filelists(tmp_path, found, (AUDIO, CHECKS), **options)
+        counts = splits.write_filelists(tmp_path, found, (AUDIO, CHECKS), **options)
         lists = {
             name: (tmp_path / "filelists" / f"{name}.txt").read_text().splitlines()
-            for name in filelists.SPLITS
+            for name in splits.SPLITS
         }
         with open(tmp_path / "filelists" / "clips.csv", newline="") as stream:
             return counts, lists, list(csv.DictReader(stream))
@@ -67,7 +67,7 @@ def test_every_clip_is_counted_once(write):
     assert sum(map(len, lists.values())) == 30
     assert len(table) == 33
     assert {line["split"] for line in table if line["kept"] == "0"} == {""}
-    assert tuple(table[0])[:9] == filelists.COLUMNS
+    assert tuple(table[0])[:9] == splits.COLUMNS
 
 
 def test_no_speaker_in_two_splits(write):
@@ -78,8 +78,8 @@ def test_no_speaker_in_two_splits(write):
 
 
 def test_adding_speakers_moves_nobody():
-    old = filelists.split_speakers([f"s{i}" for i in range(100)], 0.1, 0.1, 0)
-    new = filelists.split_speakers([f"s{i}" for i in range(1000)], 0.1, 0.1, 0)
+    old = splits.split_speakers([f"s{i}" for i in range(100)], 0.1, 0.1, 0)
+    new = splits.split_speakers([f"s{i}" for i in range(1000)], 0.1, 0.1, 0)
     assert all(new[speaker] == split for speaker, split in old.items())
     shares = [sum(name == split for split in new.values()) for name in ("val", "test")]
     assert all(60 < share < 140 for share in shares)
@@ -87,14 +87,14 @@ def test_adding_speakers_moves_nobody():
 
 def test_seed_changes_the_split():
     speakers = [f"s{i}" for i in range(50)]
-    one, two = (filelists.split_speakers(speakers, 0.2, 0.2, seed) for seed in (0, 1))
+    one, two = (splits.split_speakers(speakers, 0.2, 0.2, seed) for seed in (0, 1))
     assert one != two
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 5])
 def test_small_corpora_train_and_validate(count):
     for seed in range(20):
-        split = filelists.split_speakers([f"s{i}" for i in range(count)], 0.1, 0.1, seed)
+        split = splits.split_speakers([f"s{i}" for i in range(count)], 0.1, 0.1, seed)
         assert {"train", "val"} <= set(split.values())
 
 
@@ -147,7 +147,7 @@ def test_a_few_short_clips_of_one_speaker_are_split_by_clip(write, tmp_path):
     for number in range(3):
         write_clip(tmp_path, f"me/{number}", frames=60)
     _, lists, _ = write([row(f"me/{number}") for number in range(3)])
-    assert [len(lists[name]) for name in filelists.SPLITS] == [1, 1, 1]
+    assert [len(lists[name]) for name in splits.SPLITS] == [1, 1, 1]
 
 
 def test_the_people_of_a_video_are_divided_at_the_same_times(write, tmp_path):
@@ -190,7 +190,7 @@ def test_how_the_split_was_made_is_written_down(write, tmp_path):
     found = summary(tmp_path)
     assert found["by"] == "speaker"
     assert found["val"]["seen"] == 0 and found["val"]["judged_on"].startswith("held-out speaker")
-    assert sum(found[name]["clips"] for name in filelists.SPLITS) == 20
+    assert sum(found[name]["clips"] for name in splits.SPLITS) == 20
     write([row(f"s{i}/{j}") for i in range(10) for j in range(2)], judged=False)
     assert summary(tmp_path)["test"]["judged_on"] == "held-out clips"  # speakers are not known
     write([row(f"me/{j}") for j in range(10)])
@@ -203,7 +203,7 @@ def test_how_the_split_was_made_is_written_down(write, tmp_path):
     write([row("me/1") | {"seconds": 40, "frames": 1000}])
     found = summary(tmp_path)
     assert (found["by"], found["test"]["judged_on"]) == ("time", "seen speaker")
-    total = sum(found[name]["seconds"] for name in filelists.SPLITS)
+    total = sum(found[name]["seconds"] for name in splits.SPLITS)
     assert 34 < total <= 36  # two gaps of 2 s are in no list
 
 

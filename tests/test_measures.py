@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from lipsync_core import measures
 from lipsync_core.audio import melspectrogram
-from lipsync_core.audio_fingerprint import audio_fingerprint
+from lipsync_core.preparation import measures
+from lipsync_core.preparation.audio_fingerprint import audio_fingerprint
 from tests.media import portrait
 from tests.media_takes import speech
 

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from benchmarks import hostile as benchmark
-from lipsync_core import filelists, prepare, stages
 from lipsync_core.config import complete, load_schema
 from lipsync_core.corpus import clips
 from lipsync_core.media import ffmpeg
-from lipsync_core.stage import read_table
+from lipsync_core.preparation import splits, stages, steps
+from lipsync_core.preparation.runner import read_table
 from tests.media import write_video, write_wav
 
 AWKWARD = "-a 'b' \"c\" é漢"
@@ -32,12 +32,12 @@ def settings(root: Path, stage: stages.Stage, **changes) -> dict:
 
 def run_all(root: Path, data: Path, results: Path, **changes) -> dict[str, dict]:
     found = clips.discover(data, 1)
-    prepare.extract_audio(found, data, results, 0, settings(root, stages.AUDIO))
-    prepare.mel_spectrograms(found, results, 0, settings(root, stages.MELS))
+    steps.extract_audio(found, data, results, 0, settings(root, stages.AUDIO))
+    steps.mel_spectrograms(found, results, 0, settings(root, stages.MELS))
     options = {"batch_size": 4, "device": "cpu", "models": Path("models")}
-    prepare.detect_faces(found, data, results, 0, settings(root, stages.BOXES), **options)
-    prepare.crop_faces(found, data, results, 0, settings(root, stages.FACES))
-    prepare.check_clips(found, results, 0, settings(root, stages.CHECKS, **changes))
+    steps.detect_faces(found, data, results, 0, settings(root, stages.BOXES), **options)
+    steps.crop_faces(found, data, results, 0, settings(root, stages.FACES))
+    steps.check_clips(found, results, 0, settings(root, stages.CHECKS, **changes))
     return read_table(results / "checks" / "0.csv")
 
 
@@ -96,7 +96,7 @@ def test_every_stage_adds_up(hostile):
 def test_lists_and_account_of_names_that_are_not_utf_8(hostile):
     folder, _ = hostile
     found = clips.discover(folder / "data", 1)
-    filelists.write_filelists(folder / "results", found, stages.ALL, 0.4, 0, 0)
+    splits.write_filelists(folder / "results", found, stages.ALL, 0.4, 0, 0)
     lists = folder / "results" / "filelists"
     lines = {line for name in ("train", "val") for line in (lists / f"{name}.txt").open()}
     assert "bo%EFris %FF/good bo%EFris %FF\n" in lines
@@ -138,7 +138,7 @@ def test_frames_are_accounted_for(hostile, root, tmp_path):
     assert (row["frames_dropped"], row["frames_duplicated"], row["fps_in"]) == ("0", "0", "25.0")
     write_video(tmp_path / "data" / "s" / "50.mp4", 1, fps=50)
     found = clips.discover(tmp_path / "data", 1)
-    rows = prepare.extract_audio(found, tmp_path / "data", tmp_path / "results", 0, {})
+    rows = steps.extract_audio(found, tmp_path / "data", tmp_path / "results", 0, {})
     assert (rows[0]["frames_dropped"], rows[0]["frames_duplicated"]) == (25, 0)
     assert (rows[0]["fps_in"], rows[0]["seconds"]) == (50, 1)
 
@@ -164,11 +164,11 @@ def test_a_clip_that_hangs_is_dropped_by_any_stage(root, tmp_path, monkeypatch):
     found = clips.discover(data, 1)
     options = {"batch_size": 4, "device": "cpu", "models": root / "models"}
     runs = {
-        stages.AUDIO: lambda done: prepare.extract_audio(found, data, done, 0, {}),
-        stages.BOXES: lambda done: prepare.detect_faces(
+        stages.AUDIO: lambda done: steps.extract_audio(found, data, done, 0, {}),
+        stages.BOXES: lambda done: steps.detect_faces(
             found, data, done, 0, settings(root, stages.BOXES), **options
         ),
-        stages.FACES: lambda done: prepare.crop_faces(
+        stages.FACES: lambda done: steps.crop_faces(
             found, data, done, 0, settings(root, stages.FACES)
         ),
     }
@@ -187,9 +187,9 @@ def test_thresholds_are_heard(root, hostile, tmp_path):
     folder, _ = hostile
     found = clips.discover(folder / "data", 1)
     changed = settings(root, stages.CHECKS, check={"min_face_px": 1000})
-    rows = prepare.check_clips(found, folder / "results", 0, changed)
+    rows = steps.check_clips(found, folder / "results", 0, changed)
     assert {row["reason"] for row in rows if row["clip"].startswith("good")} == {"small_face"}
-    prepare.check_clips(found, folder / "results", 0, settings(root, stages.CHECKS))
+    steps.check_clips(found, folder / "results", 0, settings(root, stages.CHECKS))
 
 
 def test_sound_from_a_file_of_its_own(root, tmp_path):
@@ -199,7 +199,7 @@ def test_sound_from_a_file_of_its_own(root, tmp_path):
     sound = data / "dev/aac/id00012/abc/00001.m4a"
     write_wav(sound.with_suffix(".x"), 0.8).rename(sound)
     found = clips.discover(data, 1, layout="voxceleb2")
-    (row,) = prepare.extract_audio(found, data, tmp_path, 0, settings(root, stages.AUDIO))
+    (row,) = steps.extract_audio(found, data, tmp_path, 0, settings(root, stages.AUDIO))
     assert row["outcome"] == "kept"
     assert row["audio_seconds"] == pytest.approx(0.8, abs=0.05)
 
@@ -229,7 +229,8 @@ LIGHT = """
 import sys
 from pathlib import Path
 from lipsync_core.corpus import clips
-from lipsync_core import prepare, stages, threads
+from lipsync_core.preparation import steps, stages
+from lipsync_core import threads
 from lipsync_core.config import complete, load_schema
 
 root, folder, stage = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lipsync_core import checkpoints, filelists, prepare, stages
+from lipsync_core import checkpoints
 from lipsync_core.corpus import clips
 from lipsync_core.data.dataset import Corpus
 from lipsync_core.errors import LipsyncError
@@ -18,7 +18,8 @@ from lipsync_core.faces.crops import CropArchive
 from lipsync_core.faces.tracking import association
 from lipsync_core.faces.tracking import reidentification as looks
 from lipsync_core.models import SyncNet
-from lipsync_core.stage import read_table
+from lipsync_core.preparation import splits, stages, steps
+from lipsync_core.preparation.runner import read_table
 from tests.media import write_video
 from tests.media_people import (
     CUTS,
@@ -41,19 +42,19 @@ class Preparation:
         write_people(self.data / "duo" / "1.mp4")
         write_video(self.data / "solo" / "1.mp4", 1.2)
         self.clips = clips.discover(self.data, 1)
-        prepare.extract_audio(self.clips, self.data, self.results, 0, self.of(stages.AUDIO))
-        prepare.mel_spectrograms(self.clips, self.results, 0, self.of(stages.MELS))
+        steps.extract_audio(self.clips, self.data, self.results, 0, self.of(stages.AUDIO))
+        steps.mel_spectrograms(self.clips, self.results, 0, self.of(stages.MELS))
         options = {"batch_size": 8, "device": "cpu", "models": Path("models")}
         boxes = self.of(stages.BOXES)
-        prepare.detect_faces(self.clips, self.data, self.results, 0, boxes, **options)
+        steps.detect_faces(self.clips, self.data, self.results, 0, boxes, **options)
 
     def of(self, stage: stages.Stage, **changes) -> dict:
         return settings(self.root, stage, **changes)
 
     def crop(self, **changes) -> dict[str, dict]:
         faces = self.of(stages.FACES, **changes)
-        prepare.crop_faces(self.clips, self.data, self.results, 0, faces, "cpu", self.data)
-        prepare.check_clips(self.clips, self.results, 0, self.of(stages.CHECKS))
+        steps.crop_faces(self.clips, self.data, self.results, 0, faces, "cpu", self.data)
+        steps.check_clips(self.clips, self.results, 0, self.of(stages.CHECKS))
         return read_table(self.results / "checks/0.csv")
 
     def crops(self) -> list[str]:
@@ -166,7 +167,7 @@ def test_people_share_the_sound_of_their_video(prepared, everybody):
 
 def test_the_table_of_clips_counts_people(prepared, everybody):
     found = clips.discover(prepared.data, 1)
-    counts = filelists.write_filelists(prepared.results, found, stages.ALL, 0.5, 0, 0)
+    counts = splits.write_filelists(prepared.results, found, stages.ALL, 0.5, 0, 0)
     assert counts == {"kept": 3}
     with open(prepared.results / "filelists/clips.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -194,7 +195,7 @@ def test_short_appearances_are_no_clips(prepared):
 
 
 def test_the_speaker_is_the_one_whom_the_judge_believes(prepared, monkeypatch):
-    from lipsync_core import speaking
+    from lipsync_core.preparation import active_speaker
 
     def confidence(self, frames, pcm, start):
         seen.append((start, frames.shape))
@@ -203,7 +204,7 @@ def test_the_speaker_is_the_one_whom_the_judge_believes(prepared, monkeypatch):
     seen: list = []
     expert = prepared.data / "expert.pth"
     checkpoints.save_public(expert, SyncNet(width=0.125))
-    monkeypatch.setattr(speaking.ExpertJudge, "confidence", confidence)
+    monkeypatch.setattr(active_speaker.ExpertJudge, "confidence", confidence)
     table = prepared.crop(track={"choice": "speaking", "expert": str(expert)})
     frames = CropArchive(prepared.results / "faces/duo/1.zip").frames.tolist()
     assert (table["duo/1"]["confidence"], table["duo/1"]["tracks"]) == ("5.0", "2")

@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
-from lipsync_core import prepare, stages
 from lipsync_core.corpus import clips
 from lipsync_core.data.dataset import Corpus
 from lipsync_core.faces import detection
 from lipsync_core.faces.crops import CropArchive
 from lipsync_core.media.video import VideoWriter
-from lipsync_core.stage import read_table
+from lipsync_core.preparation import stages, steps
+from lipsync_core.preparation.runner import read_table
 from tests.media import write_wav
 from tests.media_people import SIDE, SIZE, portraits
 from tests.test_prepare import settings
@@ -72,11 +72,11 @@ def prepared(root, tmp_path) -> Callable[..., tuple[Path, dict[str, dict]]]:
         corpus = clips.discover(data, 1)
         faces = settings(root, stages.FACES, track={"choice": choice})
         boxes = settings(root, stages.BOXES)
-        prepare.extract_audio(corpus, data, results, 0, settings(root, stages.AUDIO))
-        prepare.mel_spectrograms(corpus, results, 0, settings(root, stages.MELS))
-        prepare.detect_faces(corpus, data, results, 0, boxes, 8, "cpu", Path("models"))
-        prepare.crop_faces(corpus, data, results, 0, faces)
-        prepare.check_clips(corpus, results, 0, settings(root, stages.CHECKS))
+        steps.extract_audio(corpus, data, results, 0, settings(root, stages.AUDIO))
+        steps.mel_spectrograms(corpus, results, 0, settings(root, stages.MELS))
+        steps.detect_faces(corpus, data, results, 0, boxes, 8, "cpu", Path("models"))
+        steps.crop_faces(corpus, data, results, 0, faces)
+        steps.check_clips(corpus, results, 0, settings(root, stages.CHECKS))
         return results, read_table(results / "checks/0.csv")
 
     return make

@@ -8,10 +8,10 @@ import pytest
 import torch
 from scipy.io import wavfile
 
-from lipsync_core import speaking
 from lipsync_core.evaluation.lse import LseResult
 from lipsync_core.faces.crops import Style
 from lipsync_core.faces.tracking.association import Track
+from lipsync_core.preparation import active_speaker
 from tests.media_people import crops_from
 
 FRAMES = 60
@@ -51,8 +51,8 @@ class Loudness:
 
 
 @pytest.fixture
-def expert() -> speaking.ExpertJudge:
-    judge = object.__new__(speaking.ExpertJudge)
+def expert() -> active_speaker.ExpertJudge:
+    judge = object.__new__(active_speaker.ExpertJudge)
     judge.model, judge.side = Loudness(), SIDE
     return judge
 
@@ -65,7 +65,7 @@ def video(tmp_path, monkeypatch) -> tuple[Path, Path, list[Track]]:
     for number, level in enumerate(levels):
         shade = (255 * level).astype(np.uint8)[:, None, None, None]
         frames[:, 10:110, 100 * number + 10 : 100 * number + 90] = shade
-    monkeypatch.setattr(speaking, "crops_of", crops_from(frames))
+    monkeypatch.setattr(active_speaker, "crops_of", crops_from(frames))
     wavfile.write(tmp_path / "a.wav", 16000, sound(levels[1]))
     boxes = np.float32([[15, 20, 85, 100]]).repeat(FRAMES, axis=0)
     tracks = [
@@ -77,8 +77,8 @@ def video(tmp_path, monkeypatch) -> tuple[Path, Path, list[Track]]:
 
 def test_the_face_that_fits_the_sound_speaks(video, expert):
     path, wav, tracks = video
-    assert speaking.speaker(path, wav, tracks, expert, Style())[0] == 1
-    best, confidence = speaking.speaker(path, wav, tracks[::-1][:2], expert, Style())
+    assert active_speaker.speaker(path, wav, tracks, expert, Style())[0] == 1
+    best, confidence = active_speaker.speaker(path, wav, tracks[::-1][:2], expert, Style())
     assert (best, confidence > 0) == (1, True)
 
 
@@ -103,11 +103,11 @@ def test_the_offset_of_sound_and_picture(expert, late):
 
 def test_sync_of_one_face(video, expert):
     path, wav, tracks = video
-    offset, confidence = speaking.measure_sync(path, wav, tracks[1], expert, Style())
+    offset, confidence = active_speaker.measure_sync(path, wav, tracks[1], expert, Style())
     assert offset == 0
     assert confidence > 0
     short = Track(tracks[1].frames[:9], tracks[1].boxes[:9])
-    assert speaking.measure_sync(path, wav, short, expert, Style()) is None
+    assert active_speaker.measure_sync(path, wav, short, expert, Style()) is None
 
 
 def test_the_public_judge_sees_and_hears_what_its_own_pipeline_gives_it(monkeypatch):
@@ -117,8 +117,8 @@ def test_the_public_judge_sees_and_hears_what_its_own_pipeline_gives_it(monkeypa
         asked.frames, asked.pcm = frames, pcm
         return LseResult(7.0, 3.5, 0, np.zeros(31, np.float32))
 
-    monkeypatch.setattr(speaking, "lse", lse)
-    judge = object.__new__(speaking.PublicJudge)
+    monkeypatch.setattr(active_speaker, "lse", lse)
+    judge = object.__new__(active_speaker.PublicJudge)
     judge.model = None
     pcm = np.arange(32000, dtype=np.int16)
     frames = np.zeros((20, 224, 224, 3), np.uint8)
@@ -133,19 +133,19 @@ def test_the_loudest_part_of_the_longest_run_is_judged():
     track = Track(frames, np.zeros((len(frames), 4), np.float32))
     level = np.full(400, 0.1)
     level[200:260] = 1
-    chosen = speaking._sample(track, sound(level)).frames
-    assert len(chosen) == speaking.SAMPLE
+    chosen = active_speaker._sample(track, sound(level)).frames
+    assert len(chosen) == active_speaker.SAMPLE
     assert set(range(200, 260)) <= set(chosen.tolist())
     # Where the sound ends, nothing can be judged.
-    assert speaking._sample(track, sound(level[:100])).frames.tolist() == list(range(60, 100))
-    assert len(speaking._sample(track, sound(level[:50]))) == 0
+    assert active_speaker._sample(track, sound(level[:100])).frames.tolist() == list(range(60, 100))
+    assert len(active_speaker._sample(track, sound(level[:50]))) == 0
 
 
 def test_what_is_judged_lies_in_one_shot():
     track = Track(np.arange(300, dtype=np.int32), np.zeros((300, 4), np.float32), cuts=(100, 180))
     level = np.full(300, 0.1)
     level[90:110] = 1  # loudest across a cut
-    assert speaking._sample(track, sound(level)).frames.tolist() == list(range(180, 300))
+    assert active_speaker._sample(track, sound(level)).frames.tolist() == list(range(180, 300))
 
 
 @pytest.mark.parametrize(("shown", "heard"), [((0, 30), (0, 30)), ((30, 60), (30, 60))])
@@ -157,8 +157,8 @@ def test_no_shift_of_the_sound_reaches_into_another_shot(video, expert, monkeypa
     monkeypatch.setattr(
         expert, "sync", lambda frames, pcm, start: given.append(pcm) or (0, 1.0), raising=False
     )
-    speaking.measure_sync(path, wav, own, expert, Style())
-    speaking.speaker(path, wav, [own], expert, Style())
+    active_speaker.measure_sync(path, wav, own, expert, Style())
+    active_speaker.speaker(path, wav, [own], expert, Style())
     samples = wavfile.read(wav)[1]
     audible = np.zeros(len(samples), bool)
     audible[heard[0] * 640 : heard[1] * 640] = True
@@ -170,8 +170,8 @@ def test_no_shift_of_the_sound_reaches_into_another_shot(video, expert, monkeypa
 def test_faces_too_short_to_judge_lose(video, expert):
     path, wav, tracks = video
     short = [Track(track.frames[:10], track.boxes[:10]) for track in tracks]
-    assert speaking.speaker(path, wav, [short[1], tracks[0]], expert, Style())[0] == 1
-    assert speaking.speaker(path, wav, short, expert, Style()) == (0, 0.0)
+    assert active_speaker.speaker(path, wav, [short[1], tracks[0]], expert, Style())[0] == 1
+    assert active_speaker.speaker(path, wav, short, expert, Style()) == (0, 0.0)
 
 
 def test_pictures_are_made_as_large_as_the_judge_wants(video, expert, monkeypatch):
@@ -179,5 +179,5 @@ def test_pictures_are_made_as_large_as_the_judge_wants(video, expert, monkeypatc
     monkeypatch.setattr(
         expert, "confidence", lambda frames, *_: shapes.add(frames.shape) or 1.0, raising=False
     )
-    speaking.speaker(*video, expert, Style("square"))
+    active_speaker.speaker(*video, expert, Style("square"))
     assert shapes == {(FRAMES, SIDE, SIDE, 3)}

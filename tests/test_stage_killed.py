@@ -17,8 +17,8 @@ import sys, time
 from pathlib import Path
 from lipsync_core.corpus.clips import Clip
 from lipsync_core.files import atomic_path
-from lipsync_core.stage import one_by_one, run_shard
-from lipsync_core.stages import AUDIO
+from lipsync_core.preparation.runner import one_by_one, run_shard
+from lipsync_core.preparation.stages import AUDIO
 
 def work(task):
     with atomic_path(task.target) as temporary:

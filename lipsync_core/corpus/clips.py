@@ -44,7 +44,8 @@ class Clip(NamedTuple):
     id: `<speaker>/<clip>`; speaker: its first part; shard: 0 .. shards - 1, see `shard_of`;
     signature: changes whenever what it is made from may have changed;
     stamp: size and modification time of its files; path, sound, split, cut, near: see `Item`;
-    origin: the whole video when `path` is a part that is cut from it (`lipsync_core.cuts`).
+    origin: the whole video when `path` is a part that is cut from it
+    (`lipsync_core.preparation.segments`).
     """
 
     id: str

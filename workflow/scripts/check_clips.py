@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from lipsync_core import logs, prepare
+from lipsync_core import logs
 from lipsync_core.corpus import index
+from lipsync_core.preparation import steps
 
 with logs.job_log(snakemake.log[0]):
     results, shard = Path(snakemake.config["results"]), int(snakemake.wildcards.shard)
-    prepare.check_clips(index.read_shard(results, shard), results, shard, snakemake.params.settings)
+    steps.check_clips(index.read_shard(results, shard), results, shard, snakemake.params.settings)

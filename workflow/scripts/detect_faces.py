@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
-from lipsync_core import logs, prepare, threads
+from lipsync_core import logs, threads
 from lipsync_core.corpus import index
 from lipsync_core.media import ffmpeg
+from lipsync_core.preparation import steps
 
 with logs.job_log(snakemake.log[0]), ffmpeg.time_limit(snakemake.params.timeout):
     threads.limit(snakemake.threads)
     results, shard = Path(snakemake.config["results"]), int(snakemake.wildcards.shard)
-    prepare.detect_faces(
+    steps.detect_faces(
         index.read_shard(results, shard),
         Path(snakemake.config["data_root"]),
         results,

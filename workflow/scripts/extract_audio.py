@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from lipsync_core import logs, prepare
+from lipsync_core import logs
 from lipsync_core.corpus import index
 from lipsync_core.media import ffmpeg
+from lipsync_core.preparation import steps
 
 with logs.job_log(snakemake.log[0]), ffmpeg.time_limit(snakemake.params.timeout):
     results, shard = Path(snakemake.config["results"]), int(snakemake.wildcards.shard)
-    prepare.extract_audio(
+    steps.extract_audio(
         index.read_shard(results, shard),
         Path(snakemake.config["data_root"]),
         results,

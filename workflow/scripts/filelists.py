@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from lipsync_core import filelists, logs, stages
+from lipsync_core import logs
 from lipsync_core.corpus import index
 from lipsync_core.corpus.layouts import LAYOUTS
+from lipsync_core.preparation import splits, stages
 
 with logs.job_log(snakemake.log[0]):
     results = Path(snakemake.config["results"])
-    filelists.write_filelists(
+    splits.write_filelists(
         results,
         index.read_index(index.index_path(results)),
         stages.ALL,

@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
-from lipsync_core import filelists, logs, threads
+from lipsync_core import logs, threads
 from lipsync_core.dubbing import dub
 from lipsync_core.faces import batching
+from lipsync_core.preparation import splits
 
 with logs.job_log(snakemake.log[0]):
     threads.limit(snakemake.threads)
     config, entry = snakemake.config, snakemake.params.entry
     results, data_root = Path(config["results"]), Path(config["data_root"])
-    face, audio = filelists.dubbing_files(entry, Path(config["results"]), Path(config["data_root"]))
+    face, audio = splits.dubbing_files(entry, Path(config["results"]), Path(config["data_root"]))
     dub.dub(
         face,
         audio,

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from lipsync_core import logs, prepare
+from lipsync_core import logs
 from lipsync_core.corpus import index
+from lipsync_core.preparation import steps
 
 with logs.job_log(snakemake.log[0]):
     results, shard = Path(snakemake.config["results"]), int(snakemake.wildcards.shard)
-    prepare.mel_spectrograms(
+    steps.mel_spectrograms(
         index.read_shard(results, shard), results, shard, snakemake.params.settings
     )

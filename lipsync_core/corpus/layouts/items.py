@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 # Values of a split: a fixed one; TRAINVAL for "train or val, as the speakers are drawn"; PRETRAIN
 # for "train, where there are lists"; or nothing for what no list and no layout says. Who trains in
-# the end is decided in `lipsync_core.filelists.assign` alone.
+# the end is decided in `lipsync_core.preparation.splits.assign` alone.
 SPLITS = ("train", "val", "test")
 TRAINVAL, PRETRAIN = "trainval", "pretrain"
 

@@ -30,8 +30,8 @@ from lipsync_core.corpus.journal import (
 )
 from lipsync_core.errors import ClipError, DamagedFile, LipsyncError, Reason
 from lipsync_core.files import digest, only_one, remove_leftovers, write_text
+from lipsync_core.preparation.stages import Stage
 from lipsync_core.progress import Progress
-from lipsync_core.stages import Stage
 
 log = logging.getLogger(__name__)
 

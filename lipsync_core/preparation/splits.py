@@ -19,7 +19,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lipsync_core import accounting, duplicates, stretches
 from lipsync_core.corpus import split_summary
 from lipsync_core.corpus.clips import Clip, source_id
 from lipsync_core.corpus.filelists import Listed, parse, speaker_of
@@ -27,8 +26,9 @@ from lipsync_core.corpus.index import index_path, read_index
 from lipsync_core.corpus.layouts.items import SPLITS
 from lipsync_core.errors import LipsyncError, Reason
 from lipsync_core.files import write_text
-from lipsync_core.stage import Row, read_table
-from lipsync_core.stages import CHECKS, Stage
+from lipsync_core.preparation import accounting, duplicates, time_split
+from lipsync_core.preparation.runner import Row, read_table
+from lipsync_core.preparation.stages import CHECKS, Stage
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +185,7 @@ def parts_of(
     check_leaks(split | (dict.fromkeys(found.drawn, "train") if found.alone else {}), judged)
     by = "official" if not found.drawn else "clip" if found.alone else "speaker"
     timed = [clip for clip, name in split.items() if name == BY_TIME]
-    divided = stretches.divide(results, timed, found.val, found.test) if found.val else {}
+    divided = time_split.divide(results, timed, found.val, found.test) if found.val else {}
     if any("val" in own for own in divided.values()):
         by = "time"
     else:  # all are too short: whole clips, where there are several

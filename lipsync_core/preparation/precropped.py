@@ -14,12 +14,12 @@ import numpy as np
 
 from lipsync_core import audio
 from lipsync_core.corpus.layouts.wav2lip import frames
-from lipsync_core.cuts import ensure_cut
 from lipsync_core.errors import ClipError, Reason
 from lipsync_core.faces.archive import write_archive
-from lipsync_core.measures import picture_measures
 from lipsync_core.media.video import FPS, read_image
-from lipsync_core.stage import Measures, Task, Worker
+from lipsync_core.preparation.measures import picture_measures
+from lipsync_core.preparation.runner import Measures, Task, Worker
+from lipsync_core.preparation.segments import ensure_cut
 
 DETECTOR = "given"
 

@@ -18,12 +18,12 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from lipsync_core import stages
 from lipsync_core.audio import MEL_RATE
-from lipsync_core.audio_fingerprint import CODE_BITS, landmarks
 from lipsync_core.corpus.clips import source_id
 from lipsync_core.errors import ClipError
-from lipsync_core.same_take import Files, Match, match
+from lipsync_core.preparation import stages
+from lipsync_core.preparation.audio_fingerprint import CODE_BITS, landmarks
+from lipsync_core.preparation.same_take import Files, Match, match
 
 log = logging.getLogger(__name__)
 

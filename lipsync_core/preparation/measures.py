@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from lipsync_core.audio import SAMPLE_RATE
-from lipsync_core.audio_fingerprint import audio_fingerprint
 from lipsync_core.faces.archive import CropArchive
 from lipsync_core.media.video import FPS
+from lipsync_core.preparation.audio_fingerprint import audio_fingerprint
 
 Measures = dict[str, float | int | str]
 QUIET = 10 ** (-50 / 20)  # a window below -50 dBFS is silent

@@ -1,7 +1,7 @@
 """The work of the five stages of preparation, one function a stage.
 
-Each brings one shard up to date (see `lipsync_core.stage`). Heavy modules are imported by the
-stage that needs them: a job that makes spectrograms does not load torch.
+Each brings one shard up to date (see `lipsync_core.preparation.runner`). Heavy modules are imported
+by the stage that needs them: a job that makes spectrograms does not load torch.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from lipsync_core import stages
-from lipsync_core.checks import check, derived
 from lipsync_core.corpus.clips import Clip
 from lipsync_core.errors import ClipError, Reason
 from lipsync_core.files import file_sha
 from lipsync_core.media.timestamps import FPS
-from lipsync_core.stage import Measures, Row, Task, one_by_one, run_shard
+from lipsync_core.preparation import stages
+from lipsync_core.preparation.checks import check, derived
+from lipsync_core.preparation.runner import Measures, Row, Task, one_by_one, run_shard
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +33,14 @@ def extract_audio(
 
     Drops what ffmpeg cannot read (unreadable, no_video, timed_out) and the soundless (no_audio).
     """
-    from lipsync_core.extraction import extract
-    from lipsync_core.faces import given
+    from lipsync_core.preparation import precropped
+    from lipsync_core.preparation.extraction import extract
 
     def work(task: Task) -> Measures:
         source, sound = task.clip.source(data_root), task.clip.sound_source(data_root)
         return extract(source, sound, task.target)
 
-    worker = given.apart(one_by_one(work), data_root, given.extract_audio)
+    worker = precropped.apart(one_by_one(work), data_root, precropped.extract_audio)
     return run_shard(stages.AUDIO, clips, results, shard, params, worker)
 
 
@@ -51,7 +51,7 @@ def mel_spectrograms(
     `measures.sound_measures`.
     """
     from lipsync_core import audio
-    from lipsync_core.measures import sound_measures
+    from lipsync_core.preparation.measures import sound_measures
 
     def work(task: Task) -> Measures:
         wav = task.clip.artefact(results / stages.AUDIO.folder, ".wav")
@@ -78,9 +78,10 @@ def detect_faces(
 
     The detector is loaded once, and only when a clip needs it; its batches span clips.
     """
-    from lipsync_core.faces import detection, detectors, given
+    from lipsync_core.faces import detection, detectors
     from lipsync_core.faces.batching import CPU_BATCH, fitting
     from lipsync_core.faces.tracking.shots import ShotFinder
+    from lipsync_core.preparation import precropped
 
     def work(tasks: Iterable[Task]) -> Iterator[tuple[Task, Measures | ClipError]]:
         name, threshold = params["detector"], params["detect.threshold"]
@@ -110,7 +111,7 @@ def detect_faces(
             measures = {"frames": result.frames, "face_frames": result.faces["frame"].nunique()}
             yield task, measures | {"looked": result.looked, "detector": detector.name}
 
-    worker = given.apart(work, data_root, given.detect_faces)
+    worker = precropped.apart(work, data_root, precropped.detect_faces)
     return run_shard(stages.BOXES, clips, results, shard, params, worker)
 
 
@@ -139,9 +140,10 @@ def crop_faces(
     which only other people's faces are seen. With `check.sync_model`, sync_offset and
     sync_confidence.
     """
-    from lipsync_core.faces import choice, crops, detection, given
+    from lipsync_core.faces import choice, crops, detection
     from lipsync_core.faces.tracking import reidentification, tracks
-    from lipsync_core.measures import head_motion, picture_measures
+    from lipsync_core.preparation import precropped
+    from lipsync_core.preparation.measures import head_motion, picture_measures
 
     track, crop = params["track"], params["crop"]
     style = crops.Style(crop["mode"], tuple(crop["pads"]), crop["margin"])
@@ -167,11 +169,11 @@ def crop_faces(
             those = [tracks.pick(linked, track["choice"])]
         those = [tracks.finished(each, track["max_gap"], track["smooth"]) for each in those]
         if judged and len(those) > 1:
-            from lipsync_core import speaking
+            from lipsync_core.preparation import active_speaker
 
             wav = task.clip.artefact(results / stages.AUDIO.folder, ".wav")
-            judge = speaking.load_judge(judge_path, device)
-            best, common["confidence"] = speaking.speaker(source, wav, those, judge, style)
+            judge = active_speaker.load_judge(judge_path, device)
+            best, common["confidence"] = active_speaker.speaker(source, wav, those, judge, style)
             those = [those[best]]
         targets = [task.part(number) for number in range(len(those))]
         stats = crops.write_all(
@@ -198,7 +200,7 @@ def crop_faces(
 
     weights = {"judge": judge_path, "sync": sync_path}
     sha = {name: file_sha(path) for name, path in weights.items() if path}
-    worker = given.apart(one_by_one(work), data_root, given.crop_faces)
+    worker = precropped.apart(one_by_one(work), data_root, precropped.crop_faces)
     return run_shard(stages.FACES, clips, results, shard, {**params, **sha}, worker)
 
 
@@ -219,10 +221,12 @@ def _sync(
     style: Any,
 ) -> Measures:
     """sync_offset (frames) and sync_confidence of a face, blank where it is too short."""
-    from lipsync_core import speaking
+    from lipsync_core.preparation import active_speaker
 
     wav = task.clip.artefact(results / stages.AUDIO.folder, ".wav")
-    found = speaking.measure_sync(source, wav, track, speaking.load_judge(model, device), style)
+    found = active_speaker.measure_sync(
+        source, wav, track, active_speaker.load_judge(model, device), style
+    )
     return {"sync_offset": found[0], "sync_confidence": found[1]} if found else {}
 
 

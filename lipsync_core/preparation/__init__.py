@@ -1,0 +1,1 @@
+"""From clips to checked face crops and filelists."""
