@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from lipsync_core.errors import LipsyncError
-from lipsync_core.report import artefacts, gallery, page
+from lipsync_core.report import gallery, page
+from lipsync_core.report import results as artefacts
 from lipsync_core.report.blocks import duration
 from lipsync_core.report.timings import read_timings
 from tests.media import portrait, write_video

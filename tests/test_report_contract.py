@@ -12,7 +12,7 @@ from lipsync_core.checkpoints import save_public
 from lipsync_core.data.dataset import Corpus
 from lipsync_core.evaluation import evaluate
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
-from lipsync_core.report import curves, expert, timings
+from lipsync_core.report import curves, syncnet, timings
 from lipsync_core.training import loop
 from lipsync_core.training.expert import ExpertOptions, ExpertTask
 from lipsync_core.training.generator import GeneratorOptions, GeneratorTask
@@ -119,8 +119,8 @@ def test_the_report_reads_of_an_evaluation_what_is_written(judged, tmp_path):
     curves.read_expert([], read)
     curves.read_generator("wav2lip", [], read)
     curves.expert_figures([], read, {})
-    expert.calibration_figure(read)
-    expert.worst_clips(tmp_path, read, [], curves.read_expert([], judged))
+    syncnet.calibration_figure(read)
+    syncnet.worst_clips(tmp_path, read, [], curves.read_expert([], judged))
     written = judged.keys() | judged["generators"].keys()
     written |= judged["syncnet"].keys() | judged["generators"]["wav2lip"].keys()
     written |= judged["syncnet"]["per_clip"].keys() | judged["syncnet"]["accuracy_by_offset"].keys()

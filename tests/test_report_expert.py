@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from lipsync_core.report import curves, expert, page
+from lipsync_core.report import curves, page, syncnet
 from lipsync_core.report.curves import Expert
 from tests.media import portrait
 from tests.test_report import Page, write_csv
@@ -96,21 +96,21 @@ def test_gate_and_course_are_told_with_their_remedies(html: str) -> None:
 def test_what_training_showed_goes_before_what_was_expected() -> None:
     few = {**GOOD, "level": "bad", "word": "too little", "remedy": "give it more"}
     gate = {"verdict": "bad", "checks": [few]}
-    before = expert.gate_summary(gate)
+    before = syncnet.gate_summary(gate)
     assert (before.level, before.word) == ("bad", "trouble ahead")
-    after = [expert.gate_summary(gate, Expert(1, 0.3, 0.9, auc)) for auc in (0.96, 0.7, 0.5)]
+    after = [syncnet.gate_summary(gate, Expert(1, 0.3, 0.9, auc)) for auc in (0.96, 0.7, 0.5)]
     words = [(verdict.level, verdict.word) for verdict in after]
     assert words == [("good", "learned"), ("fair", "learned in part"), ("bad", "not learned")]
     assert after[0].figures == "AUC 0.96; expected: enough data: too little"
-    row = expert.gate_verdicts(gate, Expert(1, 0.3, 0.9, 0.96))[0]
+    row = syncnet.gate_verdicts(gate, Expert(1, 0.3, 0.9, 0.96))[0]
     assert (row.level, row.rule) == ("none", "The training has answered this: AUC 0.96.")
-    assert expert.gate_verdicts(gate, Expert(1, 0.3, 0.9, 0.7))[0].level == "bad"
+    assert syncnet.gate_verdicts(gate, Expert(1, 0.3, 0.9, 0.7))[0].level == "bad"
 
 
 def test_an_expert_that_learned_a_wrong_offset_is_still_out_of_sync() -> None:
-    found = expert.gate_summary(GATE, Expert(1, 0.3, 0.9, 0.96))
+    found = syncnet.gate_summary(GATE, Expert(1, 0.3, 0.9, 0.96))
     assert (found.level, found.word) == ("bad", "learned, but out of sync")
-    assert expert.gate_verdicts(GATE, Expert(1, 0.3, 0.9, 0.96))[1].rule == "move the sound"
+    assert syncnet.gate_verdicts(GATE, Expert(1, 0.3, 0.9, 0.96))[1].rule == "move the sound"
 
 
 def test_log_and_report_name_the_same_causes() -> None:
@@ -120,11 +120,11 @@ def test_log_and_report_name_the_same_causes() -> None:
     ]
     clip = {"kept": "1", "seconds": "600", "speaker": "me"}
     clips = [clip | {"split": "train"}, clip | {"split": "val"}]
-    course = expert.course(rows, {"steps": 2000, "windows": 8, "lr": 3e-3}, clips, {})
+    course = syncnet.course(rows, {"steps": 2000, "windows": 8, "lr": 3e-3}, clips, {})
     assert course.word == "stands still at chance"
     assert "Likely cause: too little data, 1 speaker with 10 minutes" in course.text
     assert "more of this speaker" in course.text
-    wrong = expert.course(rows, {"steps": 2000, "windows": 8, "lr": 3e-3}, clips, GATE)
+    wrong = syncnet.course(rows, {"steps": 2000, "windows": 8, "lr": 3e-3}, clips, GATE)
     assert "Likely cause: mouth and sound belong together: out of sync" in wrong.text
 
 
@@ -145,20 +145,20 @@ def test_worst_clips_are_of_both_splits_with_pictures_and_a_word(html: str) -> N
 
 def test_an_expert_that_knows_nothing_has_no_say_in_offsets() -> None:
     entry = {"offset": 9}
-    assert expert.what_to_look_at(entry, {}, usable=False) == ""
-    assert "9 frames" in expert.what_to_look_at(entry, {}, usable=True)
-    assert "1 frame" not in expert.what_to_look_at({"offset": 1}, {}, usable=True)
-    assert "silent" in expert.what_to_look_at({}, {"silence": "0.8"}, usable=True)
+    assert syncnet.what_to_look_at(entry, {}, usable=False) == ""
+    assert "9 frames" in syncnet.what_to_look_at(entry, {}, usable=True)
+    assert "1 frame" not in syncnet.what_to_look_at({"offset": 1}, {}, usable=True)
+    assert "silent" in syncnet.what_to_look_at({}, {"silence": "0.8"}, usable=True)
 
 
 def test_without_a_gate_and_evaluation_nothing_is_shown(tmp_path: Path) -> None:
-    assert expert.gate_summary({}) is None and expert.gate_figures({}) == []
-    assert expert.gate_summary({"verdict": "off", "checks": []}) is None
-    assert expert.calibration_figure({}) is None
-    assert expert.worst_clips(tmp_path, {}, [], curves.read_expert([], {})) == []
+    assert syncnet.gate_summary({}) is None and syncnet.gate_figures({}) == []
+    assert syncnet.gate_summary({"verdict": "off", "checks": []}) is None
+    assert syncnet.calibration_figure({}) is None
+    assert syncnet.worst_clips(tmp_path, {}, [], curves.read_expert([], {})) == []
 
 
 def test_reliability_diagram_has_the_ideal_line_and_both_splits() -> None:
-    figure = expert.calibration_figure({"syncnet": JUDGED})
+    figure = syncnet.calibration_figure({"syncnet": JUDGED})
     assert [name for _, name in figure.legend] == ["test", "val"]
     assert 'class="line ideal"' in figure.svg and "7 times in 10" in figure.note

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lipsync_core.report import artefacts, blocks, curves, data, gallery, page, plots, verdicts
+from lipsync_core.report import blocks, corpus, curves, gallery, page, plots, results, verdicts
 from lipsync_core.report.curves import Expert, Generator
 from lipsync_core.report.versions import collect_versions
 
@@ -22,7 +22,7 @@ def test_a_clip_is_dropped_once_whether_or_not_later_tables_repeat_it() -> None:
         {"clip": "c", "outcome": "kept"},
     ]
     for later in ([*first[:1], {"clip": "c", "outcome": "kept"}], first[2:]):
-        found = data.account(clips, {"audio": first, "mels": later})
+        found = corpus.account(clips, {"audio": first, "mels": later})
         assert (found.found, found.kept, len(found.dropped)) == (3, 1, 2)
         assert [(s.entered, s.kept, s.dropped, s.missing) for s in found.stages] == [
             (3, 2, 1, 0),
@@ -30,9 +30,9 @@ def test_a_clip_is_dropped_once_whether_or_not_later_tables_repeat_it() -> None:
             (2, 1, 1, 0),
         ]
         assert found.balanced
-    unsettled = data.account([], {"audio": first, "mels": []})
+    unsettled = corpus.account([], {"audio": first, "mels": []})
     assert (unsettled.found, unsettled.kept) == (3, 2)
-    lost = data.Account(3, 1, [], [])
+    lost = corpus.Account(3, 1, [], [])
     assert "does not balance" in lost.sentence
 
 
@@ -42,7 +42,7 @@ def test_people_of_one_video_are_accounted_for() -> None:
     video = [{"clip": "a", "outcome": "kept"}]
     people = [{"clip": row["clip"], "outcome": "kept"} for row in clips]
     checks = [people[0], people[1] | {"outcome": "dropped", "reason": "small_face"}, people[2]]
-    found = data.account(clips, {"audio": video, "faces": people, "checks": checks})
+    found = corpus.account(clips, {"audio": video, "faces": people, "checks": checks})
     assert found.balanced and (found.found, found.kept) == (3, 2)
     assert [step.missing for step in found.stages] == [0, 0, 0, 0]
 
@@ -52,13 +52,15 @@ def test_leaking_speakers_are_named() -> None:
         {"clip": f"a/{split}", "speaker": "a", "split": split, "kept": "1", "seconds": "9"}
         for split in ("train", "val")
     ]
-    assert "Speakers in more than one split: a." in data.split_table(rows).note
+    assert "Speakers in more than one split: a." in corpus.split_table(rows).note
 
 
 def test_long_lists_of_dropped_clips_are_cut() -> None:
-    dropped = [data.Dropped(f"s/{n}", "audio", "silent", "") for n in range(data.MOST_DROPPED + 3)]
-    table = data.dropped_table(data.Account(len(dropped), 0, [], dropped))
-    assert table is not None and len(table.rows) == data.MOST_DROPPED
+    dropped = [
+        corpus.Dropped(f"s/{n}", "audio", "silent", "") for n in range(corpus.MOST_DROPPED + 3)
+    ]
+    table = corpus.dropped_table(corpus.Account(len(dropped), 0, [], dropped))
+    assert table is not None and len(table.rows) == corpus.MOST_DROPPED
     assert table.note.startswith("3 more clips")
 
 
@@ -133,17 +135,17 @@ def test_data_verdicts(kept: int, hours: float, words: list[str]) -> None:
     clips = [
         {"clip": str(n), "kept": "1", "seconds": str(3600 * hours / kept)} for n in range(kept)
     ]
-    result = data.Account(10, kept, [], [])
+    result = corpus.Account(10, kept, [], [])
     assert [verdict.word for verdict in verdicts.data_verdicts(result, clips)] == words
 
 
 def test_half_an_hour_of_one_speaker_is_enough_for_that_speaker() -> None:
     rows = [{"clip": "s/1", "speaker": "s", "kept": "1", "seconds": "2640"}]
-    hours = verdicts.data_verdicts(data.Account(1, 1, [], []), rows)[1]
+    hours = verdicts.data_verdicts(corpus.Account(1, 1, [], []), rows)[1]
     assert (hours.level, hours.word) == ("good", "enough for one speaker")
-    few = verdicts.data_verdicts(data.Account(1, 1, [], []), [rows[0] | {"seconds": "300"}])[1]
+    few = verdicts.data_verdicts(corpus.Account(1, 1, [], []), [rows[0] | {"seconds": "300"}])[1]
     two = [rows[0], rows[0] | {"speaker": "t"}]
-    several = verdicts.data_verdicts(data.Account(2, 2, [], []), two)[1]
+    several = verdicts.data_verdicts(corpus.Account(2, 2, [], []), two)[1]
     assert few.word != hours.word and several.word != hours.word
 
 
@@ -240,4 +242,4 @@ def test_config_keeps_its_order_and_its_letters() -> None:
 
 def test_flatten_names_every_leaf() -> None:
     value = json.loads('{"a": {"b": 0.123456, "c": [1, 2.5]}, "d": "x"}')
-    assert artefacts.flatten(value) == [("a.b", "0.1235"), ("a.c", "1, 2.5"), ("d", "x")]
+    assert results.flatten(value) == [("a.b", "0.1235"), ("a.c", "1, 2.5"), ("d", "x")]

@@ -11,9 +11,9 @@ from markupsafe import Markup
 
 from lipsync_core.corpus.split_summary import UNKNOWN
 from lipsync_core.report import plots
-from lipsync_core.report.artefacts import Row, curve, first_of, last, number, part
 from lipsync_core.report.blocks import Figure, Table, count, figure, plural
 from lipsync_core.report.plots import Point, Series
+from lipsync_core.report.results import Row, curve, first_of, last, number, part
 from lipsync_core.training.thresholds import CHANCE_LOSS
 
 CHANCE = 0.5

@@ -14,7 +14,8 @@ from markupsafe import Markup
 
 from lipsync_core.corpus import split_summary
 from lipsync_core.files import write_text
-from lipsync_core.report import artefacts, curves, data, expert, gallery, timings, verdicts
+from lipsync_core.report import corpus, curves, gallery, syncnet, timings, verdicts
+from lipsync_core.report import results as artefacts
 from lipsync_core.report.blocks import Table, clip_name
 from lipsync_core.report.versions import collect_versions
 from lipsync_core.training import plateau
@@ -79,16 +80,16 @@ def gather(
     options = config.get("syncnet") or {}
     validated_on = split_summary.judged_on(results, "val")
     judge = curves.read_expert(expert_rows, evaluation, validated_on)
-    course = expert.course(expert_rows, options, clips, gate)
-    worst = expert.worst_clips(results, evaluation, clips, judge)
+    course = syncnet.course(expert_rows, options, clips, gate)
+    worst = syncnet.worst_clips(results, evaluation, clips, judge)
     rows = {name: artefacts.read_metrics(results, name) for name in variants}
     states = {
         name: curves.read_generator(name, rows[name], evaluation, validated_on) for name in variants
     }
     times = timings.read_timings(results)
-    result = data.account(clips, stages) if clips or stages else None
+    result = corpus.account(clips, stages) if clips or stages else None
     judged = verdicts.data_verdicts(result, clips) if result else []
-    judged += [verdict for verdict in [expert.gate_summary(gate, judge)] if verdict]
+    judged += [verdict for verdict in [syncnet.gate_summary(gate, judge)] if verdict]
     if expert_rows or judge.auc is not None:
         judged.append(verdicts.expert_verdict(judge))
     trained = {name: s for name, s in states.items() if rows[name] or s.l1 is not None}
@@ -98,21 +99,21 @@ def gather(
         "headlines": verdicts.headlines(result, clips, judge, trained, times),
         "verdicts": judged,
         "videos": gallery.videos(dubs, results, out, video_bytes),
-        "account": data.account_table(result) if result else None,
-        "dropped": data.dropped_table(result) if result else None,
-        "splits": data.split_table(clips) if clips else None,
-        "distributions": data.distributions(clips, stages.get("checks", [])),
+        "account": corpus.account_table(result) if result else None,
+        "dropped": corpus.dropped_table(result) if result else None,
+        "splits": corpus.split_table(clips) if clips else None,
+        "distributions": corpus.distributions(clips, stages.get("checks", [])),
         "sheet": gallery.contact_sheet(results, clips),
         "expert": {
-            "gate": expert.gate_verdicts(gate, judge),
-            "gate_figures": expert.gate_figures(gate),
+            "gate": syncnet.gate_verdicts(gate, judge),
+            "gate_figures": syncnet.gate_figures(gate),
             "course": course,
             "figures": [
                 *curves.expert_figures(expert_rows, evaluation, options),
-                *filter(None, [expert.calibration_figure(evaluation)]),
+                *filter(None, [syncnet.calibration_figure(evaluation)]),
             ],
             "worst": worst,
-            "spread": expert.spread(judge, worst),
+            "spread": syncnet.spread(judge, worst),
             "table": curves.metrics_table(expert_rows, "Metrics of the expert"),
         },
         "generators": [

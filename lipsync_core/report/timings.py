@@ -8,8 +8,8 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from lipsync_core.report.artefacts import number, read_table
 from lipsync_core.report.blocks import NO_VALUE, Table, count, duration, size
+from lipsync_core.report.results import number, read_table
 
 ORDER = (
     "demo_corpus",

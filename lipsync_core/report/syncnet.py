@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from lipsync_core.report import plots
-from lipsync_core.report.artefacts import Row, last, number, numbers, part
 from lipsync_core.report.blocks import Figure, figure, percent, plural
+from lipsync_core.report.corpus import by_split
 from lipsync_core.report.curves import Expert
-from lipsync_core.report.data import by_split
 from lipsync_core.report.gallery import Strip, crop_strip
 from lipsync_core.report.plots import Series
+from lipsync_core.report.results import Row, last, number, numbers, part
 from lipsync_core.report.verdicts import Verdict
 from lipsync_core.training import plateau
 from lipsync_core.training.check import OUT_OF_SYNC, blame, offset_found

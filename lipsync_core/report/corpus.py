@@ -15,8 +15,8 @@ from markupsafe import Markup
 from lipsync_core.corpus.clips import source_id
 from lipsync_core.media.timestamps import FPS
 from lipsync_core.report import plots
-from lipsync_core.report.artefacts import SPLITS, Row, number, numbers
 from lipsync_core.report.blocks import Figure, Table, clip_name, count, duration, percent, plural
+from lipsync_core.report.results import SPLITS, Row, number, numbers
 
 MOST_DROPPED = 200
 STAGE_WORDS = {
