@@ -16,9 +16,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from lipsync_core import device as devices
 from lipsync_core.data.dataset import Corpus, ExpertGroup, GeneratorSample
 from lipsync_core.models import SyncNet, Wav2Lip
+from lipsync_core.runtime import device as devices
 from lipsync_core.training.expert import ExpertOptions, ExpertTask
 from lipsync_core.training.generator import GeneratorOptions, GeneratorTask
 

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lipsync_core import config, threads
+from lipsync_core import config
 from lipsync_core.faces import batching, detection, detectors
 from lipsync_core.faces.boxes import overlap
 from lipsync_core.faces.tracking import tracks
+from lipsync_core.runtime import threads
 
 ROOT = Path(__file__).parents[1]
 SIDES, STRIDES = (320, 400, 480, 640), (1, 3, 5, 8, 12)

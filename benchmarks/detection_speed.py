@@ -25,11 +25,12 @@ import torch
 import yaml
 from face_alignment.detection.sfd.net_s3fd import s3fd as Network
 
-from lipsync_core import config, threads
+from lipsync_core import config
 from lipsync_core.corpus import clips
 from lipsync_core.media.video import ffmpeg_exe
 from lipsync_core.preparation import stages
 from lipsync_core.preparation import steps as prepare
+from lipsync_core.runtime import threads
 
 ROOT = Path(__file__).parents[1]
 

@@ -21,9 +21,10 @@ import numpy as np
 import torch
 import yaml
 
-from lipsync_core import config, threads
+from lipsync_core import config
 from lipsync_core.data.dataset import Corpus, read_filelist
 from lipsync_core.errors import LipsyncError
+from lipsync_core.runtime import threads
 from lipsync_core.training import expert, plateau
 from lipsync_core.training.runs import from_section
 

@@ -29,7 +29,8 @@ from typing import Any
 import torch
 import yaml
 
-from lipsync_core import config, threads
+from lipsync_core import config
+from lipsync_core.runtime import threads
 from lipsync_core.training import expert, runs
 
 ROOT = Path(__file__).parents[1]

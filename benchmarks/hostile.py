@@ -24,11 +24,11 @@ import numpy as np
 from benchmarks.memory import Peak
 from lipsync_core.config import complete, load_schema
 from lipsync_core.corpus import clips
-from lipsync_core.files import file_sha
 from lipsync_core.media import ffmpeg
 from lipsync_core.media.ffmpeg import ffmpeg_exe
 from lipsync_core.preparation import splits, stages, steps
 from lipsync_core.preparation.runner import read_table
+from lipsync_core.runtime.files import file_sha
 
 ROOT = Path(__file__).parents[1]
 NOT_UTF_8 = os.fsdecode(b"Fran\xe7ois \xff")  # of an old archive: bytes in another encoding

@@ -28,9 +28,9 @@ from pathlib import Path
 from detection_speed import Preparation
 
 from lipsync_core.config import complete, load_schema
-from lipsync_core.files import write_text
 from lipsync_core.media.ffmpeg import ffmpeg_exe
 from lipsync_core.preparation.export import export
+from lipsync_core.runtime.files import write_text
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = {"expert": "color_syncnet_train", "generator": "wav2lip_train"}
@@ -89,9 +89,9 @@ def public_rate(checkout: Path, data: Path, what: str, seconds: float) -> float:
 
 def our_rates(results: Path, ids: list[str], what: str, seconds: float) -> dict[str, float]:
     """Ours, by state."""
-    from lipsync_core import threads
     from lipsync_core.data import augmentation
     from lipsync_core.data import dataset as windows
+    from lipsync_core.runtime import threads
 
     threads.limit(1)
     config = complete({}, load_schema(ROOT / "workflow/schemas/config.schema.yaml"))["syncnet"]

@@ -28,10 +28,10 @@ from types import ModuleType
 
 import torch
 
-from lipsync_core import threads
 from lipsync_core.data.dataset import Corpus
 from lipsync_core.data.tensors import generator_input, stack_window, to_planes
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
+from lipsync_core.runtime import threads
 from lipsync_core.training.expert import ExpertOptions, ExpertTask
 from lipsync_core.training.generator import GeneratorOptions, GeneratorTask
 

@@ -45,9 +45,9 @@ def measure(
     """Resident before, accounted by the caches, resident after: MB."""
     import torch
 
-    from lipsync_core import threads
     from lipsync_core.data import dataset
     from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
+    from lipsync_core.runtime import threads
     from lipsync_core.training.expert import ExpertOptions, ExpertTask
     from lipsync_core.training.generator import GeneratorOptions, GeneratorTask
 

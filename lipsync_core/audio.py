@@ -18,10 +18,10 @@ from typing import IO
 import numpy as np
 
 from lipsync_core.errors import ClipError, DamagedFile, Reason
-from lipsync_core.files import atomic_path
 from lipsync_core.media import audio_alignment
 from lipsync_core.media.ffmpeg import Decoder
 from lipsync_core.media.video import FPS, WHOLE_CLOCK, PathLike
+from lipsync_core.runtime.files import atomic_path
 
 SAMPLE_RATE = 16_000
 HOP = 200  # samples between mel columns: 80 columns a second

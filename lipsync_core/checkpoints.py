@@ -21,9 +21,9 @@ import torch
 from torch import nn
 
 from lipsync_core.errors import LipsyncError
-from lipsync_core.files import atomic_path
 from lipsync_core.models.blocks import STRIDES_TO_GRID, steps_to_grid
 from lipsync_core.pretrained import KNOWN_WEIGHTS, fetch
+from lipsync_core.runtime.files import atomic_path
 
 __all__ = [
     "KNOWN_WEIGHTS",

@@ -28,8 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lipsync_core.errors import LipsyncError
-from lipsync_core.files import atomic_path
-from lipsync_core.progress import Progress
+from lipsync_core.runtime.files import atomic_path
+from lipsync_core.runtime.progress import Progress
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from lipsync_core.corpus import clips as discovery
 from lipsync_core import config as settings
 from lipsync_core.media import ffmpeg_binary
 from lipsync_core.corpus import index as indexing
-from lipsync_core import interpreter, slurm
+from lipsync_core.runtime import interpreter, slurm
 from lipsync_core.preparation import stages
 from lipsync_core.corpus import journal
 from lipsync_core.demo import plan

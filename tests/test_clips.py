@@ -10,7 +10,7 @@ import pytest
 
 from lipsync_core.corpus import clips
 from lipsync_core.errors import LipsyncError
-from lipsync_core.files import file_sha
+from lipsync_core.runtime.files import file_sha
 
 
 def put(root: Path, name: str, text: str = "x") -> Path:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lipsync_core import device, threads
 from lipsync_core.errors import LipsyncError
+from lipsync_core.runtime import device, threads
 
 
 def test_names():

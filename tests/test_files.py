@@ -7,8 +7,8 @@ import stat
 
 import pytest
 
-from lipsync_core import files, logs, progress
 from lipsync_core.errors import LipsyncError
+from lipsync_core.runtime import files, logs, progress
 
 
 def test_atomic_path_appears_whole_or_not_at_all(tmp_path):
@@ -117,8 +117,8 @@ def test_track_counts(caplog):
 
 def test_progress_bar_on_a_terminal(monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    logging.getLogger("lipsync_core.progress").setLevel(logging.WARNING)
+    logging.getLogger("lipsync_core.runtime.progress").setLevel(logging.WARNING)
     with progress.Progress(2, "work", "clip") as bar:
         bar.advance(2, note="x")
-    logging.getLogger("lipsync_core.progress").setLevel(logging.NOTSET)
+    logging.getLogger("lipsync_core.runtime.progress").setLevel(logging.NOTSET)
     assert "work" in capsys.readouterr().err

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from lipsync_core import files
 from lipsync_core.corpus import clips, index
 from lipsync_core.corpus.journal import journal_path, lock_path, read_journal
 from lipsync_core.errors import LipsyncError
 from lipsync_core.preparation.runner import one_by_one, read_table, run_shard
 from lipsync_core.preparation.stages import AUDIO, Stage
+from lipsync_core.runtime import files
 from tests.test_clips import put
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lipsync_core import interpreter
+from lipsync_core.runtime import interpreter
 from tests.media import write_video
 
 OPTIONS = ("-s", "repo/Snakefile", "--configfile", "repo/config/config.yaml", "--cores", "1")

@@ -230,7 +230,7 @@ import sys
 from pathlib import Path
 from lipsync_core.corpus import clips
 from lipsync_core.preparation import steps, stages
-from lipsync_core import threads
+from lipsync_core.runtime import threads
 from lipsync_core.config import complete, load_schema
 
 root, folder, stage = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from lipsync_core import slurm
 from lipsync_core.errors import LipsyncError
+from lipsync_core.runtime import slurm
 
 
 @pytest.fixture

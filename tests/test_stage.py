@@ -9,9 +9,9 @@ import pytest
 from lipsync_core.corpus.clips import Clip
 from lipsync_core.corpus.journal import report_damage, reported_damage
 from lipsync_core.errors import ClipError, DamagedFile, LipsyncError, Reason
-from lipsync_core.files import atomic_path
 from lipsync_core.preparation.runner import one_by_one, read_table, run_shard, write_table
 from lipsync_core.preparation.stages import AUDIO, MELS, Stage, _lookup
+from lipsync_core.runtime.files import atomic_path
 
 
 def clip(name: str, signature: str = "1") -> Clip:

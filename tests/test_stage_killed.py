@@ -16,7 +16,7 @@ WORK = """
 import sys, time
 from pathlib import Path
 from lipsync_core.corpus.clips import Clip
-from lipsync_core.files import atomic_path
+from lipsync_core.runtime.files import atomic_path
 from lipsync_core.preparation.runner import one_by_one, run_shard
 from lipsync_core.preparation.stages import AUDIO
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lipsync_core.files import is_held, only_one
+from lipsync_core.runtime.files import is_held, only_one
 from lipsync_core.training import runs
 from lipsync_core.training.events import Events
 
@@ -85,7 +85,7 @@ def test_all_states_stay_where_asked_for(tmp_path):
 def test_a_lock_is_held_by_a_process_and_falls_with_it(tmp_path):
     lock = tmp_path / "run/.lock"
     assert not is_held(lock)
-    hold = "import sys, pathlib, time; from lipsync_core.files import only_one\n"
+    hold = "import sys, pathlib, time; from lipsync_core.runtime.files import only_one\n"
     hold += "with only_one(pathlib.Path(sys.argv[1])): print(flush=True); time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", hold, str(lock)], stdout=subprocess.PIPE)
     process.stdout.readline()

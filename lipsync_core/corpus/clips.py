@@ -29,7 +29,7 @@ from lipsync_core.corpus.layouts.items import PRETRAIN
 from lipsync_core.corpus.layouts.lists import official, read_lists
 from lipsync_core.corpus.layouts.scan import VIDEO_SUFFIXES, decode, encode
 from lipsync_core.errors import LipsyncError
-from lipsync_core.files import digest, file_sha
+from lipsync_core.runtime.files import digest, file_sha
 
 __all__ = ["VIDEO_SUFFIXES", "Clip", "by_shard", "discover", "encode", "members_digest"]
 

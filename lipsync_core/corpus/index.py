@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lipsync_core.corpus.clips import Clip, by_shard, members_digest, splits_digest
 from lipsync_core.corpus.journal import redistribute
-from lipsync_core.files import write_text, write_text_if_changed
+from lipsync_core.runtime.files import write_text, write_text_if_changed
 
 
 @dataclass(frozen=True)

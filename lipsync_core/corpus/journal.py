@@ -15,8 +15,8 @@ from typing import Any
 
 from lipsync_core.corpus.clips import source_id
 from lipsync_core.errors import LipsyncError
-from lipsync_core.files import file_sha, is_held, only_one, write_text
 from lipsync_core.preparation.stages import ALL
+from lipsync_core.runtime.files import file_sha, is_held, only_one, write_text
 
 log = logging.getLogger(__name__)
 Record = dict[str, Any]

@@ -25,10 +25,10 @@ from lipsync_core.demo.render import FPS, Stage, frames
 from lipsync_core.demo.speech import SAMPLE_RATE, say
 from lipsync_core.demo.visemes import CHANNELS, mouth_tracks
 from lipsync_core.errors import LipsyncError
-from lipsync_core.files import atomic_path, write_text_if_changed
 from lipsync_core.media import ffmpeg_binary
 from lipsync_core.media.video import VideoWriter
-from lipsync_core.progress import Progress
+from lipsync_core.runtime.files import atomic_path, write_text_if_changed
+from lipsync_core.runtime.progress import Progress
 
 MANIFEST = "demo.json"
 

@@ -11,7 +11,7 @@ import random
 from dataclasses import asdict, dataclass, replace
 
 from lipsync_core.demo.sentences import ENGLISH, OTHER, SAMPLE
-from lipsync_core.files import digest
+from lipsync_core.runtime.files import digest
 
 VERSION = 2  # raise it when the same plan gives other pictures or sounds
 

@@ -22,7 +22,6 @@ from torch import nn
 from lipsync_core import __version__
 from lipsync_core.audio import file_mel, mel_window
 from lipsync_core.checkpoints import build_from
-from lipsync_core.device import pick
 from lipsync_core.dubbing.blending import BLENDS, Box, generator_input, paste
 from lipsync_core.dubbing.face_source import FaceSource, locate
 from lipsync_core.errors import LipsyncError
@@ -32,7 +31,8 @@ from lipsync_core.faces.tracking import tracks
 from lipsync_core.media.timestamps import FPS, survey
 from lipsync_core.media.video import PathLike, VideoWriter, probe
 from lipsync_core.models import Wav2Lip
-from lipsync_core.progress import Progress
+from lipsync_core.runtime.device import pick
+from lipsync_core.runtime.progress import Progress
 
 log = logging.getLogger(__name__)
 

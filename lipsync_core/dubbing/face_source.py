@@ -24,7 +24,7 @@ from lipsync_core.faces.detectors import Detector
 from lipsync_core.faces.tracking import tracks
 from lipsync_core.faces.tracking.shots import ShotFinder
 from lipsync_core.media.video import FPS, is_image, probe, read_frames, read_image
-from lipsync_core.progress import Progress
+from lipsync_core.runtime.progress import Progress
 
 Sides = tuple[int, int, int, int]  # top, bottom, left, right
 

@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 
 from lipsync_core.errors import ClipError, DamagedFile, Reason
-from lipsync_core.files import atomic_path
+from lipsync_core.runtime.files import atomic_path
 
 # The layouts of APPNOTE.TXT, the ZIP specification. Versions: 2.0, 4.5 for large archives.
 LOCAL = struct.Struct("<4s5H3I2H")

@@ -21,7 +21,7 @@ def fitting(device: str, long_side: int) -> int:
     """Frames of `long_side` x `long_side` pixels that half of the device's free memory holds."""
     import torch
 
-    from lipsync_core.device import pick
+    from lipsync_core.runtime.device import pick
 
     processor = pick(device)
     if processor.type != "cuda":

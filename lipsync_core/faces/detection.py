@@ -26,8 +26,8 @@ from lipsync_core.faces.batching import Batches
 from lipsync_core.faces.decoding import Clip, SizeOf, decode_clips, shrink
 from lipsync_core.faces.detectors import Detector, Faces
 from lipsync_core.faces.keyframes import StridedFaces
-from lipsync_core.files import atomic_path
 from lipsync_core.media.video import FPS
+from lipsync_core.runtime.files import atomic_path
 
 LONG_SIDE = 480  # see detect_videos
 BATCH_SIZE = 16

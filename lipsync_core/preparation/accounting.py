@@ -14,8 +14,8 @@ from pathlib import Path
 
 from lipsync_core.corpus.clips import source_id
 from lipsync_core.errors import LipsyncError, Reason
-from lipsync_core.files import write_text
 from lipsync_core.preparation.stages import Stage
+from lipsync_core.runtime.files import write_text
 
 LAST = "filelists"
 KNOWN = frozenset(reason.value for reason in Reason)

@@ -21,12 +21,12 @@ from scipy.io import wavfile
 
 from lipsync_core import audio
 from lipsync_core.checkpoints import build_from
-from lipsync_core.device import pick
 from lipsync_core.evaluation.lse import MAX_SHIFT, SAMPLES_A_FRAME, lse
 from lipsync_core.faces.choice import JUDGE_WEIGHTS
 from lipsync_core.faces.crops import Style, crops_of
 from lipsync_core.faces.tracking.association import Track
 from lipsync_core.models import LseSyncNet, SyncNet
+from lipsync_core.runtime.device import pick
 
 log = logging.getLogger(__name__)
 

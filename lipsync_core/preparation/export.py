@@ -19,8 +19,8 @@ from lipsync_core.corpus.clips import source_id
 from lipsync_core.corpus.filelists import Listed, parse, read_line
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.archive import CropArchive
-from lipsync_core.files import atomic_path, write_text
-from lipsync_core.progress import Progress
+from lipsync_core.runtime.files import atomic_path, write_text
+from lipsync_core.runtime.progress import Progress
 
 log = logging.getLogger(__name__)
 

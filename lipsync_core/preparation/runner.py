@@ -29,9 +29,9 @@ from lipsync_core.corpus.journal import (
     write_journal,
 )
 from lipsync_core.errors import ClipError, DamagedFile, LipsyncError, Reason
-from lipsync_core.files import digest, only_one, remove_leftovers, write_text
 from lipsync_core.preparation.stages import Stage
-from lipsync_core.progress import Progress
+from lipsync_core.runtime.files import digest, only_one, remove_leftovers, write_text
+from lipsync_core.runtime.progress import Progress
 
 log = logging.getLogger(__name__)
 

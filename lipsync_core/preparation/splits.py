@@ -25,10 +25,10 @@ from lipsync_core.corpus.filelists import Listed, parse, speaker_of
 from lipsync_core.corpus.index import index_path, read_index
 from lipsync_core.corpus.layouts.items import SPLITS
 from lipsync_core.errors import LipsyncError, Reason
-from lipsync_core.files import write_text
 from lipsync_core.preparation import accounting, duplicates, time_split
 from lipsync_core.preparation.runner import Row, read_table
 from lipsync_core.preparation.stages import CHECKS, Stage
+from lipsync_core.runtime.files import write_text
 
 log = logging.getLogger(__name__)
 

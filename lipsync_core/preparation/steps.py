@@ -17,11 +17,11 @@ import numpy as np
 
 from lipsync_core.corpus.clips import Clip
 from lipsync_core.errors import ClipError, Reason
-from lipsync_core.files import file_sha
 from lipsync_core.media.timestamps import FPS
 from lipsync_core.preparation import stages
 from lipsync_core.preparation.checks import check, derived
 from lipsync_core.preparation.runner import Measures, Row, Task, one_by_one, run_shard
+from lipsync_core.runtime.files import file_sha
 
 log = logging.getLogger(__name__)
 

@@ -13,11 +13,11 @@ import yaml
 from markupsafe import Markup
 
 from lipsync_core.corpus import split_summary
-from lipsync_core.files import write_text
 from lipsync_core.report import corpus, curves, gallery, syncnet, timings, verdicts
 from lipsync_core.report import results as artefacts
 from lipsync_core.report.blocks import Table, clip_name
 from lipsync_core.report.versions import collect_versions
+from lipsync_core.runtime.files import write_text
 from lipsync_core.training import plateau
 
 log = logging.getLogger(__name__)

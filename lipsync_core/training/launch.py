@@ -25,9 +25,9 @@ from typing import Any, NamedTuple
 import torch
 import torch.distributed as dist
 
-from lipsync_core import device, threads
 from lipsync_core.errors import LipsyncError
-from lipsync_core.files import write_text
+from lipsync_core.runtime import device, threads
+from lipsync_core.runtime.files import write_text
 from lipsync_core.training import expert, generator, runs
 from lipsync_core.training.signals import Interrupted, StopSignals
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from lipsync_core.data.dataset import WINDOW, Corpus
 from lipsync_core.errors import LipsyncError
-from lipsync_core.files import write_text
 from lipsync_core.media.video import FPS
 from lipsync_core.models import SyncNet
+from lipsync_core.runtime.files import write_text
 from lipsync_core.training import offsets
 from lipsync_core.training.by_heart import by_heart, learnt
 from lipsync_core.training.check import DATA, Check, blame, in_words

@@ -22,7 +22,7 @@ from torch import nn
 from lipsync_core.checkpoints import load_weights
 from lipsync_core.data.dataset import prefetch
 from lipsync_core.errors import LipsyncError
-from lipsync_core.progress import Progress
+from lipsync_core.runtime.progress import Progress
 from lipsync_core.training import ranks, state
 from lipsync_core.training.events import Events
 from lipsync_core.training.signals import Interrupted, StopSignals

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lipsync_core.corpus.filelists import parse
-from lipsync_core.files import digest, file_sha, is_held, write_text
+from lipsync_core.runtime.files import digest, file_sha, is_held, write_text
 
 log = logging.getLogger(__name__)
 Options = TypeVar("Options")

@@ -9,8 +9,8 @@ import numpy as np
 
 from lipsync_core.data.dataset import WINDOW, Corpus, generator_batch
 from lipsync_core.evaluation.syncnet import draw
-from lipsync_core.files import atomic_path
 from lipsync_core.models import Wav2Lip
+from lipsync_core.runtime.files import atomic_path
 
 ROWS = ("reference", "masked input", "generated", "truth")
 LABEL_WIDTH = 104  # pixels

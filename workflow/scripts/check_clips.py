@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from lipsync_core import logs
 from lipsync_core.corpus import index
 from lipsync_core.preparation import steps
+from lipsync_core.runtime import logs
 
 with logs.job_log(snakemake.log[0]):
     results, shard = Path(snakemake.config["results"]), int(snakemake.wildcards.shard)

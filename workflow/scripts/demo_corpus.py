@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from lipsync_core import logs
 from lipsync_core.demo import corpus
+from lipsync_core.runtime import logs
 
 # Worker processes import this file again.
 if __name__ == "__main__":

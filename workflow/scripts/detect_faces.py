@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from lipsync_core import logs, threads
 from lipsync_core.corpus import index
 from lipsync_core.media import ffmpeg
 from lipsync_core.preparation import steps
+from lipsync_core.runtime import logs, threads
 
 with logs.job_log(snakemake.log[0]), ffmpeg.time_limit(snakemake.params.timeout):
     threads.limit(snakemake.threads)

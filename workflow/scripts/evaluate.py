@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from lipsync_core import device, files, logs, threads
 from lipsync_core.evaluation import evaluate
+from lipsync_core.runtime import device, files, logs, threads
 
 with logs.job_log(snakemake.log[0]):
     threads.limit(snakemake.threads)

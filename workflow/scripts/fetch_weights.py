@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from lipsync_core import logs, pretrained
+from lipsync_core import pretrained
+from lipsync_core.runtime import logs
 
 with logs.job_log(snakemake.log[0]):
     target = Path(snakemake.output[0])

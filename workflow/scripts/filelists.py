@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from lipsync_core import logs
 from lipsync_core.corpus import index
 from lipsync_core.corpus.layouts import LAYOUTS
 from lipsync_core.preparation import splits, stages
+from lipsync_core.runtime import logs
 
 with logs.job_log(snakemake.log[0]):
     results = Path(snakemake.config["results"])

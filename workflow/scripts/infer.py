@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from lipsync_core import logs, threads
 from lipsync_core.dubbing import dub
 from lipsync_core.faces import batching
 from lipsync_core.preparation import splits
+from lipsync_core.runtime import logs, threads
 
 with logs.job_log(snakemake.log[0]):
     threads.limit(snakemake.threads)

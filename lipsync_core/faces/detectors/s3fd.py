@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from face_alignment.detection.sfd.net_s3fd import s3fd as Network
 
-from lipsync_core.device import pick
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.boxes import suppress
 from lipsync_core.faces.choice import S3FD_WEIGHTS
 from lipsync_core.faces.detectors import Faces, check_frames
+from lipsync_core.runtime.device import pick
 
 MEANS = (104.0, 117.0, 123.0)  # of blue, green and red
 CANDIDATE = 0.05  # lowest score which the public post-processing looks at
@@ -38,7 +38,7 @@ class S3FD:
     Parameters
     ----------
     state: the network's weights, a state dict as in the public `s3fd.pth`.
-    device: as for `lipsync_core.device.pick`.
+    device: as for `lipsync_core.runtime.device.pick`.
     threshold: lowest score of a face.
     precision: "float32" gives the public numbers; "bf16" is four times faster on a CPU that
         has it, and moves boxes by about a hundredth of their size; "auto" is bfloat16 on such a

@@ -1,0 +1,1 @@
+"""Files, logs, progress, device and threads: what every part needs of the machine."""
