@@ -19,8 +19,8 @@ import torch
 from lipsync_core.data.dataset import Corpus, ExpertGroup, GeneratorSample
 from lipsync_core.models import SyncNet, Wav2Lip
 from lipsync_core.runtime import device as devices
-from lipsync_core.training.expert import ExpertOptions, ExpertTask
 from lipsync_core.training.generator import GeneratorOptions, GeneratorTask
+from lipsync_core.training.syncnet import ExpertOptions, ExpertTask
 
 NOTHING = Corpus("none", [])
 

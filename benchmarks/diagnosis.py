@@ -25,7 +25,7 @@ from lipsync_core import config
 from lipsync_core.data.dataset import Corpus, read_filelist
 from lipsync_core.errors import LipsyncError
 from lipsync_core.runtime import threads
-from lipsync_core.training import expert, plateau
+from lipsync_core.training import diagnosis, syncnet
 from lipsync_core.training.runs import from_section
 
 ROOT = Path(__file__).parents[1]
@@ -119,17 +119,17 @@ def link(path: Path, target: Path) -> None:
 
 def diagnose(
     results: Path, out: Path, options: dict[str, Any], seed: int
-) -> tuple[dict, list, plateau.Course]:
+) -> tuple[dict, list, diagnosis.Course]:
     """The data check's judgement, the rows of a training on `results`, and its diagnosis."""
     files = [out / name for name in ("run", "checkpoint.pth", "metrics.csv")]
     judgement = out / "learnability.json"
-    expert.train(results, options, *files, seed, torch.device("cpu"), judgement=judgement)
+    syncnet.train(results, options, *files, seed, torch.device("cpu"), judgement=judgement)
     with open(files[2], encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     found = json.loads(judgement.read_text(encoding="utf-8"))
-    settings = from_section(expert.ExpertOptions, options)
+    settings = from_section(syncnet.ExpertOptions, options)
     corpora = [Corpus.load(results, split, settings.image_size) for split in ("train", "val")]
-    return found, rows, plateau.verdict(rows, expert.facts_of(settings, *corpora, found))
+    return found, rows, diagnosis.verdict(rows, syncnet.facts_of(settings, *corpora, found))
 
 
 def options_of(arguments: argparse.Namespace, made: Made) -> dict[str, Any]:

@@ -31,7 +31,7 @@ import yaml
 
 from lipsync_core import config
 from lipsync_core.runtime import threads
-from lipsync_core.training import expert, runs
+from lipsync_core.training import runs, syncnet
 
 ROOT = Path(__file__).parents[1]
 CLASSIC = {
@@ -83,7 +83,7 @@ def run(results: Path, out: Path, options: dict[str, Any], seed: int) -> list[di
     if not metrics.is_file():
         metrics.parent.mkdir(parents=True, exist_ok=True)
         weights = metrics.with_suffix(".pth")
-        expert.train(results, kept, folder, weights, metrics, seed, torch.device("cpu"))
+        syncnet.train(results, kept, folder, weights, metrics, seed, torch.device("cpu"))
     with open(metrics, encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
 

@@ -28,7 +28,7 @@ import yaml
 from lipsync_core import config as settings
 from lipsync_core.checkpoints import save_public
 from lipsync_core.models import SyncNet
-from lipsync_core.training import expert, generator, state
+from lipsync_core.training import generator, state, syncnet
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("syncnet", "wav2lip", "wav2lip_gan")
@@ -51,7 +51,7 @@ def train(name: str, options: dict[str, Any], results: Path, judge: Path, folder
     out = {"checkpoint": folder / "checkpoint.pth", "metrics": folder / "metrics.csv"}
     common = {"seed": 0, "device": torch.device("cpu")}
     if name == "syncnet":
-        expert.train(results, options, folder / "run", **out, **common)
+        syncnet.train(results, options, folder / "run", **out, **common)
         return
     out |= {"samples": folder / "samples.png", "expert": judge, "label": name}
     generator.train(results, options, folder / "run", **out, **common)

@@ -32,8 +32,8 @@ from lipsync_core.data.dataset import Corpus
 from lipsync_core.data.tensors import generator_input, stack_window, to_planes
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
 from lipsync_core.runtime import threads
-from lipsync_core.training.expert import ExpertOptions, ExpertTask
 from lipsync_core.training.generator import GeneratorOptions, GeneratorTask
+from lipsync_core.training.syncnet import ExpertOptions, ExpertTask
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.helpers_training import write_corpus

@@ -48,8 +48,8 @@ def measure(
     from lipsync_core.data import dataset
     from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
     from lipsync_core.runtime import threads
-    from lipsync_core.training.expert import ExpertOptions, ExpertTask
     from lipsync_core.training.generator import GeneratorOptions, GeneratorTask
+    from lipsync_core.training.syncnet import ExpertOptions, ExpertTask
 
     threads.limit(2)
     corpora = dataset.load_splits(results, ("train", "val"), size, cache_mb << 20)

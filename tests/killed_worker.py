@@ -20,9 +20,9 @@ from pathlib import Path
 import torch
 import torch.utils.tensorboard
 
-from lipsync_core.training import expert, generator, state
-from lipsync_core.training.expert import ExpertTask
+from lipsync_core.training import generator, state, syncnet
 from lipsync_core.training.generator import GeneratorTask
+from lipsync_core.training.syncnet import ExpertTask
 from tests.test_training_tasks import CPU, EXPERT, GAN, PLAIN
 
 STEPS = {"steps": 8, "eval_every": 2, "save_every": 3}
@@ -68,7 +68,7 @@ def run(name: str, results: Path, judge: Path, folder: Path) -> None:
     run_dir = folder / "run"
     out = {"checkpoint": folder / "checkpoint.pth", "metrics": folder / "metrics.csv"}
     if name == "syncnet":
-        expert.train(results, EXPERT | STEPS, run_dir, **out, seed=3, device=CPU)
+        syncnet.train(results, EXPERT | STEPS, run_dir, **out, seed=3, device=CPU)
         return
     options = {"wav2lip": PLAIN, "wav2lip_gan": GAN | {"ema": 0.9}}[name] | STEPS
     out |= {"samples": folder / "samples.png", "expert": judge}

@@ -16,7 +16,8 @@ import torch.distributed as dist
 from lipsync_core.data import tensors
 from lipsync_core.evaluation import syncnet
 from lipsync_core.models import QualityDiscriminator
-from lipsync_core.training import expert, generator, loop, ranks
+from lipsync_core.training import generator, loop, ranks
+from lipsync_core.training import syncnet as expert
 from tests.test_training_tasks import make_expert_task, make_generator_task
 
 NAMES = ("expert", "generator", "gan")

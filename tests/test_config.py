@@ -7,9 +7,9 @@ import yaml
 
 from lipsync_core import config
 from lipsync_core.errors import LipsyncError
-from lipsync_core.training.expert import ExpertOptions
 from lipsync_core.training.generator import GeneratorOptions
 from lipsync_core.training.loop import LoopOptions
+from lipsync_core.training.syncnet import ExpertOptions
 
 
 @pytest.fixture(scope="module")

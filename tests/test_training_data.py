@@ -18,7 +18,7 @@ import torch
 
 from lipsync_core.data.dataset import Corpus, expert_batch, generator_batch
 from lipsync_core.errors import LipsyncError
-from lipsync_core.training import expert
+from lipsync_core.training import syncnet
 from tests.helpers_training import write_clip, write_corpus
 
 OPTIONS = {"width": 1 / 32, "steps": 1, "clips": 1, "windows": 2, "precision": "float32"}
@@ -28,7 +28,7 @@ def train_expert(results: Path) -> None:
     """The expert's training, from its entry point."""
     outputs = {"checkpoint": results / "checkpoint.pth", "metrics": results / "metrics.csv"}
     device = torch.device("cpu")
-    expert.train(results, OPTIONS, results / "run", seed=0, device=device, **outputs)
+    syncnet.train(results, OPTIONS, results / "run", seed=0, device=device, **outputs)
 
 
 def listed(text: str, split: str = "train") -> Callable[[Path], object]:

@@ -11,7 +11,7 @@ import torch
 from lipsync_core.data.dataset import Clip, Corpus
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet
-from lipsync_core.training import by_heart, expert, learnability, link, offsets
+from lipsync_core.training import by_heart, learnability, link, offsets, syncnet
 from tests.helpers_training import write_corpus
 
 CPU = torch.device("cpu")
@@ -147,7 +147,7 @@ def test_training_is_the_same_with_and_without_a_look(good, tmp_path):
     for name, judgement in (("with", tmp_path / "learnability.json"), ("without", None)):
         files = [tmp_path / name / part for part in ("run", "expert.pth", "metrics.csv")]
         (tmp_path / name).mkdir()
-        expert.train(good, options, *files, seed=3, device=CPU, judgement=judgement)
+        syncnet.train(good, options, *files, seed=3, device=CPU, judgement=judgement)
         weights.append(torch.load(files[1], weights_only=True)["state_dict"])
     first, second = weights
     assert all(torch.equal(first[name], second[name]) for name in first)

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from lipsync_core.training import plateau
-from lipsync_core.training.plateau import Facts
+from lipsync_core.training import diagnosis
+from lipsync_core.training.diagnosis import Facts
 
 FACTS = Facts(steps=4000, windows=8, speakers=8, minutes=3.7)
 CONTRASTIVE, CLASSIC = "contrastive", "bce"
@@ -19,14 +19,14 @@ def course(train, auc, loss=None, phase=CONTRASTIVE, facts=FACTS, every=200):
         {"step": every * (n + 1), "train_loss": t, "val_auc": a, "val_loss": v, "phase": p}
         for n, (t, a, v, p) in enumerate(zip(train, auc, loss, phases, strict=True))
     ]
-    return plateau.verdict(rows, facts)
+    return diagnosis.verdict(rows, facts)
 
 
 def test_a_good_run_has_no_advice():
     found = course([2.0, 1.6, 1.2, 1.0, 0.8], [0.55, 0.7, 0.8, 0.88, 0.92])
-    assert (found.level, found.word) == ("good", "learned") and plateau.advice(found) == ""
+    assert (found.level, found.word) == ("good", "learned") and diagnosis.advice(found) == ""
     rising = course([2.0, 1.9, 1.7, 1.6, 1.5], [0.55, 0.6, 0.65, 0.7, 0.74])
-    assert rising.word == "learning" and plateau.advice(rising) == ""
+    assert rising.word == "learning" and diagnosis.advice(rising) == ""
 
 
 @pytest.mark.parametrize(("loss", "chance"), [("contrastive+bce", math.log(8)), ("bce", 0.693)])
@@ -44,8 +44,8 @@ def test_standing_still_at_chance_is_named_with_its_cause(loss, chance):
 
 def test_the_first_steps_of_every_run_are_at_chance():
     found = course([2.08] * 4, [0.5] * 4, every=50)
-    assert found.level == "none" and plateau.advice(found) == ""
-    assert plateau.verdict([], FACTS).level == "none"
+    assert found.level == "none" and diagnosis.advice(found) == ""
+    assert diagnosis.verdict([], FACTS).level == "none"
 
 
 def test_learning_by_heart_is_told_from_standing_still():
@@ -59,7 +59,7 @@ def test_overfitting_is_training_down_and_validation_up():
     found = course(train, auc, [0.6, 0.5, 0.55, 0.6, 0.7, 0.8], CLASSIC)
     assert (found.level, found.word) == ("fair", "overfits")
     assert "since step 400" in found.text and "from 0.50 to 0.80" in found.text
-    assert plateau.advice(found).startswith("overfits: ")
+    assert diagnosis.advice(found).startswith("overfits: ")
     level = course(train, auc, [0.6, 0.5, 0.5, 0.51, 0.5, 0.52], CLASSIC)
     assert level.word != "overfits"
 
@@ -89,7 +89,7 @@ def test_rows_of_a_csv_file_are_texts():
         {"step": str(200 * n), "train_loss": "2.079", "val_auc": "0.5", "phase": CONTRASTIVE}
         for n in range(1, 6)
     ]
-    assert plateau.verdict(rows, FACTS).word == "stands still at chance"
+    assert diagnosis.verdict(rows, FACTS).word == "stands still at chance"
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_generators_have_a_word_too(l1, weight, sync, truth, word):
     last = {"val_l1": l1, "val_l1_copy": 0.05, "sync_weight": weight}
     last |= {"val_sync_loss": sync, "val_sync_loss_truth": truth}
     rows = [{"step": n, **last} for n in (1000, 2000, 3000)]
-    assert plateau.generator_verdict(rows, 3000).word == word
+    assert diagnosis.generator_verdict(rows, 3000).word == word
 
 
 @pytest.mark.parametrize(
@@ -117,11 +117,11 @@ def test_a_generator_that_loses_what_it_had_is_told(weights, words):
         {"step": 1000, "val_l1": 0.045, "val_l1_copy": 0.07, "sync_weight": weights[0]},
         {"step": 1250, "val_l1": 0.065, "val_l1_copy": 0.07, "sync_weight": weights[1]},
     ]
-    course = plateau.generator_verdict(rows, 3000)
+    course = diagnosis.generator_verdict(rows, 3000)
     assert course.word == "worse than before" and words in course.text
     assert "at step 1000 it was 0.045" in course.text
     rows[-1]["val_l1"] = 0.05
-    assert plateau.generator_verdict(rows, 3000).word == "learning"
+    assert diagnosis.generator_verdict(rows, 3000).word == "learning"
 
 
 def at_chance(**known):
@@ -182,7 +182,7 @@ def test_one_speaker_is_not_told_to_bring_others():
 def test_a_generator_that_ends_out_of_sync_is_not_done():
     last = {"val_l1": 0.03, "val_l1_copy": 0.05, "sync_weight": 0.01, "val_sync_loss": 1.43}
     rows = [{"step": n, **last, "val_sync_loss_truth": 0.19} for n in (1000, 2000, 3000)]
-    found = plateau.generator_verdict(rows, 3000)
+    found = diagnosis.generator_verdict(rows, 3000)
     assert (found.level, found.word) == ("fair", "not in sync yet")
     assert "1.43" in found.text and "true frames 0.19" in found.text
 

@@ -15,10 +15,10 @@ from lipsync_core.checkpoints import build_from, read_checkpoint, save_public
 from lipsync_core.data.dataset import Corpus
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
-from lipsync_core.training import expert, generator, losses
-from lipsync_core.training.expert import ExpertOptions, ExpertTask
+from lipsync_core.training import generator, losses, syncnet
 from lipsync_core.training.generator import GeneratorOptions, GeneratorTask
 from lipsync_core.training.signals import Interrupted
+from lipsync_core.training.syncnet import ExpertOptions, ExpertTask
 from tests.helpers_training import small_corpus, write_corpus
 from tests.test_training_loop import assert_same
 
@@ -65,7 +65,7 @@ def judge(tmp_path_factory):
 
 def train_expert(results, folder, judge, **more):
     out = folder / "checkpoint.pth", folder / "metrics.csv"
-    expert.train(results, EXPERT | more, folder / "run", *out, seed=3, device=CPU)
+    syncnet.train(results, EXPERT | more, folder / "run", *out, seed=3, device=CPU)
 
 
 def train_generator(options, results, folder, judge, **more):
@@ -178,14 +178,14 @@ class Exploding(ExpertTask):
 
 def explode(results, folder, monkeypatch, times, crash=None, **more):
     kind = type("Exploding", (Exploding,), {"times": times, "crash": crash})
-    monkeypatch.setattr(expert, "ExpertTask", kind)
+    monkeypatch.setattr(syncnet, "ExpertTask", kind)
     out = folder / "checkpoint.pth", folder / "metrics.csv"
     options = EXPERT | {"eval_every": 2} | more
-    expert.train(results, options, folder / "run", *out, seed=0, device=CPU)
+    syncnet.train(results, options, folder / "run", *out, seed=0, device=CPU)
     return list(csv.DictReader(out[1].read_text().splitlines()))
 
 
-@pytest.mark.parametrize("loss", expert.LOSSES)
+@pytest.mark.parametrize("loss", syncnet.LOSSES)
 def test_an_expert_that_explodes_goes_on_with_other_samples(
     results, tmp_path, monkeypatch, caplog, loss
 ):
@@ -229,7 +229,7 @@ def test_the_expert_learns_whose_sound_it_is(tmp_path):
     results = write_corpus(tmp_path, {"train": ids, "val": ["v/1"]}, frames=80)
     options = EXPERT | {"steps": 60, "windows": 8, "lr": 3e-3, "val_windows": 40, "eval_every": 60}
     out = tmp_path / "checkpoint.pth", tmp_path / "metrics.csv"
-    expert.train(results, options, tmp_path / "run", *out, seed=0, device=CPU)
+    syncnet.train(results, options, tmp_path / "run", *out, seed=0, device=CPU)
     row = next(csv.DictReader(out[1].read_text().splitlines()))
     assert float(row["val_auc"]) > 0.65
 
@@ -301,7 +301,7 @@ def test_expert_starts_from_a_public_file(results, tmp_path, caplog):
     save_public(tmp_path / "lipsync_expert.pth", source)
     out = tmp_path / "checkpoint.pth", tmp_path / "metrics.csv"
     options = EXPERT | {"steps": 1, "lr": 0.0, "final": "last"}
-    expert.train(
+    syncnet.train(
         results,
         options,
         tmp_path / "run",

@@ -18,7 +18,7 @@ from lipsync_core.report import results as artefacts
 from lipsync_core.report.blocks import Table, clip_name
 from lipsync_core.report.versions import collect_versions
 from lipsync_core.runtime.files import write_text
-from lipsync_core.training import plateau
+from lipsync_core.training import diagnosis
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
@@ -119,7 +119,7 @@ def gather(
         "generators": [
             {
                 "name": name,
-                "course": plateau.generator_verdict(rows[name], _steps(config, name)),
+                "course": diagnosis.generator_verdict(rows[name], _steps(config, name)),
                 "figures": curves.generator_figures(rows[name], states[name]),
                 "samples": gallery.sample_picture(results / name / "samples.png"),
                 "table": curves.metrics_table(rows[name], f"Metrics of {name}"),

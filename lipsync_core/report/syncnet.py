@@ -16,7 +16,7 @@ from lipsync_core.report.gallery import Strip, crop_strip
 from lipsync_core.report.plots import Series
 from lipsync_core.report.results import Row, last, number, numbers, part
 from lipsync_core.report.verdicts import Verdict
-from lipsync_core.training import plateau
+from lipsync_core.training import diagnosis
 from lipsync_core.training.check import OUT_OF_SYNC, blame, offset_found
 from lipsync_core.training.thresholds import AUC_CHANCE, AUC_USABLE
 
@@ -158,12 +158,12 @@ def calibration_figure(evaluation: Mapping[str, Any]) -> Figure | None:
 
 def course(
     rows: Sequence[Row], options: Mapping[str, Any], clips: Sequence[Row], gate: Mapping[str, Any]
-) -> plateau.Course:
+) -> diagnosis.Course:
     """How the training went, as its log said; options: the `syncnet` section of the config."""
     parts = by_split(clips)
     train, val = ([row for row in parts if row["split"] == name] for name in ("train", "val"))
     speakers, judged = ({row.get("speaker") for row in part} for part in (train, val))
-    facts = plateau.Facts(
+    facts = diagnosis.Facts(
         steps=int(number(options.get("steps")) or last(rows, "step") or 0),
         loss=str(options.get("loss") or "contrastive+bce"),
         windows=int(number(options.get("windows")) or 12),
@@ -175,7 +175,7 @@ def course(
         seen=judged <= speakers,
         out_of_sync=offset_found(gate),
     )
-    return plateau.verdict(rows, facts)
+    return diagnosis.verdict(rows, facts)
 
 
 def worst_clips(

@@ -30,7 +30,7 @@ from lipsync_core.data.tensors import expert_view, generator_input, to_device, t
 from lipsync_core.errors import LipsyncError
 from lipsync_core.evaluation.syncnet import generator_metrics
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
-from lipsync_core.training import gan_health, loop, losses, plateau, precision, ranks
+from lipsync_core.training import diagnosis, gan_health, loop, losses, precision, ranks
 from lipsync_core.training.averages import average
 from lipsync_core.training.optimise import (
     adam,
@@ -274,7 +274,7 @@ class GeneratorTask(loop.Task):
 
     def advice(self, rows: list[loop.Row]) -> str:
         """How the training is going, in words, where something can be done about it."""
-        return plateau.advice(plateau.generator_verdict(rows, self.options.steps))
+        return diagnosis.advice(diagnosis.generator_verdict(rows, self.options.steps))
 
     def ill(self, rows: list[loop.Row]) -> str:
         """Why a GAN has collapsed, in words, or nothing; see `gan_health.verdict`."""

@@ -28,7 +28,7 @@ import torch.distributed as dist
 from lipsync_core.errors import LipsyncError
 from lipsync_core.runtime import device, threads
 from lipsync_core.runtime.files import write_text
-from lipsync_core.training import expert, generator, runs
+from lipsync_core.training import generator, runs, syncnet
 from lipsync_core.training.signals import Interrupted, StopSignals
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Training(NamedTuple):
 
 
 TRAININGS = {
-    "expert": Training(expert.train, "clips"),
+    "expert": Training(syncnet.train, "clips"),
     "generator": Training(generator.train, "batch"),
 }
 

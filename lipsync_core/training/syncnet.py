@@ -27,7 +27,7 @@ from lipsync_core.data.tensors import stack_window, to_device
 from lipsync_core.errors import LipsyncError
 from lipsync_core.evaluation.syncnet import expert_metrics
 from lipsync_core.models import SyncNet
-from lipsync_core.training import learnability, loop, losses, plateau, precision, ranks
+from lipsync_core.training import diagnosis, learnability, loop, losses, precision, ranks
 from lipsync_core.training.check import offset_found
 from lipsync_core.training.muon import Muon
 from lipsync_core.training.optimise import (
@@ -219,7 +219,7 @@ class ExpertTask(loop.Task):
     def advice(self, rows: list[loop.Row]) -> str:
         """How the training is going, in words, where something can be done about it."""
         facts = facts_of(self.options, self.train, self.val, self.judgement)
-        return plateau.advice(plateau.verdict(rows, facts))
+        return diagnosis.advice(diagnosis.verdict(rows, facts))
 
     def export(self, path: Path, step: int) -> None:
         """Public format, with Adam's state as public files have it, or none of Muon's."""
@@ -229,10 +229,10 @@ class ExpertTask(loop.Task):
 
 def facts_of(
     options: ExpertOptions, train: Corpus, val: Corpus, judgement: Mapping[str, Any]
-) -> plateau.Facts:
+) -> diagnosis.Facts:
     """What a diagnosis weighs beside the metrics. judgement: of the data, see `learnability`."""
     minutes, speakers = learnability.size(train)
-    return plateau.Facts(
+    return diagnosis.Facts(
         *(options.steps, options.loss, options.windows, speakers, minutes),
         learnability.blame(judgement),
         *(options.optimizer, options.lr),
