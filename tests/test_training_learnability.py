@@ -11,7 +11,8 @@ import torch
 from lipsync_core.data.dataset import Clip, Corpus
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet
-from lipsync_core.training import by_heart, learnability, link, offsets, syncnet
+from lipsync_core.training import syncnet
+from lipsync_core.training.data_check import correlation, learnability, offsets, overfit
 from tests.helpers_training import write_corpus
 
 CPU = torch.device("cpu")
@@ -23,7 +24,7 @@ IDS = [f"{'abcdef'[n % 6]}/{n}" for n in range(CLIPS)]
 @pytest.fixture(autouse=True)
 def patience(monkeypatch):
     """What is found must not depend on how busy the machine is."""
-    for module in (by_heart, offsets):
+    for module in (overfit, offsets):
         monkeypatch.setattr(module, "SECONDS", 600.0)
 
 
@@ -92,11 +93,11 @@ def test_too_few_clips_tell_nothing_rather_than_something_wrong(spoilt):
 
 
 def test_silent_sound_is_named(spoilt, monkeypatch):
-    monkeypatch.setattr(by_heart, "STEPS", 12)
+    monkeypatch.setattr(overfit, "STEPS", 12)
     results = spoilt(lambda mel, place, mels: np.full_like(mel, -4))
     check, _ = together(results)
     assert (check.level, check.word) == ("bad", "no sound")
-    heart = by_heart.learnt(*by_heart.by_heart(model(), Corpus.load(results, IDS)))
+    heart = overfit.learnt(*overfit.by_heart(model(), Corpus.load(results, IDS)))
     assert heart.level in ("bad", "none"), heart
 
 
@@ -198,10 +199,10 @@ def test_the_look_leaves_the_network_and_the_random_numbers_alone(good):
     net, corpus = model(), Corpus.load(good, IDS[:4])
     before = {name: value.clone() for name, value in net.state_dict().items()}
     state = torch.get_rng_state()
-    by_heart.by_heart(net, corpus)
+    overfit.by_heart(net, corpus)
     wide = SyncNet(width=0.5)  # a narrower one is made for it on a processor
     drawn = torch.get_rng_state()
-    by_heart.by_heart(wide, corpus, seconds=0.01)
+    overfit.by_heart(wide, corpus, seconds=0.01)
     assert torch.equal(drawn, torch.get_rng_state())
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     torch.set_rng_state(state)
@@ -233,6 +234,6 @@ def test_link_of_series_made_up_with_a_known_offset():
     for _ in range(8):
         sound = rng.standard_normal((200, 5)).astype(np.float32)
         mouth = np.roll(sound, 3, axis=0) + rng.standard_normal((200, 5)).astype(np.float32)
-        runs.append(link.Features(mouth, sound, 5.0, 1.0))
-    found = link.measure(runs)
+        runs.append(correlation.Features(mouth, sound, 5.0, 1.0))
+    found = correlation.measure(runs)
     assert found.offset == 3 and found.certain and found.peak > 0.5

@@ -17,7 +17,7 @@ from lipsync_core.report.plots import Series
 from lipsync_core.report.results import Row, last, number, numbers, part
 from lipsync_core.report.verdicts import Verdict
 from lipsync_core.training import diagnosis
-from lipsync_core.training.check import OUT_OF_SYNC, blame, offset_found
+from lipsync_core.training.data_check.result import OUT_OF_SYNC, blame, offset_found
 from lipsync_core.training.thresholds import AUC_CHANCE, AUC_USABLE
 
 LEVELS = ("good", "fair", "bad", "none")

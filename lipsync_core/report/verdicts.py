@@ -11,7 +11,7 @@ from lipsync_core.report.curves import Expert, Generator
 from lipsync_core.report.results import SPLITS, Row, numbers
 from lipsync_core.report.timings import Timing, total_seconds
 from lipsync_core.training import thresholds
-from lipsync_core.training.data_amount import ONE_SPEAKER_MINUTES
+from lipsync_core.training.data_check.amount import ONE_SPEAKER_MINUTES
 from lipsync_core.training.gan_health import HOPELESS
 from lipsync_core.training.thresholds import AUC_CHANCE, AUC_USABLE, CHANCE_LOSS
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lipsync_core.training.data_amount import judge_amount
+from lipsync_core.training.data_check.amount import judge_amount
 from lipsync_core.training.thresholds import AUC_CHANCE, AUC_USABLE, CHANCE_LOSS
 
 Row = Mapping[str, float | str]

@@ -27,8 +27,9 @@ from lipsync_core.data.tensors import stack_window, to_device
 from lipsync_core.errors import LipsyncError
 from lipsync_core.evaluation.syncnet import expert_metrics
 from lipsync_core.models import SyncNet
-from lipsync_core.training import diagnosis, learnability, loop, losses, precision, ranks
-from lipsync_core.training.check import offset_found
+from lipsync_core.training import diagnosis, loop, losses, precision, ranks
+from lipsync_core.training.data_check import learnability
+from lipsync_core.training.data_check.result import offset_found
 from lipsync_core.training.muon import Muon
 from lipsync_core.training.optimise import (
     adam,

@@ -12,7 +12,7 @@ from lipsync_core.data.dataset import Corpus
 from lipsync_core.data.tensors import stack_window, to_device
 from lipsync_core.models import SyncNet
 from lipsync_core.training import losses, precision
-from lipsync_core.training.check import STREAM, Check
+from lipsync_core.training.data_check.result import STREAM, Check
 from lipsync_core.training.optimise import adam, descend
 
 GROUPS, GROUP = 4, 8  # 32 windows: so many of each of so many clips

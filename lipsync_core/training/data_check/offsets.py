@@ -18,8 +18,8 @@ from lipsync_core.data.dataset import WINDOW, Clip, Corpus
 from lipsync_core.evaluation.syncnet import clip_offset
 from lipsync_core.media.video import FPS
 from lipsync_core.models import SyncNet
-from lipsync_core.training import link
-from lipsync_core.training.check import OUT_OF_SYNC, STREAM, Check
+from lipsync_core.training.data_check import correlation
+from lipsync_core.training.data_check.result import OUT_OF_SYNC, STREAM, Check
 
 # Looked at, at most: frames of a clip, frames in all (short clips: the more of them), seconds of
 # this thread's work. 40 GRID clips of 3 s were too few to tell swapped audio from chance.
@@ -31,7 +31,7 @@ CENTRED = 2  # frames
 FEW = 8  # clips, below which their measured offsets are no histogram
 
 
-def look(corpus: Corpus, seed: int = 0) -> list[tuple[str, link.Features]]:
+def look(corpus: Corpus, seed: int = 0) -> list[tuple[str, correlation.Features]]:
     """The middle of clips, speakers in turn, up to 10 s of each, 400 s in all, for some seconds."""
     began, runs, total = time.thread_time(), [], 0
     for clip in _in_turn(corpus.clips, seed):
@@ -41,7 +41,7 @@ def look(corpus: Corpus, seed: int = 0) -> list[tuple[str, link.Features]]:
         faces = np.concatenate(
             [corpus.frames(clip, start) for start in range(first, first + count, WINDOW)]
         )
-        runs.append((clip.id, link.features(faces, corpus.mel(clip), first)))
+        runs.append((clip.id, correlation.features(faces, corpus.mel(clip), first)))
         total += count
         if total >= TOTAL_FRAMES or time.thread_time() - began > SECONDS:
             break
@@ -101,7 +101,7 @@ def by_network(model: SyncNet, corpus: Corpus, seed: int = 0) -> dict[int, int]:
 
 
 def judge(
-    runs: Sequence[tuple[str, link.Features]], measured: dict[int, int]
+    runs: Sequence[tuple[str, correlation.Features]], measured: dict[int, int]
 ) -> tuple[Check, dict[str, Any]]:
     """Do mouths move with the sound, and is the offset's histogram centred?"""
     name = "mouth and sound belong together"
@@ -117,9 +117,9 @@ def judge(
             return Check(name, "bad", word, figures, remedy), offsets
     runs = [pair for pair in runs if pair[0] not in {*still, *silent}]
     frames = sum(len(run.mouth) for _, run in runs)
-    if frames < 4 * link.MOST:
+    if frames < 4 * correlation.MOST:
         return Check(name, "none", "not enough to tell", f"{frames} frames"), offsets
-    found = link.measure([run for _, run in runs])
+    found = correlation.measure([run for _, run in runs])
     offsets |= {
         "correlations": list(found.correlations),
         "offset": found.offset,
@@ -144,11 +144,11 @@ def judge_histogram(name: str, measured: dict[int, int]) -> Check:
     return Check(name, "good", "in sync", figures)
 
 
-def _by_link(name: str, found: link.Link, frames: int) -> Check:
+def _by_link(name: str, found: correlation.Link, frames: int) -> Check:
     seconds, (mean, deviation) = frames / FPS, found.chance
     figures = (
         f"correlation {found.peak:.2f} at offset {found.offset} frames, by chance up to "
-        f"{mean + link.SURE * deviation:.2f}, in {seconds:.0f} s"
+        f"{mean + correlation.SURE * deviation:.2f}, in {seconds:.0f} s"
     )
     if found.certain and abs(found.offset) > CENTRED:
         return Check(name, "bad", OUT_OF_SYNC, figures, shift_remedy(found.offset))

@@ -19,10 +19,10 @@ from lipsync_core.errors import LipsyncError
 from lipsync_core.media.video import FPS
 from lipsync_core.models import SyncNet
 from lipsync_core.runtime.files import write_text
-from lipsync_core.training import offsets
-from lipsync_core.training.by_heart import by_heart, learnt
-from lipsync_core.training.check import DATA, Check, blame, in_words
-from lipsync_core.training.data_amount import amount_text, judge_amount
+from lipsync_core.training.data_check import offsets
+from lipsync_core.training.data_check.amount import amount_text, judge_amount
+from lipsync_core.training.data_check.overfit import by_heart, learnt
+from lipsync_core.training.data_check.result import DATA, Check, blame, in_words
 
 log = logging.getLogger(__name__)
 CHOICES = ("warn", "stop", "off")

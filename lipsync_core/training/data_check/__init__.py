@@ -1,0 +1,1 @@
+"""What the data promise before a training starts."""
