@@ -26,7 +26,7 @@ from lipsync_core.data.dataset import Corpus, read_filelist
 from lipsync_core.errors import LipsyncError
 from lipsync_core.runtime import threads
 from lipsync_core.training import diagnosis, syncnet
-from lipsync_core.training.runs import from_section
+from lipsync_core.training.engine.run_signature import from_section
 
 ROOT = Path(__file__).parents[1]
 SPLITS = ("train", "val", "test")

@@ -31,7 +31,8 @@ import yaml
 
 from lipsync_core import config
 from lipsync_core.runtime import threads
-from lipsync_core.training import runs, syncnet
+from lipsync_core.training import syncnet
+from lipsync_core.training.engine import run_signature
 
 ROOT = Path(__file__).parents[1]
 CLASSIC = {
@@ -77,7 +78,7 @@ def options_of(recipe: str, steps: int, every: int) -> dict[str, Any]:
 def run(results: Path, out: Path, options: dict[str, Any], seed: int) -> list[dict[str, str]]:
     """The rows of metrics.csv of one training, which is done, continued or read."""
     kept = {key: value for key, value in options.items() if key != "init"}
-    name = runs.run_signature(kept, runs.data_digest(results), seed)
+    name = run_signature.run_signature(kept, run_signature.data_digest(results), seed)
     folder = out / name
     metrics = folder / "done" / f"{options['steps']}.csv"
     if not metrics.is_file():

@@ -24,7 +24,8 @@ from resume import NAMES, options_of
 
 from lipsync_core.checkpoints import save_public
 from lipsync_core.models import SyncNet
-from lipsync_core.training import launch, state
+from lipsync_core.training import launch
+from lipsync_core.training.engine import run_folder
 
 WAYS = {"one process": (1, 1), "two ranks": (2, 2), "two threads": (1, 2)}  # ranks, threads
 BOUND = 1e-5
@@ -50,7 +51,7 @@ def train(name: str, results: Path, judge: Path, folder: Path, steps: int, way: 
 
 def weights(folder: Path) -> torch.Tensor:
     """All weights of the networks of a run."""
-    parts = torch.load(folder / "run" / state.LAST, weights_only=True)["parts"]
+    parts = torch.load(folder / "run" / run_folder.LAST, weights_only=True)["parts"]
     return torch.cat(
         [
             tensor.double().flatten()

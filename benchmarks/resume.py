@@ -28,7 +28,8 @@ import yaml
 from lipsync_core import config as settings
 from lipsync_core.checkpoints import save_public
 from lipsync_core.models import SyncNet
-from lipsync_core.training import generator, state, syncnet
+from lipsync_core.training import generator, syncnet
+from lipsync_core.training.engine import run_folder
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("syncnet", "wav2lip", "wav2lip_gan")
@@ -71,7 +72,7 @@ def kill(process: multiprocessing.Process, signs: Iterator[bool]) -> None:
 
 def state_of(run: Path) -> int:
     """The step of last.pt; 0 without."""
-    path = run / state.LAST
+    path = run / run_folder.LAST
     return torch.load(path, weights_only=True)["step"] if path.is_file() else 0
 
 
@@ -79,7 +80,9 @@ def once_saved(run: Path, step: int) -> Iterator[bool]:
     """A sign when the state of `step` is there."""
     seen, there = 0, False
     while True:
-        when = (run / state.LAST).stat().st_mtime_ns if (run / state.LAST).is_file() else 0
+        when = (
+            (run / run_folder.LAST).stat().st_mtime_ns if (run / run_folder.LAST).is_file() else 0
+        )
         if when != seen:
             seen, there = when, state_of(run) >= step
         yield there
@@ -135,11 +138,13 @@ def main() -> None:
         kill(begin(killed), half_written(killed / "run"))
         steps.append(f"{state_of(killed / 'run')} saved, the next half written")
         begin(killed).join()
-        states = [torch.load(at / "run" / state.LAST, weights_only=True) for at in (quiet, killed)]
+        states = [
+            torch.load(at / "run" / run_folder.LAST, weights_only=True) for at in (quiet, killed)
+        ]
         unlike = differences(*states)
         same = [
             (quiet / file).read_bytes() == (killed / file).read_bytes()
-            for file in (f"run/{state.BEST}", "metrics.csv")
+            for file in (f"run/{run_folder.BEST}", "metrics.csv")
         ]
         rows = len(list(csv.DictReader((quiet / "metrics.csv").open())))
         verdict = "equal" if not unlike else f"{len(unlike)} differ: {unlike[:3]}"

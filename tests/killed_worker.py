@@ -20,7 +20,8 @@ from pathlib import Path
 import torch
 import torch.utils.tensorboard
 
-from lipsync_core.training import generator, state, syncnet
+from lipsync_core.training import generator, syncnet
+from lipsync_core.training.engine import run_folder
 from lipsync_core.training.generator import GeneratorTask
 from lipsync_core.training.syncnet import ExpertTask
 from tests.test_training_tasks import CPU, EXPERT, GAN, PLAIN
@@ -34,7 +35,7 @@ def die() -> None:
 
 def arm(when: str, step: int) -> None:
     """Let this process kill itself at the given moment."""
-    real_save, real_write = state.RunFolder.save, torch.save
+    real_save, real_write = run_folder.RunFolder.save, torch.save
 
     def save(self, content, copy=False):
         if content["step"] == step and when == "before":
@@ -60,7 +61,7 @@ def arm(when: str, step: int) -> None:
     steps = {kind: kind.step for kind in (ExpertTask, GeneratorTask)}
     for kind in steps:
         kind.step = train
-    state.RunFolder.save, torch.save = save, write
+    run_folder.RunFolder.save, torch.save = save, write
 
 
 def run(name: str, results: Path, judge: Path, folder: Path) -> None:

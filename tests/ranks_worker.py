@@ -16,8 +16,9 @@ import torch.distributed as dist
 from lipsync_core.data import tensors
 from lipsync_core.evaluation import syncnet
 from lipsync_core.models import QualityDiscriminator
-from lipsync_core.training import generator, loop, ranks
+from lipsync_core.training import generator
 from lipsync_core.training import syncnet as expert
+from lipsync_core.training.engine import distributed, loop
 from tests.test_training_tasks import make_expert_task, make_generator_task
 
 NAMES = ("expert", "generator", "gan")
@@ -64,8 +65,8 @@ def train_all(precision: str, results: Path, out: Path) -> None:
 def main(precision: str, results: Path, out: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
-    assert ranks.count() == 2
-    alone = ranks.first()
+    assert distributed.count() == 2
+    alone = distributed.first()
     train_all(precision, results, out / "ranks")
     dist.destroy_process_group()
     if alone:

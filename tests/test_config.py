@@ -7,8 +7,8 @@ import yaml
 
 from lipsync_core import config
 from lipsync_core.errors import LipsyncError
+from lipsync_core.training.engine.loop import LoopOptions
 from lipsync_core.training.generator import GeneratorOptions
-from lipsync_core.training.loop import LoopOptions
 from lipsync_core.training.syncnet import ExpertOptions
 
 

@@ -13,9 +13,9 @@ from lipsync_core.data.dataset import Corpus
 from lipsync_core.evaluation import evaluate
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
 from lipsync_core.report import curves, syncnet, timings
-from lipsync_core.training import loop
+from lipsync_core.training.engine import loop
+from lipsync_core.training.engine.run_folder import METRICS
 from lipsync_core.training.generator import GeneratorOptions, GeneratorTask
-from lipsync_core.training.state import METRICS
 from lipsync_core.training.syncnet import ExpertOptions, ExpertTask
 from tests.helpers_training import small_corpus
 

@@ -13,7 +13,7 @@ from lipsync_core.errors import LipsyncError
 from lipsync_core.evaluation import leakage
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
 from lipsync_core.training import gan_health, generator
-from lipsync_core.training.averages import average
+from lipsync_core.training.engine.ema import average
 from lipsync_core.training.generator import GeneratorOptions, GeneratorTask
 from tests.helpers_training import small_corpus
 

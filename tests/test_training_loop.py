@@ -13,11 +13,11 @@ from torch import nn
 
 from lipsync_core.checkpoints import load_weights, save_public
 from lipsync_core.errors import LipsyncError
-from lipsync_core.training import loop
-from lipsync_core.training.loop import BEST, LoopOptions, Task, publish, start_from
-from lipsync_core.training.optimise import descend, learning_rate
-from lipsync_core.training.signals import Interrupted, StopSignals
-from lipsync_core.training.state import LAST, to_csv
+from lipsync_core.training.engine import loop
+from lipsync_core.training.engine.loop import BEST, LoopOptions, Task, publish, start_from
+from lipsync_core.training.engine.optimization import descend, learning_rate
+from lipsync_core.training.engine.run_folder import LAST, to_csv
+from lipsync_core.training.engine.signals import Interrupted, StopSignals
 
 
 class Line(Task):

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from lipsync_core.training import muon
-from lipsync_core.training.muon import KERNEL_STEP, Muon, orthogonalised
+from lipsync_core.training.engine import muon
+from lipsync_core.training.engine.muon import KERNEL_STEP, Muon, orthogonalised
 
 
 def random(*shape, seed=0):

@@ -11,7 +11,8 @@ from torch import nn
 from lipsync_core.data import tensors
 from lipsync_core.errors import LipsyncError
 from lipsync_core.evaluation import metrics
-from lipsync_core.training import losses, precision, runs
+from lipsync_core.training import losses
+from lipsync_core.training.engine import precision, run_signature
 from tests.helpers_training import small_corpus
 
 CPU = torch.device("cpu")
@@ -228,55 +229,55 @@ def test_probabilities_stay_fine_in_bf16():
 
 def test_signature_leaves_bookkeeping_out():
     options = {"width": 0.25, "lr": 1e-4, "schedule": "cosine", "steps": 100, "workers": 1}
-    name = runs.run_signature(options, "data", 0)
+    name = run_signature.run_signature(options, "data", 0)
     assert len(name) == 16 and int(name, 16) >= 0
     for key in ("eval_every", "save_every", "keep_every", "workers", "cache_mb", "device"):
-        assert runs.run_signature(options | {key: 77}, "data", 0) == name
+        assert run_signature.run_signature(options | {key: 77}, "data", 0) == name
     for other in ({"width": 0.5}, {"lr": 2e-4}, {"steps": 200}, {"schedule": "constant"}):
-        assert runs.run_signature(options | other, "data", 0) != name
-    assert runs.run_signature(options, "other data", 0) != name
-    assert runs.run_signature(options, "data", 1) != name
+        assert run_signature.run_signature(options | other, "data", 0) != name
+    assert run_signature.run_signature(options, "other data", 0) != name
+    assert run_signature.run_signature(options, "data", 1) != name
 
 
 def test_steps_count_only_where_the_schedule_looks_at_them():
     constant = {"schedule": "constant", "lr": 1e-4}
-    one, two = (runs.run_signature(constant | {"steps": n}, "data", 0) for n in (1, 2))
+    one, two = (run_signature.run_signature(constant | {"steps": n}, "data", 0) for n in (1, 2))
     assert one == two
     phases = constant | {"loss": "contrastive+bce"}
-    one, two = (runs.run_signature(phases | {"steps": n}, "data", 0) for n in (1, 2))
+    one, two = (run_signature.run_signature(phases | {"steps": n}, "data", 0) for n in (1, 2))
     assert one != two
 
 
 def test_evaluations_count_where_they_switch_the_sync_loss_on():
     options = {"schedule": "constant", "sync_threshold": 0.75, "eval_every": 100}
-    name = runs.run_signature(options, "data", 0)
-    assert runs.run_signature(options | {"eval_every": 50}, "data", 0) != name
-    assert runs.run_signature(options | {"steps": 50}, "data", 0) == name
+    name = run_signature.run_signature(options, "data", 0)
+    assert run_signature.run_signature(options | {"eval_every": 50}, "data", 0) != name
+    assert run_signature.run_signature(options | {"steps": 50}, "data", 0) == name
 
 
 def test_data_digest_follows_lists_keys_and_weights(tmp_path):
     results = small_corpus(tmp_path)
     weights = tmp_path / "w.pth"
     weights.write_bytes(b"one")
-    seen = {runs.data_digest(results), runs.data_digest(results, [weights])}
-    assert len(seen) == 2 and runs.data_digest(results) in seen
+    seen = {run_signature.data_digest(results), run_signature.data_digest(results, [weights])}
+    assert len(seen) == 2 and run_signature.data_digest(results) in seen
     weights.write_bytes(b"two")
-    seen.add(runs.data_digest(results, [weights]))
+    seen.add(run_signature.data_digest(results, [weights]))
     table = results / "filelists/clips.csv"
     rows = list(csv.DictReader(table.read_text().splitlines()))
     text = table.read_text()
     table.write_text(text.replace("key0", "another"))
-    seen.add(runs.data_digest(results))
+    seen.add(run_signature.data_digest(results))
     table.write_text(text.replace("key4", "another"))  # a test clip: training does not read it
-    assert rows[4]["split"] == "test" and runs.data_digest(results) in seen
+    assert rows[4]["split"] == "test" and run_signature.data_digest(results) in seen
     lists = results / "filelists/train.txt"
     lists.write_text("a/1\n")
-    seen.add(runs.data_digest(results))
+    seen.add(run_signature.data_digest(results))
     assert len(seen) == 5
 
 
 def test_options_of_a_section_ignore_the_keys_of_others():
-    from lipsync_core.training.loop import LoopOptions
+    from lipsync_core.training.engine.loop import LoopOptions
 
-    found = runs.from_section(LoopOptions, {"steps": 5, "width": 0.25, "eval_every": 2})
+    found = run_signature.from_section(LoopOptions, {"steps": 5, "width": 0.25, "eval_every": 2})
     assert found == LoopOptions(steps=5, eval_every=2)

@@ -18,7 +18,7 @@ import torch
 from lipsync_core.data.dataset import ExpertGroup
 from lipsync_core.errors import LipsyncError
 from lipsync_core.training import launch
-from lipsync_core.training.optimise import descend, micro_batches
+from lipsync_core.training.engine.optimization import descend, micro_batches
 from tests.helpers_training import small_corpus
 from tests.ranks_worker import NAMES
 from tests.test_training_tasks import EXPERT, GAN

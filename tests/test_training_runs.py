@@ -8,16 +8,16 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lipsync_core.runtime.files import is_held, only_one
-from lipsync_core.training import runs
-from lipsync_core.training.events import Events
+from lipsync_core.training.engine import run_signature
+from lipsync_core.training.engine.tensorboard import Events
 
 OPTIONS = {"lr": 0.1, "width": 1.0, "save_every": 5, "schedule": "cosine"}
 
 
 def finished(home, training="syncnet", data="d", seed=0, age=0, **changes):
     """A run with a state that is `age` seconds old."""
-    folder = runs.enter(home, training, OPTIONS | changes, data, seed)
-    state = folder / runs.STATE
+    folder = run_signature.enter(home, training, OPTIONS | changes, data, seed)
+    state = folder / run_signature.STATE
     state.write_text("a state")
     when = 1_000_000 - age
     os.utime(state, (when, when))
@@ -27,9 +27,9 @@ def finished(home, training="syncnet", data="d", seed=0, age=0, **changes):
 def test_the_same_options_find_the_same_run(tmp_path, caplog):
     caplog.set_level("INFO")
     folder = finished(tmp_path)
-    assert runs.enter(tmp_path, "syncnet", OPTIONS | {"save_every": 7}, "d", 0) == folder
+    assert run_signature.enter(tmp_path, "syncnet", OPTIONS | {"save_every": 7}, "d", 0) == folder
     assert caplog.text == ""
-    assert runs.enter(tmp_path, "wav2lip", OPTIONS, "d", 0) != folder
+    assert run_signature.enter(tmp_path, "wav2lip", OPTIONS, "d", 0) != folder
     assert caplog.text == ""  # another training, never trained before
 
 
@@ -57,7 +57,7 @@ def test_a_fresh_start_says_what_changed(tmp_path, caplog, changes, said):
 def test_another_version_of_the_code_is_named(tmp_path, caplog, monkeypatch):
     caplog.set_level("INFO")
     finished(tmp_path)
-    monkeypatch.setattr(runs, "VERSION", 99)
+    monkeypatch.setattr(run_signature, "VERSION", 99)
     finished(tmp_path)
     assert "changed: the training code" in caplog.text
 
@@ -68,17 +68,17 @@ def test_old_states_go_and_say_so(tmp_path, caplog):
     other = finished(tmp_path, "wav2lip", age=900)
     current = kept[3]
     caplog.clear()
-    with only_one(kept[4] / runs.LOCK):
-        runs.tidy(current, keep=2)
+    with only_one(kept[4] / run_signature.LOCK):
+        run_signature.tidy(current, keep=2)
     assert [run.is_dir() for run in kept] == [True, False, False, True, True] and other.is_dir()
     assert caplog.text.count("removed the state of an older run") == 2
-    runs.tidy(current, keep=1)
+    run_signature.tidy(current, keep=1)
     assert sorted(tmp_path.iterdir()) == sorted([current, other])
 
 
 def test_all_states_stay_where_asked_for(tmp_path):
     kept = [finished(tmp_path, lr=float(number + 1), age=number) for number in range(4)]
-    runs.tidy(kept[0], keep=0)
+    run_signature.tidy(kept[0], keep=0)
     assert all(run.is_dir() for run in kept)
 
 

@@ -16,8 +16,8 @@ from lipsync_core.data.dataset import Corpus
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
 from lipsync_core.training import generator, losses, syncnet
+from lipsync_core.training.engine.signals import Interrupted
 from lipsync_core.training.generator import GeneratorOptions, GeneratorTask
-from lipsync_core.training.signals import Interrupted
 from lipsync_core.training.syncnet import ExpertOptions, ExpertTask
 from tests.helpers_training import small_corpus, write_corpus
 from tests.test_training_loop import assert_same

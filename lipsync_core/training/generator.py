@@ -30,9 +30,10 @@ from lipsync_core.data.tensors import expert_view, generator_input, to_device, t
 from lipsync_core.errors import LipsyncError
 from lipsync_core.evaluation.syncnet import generator_metrics
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
-from lipsync_core.training import diagnosis, gan_health, loop, losses, precision, ranks
-from lipsync_core.training.averages import average
-from lipsync_core.training.optimise import (
+from lipsync_core.training import diagnosis, gan_health, losses
+from lipsync_core.training.engine import distributed, loop, precision
+from lipsync_core.training.engine.ema import average
+from lipsync_core.training.engine.optimization import (
     adam,
     compiled,
     descend,
@@ -40,7 +41,7 @@ from lipsync_core.training.optimise import (
     mean,
     micro_batches,
 )
-from lipsync_core.training.runs import from_section
+from lipsync_core.training.engine.run_signature import from_section
 from lipsync_core.training.samples import write_samples
 from lipsync_core.training.waking import first_faces, wake
 
@@ -125,7 +126,7 @@ class GeneratorTask(loop.Task):
         self.forward = compiled(self.model, options.compile)
         if options.expert_mode == "train" and options.batch < 2 * options.accumulate:
             raise LipsyncError("expert_mode train: one window has no statistics; raise `batch`")
-        self.expert = ranks.join(freeze(expert.to(device, memory_format=torch.channels_last)))
+        self.expert = distributed.join(freeze(expert.to(device, memory_format=torch.channels_last)))
         self.judge = judge
         betas = (0.9, 0.999) if judge is None else (0.5, 0.999)
         self.optimizer = adam(self.model.parameters(), betas)
@@ -145,7 +146,7 @@ class GeneratorTask(loop.Task):
         """`batch` windows; see `windows.generator_batch`. Other ones after a rollback."""
         options = self.options
         index = step + OTHER_SAMPLES * int(self.memory.get("rollbacks", 0))
-        part, size = ranks.share(index, options.batch)
+        part, size = distributed.share(index, options.batch)
         return generator_batch(self.train, self.seed, part, size, options.mel_shift, options.flip)
 
     @property
@@ -358,7 +359,7 @@ def train(
         label, model, judge_of_sync, judge, corpora["train"], corpora["val"], settings, seed, device
     )
     rows = loop.train(task, run_dir, from_section(loop.LoopOptions, options))
-    if not ranks.first():
+    if not distributed.first():
         return
     loop.publish(task, run_dir, checkpoint, metrics, rows[-1]["step"], settings.final)
     if judge is not None:

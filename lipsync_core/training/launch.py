@@ -28,8 +28,9 @@ import torch.distributed as dist
 from lipsync_core.errors import LipsyncError
 from lipsync_core.runtime import device, threads
 from lipsync_core.runtime.files import write_text
-from lipsync_core.training import generator, runs, syncnet
-from lipsync_core.training.signals import Interrupted, StopSignals
+from lipsync_core.training import generator, syncnet
+from lipsync_core.training.engine import run_signature
+from lipsync_core.training.engine.signals import Interrupted, StopSignals
 
 log = logging.getLogger(__name__)
 PATIENCE = timedelta(days=1)  # while the first rank evaluates, or waits for a folder, others wait
@@ -76,11 +77,11 @@ def start_or_resume(
     files that decide what is computed (expert, initial checkpoint). States of older runs are
     removed afterwards, see `runs.tidy`. The others: see `run`.
     """
-    data = runs.data_digest(results, weights)
-    run_dir = runs.enter(Path(results) / ".runs", name, options, data, seed)
+    data = run_signature.data_digest(results, weights)
+    run_dir = run_signature.enter(Path(results) / ".runs", name, options, data, seed)
     given = {"results": results, "options": options, "seed": seed, "run_dir": run_dir}
     run(training, device_name, threads_in_all, **given, **arguments)
-    runs.tidy(run_dir, options["keep_runs"])
+    run_signature.tidy(run_dir, options["keep_runs"])
 
 
 def run(training: str, device_name: str, threads_in_all: int, **arguments: Any) -> None:

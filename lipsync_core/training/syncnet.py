@@ -27,11 +27,12 @@ from lipsync_core.data.tensors import stack_window, to_device
 from lipsync_core.errors import LipsyncError
 from lipsync_core.evaluation.syncnet import expert_metrics
 from lipsync_core.models import SyncNet
-from lipsync_core.training import diagnosis, loop, losses, precision, ranks
+from lipsync_core.training import diagnosis, losses
 from lipsync_core.training.data_check import learnability
 from lipsync_core.training.data_check.result import offset_found
-from lipsync_core.training.muon import Muon
-from lipsync_core.training.optimise import (
+from lipsync_core.training.engine import distributed, loop, precision
+from lipsync_core.training.engine.muon import Muon
+from lipsync_core.training.engine.optimization import (
     adam,
     compiled,
     descend,
@@ -39,7 +40,7 @@ from lipsync_core.training.optimise import (
     mean,
     micro_batches,
 )
-from lipsync_core.training.runs import from_section
+from lipsync_core.training.engine.run_signature import from_section
 
 log = logging.getLogger(__name__)
 LOSSES = ("contrastive+bce", "contrastive", "bce")
@@ -151,7 +152,7 @@ class ExpertTask(loop.Task):
         """`clips` x `windows` windows; see `windows.expert_batch`. Others after a rollback."""
         options = self.options
         index = step + OTHER_SAMPLES * int(self.memory.get("rollbacks", 0))
-        part, clips = ranks.share(index, options.clips)
+        part, clips = distributed.share(index, options.clips)
         return expert_batch(
             self.train, self.seed, part, clips, options.windows, *self.hardness(step)
         )
@@ -276,7 +277,7 @@ def train(
     loop.start_from(model, init)
     task = ExpertTask(model, train_set, val_set, settings, seed, device)
     if judgement is not None:
-        task.judgement = ranks.of_first(
+        task.judgement = distributed.of_first(
             lambda: learnability.gate(
                 *(settings.gate, results, task.model, train_set, Path(run_dir), judgement),
                 kind=task.precision,
@@ -286,6 +287,6 @@ def train(
             )
         )
     rows = loop.train(task, Path(run_dir), from_section(loop.LoopOptions, options))
-    if not ranks.first():
+    if not distributed.first():
         return
     loop.publish(task, Path(run_dir), checkpoint, metrics, rows[-1]["step"], settings.final)

@@ -11,9 +11,10 @@ import torch
 from lipsync_core.data.dataset import Corpus
 from lipsync_core.data.tensors import stack_window, to_device
 from lipsync_core.models import SyncNet
-from lipsync_core.training import losses, precision
+from lipsync_core.training import losses
 from lipsync_core.training.data_check.result import STREAM, Check
-from lipsync_core.training.optimise import adam, descend
+from lipsync_core.training.engine import precision
+from lipsync_core.training.engine.optimization import adam, descend
 
 GROUPS, GROUP = 4, 8  # 32 windows: so many of each of so many clips
 STEPS, SECONDS = 30, 8.0  # seconds of this thread's work, however busy the machine; usual: 5 steps

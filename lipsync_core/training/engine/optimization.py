@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from lipsync_core.errors import LipsyncError
-from lipsync_core.training import ranks
+from lipsync_core.training.engine import distributed
 
 FUSED = ("cpu", "cuda")
 FLOOR = 0.01  # of the peak, at the end of the cosine
@@ -91,7 +91,7 @@ def descend(
         loss.backward()
         parts += 1
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    ranks.average_gradients(weights, parts)
+    distributed.average_gradients(weights, parts)
     if clip > 0:
         torch.nn.utils.clip_grad_norm_(weights, clip)
     optimizer.step()

@@ -34,7 +34,7 @@ import torch
 from lipsync_core.checkpoints import write_tensors
 from lipsync_core.errors import LipsyncError
 from lipsync_core.runtime.files import atomic_path, only_one, remove_leftovers, write_text
-from lipsync_core.training.runs import LOCK, STATE
+from lipsync_core.training.engine.run_signature import LOCK, STATE
 
 log = logging.getLogger(__name__)
 LAST, HEALTHY, BEST, METRICS = STATE, "healthy.pt", "best.pth", "metrics.csv"

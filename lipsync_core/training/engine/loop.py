@@ -23,10 +23,11 @@ from lipsync_core.checkpoints import load_weights
 from lipsync_core.data.dataset import prefetch
 from lipsync_core.errors import LipsyncError
 from lipsync_core.runtime.progress import Progress
-from lipsync_core.training import ranks, state
-from lipsync_core.training.events import Events
-from lipsync_core.training.signals import Interrupted, StopSignals
-from lipsync_core.training.state import BEST, HEALTHY, METRICS, Row, RunFolder, describe
+from lipsync_core.training.engine import distributed as ranks
+from lipsync_core.training.engine import run_folder
+from lipsync_core.training.engine.run_folder import BEST, HEALTHY, METRICS, Row, RunFolder, describe
+from lipsync_core.training.engine.signals import Interrupted, StopSignals
+from lipsync_core.training.engine.tensorboard import Events
 
 log = logging.getLogger(__name__)
 LOOK_EVERY = 20  # steps between looks at the loss: each look makes a GPU wait
@@ -363,7 +364,7 @@ class _Run:
         self.folder.start_afresh()
         return False
 
-    def _restore(self, found: state.State) -> None:
+    def _restore(self, found: run_folder.State) -> None:
         for name, part in self.task.parts.items():
             part.load_state_dict(found["parts"][name])
         self.task.memory.clear()
@@ -394,7 +395,7 @@ def publish(
     final: "best" for the run's best weights, "last" for the task's, of `step`, the last row's.
     """
     if final == "best":
-        state.copy(run_dir / BEST, checkpoint)
+        run_folder.copy(run_dir / BEST, checkpoint)
     else:
         task.export(Path(checkpoint), step)
-    state.copy(run_dir / METRICS, metrics)
+    run_folder.copy(run_dir / METRICS, metrics)
