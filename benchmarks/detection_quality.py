@@ -17,6 +17,7 @@ import numpy as np
 from lipsync_core import config
 from lipsync_core.faces import batching, detection, detectors
 from lipsync_core.faces.boxes import overlap
+from lipsync_core.faces.detectors.base import Detector
 from lipsync_core.faces.tracking import tracks
 from lipsync_core.runtime import threads
 
@@ -73,7 +74,7 @@ def table(clips: list[Path], detector: str, models: Path, sweep: bool) -> Iterat
 
 
 def found(
-    clip: Path, engine: detectors.Detector, side: int | None, stride: int, motion: float
+    clip: Path, engine: Detector, side: int | None, stride: int, motion: float
 ) -> detection.Detections:
     """The faces of one clip; its error is raised."""
     [(_, result)] = detection.detect_videos(

@@ -30,8 +30,8 @@ from scipy.signal import correlate
 from torch import nn
 
 from benchmarks import flash_and_beep
-from lipsync_core.audio import SAMPLE_RATE, load_wav
 from lipsync_core.dubbing import dub
+from lipsync_core.media.audio import SAMPLE_RATE, load_wav
 from lipsync_core.media.ffmpeg import ffmpeg_exe
 from lipsync_core.media.timestamps import survey
 

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.io import wavfile
 from scipy.signal import correlate
 
-from lipsync_core.audio import SAMPLE_RATE, extract_audio
+from lipsync_core.media.audio import SAMPLE_RATE, extract_audio
 from lipsync_core.media.timestamps import FPS, survey
 from lipsync_core.media.video import read_frames
 

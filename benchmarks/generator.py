@@ -39,8 +39,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from lipsync_core import config as settings
 from lipsync_core.checkpoints import build_from
 from lipsync_core.data.dataset import Corpus
-from lipsync_core.evaluation.leakage import motion_metrics
-from lipsync_core.evaluation.syncnet import generator_metrics
+from lipsync_core.evaluation.generator import generator_metrics, motion_metrics
 from lipsync_core.models import SyncNet, Wav2Lip
 from lipsync_core.training import generator
 

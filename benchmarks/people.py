@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from lipsync_core.faces import detection, detectors
 from lipsync_core.faces.boxes import overlap
-from lipsync_core.faces.tracking.association import LINK, Track, link
+from lipsync_core.faces.track import Track
+from lipsync_core.faces.tracking.association import LINK, link
 from lipsync_core.faces.tracking.reidentification import rejoined
 from lipsync_core.faces.tracking.shots import ShotFinder
 from lipsync_core.faces.tracking.tracks import filled, people

@@ -24,10 +24,10 @@ from lipsync_core.config import complete, load_schema
 from lipsync_core.corpus import index
 from lipsync_core.corpus.clips import Clip, by_shard
 from lipsync_core.demo import corpus, plan
-from lipsync_core.faces import choice
 from lipsync_core.media import ffmpeg_binary
 from lipsync_core.preparation import splits, stages
 from lipsync_core.preparation.runner import one_by_one, run_shard
+from lipsync_core.pretrained import resolve
 
 ROOT = Path(__file__).parents[1]
 MEASURES = {
@@ -129,7 +129,7 @@ def main() -> None:
     changes = {"shards": arguments.shards, "detector": "centerface"}
     project = Project(work, changes)
     config = complete(changes, load_schema(ROOT / "workflow/schemas/config.schema.yaml"))
-    config["detector"] = choice.resolve("centerface", "models")
+    config["detector"] = resolve("centerface", "models")
     config["ffmpeg"] = ffmpeg_binary.chosen().identity
     print(f"{arguments.clips} clips, {arguments.folders} folders, {arguments.shards} shards\n")
     print("| | wall | processor | peak memory | |\n|---|---|---|---|---|")

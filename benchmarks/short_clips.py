@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lipsync_core import audio
 from lipsync_core.corpus.clips import VIDEO_SUFFIXES
+from lipsync_core.media import audio
 from lipsync_core.media.timestamps import survey
 from lipsync_core.media.video import probe
 from lipsync_core.preparation import extraction

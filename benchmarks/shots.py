@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from lipsync_core.corpus.clips import discover
 from lipsync_core.faces import detection, detectors
 from lipsync_core.faces.boxes import area
-from lipsync_core.faces.detectors import Detector
+from lipsync_core.faces.detectors.base import Detector
 from lipsync_core.faces.tracking.shots import ShotFinder
 from lipsync_core.media.video import FPS, VideoWriter, read_frames
 

@@ -130,3 +130,12 @@ def _allowed(schema: Mapping[str, Any]) -> str:
     if "items" in schema:
         parts.append(f"of {_allowed(schema['items'])}")
     return ", ".join(parts)
+
+
+def check_crop_mode(mode: str, detector: str) -> None:
+    """Raise LipsyncError when `crop.mode` needs landmarks and the detector finds none."""
+    if mode == "aligned" and detector == "s3fd":
+        raise LipsyncError(
+            "crop.mode aligned needs landmarks, and s3fd finds none; set `detector: centerface`, "
+            "or `crop.mode: box` or `square`, in config/config.yaml"
+        )

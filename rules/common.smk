@@ -15,8 +15,7 @@ from lipsync_core.preparation import stages
 from lipsync_core.corpus import journal
 from lipsync_core.demo import plan
 from lipsync_core.errors import LipsyncError
-from lipsync_core.faces import choice
-from lipsync_core.pretrained import KNOWN_WEIGHTS
+from lipsync_core import pretrained
 
 # The folder of the Snakefile, whatever imports it.
 HOME = Path(workflow.current_basedir).parent
@@ -40,7 +39,7 @@ config = complete_config()
 
 
 def ffmpeg_identity() -> str:
-    """The version of the ffmpeg that the config names; the jobs inherit the choice."""
+    """The version of the ffmpeg that the config names; the jobs inherit the pretrained."""
     try:
         return ffmpeg_binary.choose(config["ffmpeg"]).identity
     except LipsyncError as error:
@@ -55,7 +54,7 @@ RESULTS = Path(config["results"])
 DEMO_HOME = HOME / "data_root"
 VARIANTS = config["generator"]["variants"]
 DUBS = config["dub"]
-DETECTOR = choice.resolve(config["detector"], config["models"])
+DETECTOR = pretrained.resolve(config["detector"], config["models"])
 
 
 def known_clips() -> list:
@@ -67,10 +66,10 @@ def known_clips() -> list:
 def speaker_judge() -> list:
     """The networks that tell who speaks and measure sync, where the config asks for them."""
     try:
-        choice.check_crop_mode(config["crop"]["mode"], DETECTOR)
-        judges = [choice.sync_file(config["check"]["sync_model"])]
+        settings.check_crop_mode(config["crop"]["mode"], DETECTOR)
+        judges = [pretrained.sync_file(config["check"]["sync_model"])]
         if config["track"]["choice"] == "speaking":
-            judges.append(choice.judge_file(config["track"]["expert"], config["models"]))
+            judges.append(pretrained.judge_file(config["track"]["expert"], config["models"]))
         return sorted({str(path) for path in judges if path})
     except LipsyncError as error:
         raise WorkflowError(str(error)) from None
@@ -127,7 +126,7 @@ def any_of(names) -> str:
 
 def missing_weights() -> list:
     """The public weight files that are not in the models folder."""
-    return [name for name in KNOWN_WEIGHTS if not Path(config["models"], name).is_file()]
+    return [name for name in pretrained.KNOWN_WEIGHTS if not Path(config["models"], name).is_file()]
 
 
 def members(wildcards) -> str:

@@ -11,7 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lipsync_core.audio import load_wav, melspectrogram
+from lipsync_core.audio import melspectrogram
+from lipsync_core.media.audio import load_wav
 from lipsync_core.media.ffmpeg import ffmpeg_exe
 from lipsync_core.preparation.audio_fingerprint import audio_fingerprint
 from tests.media import portrait

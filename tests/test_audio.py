@@ -9,6 +9,7 @@ import soundfile
 
 from lipsync_core import audio
 from lipsync_core.errors import ClipError
+from lipsync_core.media import audio as media_audio
 from lipsync_core.media import audio_alignment
 from lipsync_core.media.ffmpeg import ffmpeg_exe
 from tests.media import write_video, write_wav
@@ -28,8 +29,8 @@ def test_mel_equals_the_public_features():
 def test_mel_of_any_file_is_that_of_its_sound(tmp_path):
     path = write_video(tmp_path / "a.mp4", 1.3)
     mel, seconds = audio.file_mel(path)
-    wav = audio.load_wav(path)
-    assert seconds == len(wav) / audio.SAMPLE_RATE
+    wav = media_audio.load_wav(path)
+    assert seconds == len(wav) / media_audio.SAMPLE_RATE
     np.testing.assert_array_equal(mel, audio.melspectrogram(wav).T)
     with pytest.raises(ClipError, match=r"too_short: .* too short; give"):
         audio.file_mel(write_wav(tmp_path / "blip.wav", 0.03))
@@ -45,7 +46,7 @@ def test_blocks_give_the_whole_mel(tmp_path, monkeypatch):
     for length in (801, 8000, 16000, 16001, 20123):
         wav = np.random.default_rng(length).normal(0, 0.1, length).astype(np.float32)
         soundfile.write(tmp_path / "a.wav", wav, 16000, subtype="PCM_16")
-        wav = np.concatenate(list(audio.wav_blocks(tmp_path / "a.wav", 1000)))
+        wav = np.concatenate(list(media_audio.wav_blocks(tmp_path / "a.wav", 1000)))
         whole = audio.melspectrogram(wav)
         monkeypatch.setattr(audio, "BLOCK", 8000)
         np.testing.assert_allclose(audio.melspectrogram(wav), whole, atol=1e-3)
@@ -81,7 +82,7 @@ def test_load_wav_is_16k_mono_float(tmp_path):
     time = np.arange(48000) / 48000
     tone = 0.5 * np.sin(2 * np.pi * 440 * time)
     soundfile.write(tmp_path / "a.wav", np.stack([tone, tone], 1), 48000)
-    wav = audio.load_wav(tmp_path / "a.wav")
+    wav = media_audio.load_wav(tmp_path / "a.wav")
     assert wav.dtype == np.float32
     assert len(wav) == pytest.approx(16000, abs=1)
     expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(len(wav)) / 16000)
@@ -90,7 +91,7 @@ def test_load_wav_is_16k_mono_float(tmp_path):
 
 def test_extract_audio_of_a_video(tmp_path):
     video = write_video(tmp_path / "-a 'b'.mp4", seconds=1.2)
-    seconds = audio.extract_audio(video, tmp_path / "out.wav")
+    seconds = media_audio.extract_audio(video, tmp_path / "out.wav")
     assert seconds == pytest.approx(1.2, abs=0.07)
     samples, rate = soundfile.read(tmp_path / "out.wav")
     assert (rate, samples.ndim, len(samples)) == (16000, 1, round(seconds * 16000))
@@ -99,21 +100,21 @@ def test_extract_audio_of_a_video(tmp_path):
 def test_what_cannot_be_heard(tmp_path):
     silent = write_video(tmp_path / "silent.mp4", sound=False)
     with pytest.raises(ClipError) as caught:
-        audio.extract_audio(silent, tmp_path / "out.wav")
+        media_audio.extract_audio(silent, tmp_path / "out.wav")
     assert caught.value.reason == "no_audio"
     (tmp_path / "text.mp4").write_text("not a video")
     with pytest.raises(ClipError) as caught:
-        audio.load_wav(tmp_path / "text.mp4")
+        media_audio.load_wav(tmp_path / "text.mp4")
     assert caught.value.reason == "unreadable"
     with pytest.raises(ClipError, match="no such file"):
-        audio.load_wav(tmp_path / "missing.wav")
+        media_audio.load_wav(tmp_path / "missing.wav")
     assert not (tmp_path / "out.wav").exists()
 
 
 def test_wav_round_trip_is_exact(tmp_path):
     path = write_wav(tmp_path / "a.wav", 0.5)
-    audio.extract_audio(path, tmp_path / "b.wav")
-    assert np.array_equal(audio.load_wav(path), audio.load_wav(tmp_path / "b.wav"))
+    media_audio.extract_audio(path, tmp_path / "b.wav")
+    assert np.array_equal(media_audio.load_wav(path), media_audio.load_wav(tmp_path / "b.wav"))
 
 
 def ffmpeg(*arguments) -> None:
@@ -131,7 +132,7 @@ def picture_and_tone(path: Path, seconds: float, start: float, *options: str) ->
 @pytest.mark.parametrize("suffix", [".mp4", ".ts", ".mpg", ".mkv"])
 def test_late_sound_is_late_in_every_container(tmp_path, suffix):
     path = picture_and_tone(tmp_path / f"a{suffix}", 2, 0.5)
-    wav = audio.load_wav(path)
+    wav = media_audio.load_wav(path)
     begins = np.flatnonzero(np.abs(wav) > 0.02)[0] / 16000
     assert begins == pytest.approx(0.5, abs=0.04)  # lossy sound, and a clock that may begin early
     assert len(wav) / 16000 == pytest.approx(2, abs=0.06)
@@ -143,18 +144,18 @@ def test_sound_that_changes_its_layout_keeps_time(tmp_path):
     two = picture_and_tone(tmp_path / "2.ts", 1, 0, *options)
     both = tmp_path / "both.ts"
     both.write_bytes(one.read_bytes() + two.read_bytes())
-    assert len(audio.load_wav(both)) / 16000 == pytest.approx(2, abs=0.05)
+    assert len(media_audio.load_wav(both)) / 16000 == pytest.approx(2, abs=0.05)
 
 
 def test_sound_of_a_day_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(audio_alignment, "LONGEST", 0.1)
     with pytest.raises(ClipError) as caught:
-        audio.load_wav(write_wav(tmp_path / "a.wav", 0.5))
+        media_audio.load_wav(write_wav(tmp_path / "a.wav", 0.5))
     assert caught.value.reason == "too_long"
 
 
 def test_sound_whose_time_stamps_leap_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(audio_alignment, "MAX_SILENCE", 0.3)
     with pytest.raises(ClipError, match="without sound") as caught:
-        audio.load_wav(picture_and_tone(tmp_path / "a.mp4", 1, 0.5))
+        media_audio.load_wav(picture_and_tone(tmp_path / "a.mp4", 1, 0.5))
     assert caught.value.reason == "unreadable"

@@ -5,9 +5,9 @@ import wave
 import numpy as np
 import pytest
 
-from lipsync_core.audio import load_wav
 from lipsync_core.corpus import clips
 from lipsync_core.errors import ClipError
+from lipsync_core.media.audio import load_wav
 from lipsync_core.media.video import VideoWriter, read_frames
 from lipsync_core.preparation import segments
 

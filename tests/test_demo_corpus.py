@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lipsync_core.audio import load_wav
 from lipsync_core.demo import corpus
 from lipsync_core.demo.corpus import clip_path, write_clip, write_corpus
 from lipsync_core.demo.plan import plan, signature
 from lipsync_core.demo.speech import say
 from lipsync_core.errors import LipsyncError
+from lipsync_core.media.audio import load_wav
 from lipsync_core.media.video import probe, read_frames
 
 CLIPS = [clip for clip in plan(9, 1, seconds=1.2) if clip.speaker.id in ("00001", "00009")]

@@ -16,12 +16,13 @@ import torch
 from torch import nn
 
 from benchmarks import dub_rates
-from lipsync_core.audio import load_wav, mel_window, melspectrogram
+from lipsync_core.audio import mel_window, melspectrogram
 from lipsync_core.checkpoints import save_public
 from lipsync_core.dubbing import dub as dubbing
 from lipsync_core.dubbing.dub import dub
 from lipsync_core.errors import LipsyncError
-from lipsync_core.faces.detectors import Faces
+from lipsync_core.faces.detectors.base import Faces
+from lipsync_core.media.audio import load_wav
 from lipsync_core.media.video import VideoWriter, ffmpeg_exe, read_frames
 from lipsync_core.models import Wav2Lip
 

@@ -10,8 +10,9 @@ import torch
 from lipsync_core.checkpoints import save_public
 from lipsync_core.data.dataset import Corpus, within_shots
 from lipsync_core.errors import LipsyncError
-from lipsync_core.evaluation import evaluate, syncnet
-from lipsync_core.evaluation.syncnet import expert_metrics, generator_metrics, shifted_starts
+from lipsync_core.evaluation import evaluate, generator, syncnet
+from lipsync_core.evaluation.generator import generator_metrics
+from lipsync_core.evaluation.syncnet import expert_metrics, shifted_starts
 from lipsync_core.models import SyncNet, Wav2Lip
 from tests.helpers_training import small_corpus
 
@@ -209,7 +210,7 @@ def test_copying_the_target_would_be_perfect(results, monkeypatch):
 
 def test_drawing_returns_pictures(results):
     corpus = Corpus.load(results, "test")
-    batch = syncnet.generator_batch(corpus, 0, 0, 2)
-    found = syncnet.draw(Wav2Lip(width=TINY).eval(), batch)
+    batch = generator.generator_batch(corpus, 0, 0, 2)
+    found = generator.draw(Wav2Lip(width=TINY).eval(), batch)
     assert found.shape == (2, 5, 96, 96, 3) and found.dtype == np.float32
     assert found.min() >= 0 and found.max() <= 1

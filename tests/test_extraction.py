@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import flash_and_beep
-from lipsync_core import audio
 from lipsync_core.errors import ClipError, Reason
-from lipsync_core.media import ffmpeg, timestamps, video
+from lipsync_core.media import audio, ffmpeg, timestamps, video
 from lipsync_core.media.ffmpeg import ffmpeg_exe
 from lipsync_core.preparation import extraction
 from tests.media import write_video, write_wav

@@ -10,7 +10,7 @@ from lipsync_core.errors import LipsyncError
 from lipsync_core.faces import decoding
 from lipsync_core.faces.batching import CPU_BATCH, Batches, fitting
 from lipsync_core.faces.detection import detect_videos
-from lipsync_core.faces.detectors import Faces
+from lipsync_core.faces.detectors.base import Faces
 
 
 class Small:

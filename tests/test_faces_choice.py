@@ -3,8 +3,9 @@ import sys
 
 import pytest
 
+from lipsync_core.config import check_crop_mode
 from lipsync_core.errors import LipsyncError
-from lipsync_core.faces.choice import check_crop_mode, judge_file, resolve
+from lipsync_core.pretrained import judge_file, resolve
 
 
 def test_auto_follows_the_weights(tmp_path):
@@ -25,7 +26,7 @@ def test_unknown_name_lists_the_allowed(tmp_path):
 
 def test_imports_without_heavy_packages():
     code = (
-        "import sys, lipsync_core.faces.choice; "
+        "import sys, lipsync_core.pretrained; "
         "print(sorted({'torch', 'cv2', 'numpy', 'pandas'} & set(sys.modules)))"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

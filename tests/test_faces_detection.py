@@ -17,7 +17,7 @@ from lipsync_core.faces.detection import (
     read_boxes,
     write_boxes,
 )
-from lipsync_core.faces.detectors import Faces
+from lipsync_core.faces.detectors.base import Faces
 from lipsync_core.media.video import VideoWriter
 
 

@@ -9,7 +9,8 @@ import pandas as pd
 
 from lipsync_core.faces.boxes import suppress
 from lipsync_core.faces.detection import Detections
-from lipsync_core.faces.tracking.association import TOGETHER, Track, link
+from lipsync_core.faces.track import Track
+from lipsync_core.faces.tracking.association import TOGETHER, link
 from lipsync_core.faces.tracking.tracks import filled
 from tests.test_faces_tracks import detections, walk
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lipsync_core.faces.track import Track
 from lipsync_core.faces.tracking import reidentification
-from lipsync_core.faces.tracking.association import Track
 from lipsync_core.faces.tracking.reidentification import rejoined
 from lipsync_core.faces.tracking.tracks import filled
 from tests.media_people import crops_from

@@ -6,7 +6,7 @@ import pytest
 
 from lipsync_core.faces.boxes import overlap
 from lipsync_core.faces.detection import detect_videos
-from lipsync_core.faces.detectors import Faces
+from lipsync_core.faces.detectors.base import Faces
 from lipsync_core.faces.keyframes import StridedFaces, matched
 from lipsync_core.faces.tracking.tracks import main_track
 from lipsync_core.media.video import VideoWriter

@@ -10,7 +10,7 @@ from scipy.io import wavfile
 
 from lipsync_core.evaluation.lse import LseResult
 from lipsync_core.faces.crops import Style
-from lipsync_core.faces.tracking.association import Track
+from lipsync_core.faces.track import Track
 from lipsync_core.preparation import active_speaker
 from tests.media_people import crops_from
 

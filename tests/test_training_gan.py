@@ -10,7 +10,7 @@ from torch import nn
 from lipsync_core.checkpoints import build_from, read_state, save_public
 from lipsync_core.data.dataset import Corpus
 from lipsync_core.errors import LipsyncError
-from lipsync_core.evaluation import leakage
+from lipsync_core.evaluation import generator as generator_evaluation
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
 from lipsync_core.training import gan_health, generator
 from lipsync_core.training.engine.ema import average
@@ -268,11 +268,13 @@ def test_motion_in_silence(results, monkeypatch):
         loud = batch.mels.mean(axis=(2, 3, 4), dtype=np.float32)
         return np.broadcast_to(loud[:, :, None, None, None], (*loud.shape, 96, 96, 3))
 
-    monkeypatch.setattr(leakage, "draw", listens)
-    found = leakage.motion_metrics(None, corpus, windows=8)
+    monkeypatch.setattr(generator_evaluation, "draw", listens)
+    found = generator_evaluation.motion_metrics(None, corpus, windows=8)
     assert found["motion_silence"] == 0 < found["motion"]
-    monkeypatch.setattr(leakage, "draw", lambda model, batch: batch.reference / np.float32(255))
-    found = leakage.motion_metrics(None, corpus, windows=8)
+    monkeypatch.setattr(
+        generator_evaluation, "draw", lambda model, batch: batch.reference / np.float32(255)
+    )
+    found = generator_evaluation.motion_metrics(None, corpus, windows=8)
     assert found["motion_silence"] == found["motion"] > 0
     assert found["motion_truth"] > 0
 

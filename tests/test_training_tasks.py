@@ -15,6 +15,7 @@ from lipsync_core.checkpoints import build_from, read_checkpoint, save_public
 from lipsync_core.data.dataset import Corpus
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
+from lipsync_core.models.discriminator import data_dependent_init
 from lipsync_core.training import generator, losses, syncnet
 from lipsync_core.training.engine.signals import Interrupted
 from lipsync_core.training.generator import GeneratorOptions, GeneratorTask
@@ -459,7 +460,7 @@ def test_a_woken_discriminator_tells_pictures_apart_from_the_start():
             return torch.logit(judge.eval()(pictures), eps=1e-7)
 
     # torch's own start: 1e-7 to 5e-7 in three seeds.
-    woken = logits(generator.wake(QualityDiscriminator(width=0.25), pictures))
+    woken = logits(data_dependent_init(QualityDiscriminator(width=0.25), pictures))
     assert woken.std().item() == pytest.approx(0.3, rel=0.1) and abs(woken.mean().item()) < 0.01
     assert logits(QualityDiscriminator(width=0.25)).std().item() < 1e-4
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from lipsync_core.corpus.clips import source_id
-from lipsync_core.errors import LipsyncError
-from lipsync_core.preparation.stages import ALL
+from lipsync_core.errors import DamagedFile, LipsyncError
 from lipsync_core.runtime.files import file_sha, is_held, only_one, write_text
 
 log = logging.getLogger(__name__)
@@ -68,6 +67,16 @@ def report_damage(path: Path) -> None:
             log.warning("%s: damaged and removed; the next run makes it anew", path)
 
 
+@contextlib.contextmanager
+def reporting_damage() -> Iterator[None]:
+    """Call `report_damage` for a DamagedFile that the block raises; it propagates."""
+    try:
+        yield
+    except DamagedFile as error:
+        report_damage(Path(error.path))
+        raise
+
+
 def reported_damage(stage_folder: Path) -> dict[int, str]:
     """Shard -> digest of the damage that was ever reported in it; it changes with each report."""
     folder = stage_folder / ".journal"
@@ -89,8 +98,7 @@ def redistribute(results: Path, homes: Mapping[str, int]) -> None:
     A kill loses nothing: all records are copied before any is removed, and a second call goes on.
     Raises LipsyncError when a process is at work on one of the shards.
     """
-    for stage in ALL:
-        folder = results / stage.folder / ".journal"
+    for folder in sorted(results.glob("*/.journal")):
         paths = {int(path.stem): path for path in sorted(folder.glob("*.jsonl"))}
         held = [path for path in paths.values() if is_held(lock_path(path))]
         if held:
@@ -101,7 +109,7 @@ def redistribute(results: Path, homes: Mapping[str, int]) -> None:
         with contextlib.ExitStack() as locks:
             for path in paths.values():
                 locks.enter_context(only_one(lock_path(path)))
-            _move(results / stage.folder, paths, homes)
+            _move(folder.parent, paths, homes)
 
 
 def _move(stage_folder: Path, paths: Mapping[int, Path], homes: Mapping[str, int]) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from lipsync_core.audio import MEL_RATE, MEL_WINDOW, mel_length, mel_windows, read_mel
 from lipsync_core.corpus.clips import source_id
 from lipsync_core.corpus.filelists import parse, read_line
-from lipsync_core.corpus.journal import report_damage
+from lipsync_core.corpus.journal import report_damage, reporting_damage
 from lipsync_core.data.array_cache import ArrayCache
 from lipsync_core.data.augmentation import Augmentation, draw, lower_halves, mirrored, sounds
 from lipsync_core.errors import ClipError, DamagedFile, LipsyncError, Reason
@@ -149,7 +149,8 @@ class Corpus:
         """The whole mel spectrogram of a clip: float32 (T, 80)."""
         found = self.cache.get(clip.id)
         if found is None:
-            found = read_mel(clip.mel)
+            with reporting_damage():
+                found = read_mel(clip.mel)
             self.cache.add(clip.id, found)
         return found
 
@@ -157,7 +158,8 @@ class Corpus:
         """One frame, uint8 (S, S, 3) BGR, not to be written to."""
         found = self.cache.get((clip.id, frame))
         if found is None:
-            found = self._archive(clip.faces).decode(frame, self.image_size)
+            with reporting_damage():
+                found = self._archive(clip.faces).decode(frame, self.image_size)
             self.cache.add((clip.id, frame), found)
         return found
 

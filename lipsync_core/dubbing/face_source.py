@@ -20,7 +20,7 @@ import pandas as pd
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces import detection
 from lipsync_core.faces.boxes import area
-from lipsync_core.faces.detectors import Detector
+from lipsync_core.faces.detectors.base import Detector
 from lipsync_core.faces.tracking import tracks
 from lipsync_core.faces.tracking.shots import ShotFinder
 from lipsync_core.media.video import FPS, is_image, probe, read_frames, read_image

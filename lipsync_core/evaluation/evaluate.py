@@ -17,8 +17,8 @@ from lipsync_core.checkpoints import build_from
 from lipsync_core.corpus import split_summary
 from lipsync_core.data.dataset import Corpus, read_filelist
 from lipsync_core.errors import LipsyncError
-from lipsync_core.evaluation.leakage import motion_metrics
-from lipsync_core.evaluation.syncnet import Findings, clip_offset, generator_metrics, judge_expert
+from lipsync_core.evaluation.generator import generator_metrics, motion_metrics
+from lipsync_core.evaluation.syncnet import Findings, clip_offset, judge_expert
 from lipsync_core.models import SyncNet, Wav2Lip
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from lipsync_core.errors import LipsyncError
-from lipsync_core.faces.detectors import Detector, Faces
+from lipsync_core.faces.detectors.base import Detector, Faces
 
 log = logging.getLogger(__name__)
 

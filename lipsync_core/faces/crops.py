@@ -20,7 +20,7 @@ import numpy as np
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.archive import CropArchive, write_archive
 from lipsync_core.faces.decoding import Part, part_source
-from lipsync_core.faces.tracking.association import Track
+from lipsync_core.faces.track import Track
 
 __all__ = [
     "CropArchive",

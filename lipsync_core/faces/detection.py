@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from lipsync_core.errors import ClipError, DamagedFile
 from lipsync_core.faces.batching import Batches
 from lipsync_core.faces.decoding import Clip, SizeOf, decode_clips, shrink
-from lipsync_core.faces.detectors import Detector, Faces
+from lipsync_core.faces.detectors.base import Detector, Faces
 from lipsync_core.faces.keyframes import StridedFaces
 from lipsync_core.media.video import FPS
 from lipsync_core.runtime.files import atomic_path

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from lipsync_core.faces.boxes import area, overlap
-from lipsync_core.faces.detectors import Faces
+from lipsync_core.faces.detectors.base import Faces
 
 SAME = 0.3  # lowest overlap of two boxes of one face
 MATTERS = 0.25  # a face this large, relative to the largest there (area), must not get lost

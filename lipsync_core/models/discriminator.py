@@ -58,3 +58,36 @@ class QualityDiscriminator(nn.Module):
         for block in [stem, *self.face_downscale_blocks, *deeper]:
             features = block(features)
         return self.binary_pred(features).flatten(1)
+
+
+INIT_LOGIT_STD = 0.3  # standard deviation of the logits at the start: no picture is judged for sure
+
+
+@torch.no_grad()
+def data_dependent_init(judge: QualityDiscriminator, faces: torch.Tensor) -> QualityDiscriminator:
+    """Data-dependent initialization of the discriminator; returns it.
+
+    torch's default shrinks the signal in every layer; after thirteen without normalisation the
+    answer is the same for every picture, and training needs thousands of steps to notice any. Here
+    each layer begins with mean 0 and variance 1 over some pictures (Salimans and Kingma, 2016).
+
+    faces: true and drawn ones, (B, 3, T, S, S) in [0, 1].
+    """
+
+    def normalise(layer: nn.Conv2d, _: object, out: torch.Tensor) -> torch.Tensor:
+        mean, deviation = out.mean((0, 2, 3)), out.std((0, 2, 3)) + 1e-4
+        layer.weight.div_(deviation[:, None, None, None])
+        layer.bias.sub_(mean).div_(deviation)
+        return (out - mean[:, None, None]) / deviation[:, None, None]
+
+    layers = [layer for layer in judge.modules() if isinstance(layer, nn.Conv2d)]
+    for layer in layers:
+        nn.init.kaiming_normal_(layer.weight, a=0.01, nonlinearity="leaky_relu")
+        nn.init.zeros_(layer.bias)
+    hooks = [layer.register_forward_hook(normalise) for layer in layers]
+    judge(faces)
+    for hook in hooks:
+        hook.remove()
+    for last in (judge.binary_pred[0].weight, judge.binary_pred[0].bias):
+        last.mul_(INIT_LOGIT_STD)
+    return judge

@@ -22,10 +22,10 @@ from scipy.io import wavfile
 from lipsync_core import audio
 from lipsync_core.checkpoints import build_from
 from lipsync_core.evaluation.lse import MAX_SHIFT, SAMPLES_A_FRAME, lse
-from lipsync_core.faces.choice import JUDGE_WEIGHTS
 from lipsync_core.faces.crops import Style, crops_of
-from lipsync_core.faces.tracking.association import Track
+from lipsync_core.faces.track import Track
 from lipsync_core.models import LseSyncNet, SyncNet
+from lipsync_core.pretrained import JUDGE_WEIGHTS
 from lipsync_core.runtime.device import pick
 
 log = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ class ExpertJudge:
 
 @functools.cache
 def load_judge(path: Path, device: str = "auto") -> Judge:
-    """The judge that `choice.judge_file` found. Raises LipsyncError for other files."""
+    """The judge that `pretrained.judge_file` found. Raises LipsyncError for other files."""
     public = path.suffix == Path(JUDGE_WEIGHTS).suffix
     return PublicJudge(path, device) if public else ExpertJudge(path, device)
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from lipsync_core import audio
 from lipsync_core.errors import ClipError, Reason
+from lipsync_core.media import audio
 from lipsync_core.media.ffmpeg import Decoder
 from lipsync_core.media.timestamps import PACKETS, Timeline, read_timeline, survey
 from lipsync_core.media.video import FIRST_PICTURE, first_picture, probe

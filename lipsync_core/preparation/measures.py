@@ -10,8 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lipsync_core.audio import SAMPLE_RATE
 from lipsync_core.faces.archive import CropArchive
+from lipsync_core.media.audio import SAMPLE_RATE
 from lipsync_core.media.video import FPS
 from lipsync_core.preparation.audio_fingerprint import audio_fingerprint
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lipsync_core import audio
 from lipsync_core.corpus.layouts.wav2lip import frames
 from lipsync_core.errors import ClipError, Reason
 from lipsync_core.faces.archive import write_archive
+from lipsync_core.media import audio
 from lipsync_core.media.video import FPS, read_image
 from lipsync_core.preparation.measures import picture_measures
 from lipsync_core.preparation.runner import Measures, Task, Worker

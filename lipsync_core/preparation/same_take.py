@@ -14,8 +14,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from lipsync_core.audio import SAMPLE_RATE, load_wav
 from lipsync_core.faces.archive import CropArchive
+from lipsync_core.media.audio import SAMPLE_RATE, load_wav
 from lipsync_core.media.timestamps import FPS
 
 BAND = (200.0, 3400.0)  # Hz: free of hum, and kept by every codec

@@ -50,13 +50,14 @@ def mel_spectrograms(
     """Write `mels/<clip id>.npy`, float32 (T, 80), 80 rows a second; measures: see
     `measures.sound_measures`.
     """
-    from lipsync_core import audio
+    from lipsync_core.audio import write_mel
+    from lipsync_core.media.audio import wav_blocks
     from lipsync_core.preparation.measures import sound_measures
 
     def work(task: Task) -> Measures:
         wav = task.clip.artefact(results / stages.AUDIO.folder, ".wav")
-        audio.write_mel(wav, task.target)
-        return sound_measures(audio.wav_blocks(wav), np.load(task.target, mmap_mode="r"))
+        write_mel(wav, task.target)
+        return sound_measures(wav_blocks(wav), np.load(task.target, mmap_mode="r"))
 
     return run_shard(stages.MELS, clips, results, shard, params, one_by_one(work))
 
@@ -140,7 +141,8 @@ def crop_faces(
     which only other people's faces are seen. With `check.sync_model`, sync_offset and
     sync_confidence.
     """
-    from lipsync_core.faces import choice, crops, detection
+    from lipsync_core import pretrained
+    from lipsync_core.faces import crops, detection
     from lipsync_core.faces.tracking import reidentification, tracks
     from lipsync_core.preparation import precropped
     from lipsync_core.preparation.measures import head_motion, picture_measures
@@ -149,8 +151,8 @@ def crop_faces(
     style = crops.Style(crop["mode"], tuple(crop["pads"]), crop["margin"])
     min_frames = round(track["min_seconds"] * FPS)
     judged = track["choice"] == "speaking"
-    judge_path = choice.judge_file(track["expert"], models) if judged else None
-    sync_path = choice.sync_file(params["check.sync_model"])
+    judge_path = pretrained.judge_file(track["expert"], models) if judged else None
+    sync_path = pretrained.sync_file(params["check.sync_model"])
 
     def work(task: Task) -> Measures | list[Measures]:
         source = task.clip.source(data_root)

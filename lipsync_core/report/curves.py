@@ -44,7 +44,7 @@ class Generator:
     `copy_*` are figures of copying the reference frame instead of generating; `true_sync_loss` and
     `out_of_sync_loss` are the expert's sync losses of the true frames, with their own sound and
     with other sound; `discriminator` its losses on (true, generated) frames; `motion` how much
-    drawn mouths move with (their sound, silence), see `training.leak`.
+    drawn mouths move with (their sound, silence), see `evaluation.generator.motion_metrics`.
     """
 
     step: int | None

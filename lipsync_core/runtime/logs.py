@@ -9,8 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from lipsync_core.corpus.journal import report_damage
-from lipsync_core.errors import DamagedFile, LipsyncError
+from lipsync_core.errors import LipsyncError
 
 log = logging.getLogger(__name__)
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -21,9 +20,8 @@ FORMAT = "%(asctime)s %(levelname)s %(message)s"
 def job_log(path: str) -> Iterator[None]:
     """Log the block to `path` and to standard error.
 
-    A LipsyncError ends the process with its message and exit code (a damaged file is made anew by
-    the next run), a full disk with a message; any other exception leaves its traceback in the log
-    file too, and propagates.
+    A LipsyncError ends the process with its message and exit code, a full disk with a message; any
+    other exception leaves its traceback in the log file too, and propagates.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     to_file = logging.FileHandler(path, mode="w", encoding="utf-8", errors="backslashreplace")
@@ -34,8 +32,6 @@ def job_log(path: str) -> Iterator[None]:
     try:
         yield
     except LipsyncError as error:
-        if isinstance(error, DamagedFile):
-            report_damage(Path(error.path))
         log.error("%s (log: %s)", error, path)
         sys.exit(error.exit_code)
     except Exception as error:

@@ -28,8 +28,9 @@ from lipsync_core.data.dataset import (
 )
 from lipsync_core.data.tensors import expert_view, generator_input, to_device, to_planes
 from lipsync_core.errors import LipsyncError
-from lipsync_core.evaluation.syncnet import generator_metrics
+from lipsync_core.evaluation.generator import draw, generator_metrics
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
+from lipsync_core.models.discriminator import data_dependent_init
 from lipsync_core.training import diagnosis, gan_health, losses
 from lipsync_core.training.engine import distributed, loop, precision
 from lipsync_core.training.engine.ema import average
@@ -43,7 +44,6 @@ from lipsync_core.training.engine.optimization import (
 )
 from lipsync_core.training.engine.run_signature import from_section
 from lipsync_core.training.samples import write_samples
-from lipsync_core.training.waking import first_faces, wake
 
 log = logging.getLogger(__name__)
 DISCRIMINATOR = "visual_quality_disc.pth"  # in the run folder, public format
@@ -353,7 +353,9 @@ def train(
     loop.start_from(model, init)
     judge = None
     if settings.gan_weight > 0:
-        judge = wake(QualityDiscriminator(**sizes), first_faces(model, corpora["train"], seed))
+        judge = data_dependent_init(
+            QualityDiscriminator(**sizes), init_batch(model, corpora["train"], seed)
+        )
         loop.start_from(judge, disc_init)
     task = GeneratorTask(
         label, model, judge_of_sync, judge, corpora["train"], corpora["val"], settings, seed, device
@@ -366,3 +368,13 @@ def train(
         save_public(run_dir / DISCRIMINATOR, judge, task.judge_optimizer, step=rows[-1]["step"])
     published = build_from(checkpoint, Wav2Lip).to(device)
     write_samples(published, corpora["val"], samples, settings.mel_shift)
+
+
+SHOWN = 8  # windows
+
+
+def init_batch(model: Wav2Lip, corpus: Corpus, seed: int) -> torch.Tensor:
+    """Ground-truth and generated faces of the first windows, for `data_dependent_init`."""
+    batch = generator_batch(corpus, seed, 0, SHOWN)
+    drawn = torch.from_numpy(draw(model.eval(), batch)).permute(0, 4, 1, 2, 3)
+    return torch.cat((to_planes(torch.from_numpy(batch.target)), drawn))

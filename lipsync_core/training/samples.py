@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from lipsync_core.data.dataset import WINDOW, Corpus, generator_batch
-from lipsync_core.evaluation.syncnet import draw
+from lipsync_core.evaluation.generator import draw
 from lipsync_core.models import Wav2Lip
 from lipsync_core.runtime.files import atomic_path
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.boxes import suppress
-from lipsync_core.faces.detectors import Faces, check_frames
+from lipsync_core.faces.detectors.base import Faces, check_frames
 from lipsync_core.runtime import threads
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class CenterFace:
         log.debug("CenterFace runs with %s", engine)
 
     def detect_faces(self, frames: np.ndarray) -> list[Faces]:
-        """Faces of each frame: see `detectors.Detector`."""
+        """Faces of each frame: see `base.Detector`."""
         check_frames(frames)
         # One frame at a time stays in a CPU's cache: a fifth faster than batches of 16.
         step = max(1, len(frames)) if self.on_gpu else 1
@@ -76,7 +76,7 @@ class CenterFace:
         return faces
 
     def detect(self, frames: np.ndarray) -> list[np.ndarray]:
-        """Boxes of each frame: see `detectors.Detector`."""
+        """Boxes of each frame: see `base.Detector`."""
         return [faces.boxes for faces in self.detect_faces(frames)]
 
 

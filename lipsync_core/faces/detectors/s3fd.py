@@ -17,8 +17,8 @@ from face_alignment.detection.sfd.net_s3fd import s3fd as Network
 
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.boxes import suppress
-from lipsync_core.faces.choice import S3FD_WEIGHTS
-from lipsync_core.faces.detectors import Faces, check_frames
+from lipsync_core.faces.detectors.base import Faces, check_frames
+from lipsync_core.pretrained import S3FD_WEIGHTS
 from lipsync_core.runtime.device import pick
 
 MEANS = (104.0, 117.0, 123.0)  # of blue, green and red
@@ -89,7 +89,7 @@ class S3FD:
             ) from error
 
     def detect(self, frames: np.ndarray) -> list[np.ndarray]:
-        """Boxes of each frame: see `detectors.Detector`."""
+        """Boxes of each frame: see `base.Detector`."""
         check_frames(frames)
         step = self.at_once or max(1, len(frames))
         starts = range(0, len(frames), step)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import itertools
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from lipsync_core.faces.boxes import overlap
 from lipsync_core.faces.detection import Detections
+from lipsync_core.faces.track import Track
 from lipsync_core.faces.tracking.shots import shots
 
 LINK = 0.3  # lowest overlap of a box with where a face was expected
@@ -28,45 +28,6 @@ Pair = frozenset[int]  # of the numbers of two trails
 HEAD = 0.25  # how far a head goes beyond the face on either side, in sizes of the face
 CROSS = 0.1  # overlap of two heads from which one may cover the other's face
 MARGIN = 0.2  # lead in overlap by which a box is one face's and not that of one it crosses
-
-
-@dataclass(frozen=True)
-class Track:
-    """One face over time.
-
-    frames: int32 (m,), rising. boxes: float32 (m, 4), full-size pixels.
-    landmarks: float32 (m, 10), x, y of five points; None from a detector without landmarks.
-    hidden: frames without a box in which another face covers this one, or may do so.
-    begins_in_doubt, ends_in_doubt: it met another face there, was covered by it or could no longer
-        be told from it, so that another track may show the same person before, or after; see
-        `looks`.
-    cuts: first frames of all shots of the video but the first: a track of several shots goes on
-        after them, but nothing that is measured over several frames may reach across.
-    """
-
-    frames: np.ndarray
-    boxes: np.ndarray
-    landmarks: np.ndarray | None = None
-    hidden: frozenset[int] = frozenset()
-    begins_in_doubt: bool = False
-    ends_in_doubt: bool = False
-    cuts: tuple[int, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def span(self) -> int:
-        """Frames from its first to its last one, without the shots in which it is not seen."""
-        first, last = int(self.frames[0]), int(self.frames[-1])
-        edges = [first, *(cut for cut in self.cuts if first < cut <= last), last + 1]
-        counts, _ = np.histogram(self.frames, edges)
-        return int(np.diff(edges)[counts > 0].sum())
-
-    def runs(self) -> list[np.ndarray]:
-        """Its rows, parted where a frame is missing and at cuts: int (k,) each."""
-        shot = np.searchsorted(self.cuts, self.frames, "right")
-        breaks = np.flatnonzero((np.diff(self.frames) > 1) | (np.diff(shot) > 0)) + 1
-        return np.split(np.arange(len(self)), breaks)
 
 
 def link(detections: Detections) -> list[Track]:

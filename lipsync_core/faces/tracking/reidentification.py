@@ -16,7 +16,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from lipsync_core.faces.crops import Style, crops_of
-from lipsync_core.faces.tracking.association import MEMORY, Track
+from lipsync_core.faces.track import Track
+from lipsync_core.faces.tracking.association import MEMORY
 
 SAMPLE = 8  # crops at an end of a track
 SIDE = 24  # pixels to which they are scaled

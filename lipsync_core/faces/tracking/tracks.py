@@ -14,7 +14,8 @@ from scipy.signal import savgol_filter
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.boxes import area
 from lipsync_core.faces.detection import Detections
-from lipsync_core.faces.tracking.association import Track, link
+from lipsync_core.faces.track import Track
+from lipsync_core.faces.tracking.association import link
 from lipsync_core.media.timestamps import FPS
 
 __all__ = [

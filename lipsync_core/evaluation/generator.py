@@ -1,0 +1,153 @@
+"""Figures of a generator: quality and sync on fixed windows, and reference leakage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from lipsync_core.audio import LIMIT
+from lipsync_core.data.dataset import Corpus, GeneratorSample, generator_batch
+from lipsync_core.data.tensors import (
+    expert_view,
+    generator_input,
+    to_device,
+    to_planes,
+)
+from lipsync_core.evaluation import metrics
+from lipsync_core.models import SyncNet, Wav2Lip
+
+SHOTS = 8  # windows drawn at a time
+
+
+@torch.no_grad()
+def draw(model: Wav2Lip, batch: GeneratorSample) -> np.ndarray:
+    """What a generator makes of a batch of windows: float32 (B, 5, S, S, 3) BGR in [0, 1]."""
+    device = next(model.parameters()).device
+    target, reference, mels, _ = (to_device(part, device) for part in batch)
+    faces = generator_input(to_planes(target), to_planes(reference))
+    return model(mels, faces).float().permute(0, 2, 3, 4, 1).cpu().numpy()
+
+
+@torch.no_grad()
+def cosines(expert: SyncNet, frames: np.ndarray, sync_mels: np.ndarray) -> np.ndarray:
+    """How well sounds and lips agree in the expert's eyes: float32 (B,) in [0, 1].
+
+    frames: float32 (B, 5, S, S, 3) in [0, 1]; sync_mels: float32 (B, 1, 80, 16).
+    """
+    device = next(expert.parameters()).device
+    planes = to_device(frames, device).permute(0, 4, 1, 2, 3)
+    audio, face = expert(to_device(sync_mels, device), expert_view(planes))
+    return (audio.float() * face.float()).sum(1).cpu().numpy()
+
+
+def generator_metrics(
+    model: Wav2Lip,
+    expert: SyncNet,
+    corpus: Corpus,
+    seed: int = 0,
+    windows: int = 64,
+    mel_shift: int = 0,
+    wrong_sound: bool = False,
+) -> dict[str, float]:
+    """How close to the truth, and how much in sync, a generator draws fixed windows.
+
+    windows: their number, rounded up to a multiple of 8; a pure function of (corpus, seed).
+    wrong_sound: draw each window a second time, with the sound of another one.
+
+    Returns
+    -------
+    l1, l1_lower: mean absolute difference to the true frames in [0, 1], of the whole faces and of
+        their lower halves; psnr_lower: peak signal-to-noise ratio of the lower halves in dB;
+        sync_loss: the expert's sync loss. spread: standard deviation over the frames of all
+        windows, mean over the pixels of the lower halves: 0 for drawings that are all alike.
+    <name>_copy: the same figures for the reference frames, shown instead of drawn ones: a generator
+        that is of any use is better.
+    sync_loss_truth: the expert's sync loss of the true frames; sync_loss_out_of_sync: the same of
+        the true frames with another window's sound. Between these lies a generator's.
+    <name>_wrong_sound: the same figures when drawn from another window's sound, `sync_loss` against
+        the right sound: a generator that listens is worse here.
+    """
+    tallies = {"": _Tally(expert), "_copy": _Tally(expert), "_truth": _Tally(expert)}
+    if wrong_sound:
+        tallies["_wrong_sound"] = _Tally(expert)
+    apart: list[np.ndarray] = []
+    for index in range(-(-windows // SHOTS)):
+        batch = generator_batch(corpus, seed, index, SHOTS, mel_shift)
+        tallies[""].add(batch, draw(model, batch))
+        tallies["_copy"].add(batch, batch.reference.astype(np.float32) / 255)
+        truth = batch.target.astype(np.float32) / 255
+        tallies["_truth"].add(batch, truth)
+        apart.append(cosines(expert, truth, np.roll(batch.sync_mel, 1, axis=0)))
+        if wrong_sound:
+            other = batch._replace(mels=np.roll(batch.mels, 1, axis=0))
+            tallies["_wrong_sound"].add(batch, draw(model, other))
+    figures = {
+        f"{name}{of}": value for of, tally in tallies.items() for name, value in tally.means()
+    }
+    figures["sync_loss_out_of_sync"] = metrics.sync_loss(np.concatenate(apart))
+    trivial = ("l1_truth", "l1_lower_truth", "psnr_lower_truth", "spread_copy")
+    return {name: value for name, value in figures.items() if name not in trivial}
+
+
+class _Tally:
+    """Figures of frames beside the truth, summed over batches."""
+
+    def __init__(self, expert: SyncNet) -> None:
+        self.expert = expert
+        self.whole: list[float] = []
+        self.lower: list[float] = []
+        self.square: list[float] = []
+        self.cosines: list[np.ndarray] = []
+        self.sums, self.squares, self.frames = 0.0, 0.0, 0
+
+    def add(self, batch: GeneratorSample, frames: np.ndarray) -> None:
+        """frames: float32 (B, 5, S, S, 3) in [0, 1], to be judged as the batch's target."""
+        error = np.abs(frames - batch.target.astype(np.float32) / 255)
+        half = error.shape[2] // 2
+        lower = error[:, :, half:]
+        self.whole.append(error.mean())
+        self.lower.append(lower.mean())
+        self.square.append((lower**2).mean())
+        self.cosines.append(cosines(self.expert, frames, batch.sync_mel))
+        mouths = frames[:, :, half:].reshape(frames.shape[0] * frames.shape[1], -1).astype(float)
+        self.sums, self.squares = self.sums + mouths.sum(0), self.squares + (mouths**2).sum(0)
+        self.frames += len(mouths)
+
+    def means(self) -> Iterator[tuple[str, float]]:
+        yield "l1", float(np.mean(self.whole))
+        yield "l1_lower", float(np.mean(self.lower))
+        yield "psnr_lower", metrics.psnr(float(np.mean(self.square)))
+        yield "sync_loss", metrics.sync_loss(np.concatenate(self.cosines))
+        variance = self.squares / self.frames - (self.sums / self.frames) ** 2
+        yield "spread", float(np.sqrt(np.maximum(variance, 0)).mean())
+
+
+SILENCE = -LIMIT  # in every band of the mel spectrogram
+
+
+def motion_metrics(
+    model: Wav2Lip, corpus: Corpus, seed: int = 0, windows: int = 64
+) -> dict[str, float]:
+    """How much drawn mouths move, with their sound and in silence: what leaks from the pictures.
+
+    windows: as in `generator_metrics`. The references are those of the windows, which talk.
+
+    Returns mean absolute differences, in [0, 1], between consecutive frames' lower halves:
+    motion (drawn with the sound), motion_silence (drawn with silence in its place) and
+    motion_truth. The head moves in all three; a generator that listens moves less in silence.
+    """
+    found: dict[str, list[float]] = {"motion": [], "motion_silence": [], "motion_truth": []}
+    for index in range(-(-windows // SHOTS)):
+        batch = generator_batch(corpus, seed, index, SHOTS)
+        silent = batch._replace(mels=np.full_like(batch.mels, SILENCE))
+        found["motion"].append(_motion(draw(model, batch)))
+        found["motion_silence"].append(_motion(draw(model, silent)))
+        found["motion_truth"].append(_motion(batch.target.astype(np.float32) / 255))
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def _motion(frames: np.ndarray) -> float:
+    """Mean absolute difference of consecutive frames' lower halves: (B, 5, S, S, 3) -> number."""
+    return float(np.abs(np.diff(frames[:, :, frames.shape[2] // 2 :], axis=1)).mean())
