@@ -54,7 +54,7 @@ Mutation = Callable[[Mapping[str, bytes], np.random.Generator], tuple[str, bytes
 
 def good_files(folder: Path, seconds: float = 0.8) -> dict[str, bytes]:
     """A clip with a face and a voice in five containers: suffix -> bytes."""
-    from tests.media import write_video
+    from tests.support.media import write_video
 
     first = write_video(folder / "seed.mp4", seconds)
     files = {".mp4": first.read_bytes()}
@@ -254,7 +254,7 @@ def compare(work: Path, count: int, seed: int, timeout: float) -> tuple[dict, di
     Raises AssertionError when a file has no row or a good clip came out differently, LipsyncError
     when the account of clips does not add up.
     """
-    from tests.media import write_video
+    from tests.support.media import write_video
 
     for name in ("alone", "among"):
         for index in range(2):

@@ -29,9 +29,17 @@ from lipsync_core.faces.tracking.association import LINK, link
 from lipsync_core.faces.tracking.reidentification import rejoined
 from lipsync_core.faces.tracking.shots import ShotFinder
 from lipsync_core.faces.tracking.tracks import filled, people
-from tests.media_people import CUTS, FRAMES, PATHS, SLOW_PASS, TURN_BACK, Paths, write_people
-from tests.test_faces_linking import Meeting
-from tests.test_prepare_people import who
+from tests.faces.tracking.test_association import Meeting
+from tests.preparation.test_people import who
+from tests.support.media_people import (
+    CUTS,
+    FRAMES,
+    PATHS,
+    SLOW_PASS,
+    TURN_BACK,
+    Paths,
+    write_people,
+)
 
 
 def link_by_overlap(detections: detection.Detections) -> list[Track]:

@@ -36,7 +36,7 @@ from lipsync_core.training.generator import GeneratorOptions, GeneratorTask
 from lipsync_core.training.syncnet import ExpertOptions, ExpertTask
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.helpers_training import write_corpus
+from tests.support.training import write_corpus
 
 GROUP = 8  # windows of a clip in our expert's batch
 Steps = Callable[[int], float]  # does so many steps, returns the seconds of one

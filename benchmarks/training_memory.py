@@ -29,7 +29,7 @@ def clips_for(cache_mb: int, image_size: int) -> int:
 
 def write_long(results: Path, count: int) -> None:
     """`count` clips, one clip by many names."""
-    from tests.helpers_training import write_corpus
+    from tests.support.training import write_corpus
 
     write_corpus(results, {"train": ["a/0"], "val": ["v/0"]}, frames=int(25 * SECONDS))
     ids = [f"a/{number}" for number in range(count)]

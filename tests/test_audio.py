@@ -12,7 +12,7 @@ from lipsync_core.errors import ClipError
 from lipsync_core.media import audio as media_audio
 from lipsync_core.media import audio_alignment
 from lipsync_core.media.ffmpeg import ffmpeg_exe
-from tests.media import write_video, write_wav
+from tests.support.media import write_video, write_wav
 
 GOLDEN = Path(__file__).parent / "golden" / "mel.npz"
 

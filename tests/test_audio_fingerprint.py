@@ -10,7 +10,7 @@ from lipsync_core.preparation.audio_fingerprint import (
     audio_fingerprint,
     landmarks,
 )
-from tests.media_takes import RATE, speech
+from tests.support.media_takes import RATE, speech
 
 
 def found(wav: np.ndarray) -> np.ndarray:

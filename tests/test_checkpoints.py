@@ -11,7 +11,7 @@ from lipsync_core import checkpoints
 from lipsync_core.checkpoints import build_from, load_weights, read_checkpoint, save_public
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import LseSyncNet, QualityDiscriminator, SyncNet, Wav2Lip
-from tests.golden_recipe import spec
+from tests.support.golden_recipe import spec
 
 TINY = 1 / 16
 

@@ -19,7 +19,7 @@ import yaml
 from lipsync_core import cli
 from lipsync_core.media import ffmpeg_binary
 from lipsync_core.pretrained import KNOWN_WEIGHTS
-from tests.media import write_video
+from tests.support.media import write_video
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "data_root/README.md", "models/README.md"]
@@ -109,7 +109,7 @@ def test_snakemake_commands_plan_their_jobs(work):
     commands = [filled(text, work)[1:] for text in texts]
     tried = [words if "--unlock" in words else ["-n", *words] for words in commands]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.dry_runs", str(work / "repo")],
+        [sys.executable, "-m", "tests.support.dry_runs", str(work / "repo")],
         input=json.dumps(tried),
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         cwd=ROOT,

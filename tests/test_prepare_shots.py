@@ -16,9 +16,9 @@ from lipsync_core.faces.crops import CropArchive
 from lipsync_core.media.video import VideoWriter
 from lipsync_core.preparation import stages, steps
 from lipsync_core.preparation.runner import read_table
-from tests.media import write_wav
-from tests.media_people import SIDE, SIZE, portraits
-from tests.test_prepare import settings
+from tests.preparation.test_steps import settings
+from tests.support.media import write_wav
+from tests.support.media_people import SIDE, SIZE, portraits
 
 
 def scene(who: str, x: float, place: int = 0) -> np.ndarray:

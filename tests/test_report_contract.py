@@ -17,7 +17,7 @@ from lipsync_core.training.engine import loop
 from lipsync_core.training.engine.run_folder import METRICS
 from lipsync_core.training.generator import GeneratorOptions, GeneratorTask
 from lipsync_core.training.syncnet import ExpertOptions, ExpertTask
-from tests.helpers_training import small_corpus
+from tests.support.training import small_corpus
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")

@@ -1,0 +1,216 @@
+"""evaluation.py and training/judging.py: figures with a known truth, the same every time."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from lipsync_core.checkpoints import save_public
+from lipsync_core.data.dataset import Corpus, within_shots
+from lipsync_core.errors import LipsyncError
+from lipsync_core.evaluation import evaluate, generator, syncnet
+from lipsync_core.evaluation.generator import generator_metrics
+from lipsync_core.evaluation.syncnet import expert_metrics, shifted_starts
+from lipsync_core.models import SyncNet, Wav2Lip
+from tests.support.training import small_corpus
+
+CPU = torch.device("cpu")
+TINY = 0.0625
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    return small_corpus(tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    save_public(folder / "expert.pth", SyncNet(width=TINY))
+    save_public(folder / "one.pth", Wav2Lip(width=TINY))
+    save_public(folder / "two.pth", Wav2Lip(width=TINY))
+    save_public(folder / "large.pth", Wav2Lip(width=TINY, image_size=192))
+    return folder
+
+
+def judge(results, weights, **more):
+    generators = {"wav2lip": weights / "one.pth", "wav2lip_gan": weights / "two.pth"}
+    arguments = {"per_clip": 24, "windows": 8} | more
+    return evaluate.evaluate(results, weights / "expert.pth", generators, CPU, **arguments)
+
+
+def test_evaluation_is_complete_json_and_the_same_every_time(results, weights):
+    found = judge(results, weights)
+    assert found == judge(results, weights)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert (found["split"], found["clips"], found["speakers"]) == ("test", 1, 1)
+    assert set(found["syncnet"]["accuracy_by_offset"]) == {"1", "2", "3", "5", "10+"}
+    assert {"auc", "accuracy", "loss", "top1"} <= found["syncnet"].keys()
+    assert found["syncnet"]["width"] == TINY and found["syncnet"]["parameters"] > 0
+    assert list(found["generators"]) == ["wav2lip", "wav2lip_gan"]
+    judged = found["syncnet"]
+    assert judged["per_clip"].keys() == judged["calibration"].keys() == {"val", "test"}
+    assert [clip["clip"] for clip in judged["per_clip"]["val"]] == ["c/1"]
+    only = judged["per_clip"]["test"][0]
+    assert (only["clip"], only["windows"]) == ("d/1", 24)
+    assert only["loss"] == judged["loss"] and abs(only["offset"]) <= 15
+    assert sum(point["weight"] for point in judged["calibration"]["test"]) == pytest.approx(1)
+    figures = found["generators"]["wav2lip"]
+    wanted = {"l1", "l1_copy", "l1_wrong_sound", "psnr_lower", "sync_loss", "sync_loss_truth"}
+    assert wanted <= figures.keys()
+    assert figures != found["generators"]["wav2lip_gan"]
+
+
+def test_an_empty_test_split_falls_back_to_validation(results, weights, tmp_path):
+    other = small_corpus(tmp_path)
+    (other / "filelists/test.txt").write_text("")
+    found = judge(other, weights)
+    assert found["split"] == "val"
+
+
+def test_whose_clips_they_are_is_said(results, weights, tmp_path):
+    assert judge(results, weights)["judged_on"] == "held-out clips"  # nobody knows more
+    other = small_corpus(tmp_path)
+    split = {"test": {"judged_on": "seen speaker"}}
+    (other / "filelists/split.json").write_text(json.dumps(split))
+    assert judge(other, weights)["judged_on"] == "seen speaker"
+
+
+def test_sizes_must_agree(results, weights):
+    with pytest.raises(
+        LipsyncError, match=r"large\.pth: draws 192 pixels, the expert .* judges 96"
+    ):
+        evaluate.evaluate(results, weights / "expert.pth", {"l": weights / "large.pth"}, CPU)
+
+
+def test_infinite_figures_become_null():
+    assert evaluate._rounded({"a": math.inf, "b": {"c": math.nan}, "d": 1.23456789, "e": 3}) == {
+        "a": None,
+        "b": {"c": None},
+        "d": 1.234568,
+        "e": 3,
+    }
+
+
+class Knows(SyncNet):
+    """An expert for tests: the embedding of a window is the number hidden in its first pixel."""
+
+    def __init__(self, sharp):
+        super().__init__(width=TINY)
+        self.sharp = sharp
+
+    def _embed(self, number):
+        angle = number * self.sharp
+        return torch.stack([torch.cos(angle), torch.sin(angle)], dim=1)
+
+    def encode_audio(self, mel):
+        return self._embed(mel[:, 0, 0, 0])
+
+    def encode_faces(self, faces):
+        return self._embed((faces[:, 0, 0, 0] * 255).round())
+
+
+@pytest.fixture
+def numbered(results):
+    """A corpus whose frames and sounds are their own numbers."""
+    corpus = Corpus.load(results, "test")
+
+    def lower(clip, start):
+        return np.full((5, 48, 96, 3), start, np.uint8)
+
+    def mels(clip, frames):
+        return np.stack([np.full((1, 80, 16), frame, np.float32) for frame in frames])
+
+    corpus.lower_frames, corpus.mels = lower, mels
+    return corpus
+
+
+def test_a_perfect_expert_has_perfect_figures(numbered):
+    found = expert_metrics(Knows(sharp=1.5 / 40), numbered, per_clip=24)
+    assert found["auc"] == found["top1"] == 1
+    assert {found[f"offset_{d}"] for d in (1, 2, 3, 5)} == {1.0}
+    assert found["offset_10plus"] == 1
+    assert 0 < found["loss"] < 2
+
+
+def test_the_scale_of_sync_has_the_truth_at_one_end_and_other_sound_at_the_other(numbered):
+    found = expert_metrics(Knows(sharp=1.5 / 40), numbered, per_clip=24)
+    assert found["sync_loss_in_sync"] == pytest.approx(0, abs=1e-3)
+    assert found["sync_loss_out_of_sync"] > 0.1
+    blind = expert_metrics(Knows(sharp=0.0), numbered, per_clip=24)
+    assert blind["sync_loss_in_sync"] == blind["sync_loss_out_of_sync"]
+
+
+def test_a_blind_expert_is_at_chance(numbered):
+    found = expert_metrics(Knows(sharp=0.0), numbered, per_clip=24)
+    assert found["auc"] == 0.5 and found["accuracy"] == 0.5
+    assert found["top1"] == 0 and found["offset_1"] == 0  # ties are no success
+
+
+def test_clips_are_judged_one_by_one(results):
+    corpus = Corpus.load(results, "train")
+    easy = corpus.clips[1].id
+
+    def mels(clip, frames):  # the sound of the other clips says little
+        known = 1.0 if clip.id == easy else 0.1
+        return np.stack([np.full((1, 80, 16), known * frame, np.float32) for frame in frames])
+
+    corpus.mels = mels
+    corpus.lower_frames = lambda clip, start: np.full((5, 48, 96, 3), start, np.uint8)
+    found = syncnet.judge_expert(Knows(sharp=3.0), corpus, per_clip=24)
+    losses = {clip: loss for clip, loss, _ in found.losses}
+    assert min(losses, key=losses.get) == easy
+    assert np.mean(list(losses.values())) == pytest.approx(found.figures["loss"])
+
+
+@pytest.mark.parametrize("late", [0, 4, -3])
+def test_the_offset_of_a_clip_is_found_with_its_sign(numbered, late):
+    """A picture that comes late shows what was heard before."""
+    numbered.lower_frames = lambda clip, start: np.full((5, 48, 96, 3), start - late, np.uint8)
+    clip = numbered.clips[0]
+    clip = type(clip)(clip.id, clip.faces, clip.mel, clip.starts[5:])  # no number below 0
+    assert syncnet.clip_offset(Knows(sharp=1.5 / 40), numbered, clip) == late
+
+
+def test_the_offset_of_a_clip_is_looked_for_within_its_shots(numbered, monkeypatch):
+    clip = numbered.clips[0]
+    cuts, mels, asked = (20,), numbered.mels, []
+    clip = type(clip)(clip.id, clip.faces, clip.mel, within_shots(clip.starts, cuts), cuts)
+    monkeypatch.setattr(numbered, "mels", lambda c, heard: mels(c, asked.extend(heard) or heard))
+    assert syncnet.clip_offset(Knows(sharp=1.5 / 40), numbered, clip) == 0
+    assert asked and not {*range(12, 20)} & set(map(int, asked))
+
+
+def test_a_short_clip_has_no_choice_of_twelve(numbered):
+    found = expert_metrics(Knows(sharp=0.01), numbered, per_clip=5)
+    assert math.isnan(found["top1"]) and found["auc"] == 1
+
+
+def test_shifted_starts_stay_in_the_clip():
+    present = np.array([0, 1, 2, 3, 10])
+    found = shifted_starts(present, np.array([0, 1, 3, 10]), 2)
+    assert found.tolist() == [2, 3, 1, 10]
+
+
+def test_copying_the_target_would_be_perfect(results, monkeypatch):
+    corpus = Corpus.load(results, "test")
+    expert = SyncNet(width=TINY).eval()
+    monkeypatch.setattr(syncnet, "draw", lambda model, batch: batch.target.astype(np.float32) / 255)
+    found = generator_metrics(None, expert, corpus, windows=9, wrong_sound=True)
+    assert found["sync_loss_out_of_sync"] > 0
+    assert found["sync_loss_out_of_sync"] != found["sync_loss_truth"]
+    assert found["l1"] == found["l1_lower"] == 0 and found["psnr_lower"] == math.inf
+    assert found["sync_loss"] == found["sync_loss_truth"]
+    assert found["l1_copy"] > 0 and found["psnr_lower_copy"] < 60
+    assert found["l1_lower_copy"] == pytest.approx(2 * found["l1_copy"], rel=0.1)  # mouths move
+
+
+def test_drawing_returns_pictures(results):
+    corpus = Corpus.load(results, "test")
+    batch = generator.generator_batch(corpus, 0, 0, 2)
+    found = generator.draw(Wav2Lip(width=TINY).eval(), batch)
+    assert found.shape == (2, 5, 96, 96, 3) and found.dtype == np.float32
+    assert found.min() >= 0 and found.max() <= 1

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.io import wavfile
+
+from lipsync_core.evaluation.lse import LseResult
+from lipsync_core.faces.crops import Style
+from lipsync_core.faces.track import Track
+from lipsync_core.preparation import active_speaker
+from tests.support.media_people import crops_from
+
+FRAMES = 60
+SIDE = 96
+
+
+def brightness(seed: int) -> np.ndarray:
+    """A level for each frame, float (60,) in [0, 1], that changes every few frames."""
+    return np.random.default_rng(seed).random(FRAMES // 3).repeat(3)
+
+
+def sound(level: np.ndarray) -> np.ndarray:
+    """Noise as loud as the level, int16, 640 samples a frame."""
+    noise = np.random.default_rng(9).normal(0, 1, 640 * len(level))
+    return (noise * level.repeat(640) * 6000).astype(np.int16)
+
+
+class Loudness:
+    """An expert that knows how bright a face is and how loud a sound."""
+
+    image_size = SIDE
+
+    def parameters(self):
+        return iter([torch.zeros(1)])
+
+    def encode_faces(self, faces: torch.Tensor) -> torch.Tensor:
+        assert faces.shape[1:] == (15, SIDE // 2, SIDE)
+        return self._embed(faces.mean(dim=(1, 2, 3)))
+
+    def encode_audio(self, mel: torch.Tensor) -> torch.Tensor:
+        assert mel.shape[1:] == (1, 80, 16)
+        return self._embed(10 ** ((mel.mean(dim=(1, 2, 3)) - 1) / 1.6))
+
+    def _embed(self, level: torch.Tensor) -> torch.Tensor:
+        angle = level.clip(0, 1) * np.pi / 2
+        return torch.stack((angle.cos(), angle.sin()), dim=1)
+
+
+@pytest.fixture
+def expert() -> active_speaker.ExpertJudge:
+    judge = object.__new__(active_speaker.ExpertJudge)
+    judge.model, judge.side = Loudness(), SIDE
+    return judge
+
+
+@pytest.fixture
+def video(tmp_path, monkeypatch) -> tuple[Path, Path, list[Track]]:
+    """Three grey faces side by side; the second follows the sound."""
+    levels = [brightness(seed) for seed in (1, 2, 3)]
+    frames = np.zeros((FRAMES, 120, 300, 3), np.uint8)
+    for number, level in enumerate(levels):
+        shade = (255 * level).astype(np.uint8)[:, None, None, None]
+        frames[:, 10:110, 100 * number + 10 : 100 * number + 90] = shade
+    monkeypatch.setattr(active_speaker, "crops_of", crops_from(frames))
+    wavfile.write(tmp_path / "a.wav", 16000, sound(levels[1]))
+    boxes = np.float32([[15, 20, 85, 100]]).repeat(FRAMES, axis=0)
+    tracks = [
+        Track(np.arange(FRAMES, dtype=np.int32), boxes + np.float32([100 * n, 0, 100 * n, 0]))
+        for n in range(3)
+    ]
+    return tmp_path / "a.mp4", tmp_path / "a.wav", tracks
+
+
+def test_the_face_that_fits_the_sound_speaks(video, expert):
+    path, wav, tracks = video
+    assert active_speaker.speaker(path, wav, tracks, expert, Style())[0] == 1
+    best, confidence = active_speaker.speaker(path, wav, tracks[::-1][:2], expert, Style())
+    assert (best, confidence > 0) == (1, True)
+
+
+def test_confidence_falls_with_the_fit(expert):
+    level = brightness(2)
+    frames = np.uint8(255 * level)[:, None, None, None] * np.ones((1, SIDE, SIDE, 3), np.uint8)
+    whole = expert.confidence(frames, sound(level), 0)
+    assert whole > 2 * expert.confidence(frames, sound(brightness(5)), 0)
+    # A sample from the middle hears its own part of the sound.
+    assert expert.confidence(frames[21:], sound(level), 21) == pytest.approx(whole, rel=0.35)
+
+
+@pytest.mark.parametrize("late", [-4, 0, 3])
+def test_the_offset_of_sound_and_picture(expert, late):
+    level = brightness(2)
+    frames = np.uint8(255 * level)[:, None, None, None] * np.ones((1, SIDE, SIDE, 3), np.uint8)
+    heard = sound(np.roll(level, -late))  # the picture comes `late` frames after its sound
+    offset, confidence = expert.sync(frames, heard, 0)
+    assert offset == late
+    assert confidence == expert.confidence(frames, heard, 0)
+
+
+def test_sync_of_one_face(video, expert):
+    path, wav, tracks = video
+    offset, confidence = active_speaker.measure_sync(path, wav, tracks[1], expert, Style())
+    assert offset == 0
+    assert confidence > 0
+    short = Track(tracks[1].frames[:9], tracks[1].boxes[:9])
+    assert active_speaker.measure_sync(path, wav, short, expert, Style()) is None
+
+
+def test_the_public_judge_sees_and_hears_what_its_own_pipeline_gives_it(monkeypatch):
+    asked = types.SimpleNamespace()
+
+    def lse(model, frames, pcm):
+        asked.frames, asked.pcm = frames, pcm
+        return LseResult(7.0, 3.5, 0, np.zeros(31, np.float32))
+
+    monkeypatch.setattr(active_speaker, "lse", lse)
+    judge = object.__new__(active_speaker.PublicJudge)
+    judge.model = None
+    pcm = np.arange(32000, dtype=np.int16)
+    frames = np.zeros((20, 224, 224, 3), np.uint8)
+    assert judge.confidence(frames, pcm, 5) == 3.5
+    np.testing.assert_array_equal(asked.pcm, pcm[3200:16000])
+    track = Track(np.zeros(1, np.int32), np.float32([[100, 100, 180, 200]]))
+    np.testing.assert_allclose(judge.view(track).boxes, [[70, 100, 210, 240]])
+
+
+def test_the_loudest_part_of_the_longest_run_is_judged():
+    frames = np.array([*range(40), *range(60, 360)], np.int32)
+    track = Track(frames, np.zeros((len(frames), 4), np.float32))
+    level = np.full(400, 0.1)
+    level[200:260] = 1
+    chosen = active_speaker._sample(track, sound(level)).frames
+    assert len(chosen) == active_speaker.SAMPLE
+    assert set(range(200, 260)) <= set(chosen.tolist())
+    # Where the sound ends, nothing can be judged.
+    assert active_speaker._sample(track, sound(level[:100])).frames.tolist() == list(range(60, 100))
+    assert len(active_speaker._sample(track, sound(level[:50]))) == 0
+
+
+def test_what_is_judged_lies_in_one_shot():
+    track = Track(np.arange(300, dtype=np.int32), np.zeros((300, 4), np.float32), cuts=(100, 180))
+    level = np.full(300, 0.1)
+    level[90:110] = 1  # loudest across a cut
+    assert active_speaker._sample(track, sound(level)).frames.tolist() == list(range(180, 300))
+
+
+@pytest.mark.parametrize(("shown", "heard"), [((0, 30), (0, 30)), ((30, 60), (30, 60))])
+def test_no_shift_of_the_sound_reaches_into_another_shot(video, expert, monkeypatch, shown, heard):
+    path, wav, (track, *_) = video
+    seen = slice(*shown)
+    own = Track(track.frames[seen], track.boxes[seen], cuts=(30,))
+    given = []
+    monkeypatch.setattr(
+        expert, "sync", lambda frames, pcm, start: given.append(pcm) or (0, 1.0), raising=False
+    )
+    active_speaker.measure_sync(path, wav, own, expert, Style())
+    active_speaker.speaker(path, wav, [own], expert, Style())
+    samples = wavfile.read(wav)[1]
+    audible = np.zeros(len(samples), bool)
+    audible[heard[0] * 640 : heard[1] * 640] = True
+    for pcm in given:
+        np.testing.assert_array_equal(pcm, np.where(audible, samples, 0))
+    assert len(given) == 2
+
+
+def test_faces_too_short_to_judge_lose(video, expert):
+    path, wav, tracks = video
+    short = [Track(track.frames[:10], track.boxes[:10]) for track in tracks]
+    assert active_speaker.speaker(path, wav, [short[1], tracks[0]], expert, Style())[0] == 1
+    assert active_speaker.speaker(path, wav, short, expert, Style()) == (0, 0.0)
+
+
+def test_pictures_are_made_as_large_as_the_judge_wants(video, expert, monkeypatch):
+    shapes = set()
+    monkeypatch.setattr(
+        expert, "confidence", lambda frames, *_: shapes.add(frames.shape) or 1.0, raising=False
+    )
+    active_speaker.speaker(*video, expert, Style("square"))
+    assert shapes == {(FRAMES, SIDE, SIDE, 3)}

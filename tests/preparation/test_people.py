@@ -1,0 +1,222 @@
+"""Two people in three shots, through the whole preparation: each person a clip, over all shots."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lipsync_core import checkpoints
+from lipsync_core.corpus import clips
+from lipsync_core.data.dataset import Corpus
+from lipsync_core.errors import LipsyncError
+from lipsync_core.faces import detection, detectors
+from lipsync_core.faces.crops import CropArchive
+from lipsync_core.faces.tracking import association
+from lipsync_core.faces.tracking import reidentification as looks
+from lipsync_core.models import SyncNet
+from lipsync_core.preparation import splits, stages, steps
+from lipsync_core.preparation.runner import read_table
+from tests.preparation.test_steps import settings
+from tests.support.media import write_video
+from tests.support.media_people import (
+    CUTS,
+    FRAMES,
+    PATHS,
+    SLOW_PASS,
+    TURN_BACK,
+    Paths,
+    place,
+    write_people,
+)
+
+
+class Preparation:
+    """A corpus of the made-up video and a clip with one face."""
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self.root, self.data, self.results = root, folder / "data", folder / "results"
+        write_people(self.data / "duo" / "1.mp4")
+        write_video(self.data / "solo" / "1.mp4", 1.2)
+        self.clips = clips.discover(self.data, 1)
+        steps.extract_audio(self.clips, self.data, self.results, 0, self.of(stages.AUDIO))
+        steps.mel_spectrograms(self.clips, self.results, 0, self.of(stages.MELS))
+        options = {"batch_size": 8, "device": "cpu", "models": Path("models")}
+        boxes = self.of(stages.BOXES)
+        steps.detect_faces(self.clips, self.data, self.results, 0, boxes, **options)
+
+    def of(self, stage: stages.Stage, **changes) -> dict:
+        return settings(self.root, stage, **changes)
+
+    def crop(self, **changes) -> dict[str, dict]:
+        faces = self.of(stages.FACES, **changes)
+        steps.crop_faces(self.clips, self.data, self.results, 0, faces, "cpu", self.data)
+        steps.check_clips(self.clips, self.results, 0, self.of(stages.CHECKS))
+        return read_table(self.results / "checks/0.csv")
+
+    def crops(self) -> list[str]:
+        return sorted(path.stem for path in (self.results / "faces/duo").glob("*.zip"))
+
+
+@pytest.fixture(scope="module")
+def prepared(root, tmp_path_factory) -> Preparation:
+    return Preparation(root, tmp_path_factory.mktemp("people"))
+
+
+@pytest.fixture
+def everybody(prepared) -> dict[str, dict]:
+    return prepared.crop(track={"choice": "all"})
+
+
+def who(boxes: np.ndarray, frames: np.ndarray, paths: Paths = PATHS) -> set[str]:
+    """Whose portraits the boxes lie nearest to."""
+    names = set()
+    for box, frame in zip(boxes, frames.tolist(), strict=True):
+        centre = (box[:2] + box[2:]) / 2
+        there = {name: place(name, frame, paths) for name in paths if place(name, frame, paths)}
+        names.add(min(there, key=lambda name: float(np.hypot(*(centre - there[name])))))
+    return names
+
+
+def test_no_track_changes_its_person(prepared):
+    found = detection.read_boxes(prepared.results / "boxes/duo/1.parquet")
+    assert found.cuts == CUTS
+    tracks = association.link(found)
+    seen = sorted((*who(track.boxes, track.frames), int(track.frames[0])) for track in tracks)
+    assert seen == [("collins", 0), ("collins", 80), ("hopper", 0), ("hopper", 50), ("hopper", 80)]
+    assert max(int(track.frames[-1]) for track in tracks) == FRAMES - 1
+
+
+@pytest.mark.parametrize("paths", [SLOW_PASS, TURN_BACK])
+def test_one_who_was_covered_for_long_is_known_again(tmp_path, paths):
+    video = write_people(tmp_path / "a.mp4", paths, CUTS[0])
+    detector = detectors.build("centerface", "cpu")
+    ((_, found),) = detection.detect_videos([("a", video)], detector)
+    parts = association.link(found)
+    assert sorted(len(track) < 30 for track in parts) == [False, True, True]
+    tracks = looks.rejoined(video, parts)
+    assert [(int(track.frames[0]), int(track.frames[-1])) for track in tracks] == [(0, 49)] * 2
+    for track in tracks:
+        ends = [
+            who(track.boxes[rows], track.frames[rows], paths)
+            for rows in (slice(9), slice(-9, None))
+        ]
+        assert ends[0] == ends[1] and len(ends[0]) == 1
+    assert min(len(track) for track in tracks) < 45  # a covered face has no crops
+
+
+def test_each_person_is_a_clip_over_all_of_their_shots(prepared, everybody):
+    names = ["1", "1+1"]
+    assert prepared.crops() == names
+    assert list(everybody) == [*(f"duo/{name}" for name in names), "solo/1"]
+    assert {row["outcome"] for row in everybody.values()} == {"kept"}
+    # Hopper is in all three shots; Collins in the first and the last, 50 and 40 frames long.
+    spans = [(int(row["start"]), int(row["span"])) for row in everybody.values()]
+    assert spans == [(0, 120), (0, 90), (0, 30)]
+    assert everybody["duo/1"]["tracks"] == "2"
+    assert everybody["duo/1"]["shots"] == "3"
+    assert everybody["duo/1+1"]["seconds"] == "3.6"
+    assert float(everybody["duo/1+1"]["coverage"]) > 0.9  # covered for a moment
+
+
+def test_the_crops_say_where_the_shots_begin(prepared, everybody):
+    for name in prepared.crops():
+        assert CropArchive(prepared.results / f"faces/duo/{name}.zip").cuts == CUTS
+    assert CropArchive(prepared.results / "faces/solo/1.zip").cuts == ()
+    for clip in Corpus.load(prepared.results, ["duo/1", "duo/1+1"]).clips:
+        assert not {49, 79} & {*clip.starts.tolist(), *(clip.starts + 4).tolist()}
+
+
+def test_the_crops_of_a_clip_show_one_person(prepared, everybody):
+    def look(picture: np.ndarray) -> np.ndarray:
+        small = cv2.resize(picture, (12, 12), interpolation=cv2.INTER_AREA).astype(float)
+        return small - small.mean()
+
+    archives = [
+        CropArchive(prepared.results / f"faces/duo/{name}.zip") for name in prepared.crops()
+    ]
+    # Collins in a suit without a hat, Hopper in a hat: their first crops, far apart.
+    hopper, collins = (look(archive.decode(0, 96)) for archive in archives)
+    shown = []
+    for archive in archives:
+        looks = [look(archive.decode(frame, 96)) for frame in archive.frames]
+        nearer = {np.sum((x - collins) ** 2) < np.sum((x - hopper) ** 2) for x in looks}
+        shown.append(nearer)
+    assert shown == [{False}, {True}]
+
+
+def test_a_face_that_was_covered_has_no_crop(prepared, everybody):
+    missing = [
+        np.setdiff1d(np.arange(50), CropArchive(prepared.results / f"faces/duo/{name}.zip").frames)
+        for name in prepared.crops()
+    ]
+    (covered,) = (frames for frames in missing if len(frames))
+    assert 3 <= len(covered) <= 12
+    assert {24, 25} <= set(covered.tolist())
+
+
+def test_people_share_the_sound_of_their_video(prepared, everybody):
+    corpus = Corpus.load(prepared.results, ["duo/1", "duo/1+1"])
+    assert corpus.clips[0].mel == corpus.clips[1].mel
+    assert {60} - set(corpus.clips[1].starts.tolist()) == {60}  # Collins is not in that shot
+    assert corpus.clips[1].starts[-1] >= 100
+
+
+def test_the_table_of_clips_counts_people(prepared, everybody):
+    found = clips.discover(prepared.data, 1)
+    counts = splits.write_filelists(prepared.results, found, stages.ALL, 0.5, 0, 0)
+    assert counts == {"kept": 3}
+    with open(prepared.results / "filelists/clips.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    with open(prepared.results / "filelists/accounting.csv", newline="") as stream:
+        account = {line["stage"]: line for line in csv.DictReader(stream)}
+    assert [account["crop_faces"][name] for name in ("in", "made", "kept")] == ["2", "1", "3"]
+    assert len({row["split"] for row in rows if row["speaker"] == "duo"}) == 1
+
+
+def test_choices_of_one_leave_no_other_crops(prepared, everybody):
+    assert len(prepared.crops()) == 2
+    for choice in ("largest", "longest"):
+        table = prepared.crop(track={"choice": choice})
+        assert list(table) == ["duo/1", "solo/1"]
+        assert prepared.crops() == ["1"]
+        assert (table["duo/1"]["outcome"], table["duo/1"]["tracks"]) == ("kept", "2")
+        assert (table["solo/1"]["outcome"], table["solo/1"]["faces"]) == ("kept", "30")
+        frames = CropArchive(prepared.results / "faces/duo/1.zip").frames
+        assert {*range(50, 80)} < set(frames.tolist())  # the main person, in all three shots
+
+
+def test_short_appearances_are_no_clips(prepared):
+    table = prepared.crop(track={"choice": "all", "min_seconds": 4})
+    assert list(table) == ["duo/1", "solo/1"]
+
+
+def test_the_speaker_is_the_one_whom_the_judge_believes(prepared, monkeypatch):
+    from lipsync_core.preparation import active_speaker
+
+    def confidence(self, frames, pcm, start):
+        seen.append((start, frames.shape))
+        return 5.0 if start == 80 else 1.0
+
+    seen: list = []
+    expert = prepared.data / "expert.pth"
+    checkpoints.save_public(expert, SyncNet(width=0.125))
+    monkeypatch.setattr(active_speaker.ExpertJudge, "confidence", confidence)
+    table = prepared.crop(track={"choice": "speaking", "expert": str(expert)})
+    frames = CropArchive(prepared.results / "faces/duo/1.zip").frames.tolist()
+    assert (table["duo/1"]["confidence"], table["duo/1"]["tracks"]) == ("5.0", "2")
+    # Each is judged in one shot: Hopper in the first, Collins, covered there, in the last.
+    assert sorted(start for start, _ in seen) == [0, 80]
+    assert not {*range(50, 80)} & set(frames)
+    assert float(table["duo/1"]["unused_face_seconds"]) >= 1.2
+    assert table["solo/1"].get("confidence", "") == ""  # nobody to choose from
+
+
+def test_speaking_without_a_judge_fails_clearly(prepared):
+    with pytest.raises(LipsyncError, match=r"put syncnet_v2\.model into"):
+        prepared.crop(track={"choice": "speaking"})
+    with pytest.raises(LipsyncError, match=r"absent\.pth: no such file"):
+        prepared.crop(track={"choice": "speaking", "expert": "absent.pth"})

@@ -1,0 +1,164 @@
+"""What the report says of the expert: the gate, the course, calibration, the worst clips."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from pathlib import Path
+
+import cv2
+import pytest
+
+from lipsync_core.report import curves, page, syncnet
+from lipsync_core.report.curves import Expert
+from tests.report.test_page import Page, write_csv
+from tests.support.media import portrait
+
+GOOD = {"name": "enough data", "level": "good", "word": "enough", "figures": "30 h", "remedy": ""}
+WRONG = {
+    "name": "mouth and sound belong together",
+    **{"level": "bad", "word": "out of sync", "figures": "at offset 5 <frames>"},
+    "remedy": "move the sound",
+}
+GATE = {
+    "verdict": "bad",
+    "checks": [GOOD, WRONG],
+    "offsets": {
+        "correlations": [0.01 * (k == 20) + 0.01 for k in range(31)],
+        **{"offset": 5, "found": True, "clips": {"4": 1, "6": 7}},
+    },
+}
+POINT = {"low": 0.1, "high": 0.2, "mean": 0.15, "share": 0.3, "weight": 1.0, "count": 9}
+JUDGED = {
+    **{"auc": 0.91, "loss": 0.4, "ece": 0.123},
+    "per_clip": {
+        "val": [
+            {"clip": f"v/{n}", "loss": 0.5 + n / 100, "windows": 9, "offset": 0} for n in range(9)
+        ],
+        "test": [
+            {"clip": "t/late", "loss": 1.5, "windows": 9, "offset": 4},
+            {"clip": "t/far", "loss": 0.1, "windows": 9, "offset": 0},
+        ],
+    },
+    "calibration": {"val": [POINT], "test": [POINT, POINT | {"mean": 0.9, "share": 0.8}]},
+}
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory: pytest.TempPathFactory) -> str:
+    results = tmp_path_factory.mktemp("run")
+    jpeg = cv2.imencode(".jpg", portrait()[:100, :80])[1].tobytes()
+    (results / "faces" / "t").mkdir(parents=True)
+    with zipfile.ZipFile(results / "faces" / "t" / "late.zip", "w") as archive:
+        for frame in range(8):
+            archive.writestr(f"{frame}.jpg", jpeg)
+    clip = {"kept": 1, "seconds": 60, "coverage": 1, "face_px": 120}
+    rows = [clip | {"clip": f"s{n}/1", "speaker": f"s{n}", "split": "train"} for n in range(3)]
+    rows.append(clip | {"clip": "v/8", "speaker": "v", "split": "val", "face_px": 40})
+    write_csv(results / "filelists" / "clips.csv", rows)
+    metrics = [
+        {"step": 200 * n, "phase": "contrastive", "train_loss": 2.08, "val_auc": 0.5}
+        | {"val_loss": 0.7, "val_ece": 0.2, "val_offset_1": 0.5, "val_offset_10plus": 0.52}
+        for n in range(1, 6)
+    ]
+    write_csv(results / "syncnet" / "metrics.csv", metrics)
+    (results / "syncnet" / "learnability.json").write_text(json.dumps(GATE))
+    (results / "evaluation.json").write_text(json.dumps({"split": "test", "syncnet": JUDGED}))
+    out = results / "report" / "index.html"
+    config = {"syncnet": {"steps": 2000, "windows": 8, "loss": "contrastive+bce"}}
+    page.build(results, out, config=config, dubs=[], variants=[], versions={"Python": "3"})
+    return out.read_text(encoding="utf-8")
+
+
+def test_gate_and_course_are_told_with_their_remedies(html: str) -> None:
+    found = Page(html)
+    assert found.open == []
+    for words in (
+        "can this data be learned?",
+        "Mouth and sound belong together",
+        "move the sound",
+        "learned, but out of sync",
+        "stands still at chance",
+        "chance is 2.08 (AUC 0.50). Likely cause: mouth and sound belong together: out of sync",
+        "best at +5",
+        "measured by a trained network",
+        "Accuracy by distance of the wrong sound",
+        "1 frame 0.5",
+        "10+ frames 0.52",
+        "Calibration",
+        "mean gap 0.12",
+    ):
+        assert words in found.text, words
+    assert "<frames>" not in html
+
+
+def test_what_training_showed_goes_before_what_was_expected() -> None:
+    few = {**GOOD, "level": "bad", "word": "too little", "remedy": "give it more"}
+    gate = {"verdict": "bad", "checks": [few]}
+    before = syncnet.gate_summary(gate)
+    assert (before.level, before.word) == ("bad", "trouble ahead")
+    after = [syncnet.gate_summary(gate, Expert(1, 0.3, 0.9, auc)) for auc in (0.96, 0.7, 0.5)]
+    words = [(verdict.level, verdict.word) for verdict in after]
+    assert words == [("good", "learned"), ("fair", "learned in part"), ("bad", "not learned")]
+    assert after[0].figures == "AUC 0.96; expected: enough data: too little"
+    row = syncnet.gate_verdicts(gate, Expert(1, 0.3, 0.9, 0.96))[0]
+    assert (row.level, row.rule) == ("none", "The training has answered this: AUC 0.96.")
+    assert syncnet.gate_verdicts(gate, Expert(1, 0.3, 0.9, 0.7))[0].level == "bad"
+
+
+def test_an_expert_that_learned_a_wrong_offset_is_still_out_of_sync() -> None:
+    found = syncnet.gate_summary(GATE, Expert(1, 0.3, 0.9, 0.96))
+    assert (found.level, found.word) == ("bad", "learned, but out of sync")
+    assert syncnet.gate_verdicts(GATE, Expert(1, 0.3, 0.9, 0.96))[1].rule == "move the sound"
+
+
+def test_log_and_report_name_the_same_causes() -> None:
+    rows = [
+        {"step": f"{200 * n}", "train_loss": "2.08", "val_auc": "0.5", "phase": "contrastive"}
+        for n in range(1, 6)
+    ]
+    clip = {"kept": "1", "seconds": "600", "speaker": "me"}
+    clips = [clip | {"split": "train"}, clip | {"split": "val"}]
+    course = syncnet.course(rows, {"steps": 2000, "windows": 8, "lr": 3e-3}, clips, {})
+    assert course.word == "stands still at chance"
+    assert "Likely cause: too little data, 1 speaker with 10 minutes" in course.text
+    assert "more of this speaker" in course.text
+    wrong = syncnet.course(rows, {"steps": 2000, "windows": 8, "lr": 3e-3}, clips, GATE)
+    assert "Likely cause: mouth and sound belong together: out of sync" in wrong.text
+
+
+def test_worst_clips_are_of_both_splits_with_pictures_and_a_word(html: str) -> None:
+    found = Page(html)
+    worst = html[
+        html.index("The clips that it judges worst") : html.index("Its metrics in numbers")
+    ]
+    order = re.findall(r'<b>([\d.]+)</b> <bdi class="name">([^<]*)</bdi> \((\w+)\)', worst)
+    assert order[0] == ("1.50", "t/late", "test") and order[1] == ("0.58", "v/8", "val")
+    assert len(order) == 10 and ("0.10", "t/far", "test") not in order
+    assert "picture 4 frames (0.16 s) late: out of sync?" in found.text
+    assert "a small face, 40 pixels" in found.text
+    assert [image["alt"] for image in found.all("img")] == ["4 face crops of clip t/late"]
+    assert "per_clip" not in worst and "syncnet.per_clip" not in found.text
+    assert "syncnet.ece" in found.text
+
+
+def test_an_expert_that_knows_nothing_has_no_say_in_offsets() -> None:
+    entry = {"offset": 9}
+    assert syncnet.what_to_look_at(entry, {}, usable=False) == ""
+    assert "9 frames" in syncnet.what_to_look_at(entry, {}, usable=True)
+    assert "1 frame" not in syncnet.what_to_look_at({"offset": 1}, {}, usable=True)
+    assert "silent" in syncnet.what_to_look_at({}, {"silence": "0.8"}, usable=True)
+
+
+def test_without_a_gate_and_evaluation_nothing_is_shown(tmp_path: Path) -> None:
+    assert syncnet.gate_summary({}) is None and syncnet.gate_figures({}) == []
+    assert syncnet.gate_summary({"verdict": "off", "checks": []}) is None
+    assert syncnet.calibration_figure({}) is None
+    assert syncnet.worst_clips(tmp_path, {}, [], curves.read_expert([], {})) == []
+
+
+def test_reliability_diagram_has_the_ideal_line_and_both_splits() -> None:
+    figure = syncnet.calibration_figure({"syncnet": JUDGED})
+    assert [name for _, name in figure.legend] == ["test", "val"]
+    assert 'class="line ideal"' in figure.svg and "7 times in 10" in figure.note

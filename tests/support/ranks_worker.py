@@ -1,0 +1,77 @@
+"""Trains in two ranks, then alone: one step in single precision or four in double; run by torchrun.
+
+Double precision, because single is blown up: in a random network with batch norms the gradient of a
+single process is already some percent from the true one, and Adam's first steps are as long for a
+tiny gradient as for a large one.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from lipsync_core.data import tensors
+from lipsync_core.evaluation import syncnet
+from lipsync_core.models import QualityDiscriminator
+from lipsync_core.training import generator
+from lipsync_core.training import syncnet as expert
+from lipsync_core.training.engine import distributed, loop
+from tests.training.test_tasks import make_expert_task, make_generator_task
+
+NAMES = ("expert", "generator", "gan")
+STEPS = {"single": 1, "double": 4}
+
+
+def widen(task: loop.Task) -> loop.Task:
+    """Let everything that the task computes from now on be in double precision."""
+    torch.set_default_dtype(torch.float64)
+    torch.Tensor.float = torch.Tensor.double
+
+    def to_device(array, device):
+        tensor = tensors.to_device(array, device)
+        return tensor.double() if tensor.is_floating_point() else tensor
+
+    expert.to_device = generator.to_device = syncnet.to_device = to_device
+    for part in vars(task).values():
+        if isinstance(part, torch.nn.Module):
+            part.double()
+    return task
+
+
+def make(name: str, results: Path) -> loop.Task:
+    torch.set_default_dtype(torch.float32)  # the same weights in either precision
+    if name == "expert":
+        options = {"clips": 4, "windows": 3, "steps": 4, "warmup": 2, "accumulate": 2}
+        return make_expert_task(results, **options)
+    judge = QualityDiscriminator(width=0.0625) if name == "gan" else None
+    options = (
+        {"batch": 2, "gan_weight": 0.07, "ema": 0.9} if judge else {"batch": 4, "accumulate": 2}
+    )
+    task = make_generator_task(results, judge, sync_threshold=50.0, clip=1.0, **options)
+    task.options.__dict__["val_windows"] = 8
+    return task
+
+
+def train_all(precision: str, results: Path, out: Path) -> None:
+    options = loop.LoopOptions(STEPS[precision], eval_every=2, save_every=1, keep_every=1)
+    for name in NAMES:
+        task = make(name, results)
+        loop.train(widen(task) if precision == "double" else task, out / name, options)
+
+
+def main(precision: str, results: Path, out: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    assert distributed.count() == 2
+    alone = distributed.first()
+    train_all(precision, results, out / "ranks")
+    dist.destroy_process_group()
+    if alone:
+        train_all(precision, results, out / "alone")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))

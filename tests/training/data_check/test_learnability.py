@@ -1,0 +1,239 @@
+"""The gate before the expert's training: it tells apart what can be learned and what cannot."""
+
+import json
+import zipfile
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from lipsync_core.data.dataset import Clip, Corpus
+from lipsync_core.errors import LipsyncError
+from lipsync_core.models import SyncNet
+from lipsync_core.training import syncnet
+from lipsync_core.training.data_check import correlation, learnability, offsets, overfit
+from tests.support.training import write_corpus
+
+CPU = torch.device("cpu")
+FRAMES = 130
+CLIPS = 36  # 3 minutes: an ordinary link would show in them
+IDS = [f"{'abcdef'[n % 6]}/{n}" for n in range(CLIPS)]
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """What is found must not depend on how busy the machine is."""
+    for module in (overfit, offsets):
+        monkeypatch.setattr(module, "SECONDS", 600.0)
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    splits = {"train": IDS, "val": ["v/1"], "test": ["t/1"]}
+    return write_corpus(tmp_path_factory.mktemp("good"), splits, FRAMES)
+
+
+@pytest.fixture(scope="module")
+def spoilt(good, tmp_path_factory):
+    """`spoilt(change)`: the same faces with other sounds, `change(mel, place, mels)`."""
+
+    def make(change):
+        results = tmp_path_factory.mktemp("spoilt")
+        for name in ("faces", "filelists"):
+            (results / name).symlink_to(good / name)
+        mels = [np.load(good / "mels" / f"{clip}.npy") for clip in IDS]
+        for place, (clip, mel) in enumerate(zip(IDS, mels, strict=True)):
+            target = results / "mels" / f"{clip}.npy"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            np.save(target, change(mel, place, mels))
+        return results
+
+    return make
+
+
+def model():
+    torch.manual_seed(0)
+    return SyncNet(width=0.0625)
+
+
+def together(results, ids=IDS):
+    """The check of mouths and sounds alone."""
+    corpus = Corpus.load(results, ids)
+    return offsets.judge(offsets.look(corpus), offsets.recorded(results, corpus))
+
+
+def test_good_data_passes_every_check(good):
+    found = learnability.judge(good, model(), Corpus.load(good, "train"))
+    data, heart, sync = found["checks"]
+    assert (data["level"], heart["level"], sync["level"]) == ("fair", "good", "good"), found
+    assert abs(found["offsets"]["offset"]) <= 1 and found["verdict"] == "fair"
+    assert json.loads(json.dumps(found)) == found
+
+
+@pytest.mark.parametrize("frames", [5, -5])
+def test_a_constant_offset_is_found_with_its_sign(spoilt, frames):
+    columns = frames * 16 // 5  # a late picture shows what was heard before
+    check, found = together(spoilt(lambda mel, place, mels: np.roll(mel, -columns, axis=0)))
+    assert (check.level, check.word) == ("bad", "out of sync")
+    assert abs(found["offset"] - frames) <= 1
+    assert f"-itsoffset {frames / 25:.1f}"[:-1] in check.remedy
+    assert "late" in check.remedy if frames > 0 else "early" in check.remedy
+
+
+def test_the_sound_of_other_clips_has_no_link(spoilt):
+    check, _ = together(spoilt(lambda mel, place, mels: mels[(place + 7) % CLIPS]))
+    assert (check.level, check.word) == ("bad", "no link found"), check
+
+
+def test_too_few_clips_tell_nothing_rather_than_something_wrong(spoilt):
+    results = spoilt(lambda mel, place, mels: mels[(place + 7) % CLIPS])
+    check, _ = together(results, IDS[:3])
+    assert (check.level, check.word) == ("none", "not enough to tell"), check
+
+
+def test_silent_sound_is_named(spoilt, monkeypatch):
+    monkeypatch.setattr(overfit, "STEPS", 12)
+    results = spoilt(lambda mel, place, mels: np.full_like(mel, -4))
+    check, _ = together(results)
+    assert (check.level, check.word) == ("bad", "no sound")
+    heart = overfit.learnt(*overfit.by_heart(model(), Corpus.load(results, IDS)))
+    assert heart.level in ("bad", "none"), heart
+
+
+def test_faces_that_do_not_move_are_named(good, tmp_path):
+    for name in ("mels", "filelists"):
+        (tmp_path / name).symlink_to(good / name)
+    rng = np.random.default_rng(0)
+    for clip in IDS:
+        target = tmp_path / "faces" / f"{clip}.zip"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(good / "faces" / f"{clip}.zip") as source:
+            still = cv2.imdecode(np.frombuffer(source.read("0.jpg"), np.uint8), cv2.IMREAD_COLOR)
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+            for frame in range(40):  # the noise of an encoder is no motion
+                noisy = np.clip(still + rng.normal(0, 0.7, still.shape), 0, 255).astype(np.uint8)
+                archive.writestr(f"{frame}.jpg", cv2.imencode(".jpg", noisy)[1].tobytes())
+    check, _ = together(tmp_path)
+    assert (check.level, check.word) == ("bad", "faces do not move")
+
+
+def test_offsets_measured_by_a_network_are_taken_where_there_are_enough():
+    runs = []
+    for clips, word in (({0: 8, 1: 3}, "in sync"), ({5: 9, 4: 1}, "out of sync")):
+        check = offsets.judge_histogram("sync", clips)
+        assert check.word == word
+        runs.append(check.level)
+    assert runs == ["good", "bad"]
+    assert offsets.judge_histogram("sync", {-9: 4, 0: 3, 9: 4}).word == "offsets differ"
+
+
+def test_a_trained_network_measures_offsets_only_where_it_knows(good, monkeypatch):
+    corpus, net = Corpus.load(good, IDS[:12]), model()
+    measured = iter([4, 5, 5, 5, 5, 6, 5, -9, 5, 5, 5, 5])
+    monkeypatch.setattr(offsets, "clip_offset", lambda *_, **__: next(measured))
+    assert offsets.by_network(net, corpus) == {-9: 1, 4: 1, 5: 9, 6: 1}
+    assert net.training
+    measured = iter(range(-12, 12, 2))
+    assert offsets.by_network(net, corpus) == {}
+    measured = iter([5] * 12)
+    check = learnability.judge(good, net, corpus, knows=True)["checks"][2]
+    assert check["word"] == "out of sync" and "of 12 clips" in check["figures"]
+
+
+def test_training_is_the_same_with_and_without_a_look(good, tmp_path):
+    options = {"width": 0.0625, "steps": 2, "clips": 2, "windows": 2, "val_windows": 4}
+    options |= {"eval_every": 2, "save_every": 2, "gate": "warn", "precision": "float32"}
+    weights = []
+    for name, judgement in (("with", tmp_path / "learnability.json"), ("without", None)):
+        files = [tmp_path / name / part for part in ("run", "expert.pth", "metrics.csv")]
+        (tmp_path / name).mkdir()
+        syncnet.train(good, options, *files, seed=3, device=CPU, judgement=judgement)
+        weights.append(torch.load(files[1], weights_only=True)["state_dict"])
+    first, second = weights
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert json.loads((tmp_path / "learnability.json").read_text())["verdict"] == "fair"
+
+
+def test_little_data_is_named(good):
+    one = Corpus.load(good, IDS[:1])
+    assert learnability.enough(one).level == "bad"
+    assert "1 speaker, 1 clip" in learnability.enough(one).figures
+
+
+class Sized:
+    """A corpus of `clips` clips of 3 s, in turn of so many speakers, that is only counted."""
+
+    def __init__(self, clips, speakers):
+        starts = np.arange(71)  # 75 frames
+        self.clips = [Clip(f"s{n % speakers}/{n}", None, None, starts) for n in range(clips)]
+
+
+@pytest.mark.parametrize(
+    ("clips", "speakers", "seen", "level", "word"),
+    [
+        (880, 1, True, "good", "enough for one speaker"),  # 44 minutes, validated on that speaker
+        (880, 1, False, "fair", "little"),  # validated on others
+        (100, 1, True, "fair", "little"),
+        (200, 109, False, "fair", "little"),  # 10 minutes
+        (1200, 10, False, "good", "enough"),
+        (19, 1, True, "bad", "too little"),
+        (19, 19, False, "bad", "too little"),
+    ],
+)
+def test_what_is_enough_depends_on_whom_the_expert_is_to_judge(clips, speakers, seen, level, word):
+    check = learnability.enough(Sized(clips, speakers), seen)
+    assert (check.level, check.word) == (level, word)
+    assert ("enough from scratch: " in check.remedy) == (level != "good")
+    assert ("of this speaker" in check.remedy) == (level != "good" and speakers == 1 and seen)
+    assert "2 speakers at the least" not in check.remedy
+
+
+def test_validation_speakers_are_looked_up(good):
+    train, one = Corpus.load(good, "train"), Corpus.load(good, IDS[:1])
+    assert learnability.seen_speakers(train, one)
+    assert not learnability.seen_speakers(train, Corpus.load(good, "val"))
+
+
+def test_the_look_leaves_the_network_and_the_random_numbers_alone(good):
+    net, corpus = model(), Corpus.load(good, IDS[:4])
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    state = torch.get_rng_state()
+    overfit.by_heart(net, corpus)
+    wide = SyncNet(width=0.5)  # a narrower one is made for it on a processor
+    drawn = torch.get_rng_state()
+    overfit.by_heart(wide, corpus, seconds=0.01)
+    assert torch.equal(drawn, torch.get_rng_state())
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    torch.set_rng_state(state)
+    offsets.look(corpus)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_gate_warns_stops_or_does_not_look(spoilt, tmp_path, caplog):
+    results = spoilt(lambda mel, place, mels: np.roll(mel, -16, axis=0))
+    corpus, net = Corpus.load(results, IDS), model()
+    with pytest.raises(LipsyncError, match=r"out of sync .*itsoffset .*gate: warn"):
+        learnability.gate("stop", results, net, corpus, tmp_path / "run", tmp_path / "a.json")
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert found["verdict"] == "bad"
+    again = SyncNet(width=0.0625)  # a run that goes on does not look again
+    learnability.gate("warn", results, again, None, tmp_path / "run", tmp_path / "b.json")
+    assert json.loads((tmp_path / "b.json").read_text()) == found
+    assert any("out of sync" in record.message for record in caplog.records)
+    for choice in ("off", False):
+        learnability.gate(choice, results, net, corpus, tmp_path / "run", tmp_path / "c.json")
+        assert json.loads((tmp_path / "c.json").read_text())["verdict"] == "off"
+    with pytest.raises(LipsyncError, match="choose one of warn, stop, off"):
+        learnability.gate("maybe", results, net, corpus, tmp_path / "run", tmp_path / "d.json")
+
+
+def test_link_of_series_made_up_with_a_known_offset():
+    rng = np.random.default_rng(0)
+    runs = []
+    for _ in range(8):
+        sound = rng.standard_normal((200, 5)).astype(np.float32)
+        mouth = np.roll(sound, 3, axis=0) + rng.standard_normal((200, 5)).astype(np.float32)
+        runs.append(correlation.Features(mouth, sound, 5.0, 1.0))
+    found = correlation.measure(runs)
+    assert found.offset == 3 and found.certain and found.peak > 0.5
