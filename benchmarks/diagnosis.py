@@ -25,6 +25,7 @@ from lipsync_core import config, threads
 from lipsync_core.errors import LipsyncError
 from lipsync_core.training import expert, plateau
 from lipsync_core.training.runs import from_section
+from lipsync_core.training.signals import Interrupted
 from lipsync_core.windows import Corpus, read_filelist
 
 ROOT = Path(__file__).parents[1]
@@ -73,8 +74,8 @@ MADE = {
     "shifted": Made(shifted),
     "swapped": Made(swapped),
     "silent": Made(silent),
-    # Normalized networks bear a lot: Muon learns at a hundred times the shipped rate (AUC 0.88), and
-    # Adam at 0.1 begins to, where the rate is warmed up and falls.
+    # Normalized networks bear a lot: Muon learns at a hundred times the shipped rate (AUC 0.88),
+    # Adam at 0.1 begins to where the rate is warmed up and falls.
     "rate too high": Made(options=TOO_HIGH),
     "rate too low": Made(rate=1e-3),
     # From which amount of data on a speaker is learned.
@@ -175,6 +176,8 @@ def row_of(arguments: argparse.Namespace, name: str) -> list[str]:
     try:
         options = options_of(arguments, MADE[name])
         found, rows, course = diagnose(results, folder, options, arguments.seed)
+    except Interrupted:
+        raise
     except LipsyncError as error:
         return ["", "", "", "stopped", str(error)]
     checks = ", ".join(check["word"] for check in found["checks"])
