@@ -4,7 +4,21 @@ From a prepared corpus this makes data that is too little, audio that is shifted
 swapped between clips or silent, and learning rates that are far too high and too low; trains a
 narrow expert on each and prints what the data check found and which cause the diagnosis names.
 
-    python benchmarks/diagnosis.py --results results [--steps 400] [--made good shifted]
+    python benchmarks/diagnosis.py --results results [--steps 400] [--made "good data" shifted]
+
+Measured on a GRID speaker (14 minutes train, 400 steps; "too little": 0.4 minutes and silent audio
+200 steps, rate too high 100 steps), and on 6 minutes of 53 real speakers in all kinds of video:
+
+    made              AUC   diagnosis               cause that is named first
+    good data         0.90  learned
+    6 min, 53 people  0.51  stands still at chance  too little data
+    too little        0.82  cut short               too little data
+    shifted           0.82  learns a wrong offset   out of sync, 5 frames
+    swapped           0.48  stands still at chance  no link found
+    silent            0.50  stands still at chance  no sound
+    rate too high     0.64  cut short               the learning rate is too high
+    rate too low      0.51  stands still at chance  the learning rate is too low
+    share 0.36        0.89  learned (5 minutes)
 """
 
 from __future__ import annotations
@@ -74,8 +88,7 @@ MADE = {
     "shifted": Made(shifted),
     "swapped": Made(swapped),
     "silent": Made(silent),
-    # Normalized networks bear a lot: Muon learns at a hundred times the shipped rate (AUC 0.88),
-    # Adam at 0.1 begins to where the rate is warmed up and falls.
+    # Normalized networks bear a lot: Muon learns at a hundred times the shipped rate (AUC 0.88).
     "rate too high": Made(options=TOO_HIGH),
     "rate too low": Made(rate=1e-3),
     # From which amount of data on a speaker is learned.

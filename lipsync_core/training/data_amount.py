@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MIN_MINUTES = 1.0  # less holds too few windows to learn anything from
-# 13.8 minutes of a GRID speaker gave AUC 0.90 on that speaker's held-out clips after 400 steps of a
-# narrow expert (benchmarks/diagnosis.py), 44 minutes 0.91 after 500.
+# 5 minutes of a GRID speaker gave AUC 0.89 on that speaker's held-out clips after 400 steps of a
+# narrow expert, 14 minutes 0.90 (benchmarks/diagnosis.py). GRID has 51 words, other speech more.
 ONE_SPEAKER_MINUTES = 12.0
 # 6 minutes of 53 speakers and 10 of 109, all real, stayed at chance for 400 steps; how much is just
 # enough for strangers is not measured. 20 and 29 hours: what the public models had (LRS2).
