@@ -4,7 +4,21 @@ From a prepared corpus this makes data that is too little, audio that is shifted
 swapped between clips or silent, and learning rates that are far too high and too low; trains a
 narrow expert on each and prints what the data check found and which cause the diagnosis names.
 
-    python benchmarks/diagnosis.py --results results [--steps 400] [--made good shifted]
+    python benchmarks/diagnosis.py --results results [--steps 400] [--made "good data" shifted]
+
+Measured on a GRID speaker (14 minutes train, 400 steps; "too little": 0.4 minutes and silent audio
+200 steps, rate too high 100 steps), and on 6 minutes of 53 real speakers in all kinds of video:
+
+    made              AUC   diagnosis               cause that is named first
+    good data         0.90  learned
+    6 min, 53 people  0.51  stands still at chance  too little data
+    too little        0.82  cut short               too little data
+    shifted           0.82  learns a wrong offset   out of sync, 5 frames
+    swapped           0.48  stands still at chance  no link found
+    silent            0.50  stands still at chance  no sound
+    rate too high     0.64  cut short               the learning rate is too high
+    rate too low      0.51  stands still at chance  the learning rate is too low
+    share 0.36        0.89  learned (5 minutes)
 """
 
 from __future__ import annotations
@@ -27,6 +41,7 @@ from lipsync_core.errors import LipsyncError
 from lipsync_core.runtime import threads
 from lipsync_core.training import diagnosis, syncnet
 from lipsync_core.training.engine.run_signature import from_section
+from lipsync_core.training.engine.signals import Interrupted
 
 ROOT = Path(__file__).parents[1]
 SPLITS = ("train", "val", "test")
@@ -67,17 +82,19 @@ class Made:
     options: dict[str, Any] = field(default_factory=dict)
 
 
+TOO_HIGH = {"lr": 1.0, "optimizer": "adam", "schedule": "constant", "warmup": 0}
 MADE = {
     "good data": Made(),
     "too little": Made(share=0.03),
     "shifted": Made(shifted),
     "swapped": Made(swapped),
     "silent": Made(silent),
-    "rate too high": Made(rate=1000),
+    # Normalized networks bear a lot: Muon learns at a hundred times the shipped rate (AUC 0.88).
+    "rate too high": Made(options=TOO_HIGH),
     "rate too low": Made(rate=1e-3),
     # From which amount of data on a speaker is learned.
     **{f"share {share:g}": Made(share=share) for share in (0.36, 0.18)},
-    # How far from the usual a learning rate still works: the bounds of `plateau.USUAL_RATES`.
+    # How far from the usual a learning rate still works: the bounds of `diagnosis.USUAL_RATES`.
     **{f"muon {rate:g}": Made(options={"lr": rate}) for rate in (3e-4, 3e-2, 0.3)},
     **{
         f"adam {rate:g}": Made(options={"lr": rate, "optimizer": "adam"})
@@ -173,6 +190,8 @@ def row_of(arguments: argparse.Namespace, name: str) -> list[str]:
     try:
         options = options_of(arguments, MADE[name])
         found, rows, course = diagnose(results, folder, options, arguments.seed)
+    except Interrupted:
+        raise
     except LipsyncError as error:
         return ["", "", "", "stopped", str(error)]
     checks = ", ".join(check["word"] for check in found["checks"])

@@ -2,14 +2,14 @@
 
     python benchmarks/ranks.py --results results --steps 10
 
-Trainings at the sizes of config/config.yaml, on prepared data, on the CPU in
-float32: in one process, in two ranks (gloo), and, to see what rounding alone does, in one process
-with two threads. Shown are the largest difference of a weight from the first, and how many of a
-million weights differ by over 1e-5. Adam makes rounding visible: where a gradient is nearly
-nothing, its sign, and with it a whole step, hangs on the last bit. `tests/training/engine/test_distributed.py`
-compares in double precision, where no more than 1e-9 is left. In single precision the first
-gradient of one process is 2 %, 11 % and 3 % (expert, generator, GAN, tiny and random) from the one
-of double precision, that of two ranks 1 %, 0.5 % and 0.3 %.
+Trainings at the sizes of config/config.yaml, on prepared data, on the CPU in float32: in one
+process, in two ranks (gloo), and, to see what rounding alone does, in one process with two threads.
+Shown are the largest difference of a weight from the first, and how many of a million weights
+differ by over 1e-5. Adam makes rounding visible: where a gradient is nearly nothing, its sign, and
+with it a whole step, hangs on the last bit. `tests/training/engine/test_distributed.py` compares in
+double precision, where no more than 1e-9 is left. In single precision the first gradient of one
+process is 2 %, 11 % and 3 % (expert, generator, GAN, tiny and random) from the one of double
+precision, that of two ranks 1 %, 0.5 % and 0.3 %.
 """
 
 from __future__ import annotations

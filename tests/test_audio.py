@@ -159,3 +159,7 @@ def test_sound_whose_time_stamps_leap_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ClipError, match="without sound") as caught:
         media_audio.load_wav(picture_and_tone(tmp_path / "a.mp4", 1, 0.5))
     assert caught.value.reason == "unreadable"
+
+
+def test_waves_are_read_by_the_name_that_scripts_know():
+    assert audio.load_wav is media_audio.load_wav

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lipsync_core.training.data_check.amount import judge_amount
+from lipsync_core.training.data_check.amount import MIN_MINUTES, judge_amount
 from lipsync_core.training.thresholds import AUC_CHANCE, AUC_USABLE, CHANCE_LOSS
 
 Row = Mapping[str, float | str]
@@ -22,7 +22,8 @@ FALLEN = 0.03  # of the AUC under its best
 RISEN = 0.1  # share of the loss above its best
 LOST = 1.2  # times the best L1 of a generator: more than it varies
 GAINED = 0.01  # AUC that the last evaluations must bring, or the run stands still
-# Peak learning rates with which the expert learned on real and demo clips: benchmarks/diagnosis.py.
+# Peak learning rates that are known to work: those of the presets with room on both sides, Muon's
+# 0.3 as measured (AUC 0.88 on a GRID speaker, 0.90 with the shipped 3e-3): benchmarks/diagnosis.py.
 USUAL_RATES = {"muon": (3e-4, 0.3), "adam": (1e-5, 2e-3)}
 
 
@@ -198,7 +199,8 @@ def _overfitting(rows: Sequence[Row], facts: Facts) -> Course | None:
 def _going_on(rows: Sequence[Row], step: int, auc: float, facts: Facts) -> Course:
     values = [_number(row, "val_auc") for row in rows]
     if len(values) > RECENT and max(values[-RECENT:]) - max(values[:-RECENT]) < GAINED:
-        cause = facts.found or _too_little(facts) or f"{_data(facts)} hold no more"
+        cause = facts.found or _odd_rate(facts) or _too_little(facts)
+        cause = cause or f"{_data(facts)} hold no more"
         text = (
             f"AUC has been about {max(values):.2f} for {RECENT} evaluations; it is of use to a "
             f"generator from {AUC_USABLE}. Likely cause: {cause}. More data, a larger `width` or, "
@@ -207,6 +209,9 @@ def _going_on(rows: Sequence[Row], step: int, auc: float, facts: Facts) -> Cours
         return Course("fair", "stands still", text)
     if step >= facts.steps:
         text = f"AUC {auc:.2f} and still rising at the last step ({step}): give it more `steps`"
+        hardly_any = 0 < facts.minutes < MIN_MINUTES
+        if cause := _odd_rate(facts) or (_too_little(facts) if hardly_any else ""):
+            text += f". Likely cause: {cause}"
         return Course("fair", "cut short", text)
     return Course("good", "learning", f"AUC {auc:.2f} at step {step}, still rising")
 

@@ -9,10 +9,9 @@ import time
 
 import pytest
 
-from lipsync_core import audio
 from lipsync_core.corpus.clips import Clip
 from lipsync_core.errors import ClipError
-from lipsync_core.media import ffmpeg, timestamps, video
+from lipsync_core.media import audio, ffmpeg, timestamps, video
 from lipsync_core.preparation import segments
 from tests.support.media import write_video
 

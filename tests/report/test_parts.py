@@ -139,7 +139,7 @@ def test_data_verdicts(kept: int, hours: float, words: list[str]) -> None:
     assert [verdict.word for verdict in verdicts.data_verdicts(result, clips)] == words
 
 
-def test_half_an_hour_of_one_speaker_is_enough_for_that_speaker() -> None:
+def test_minutes_of_one_speaker_are_enough_for_that_speaker() -> None:
     rows = [{"clip": "s/1", "speaker": "s", "kept": "1", "seconds": "2640"}]
     hours = verdicts.data_verdicts(corpus.Account(1, 1, [], []), rows)[1]
     assert (hours.level, hours.word) == ("good", "enough for one speaker")

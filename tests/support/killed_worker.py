@@ -1,6 +1,7 @@
-"""Runs trainings one after the other, each in a process of its own that may kill itself (SIGKILL).
+r"""Runs trainings one after the other, each in a process of its own that may kill itself (SIGKILL).
 
-    python -m tests.support.killed_worker '{"results": ..., "expert": ..., "jobs": [[name, folder, kill]]}'
+    python -m tests.support.killed_worker \
+        '{"results": ..., "expert": ..., "jobs": [[name, folder, kill]]}'
 
 kill: null, or [when, step]: "step" before that step is trained, "best" in the middle of writing the
 best weights of that step, "before" the state of that step is written (after its best weights and

@@ -137,7 +137,7 @@ def test_with_little_data_that_is_the_first_cause():
     assert "Enough would be 1 hour of 10 speakers" in first and "29 hours" in first
     assert "learning rate" not in first and "the learning rate" in second
     alone = at_chance(speakers=1, minutes=10, seen=True)
-    assert "Enough would be 30 minutes or more of this speaker" in alone
+    assert "Enough would be 12 minutes or more of this speaker" in alone
     assert "speakers or more" not in alone
 
 

@@ -12,7 +12,7 @@ from lipsync_core.data.dataset import Corpus
 from lipsync_core.data.tensors import stack_window, to_device
 from lipsync_core.models import SyncNet
 from lipsync_core.training import losses
-from lipsync_core.training.data_check.result import STREAM, Check
+from lipsync_core.training.data_check.result import BY_HEART, STREAM, Check
 from lipsync_core.training.engine import precision
 from lipsync_core.training.engine.optimization import adam, descend
 
@@ -78,7 +78,7 @@ def _few_windows(corpus: Corpus, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def learnt(steps: int, share: float, whole: bool) -> Check:
     """What `by_heart` tells; chance is one in eight."""
-    name, figures = "learns 32 windows by heart", f"{share:.0%} of them after {steps} steps"
+    name, figures = BY_HEART, f"{share:.0%} of them after {steps} steps"
     if share >= LEARNT:
         return Check(name, "good", "yes", figures)
     if not whole:  # a slow machine says nothing about the data

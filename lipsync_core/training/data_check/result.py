@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 DATA = "enough data"  # name of the check of the amount
+BY_HEART = "learns 32 windows by heart"  # name of the overfit test
 OUT_OF_SYNC = "out of sync"  # word of a check; a training that learns does not refute it
 STREAM = 103  # of random numbers for such looks, apart from the training's
 
@@ -28,9 +29,11 @@ class Check:
 def blame(found: Mapping[str, Any]) -> str:
     """What a judgement holds against audio and frames, in words; "" for nothing.
 
-    found: as of `learnability.judge`. The amount of data is left out: `data_amount` knows it.
+    found: as of `learnability.judge`. The amount of data is left out: `data_amount` knows it. The
+    overfit test comes last: it shows that something is wrong, the others say what.
     """
     wrong = [check for check in found.get("checks") or [] if check.get("level") == "bad"]
+    wrong.sort(key=lambda check: check.get("name") == BY_HEART)
     return in_words([check for check in wrong if check.get("name") != DATA])
 
 

@@ -189,6 +189,15 @@ def test_what_is_enough_depends_on_whom_the_expert_is_to_judge(clips, speakers, 
     assert "2 speakers at the least" not in check.remedy
 
 
+def test_of_short_clips_more_are_looked_at(monkeypatch):
+    corpus = Sized(60, 3)
+    corpus.frames = lambda clip, start: np.zeros((5, 96, 96, 3), np.uint8)
+    corpus.mel = lambda clip: np.zeros((240, 80), np.float32)
+    assert len(offsets.look(corpus)) == 60
+    monkeypatch.setattr(offsets, "TOTAL_FRAMES", 140)
+    assert len(offsets.look(corpus)) == 2
+
+
 def test_validation_speakers_are_looked_up(good):
     train, one = Corpus.load(good, "train"), Corpus.load(good, IDS[:1])
     assert learnability.seen_speakers(train, one)

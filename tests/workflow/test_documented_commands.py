@@ -21,7 +21,7 @@ from lipsync_core.media import ffmpeg_binary
 from lipsync_core.pretrained import KNOWN_WEIGHTS
 from tests.support.media import write_video
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "data_root/README.md", "models/README.md"]
 DOCUMENTS += ["config/README.md", "workflow/container.def"]
 COMMENTED = [*sorted((ROOT / "config").glob("*.yaml")), *sorted(ROOT.glob("profiles/*/*.yaml"))]
