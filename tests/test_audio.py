@@ -12,6 +12,8 @@ from lipsync_core.decoder import ffmpeg_exe
 from lipsync_core.errors import ClipError
 from tests.media import write_video, write_wav
 
+pytestmark = pytest.mark.media
+
 GOLDEN = Path(__file__).parent / "golden" / "mel.npz"
 
 

@@ -10,6 +10,8 @@ from lipsync_core.audio import load_wav
 from lipsync_core.errors import ClipError
 from lipsync_core.video import VideoWriter, read_frames
 
+pytestmark = pytest.mark.media
+
 EVENT = 1.6  # seconds: picture and sound begin
 
 

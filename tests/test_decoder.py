@@ -14,6 +14,8 @@ from lipsync_core.clips import Clip
 from lipsync_core.errors import ClipError
 from tests.media import write_video
 
+pytestmark = pytest.mark.media
+
 CUT = Clip("a/b", "a", 0, "", "", "cut.mkv", cut="0.1-0.3", origin="a.mp4")
 HANG = ["-f", "null", "/dev/null"]
 

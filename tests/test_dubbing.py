@@ -25,6 +25,8 @@ from lipsync_core.faces.detectors import Faces
 from lipsync_core.models import Wav2Lip
 from lipsync_core.video import VideoWriter, ffmpeg_exe, read_frames
 
+pytestmark = pytest.mark.media
+
 ASTRONAUT = Path(skimage.__file__).parent / "data" / "astronaut.png"
 BOX = (8, 104, 16, 112)  # top, bottom, left, right: 96 pixels a side, so that nothing is resized
 SIZE = (128, 112)

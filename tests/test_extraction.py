@@ -13,6 +13,8 @@ from lipsync_core.decoder import ffmpeg_exe
 from lipsync_core.errors import ClipError, Reason
 from tests.media import write_video, write_wav
 
+pytestmark = pytest.mark.media
+
 
 @pytest.fixture
 def starts(monkeypatch) -> list[list[str]]:

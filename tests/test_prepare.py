@@ -19,6 +19,8 @@ from lipsync_core.config import complete, load_schema
 from lipsync_core.stage import read_table
 from tests.media import write_video, write_wav
 
+pytestmark = pytest.mark.media
+
 AWKWARD = "-a 'b' \"c\" é漢"
 NOT_UTF_8 = os.fsdecode(b"bo\xefris \xff")
 

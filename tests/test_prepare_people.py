@@ -29,6 +29,8 @@ from tests.media_people import (
 )
 from tests.test_prepare import settings
 
+pytestmark = pytest.mark.media
+
 
 class Preparation:
     """A corpus of the made-up video and a clip with one face."""

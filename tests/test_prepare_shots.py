@@ -19,6 +19,8 @@ from tests.media import write_wav
 from tests.media_people import SIDE, SIZE, portraits
 from tests.test_prepare import settings
 
+pytestmark = pytest.mark.media
+
 
 def scene(who: str, x: float, place: int = 0) -> np.ndarray:
     """A person before a place: uint8 (216, 384, 3)."""

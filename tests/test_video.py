@@ -13,6 +13,8 @@ from lipsync_core import video
 from lipsync_core.errors import ClipError, LipsyncError
 from tests.media import portrait, write_video, write_wav
 
+pytestmark = pytest.mark.media
+
 
 def count(path, **options) -> int:
     return sum(1 for _ in video.read_frames(path, **options))
