@@ -4,9 +4,14 @@ CORES ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count())')
 BIN := .venv/bin
 # Names are UTF-8 whatever the locale says.
 export PYTHONUTF8 := 1
+# Snakemake keeps a cache at home; where that cannot be written, here.
+CACHE := "$${XDG_CACHE_HOME:-$$HOME/.cache}"
+ifneq ($(shell mkdir -p $(CACHE) 2>&1 && test -w $(CACHE) || echo no),)
+export XDG_CACHE_HOME := $(CURDIR)/.cache
+endif
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: demo test lint format clean
+.PHONY: demo test test-media lint format clean
 
 demo: .venv/ready
 	$(SNAKEMAKE) demo_corpus
@@ -20,6 +25,11 @@ test: .venv/ready-dev
 	$(BIN)/python -m coverage run -m pytest
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --skip-covered --fail-under=85
+
+# The tests that touch media, with another ffmpeg than the bundled one.
+FFMPEG ?= ffmpeg
+test-media: .venv/ready-dev
+	LIPSYNC_FFMPEG='$(FFMPEG)' $(BIN)/python -m pytest -m media
 
 lint: .venv/ready-dev
 	$(BIN)/ruff check .

@@ -14,6 +14,8 @@ from lipsync_core.media import audio_alignment
 from lipsync_core.media.ffmpeg import ffmpeg_exe
 from tests.support.media import write_video, write_wav
 
+pytestmark = pytest.mark.media
+
 GOLDEN = Path(__file__).parent / "golden" / "mel.npz"
 
 

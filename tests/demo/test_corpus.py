@@ -15,6 +15,8 @@ from lipsync_core.errors import LipsyncError
 from lipsync_core.media.audio import load_wav
 from lipsync_core.media.video import probe, read_frames
 
+pytestmark = pytest.mark.media
+
 CLIPS = [clip for clip in plan(9, 1, seconds=1.2) if clip.speaker.id in ("00001", "00009")]
 
 

@@ -26,6 +26,8 @@ from lipsync_core.media.audio import load_wav
 from lipsync_core.media.video import VideoWriter, ffmpeg_exe, read_frames
 from lipsync_core.models import Wav2Lip
 
+pytestmark = pytest.mark.media
+
 ASTRONAUT = Path(skimage.__file__).parent / "data" / "astronaut.png"
 BOX = (8, 104, 16, 112)  # top, bottom, left, right: 96 pixels a side, so that nothing is resized
 SIZE = (128, 112)

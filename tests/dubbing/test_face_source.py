@@ -8,6 +8,8 @@ from lipsync_core.dubbing.face_source import FaceSource, locate
 from lipsync_core.errors import LipsyncError
 from lipsync_core.media.video import VideoWriter
 
+pytestmark = pytest.mark.media
+
 LEVELS = [20, 80, 140, 200]
 
 

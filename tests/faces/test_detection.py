@@ -20,6 +20,8 @@ from lipsync_core.faces.detection import (
 from lipsync_core.faces.detectors.base import Faces
 from lipsync_core.media.video import VideoWriter
 
+pytestmark = pytest.mark.media
+
 
 class Bright:
     """Finds the bright part of a frame; notes the shape of every batch."""

@@ -15,6 +15,8 @@ from lipsync_core.media import audio, ffmpeg, timestamps, video
 from lipsync_core.preparation import segments
 from tests.support.media import write_video
 
+pytestmark = pytest.mark.media
+
 CUT = Clip("a/b", "a", 0, "", "", "cut.mkv", cut="0.1-0.3", origin="a.mp4")
 HANG = ["-f", "null", "/dev/null"]
 

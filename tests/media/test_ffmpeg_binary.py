@@ -14,6 +14,8 @@ from lipsync_core.media import ffmpeg, ffmpeg_binary
 from lipsync_core.media.ffmpeg_binary import VARIABLE, chosen
 from lipsync_core.report.versions import collect_versions
 
+pytestmark = pytest.mark.media
+
 REFUSALS = {  # what a program that lacks it says
     "bwdif": "No such filter: 'bwdif'",
     "yuv4mpegpipe": "Requested output format 'yuv4mpegpipe' is not known.",

@@ -15,6 +15,8 @@ from lipsync_core.media.ffmpeg import ffmpeg_exe
 from lipsync_core.media.soundtrack import soundtrack
 from tests.support.media import write_video, write_wav
 
+pytestmark = pytest.mark.media
+
 
 def heard(path) -> tuple[np.ndarray, int]:
     """Samples (n, channels) and their rate."""
@@ -58,8 +60,8 @@ def test_it_keeps_the_clock_of_its_file(tmp_path, suffix):
 def test_a_gap_in_the_sound_is_silence(tmp_path):
     whole = write_wav(tmp_path / "a.wav", 2)
     gap = tmp_path / "gap.mkv"
-    late = "setts=ts=TS+gte(TS*TB\\,1)*0.5/TB"
-    run("-i", whole, "-af", "asetnsamples=1600", "-c:a", "pcm_s16le", "-bsf:a", late, gap)
+    late = "asetnsamples=1600,asetpts=PTS+gte(T\\,1)*0.5/TB"
+    run("-i", whole, "-af", late, "-c:a", "pcm_s16le", gap)
     samples, rate = heard(gap)
     assert len(samples) == pytest.approx(2.5 * rate, abs=rate // 100)
     assert not samples[round(1.06 * rate) : round(1.44 * rate)].any()

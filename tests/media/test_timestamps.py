@@ -15,6 +15,8 @@ from lipsync_core.media.timestamps import at_constant_rate, survey
 from lipsync_core.media.video import read_frames
 from tests.support.media import write_video, write_wav
 
+pytestmark = pytest.mark.media
+
 
 def run(*arguments) -> None:
     subprocess.run([ffmpeg_exe(), "-v", "error", "-y", *map(str, arguments)], check=True)

@@ -13,6 +13,8 @@ from lipsync_core.errors import ClipError, LipsyncError
 from lipsync_core.media import video
 from tests.support.media import portrait, write_video, write_wav
 
+pytestmark = pytest.mark.media
+
 
 def count(path, **options) -> int:
     return sum(1 for _ in video.read_frames(path, **options))

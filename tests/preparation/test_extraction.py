@@ -14,6 +14,8 @@ from lipsync_core.media.ffmpeg import ffmpeg_exe
 from lipsync_core.preparation import extraction
 from tests.support.media import write_video, write_wav
 
+pytestmark = pytest.mark.media
+
 
 @pytest.fixture
 def starts(monkeypatch) -> list[list[str]]:

@@ -33,6 +33,8 @@ from tests.support.media_people import (
     write_people,
 )
 
+pytestmark = pytest.mark.media
+
 
 class Preparation:
     """A corpus of the made-up video and a clip with one face."""

@@ -11,6 +11,8 @@ from lipsync_core.media.audio import load_wav
 from lipsync_core.media.video import VideoWriter, read_frames
 from lipsync_core.preparation import segments
 
+pytestmark = pytest.mark.media
+
 EVENT = 1.6  # seconds: picture and sound begin
 
 

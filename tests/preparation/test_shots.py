@@ -20,6 +20,8 @@ from tests.preparation.test_steps import settings
 from tests.support.media import write_wav
 from tests.support.media_people import SIDE, SIZE, portraits
 
+pytestmark = pytest.mark.media
+
 
 def scene(who: str, x: float, place: int = 0) -> np.ndarray:
     """A person before a place: uint8 (216, 384, 3)."""

@@ -21,6 +21,8 @@ from lipsync_core.preparation import splits, stages, steps
 from lipsync_core.preparation.runner import read_table
 from tests.support.media import write_video, write_wav
 
+pytestmark = pytest.mark.media
+
 AWKWARD = "-a 'b' \"c\" é漢"
 NOT_UTF_8 = os.fsdecode(b"bo\xefris \xff")
 
