@@ -22,10 +22,14 @@ BAND = (200.0, 3400.0)  # Hz: free of hum, and kept by every codec
 MAX_SHIFT = 0.06  # seconds that the true lag may lie from the given one
 MAX_SECONDS = 30.0  # of the overlap are compared
 MIN_OVERLAP = 0.5  # seconds; less is no evidence
+# 423 copies of 27 real clips (four codecs, gains, trims, a mirror): 0.90 or more. The 2,626 pairs
+# that fingerprints wrongly suggest among one man's 1,000 sentences: 0.52 or less.
 MIN_CORRELATION = 0.7
 SIDE, MARGIN = 48, 6  # crops are compared at this size, displaced by up to the margin (pixels)
 MAX_CROPS, MIN_CROPS = 12, 4  # compared, spread over the overlap
-MIN_LIKENESS = 0.85
+# The same copies: 0.853 or more (a face of 40 pixels at half the size), 0.894 without that one. Two
+# people, all pairs of the 77 speakers of the real clips: 0.824 or less.
+MIN_LIKENESS = 0.84
 
 
 class Files(NamedTuple):
