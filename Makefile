@@ -9,6 +9,8 @@ CACHE := "$${XDG_CACHE_HOME:-$$HOME/.cache}"
 ifneq ($(shell mkdir -p $(CACHE) 2>&1 && test -w $(CACHE) || echo no),)
 export XDG_CACHE_HOME := $(CURDIR)/.cache
 endif
+# A module's tests stay in one process, which makes their fixtures once.
+PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadscope
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
 .PHONY: demo test test-media lint format clean
@@ -21,20 +23,24 @@ test: .venv/ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/lint-imports
+	$(BIN)/codespell
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage run -m pytest $(PARALLEL)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --skip-covered --fail-under=85
 
 # The tests that touch media, with another ffmpeg than the bundled one.
 FFMPEG ?= ffmpeg
 test-media: .venv/ready-dev
-	LIPSYNC_FFMPEG='$(FFMPEG)' $(BIN)/python -m pytest -m media
+	LIPSYNC_FFMPEG='$(FFMPEG)' $(BIN)/python -m pytest $(PARALLEL) -m media
 
 lint: .venv/ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/lint-imports
+	$(BIN)/codespell
 	$(BIN)/snakemake --lint
 
 format: .venv/ready-dev

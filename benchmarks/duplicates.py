@@ -26,12 +26,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from lipsync_core import audio, duplicates, same_take
-from lipsync_core.audio_fingerprint import audio_fingerprint, landmarks
-from lipsync_core.decoder import ffmpeg_exe
+from lipsync_core import audio
 from lipsync_core.errors import ClipError
-from lipsync_core.stage import read_table
-from lipsync_core.video import probe
+from lipsync_core.media.audio import extract_audio
+from lipsync_core.media.ffmpeg import ffmpeg_exe
+from lipsync_core.media.video import probe
+from lipsync_core.preparation import duplicates, same_take
+from lipsync_core.preparation.audio_fingerprint import audio_fingerprint, landmarks
+from lipsync_core.preparation.runner import read_table
 
 SUFFIXES = (".mp4", ".mpg", ".webm", ".avi", ".mkv", ".mov")
 H264 = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "28", "-c:a", "aac", "-b:a", "64k"]
@@ -72,7 +74,7 @@ def false_alarms(folder: Path, work: Path) -> None:
     for number, video in enumerate(videos(folder)):
         wav = work / f"{number}.wav"
         try:
-            audio.extract_audio(video, wav)
+            extract_audio(video, wav)
         except ClipError as error:
             print(f"left out: {error}")
             continue
