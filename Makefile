@@ -25,6 +25,7 @@ test: .venv/ready-dev
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+	$(BIN)/mkdocs build --strict --quiet
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest $(PARALLEL)
 	$(BIN)/python -m coverage combine --quiet
@@ -59,4 +60,4 @@ format: .venv/ready-dev
 	touch $@
 
 clean:
-	rm -rf .venv .snakemake results
+	rm -rf .venv .snakemake results site

@@ -23,6 +23,7 @@ from tests.support.media import write_video
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "data_root/README.md", "models/README.md"]
+DOCUMENTS += ["README.ru.md", *(f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md")))]
 DOCUMENTS += ["config/README.md", "workflow/container.def"]
 COMMENTED = [*sorted((ROOT / "config").glob("*.yaml")), *sorted(ROOT.glob("profiles/*/*.yaml"))]
 ELSEWHERE = {"git", "wsl"}  # programs of others, with "..." for an address, or not for Linux
