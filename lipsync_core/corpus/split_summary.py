@@ -62,15 +62,16 @@ def in_words(speakers: int, seen: int) -> str:
 
 def say(made: Mapping[str, Any], seconds: float) -> None:
     """Log a `summary`; seconds: of all kept clips."""
-    sizes = [f"{name} {made[name]['clips']} ({made[name]['judged_on']})" for name in SPLITS[1:]]
-    log.info(
-        "split by %s: train %d clips, %s",
-        *(made["by"], made["train"]["clips"], ", ".join(sizes)),
-    )
+    sizes = [
+        f"{name} {made[name]['clips']} clips"
+        + (f" ({made[name]['judged_on']})" if made[name].get("judged_on") else "")
+        for name in SPLITS
+    ]
+    log.info("split by %s: %s", made["by"], ", ".join(sizes))
     if made["by"] == "time":
         between = seconds - sum(made[name]["seconds"] for name in SPLITS)
         log.info("%.1f s lie between the parts, 2 s or more each, and are in none", between)
-    if made["val"]["seen"]:
+    if made["by"] in ("clip", "time"):
         log.warning("one speaker trains and validates: figures say nothing of other people")
     if not made["val"]["clips"]:
         log.warning(

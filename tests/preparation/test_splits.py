@@ -141,6 +141,7 @@ def test_a_single_clip_too_short_for_two_parts_trains(write, tmp_path, caplog):
     _, lists, _ = write([row("me/1")])
     assert lists == {"train": ["me/1"], "val": [], "test": []}
     assert "nothing validates" in caplog.text
+    assert summary(tmp_path)["val"]["judged_on"] == ""
 
 
 def test_a_few_short_clips_of_one_speaker_are_split_by_clip(write, tmp_path):

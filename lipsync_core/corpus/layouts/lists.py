@@ -10,10 +10,11 @@ comment.
 from __future__ import annotations
 
 import difflib
+import functools
 import logging
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -136,7 +137,14 @@ def _complaint(wrong: Sequence[Line], names: _Names, total: int) -> str:
 
 def _same(name: str) -> str:
     """A name in the one spelling in which names are compared."""
-    return unicodedata.normalize("NFC", name)
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def _table(items: Iterable[Item], name: Callable[[Item], str]) -> dict[str, list[Item]]:
+    table: dict[str, list[Item]] = {}
+    for item in items:
+        table.setdefault(_same(name(item)), []).append(item)
+    return table
 
 
 class _Names:
@@ -146,17 +154,28 @@ class _Names:
         home = data_root.absolute()
         self.heads = [_same(head) for head in (str(home), home.name, "main") if head]
         self.ids = [item.id for item in items]
-        # Whole ids before paths before paths without an extension: names may hold dots.
-        self.tables: tuple[dict[str, list[Item]], ...] = ({}, {}, {})
-        self.folded: dict[str, set[Item]] = {}
-        for item in items:
-            spellings = (item.id, item.path, stem(item.path))
-            for table, name in zip(self.tables, map(_same, spellings), strict=True):
-                table.setdefault(name, []).append(item)
-                self.folded.setdefault(name.casefold(), set()).add(item)
+        self.by_id = _table(items, lambda item: item.id)
+        self.items = items
+
+    @functools.cached_property
+    def tables(self) -> Sequence[dict[str, list[Item]]]:
+        """Whole ids before paths before paths without an extension: names may hold dots."""
+        paths = _table(self.items, lambda item: item.path)
+        return self.by_id, paths, _table(self.items, lambda item: stem(item.path))
+
+    @functools.cached_property
+    def folded(self) -> dict[str, set[Item]]:
+        """As `tables`, in small letters."""
+        found: dict[str, set[Item]] = {}
+        for table in self.tables:
+            for name, items in table.items():
+                found.setdefault(name.casefold(), set()).update(items)
+        return found
 
     def find(self, line: Line) -> Collection[Item]:
         """The items that a line names: one, or those of one name in several formats."""
+        if line.path.stem != "pretrain" and (found := self.by_id.get(_same(line.text))):
+            return found  # what most lines are, at no cost
         for reading in self._readings(line):
             for table in self.tables:
                 if reading in table:
