@@ -2,7 +2,7 @@
 
 Knows the format of the Wav2Lip family ({"state_dict", "optimizer", "global_step", "global_epoch"},
 keys with or without "module."), bare state dicts, and how tensors tell a network's sizes.
-Where public files come from is `weights`' part; what training keeps besides is `training`'s.
+Where public files come from is `pretrained`'s part; what training keeps besides is `training`'s.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def summary(
 ) -> dict[str, Any]:
     """How the split was made, for split.json.
 
-    by, parts: see `filelists.parts_of`. seconds: lengths of the clips. judged: their speakers are
+    by, parts: see `splits.parts_of`. seconds: lengths of the clips. judged: their speakers are
     known.
 
     Returns "by" and, for each split, its clips, speakers and seconds; for val and test also "seen",

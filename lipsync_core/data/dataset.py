@@ -180,7 +180,7 @@ def load_splits(
 
 def read_filelist(path: str | Path, faces: str | Path) -> list[str]:
     """The lines of a list, in order, without repetitions: clip ids or stretches of clips, see
-    `listed`.
+    `corpus.filelists`.
 
     An id may hold spaces, also at its ends. Lists of the LRS2 kind carry a second token: it is
     dropped when the whole line has no archive under `faces` but the line without it has one.

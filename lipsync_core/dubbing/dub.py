@@ -98,7 +98,7 @@ def dub(
     outfile: MP4 by its name; written whole or not at all.
     detector, models, device: as `faces.detectors.build` and `device.pick` take them.
     fps: frame rate of the result, 1 to 120, or "source": that of the video (see
-        `timebase.constant_rate` for one that varies), 25 for a still picture. The models read
+        `timestamps.constant_rate` for one that varies), 25 for a still picture. The models read
         0.2 s of sound from the time of a frame on, at any rate.
     pads: pixels added to the detected box: top, bottom, left, right.
     box: a constant face box (top, bottom, left, right) instead of detection, not padded; in the

@@ -1,7 +1,7 @@
 """Face detection over many clips: batching across clips, and the files of boxes.
 
 Knows no particular detector, and nothing of tracks: every face of every frame is kept. Which frames
-are looked at is decided by `stride`.
+are looked at is decided by `keyframes`.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def detect_videos(
         picture (recall 0.97; 0.83 of 16, 0.38 of 12): 4 % of the longer side at 480, 8 % at 256.
     batch_size: frames of one call of the detector. Batches run across clips while the frames keep
         their shape, so that short clips fill a GPU too.
-    stride, motion: which frames are looked at; see `stride.StridedFaces`. On the same clips the
+    stride, motion: which frames are looked at; see `keyframes.StridedFaces`. On the same clips the
         track with 5 and 0.15 overlaps that of every frame by 0.975 and has half its jitter, for a
         fifth of the work (3: 0.985, a third; 8: 0.967, a seventh; a motion of 0.06 doubles the work
         of 5 for 0.98).

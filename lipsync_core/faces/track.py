@@ -16,7 +16,7 @@ class Track:
     hidden: frames without a box in which another face covers this one, or may do so.
     begins_in_doubt, ends_in_doubt: it met another face there, was covered by it or could no longer
         be told from it, so that another track may show the same person before, or after; see
-        `looks`.
+        `reidentification`.
     cuts: first frames of all shots of the video but the first: a track of several shots goes on
         after them, but nothing that is measured over several frames may reach across.
     """

@@ -1,7 +1,7 @@
 """The sound of any file as samples at its own rate and channels, to go into a video.
 
 `audio` reads sound for the networks (16 kHz, mono); this is what people hear. Both are placed on
-the file's clock by the same rule, see `resync`.
+the file's clock by the same rule, see `audio_alignment`.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def probe(path: PathLike) -> Probe:
     """Open `path` and decode its first picture.
 
     Raises ClipError (unreadable, no_video, timed_out) when that cannot be done. `seconds` is the
-    file's word; `timebase.survey` counts.
+    file's word; `timestamps.survey` counts.
     """
     with Decoder(path, [*FIRST_PICTURE, "pipe:1"], "info") as decoder:
         shape, rate, decoded = first_picture(decoder.lines())
@@ -146,7 +146,7 @@ def read_frames(
     long_side: scale down (never up) so that the longer side has at most this many pixels.
     exact_colour: convert without the scaler's shortcuts: up to three grey levels truer, up to
         three times slower on large frames. For pictures that are written out again.
-    threads: as for `decoder.Decoder`.
+    threads: as for `ffmpeg.Decoder`.
     region: x, y, width, height of the part of the full-size picture that is wanted (even numbers);
         much faster than cutting it out afterwards, because the rest is only decoded.
 

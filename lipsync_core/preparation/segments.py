@@ -19,7 +19,7 @@ CRF = "12"  # no loss that a crop would show
 def ensure_cut(clip: Clip, data_root: Path) -> None:
     """Make the clip's file unless it is there; its name has the source's signature in it.
 
-    Raises ClipError: unreadable, timed_out (see `decoder.Decoder`).
+    Raises ClipError: unreadable, timed_out (see `ffmpeg.Decoder`).
     """
     target = clip.source(data_root)
     if clip.interval is None or target.is_file():

@@ -206,7 +206,7 @@ def write_filelists(
     drop_duplicates: bool = True,
     judged: bool = True,
 ) -> Counter[str]:
-    """Write `{train,val,test}.txt` (see `listed`) and the files beside them.
+    """Write `{train,val,test}.txt` (see `corpus.filelists`) and the files beside them.
 
     `clips.csv` has a row a clip found, `accounting.csv` counts them by stage, `split.json` says how
     the split was made, see `split_summary`. All lie in `results/filelists`.

@@ -1,1 +1,1 @@
-"""Training: one loop (`loop`), the expert (`expert`) and the generator (`generator`)."""
+"""Training: SyncNet (`syncnet`) and the generator (`generator`) in one loop (`engine`)."""

@@ -62,14 +62,14 @@ class GeneratorOptions:
     width: channels relative to the public network (1 = 36.3 M parameters). image_size: pixels.
     batch: windows of 5 frames in a step. lr, schedule, warmup: peak learning rate; "constant" or
     "cosine"; steps to reach the peak. clip: bound of the gradient's norm (0: none). flip: mirror
-    half of the windows. mel_shift: see `windows.generator_sample`. sync_weight, sync_threshold: the
+    half of the windows. mel_shift: see `dataset.generator_sample`. sync_weight, sync_threshold: the
     sync loss has this weight once its validation value is below the threshold, for good.
     gan_weight: weight of the adversarial loss; above 0 there is a discriminator. disc_lr: its
     learning rate. expert_mode: "eval", or "train" as in the public code, see `freeze`. ema: decay
     of the moving average of the weights that is evaluated and handed on (0: the weights
     themselves). val_windows: fixed windows of the evaluation. final: which weights to hand on,
     "last" or "best" (by validation L1). precision: see `precision`. accumulate, compile: see
-    `optimise`. cache_mb: memory (MiB) for decoded frames and mels. The rest: `loop.LoopOptions`.
+    `optimization`. cache_mb: memory (MiB) for decoded frames and mels. The rest: `loop.LoopOptions`.
     """
 
     width: float = 1.0
@@ -143,7 +143,7 @@ class GeneratorTask(loop.Task):
         self.precision = precision.resolve(options.precision, device)
 
     def batch(self, step: int) -> GeneratorSample:
-        """`batch` windows; see `windows.generator_batch`. Other ones after a rollback."""
+        """`batch` windows; see `dataset.generator_batch`. Other ones after a rollback."""
         options = self.options
         index = step + OTHER_SAMPLES * int(self.memory.get("rollbacks", 0))
         part, size = distributed.share(index, options.batch)

@@ -75,7 +75,7 @@ def start_or_resume(
 
     name: of the training in the log, and among the runs; two trainings never share a run. weights:
     files that decide what is computed (expert, initial checkpoint). States of older runs are
-    removed afterwards, see `runs.tidy`. The others: see `run`.
+    removed afterwards, see `run_signature.tidy`. The others: see `run`.
     """
     data = run_signature.data_digest(results, weights)
     run_dir = run_signature.enter(Path(results) / ".runs", name, options, data, seed)

@@ -62,7 +62,7 @@ class ExpertOptions:
     step; it falls to 1 over `curriculum` steps, in which augmentation grows to its full strength.
     final: which weights to hand on, "best" (by validation loss) or "last". val_windows: windows of
     each validation clip in an evaluation. gate: what a look at the data beforehand may do, see
-    `learnability.gate`. accumulate, compile: see `optimise`. The rest: `loop.LoopOptions`,
+    `learnability.gate`. accumulate, compile: see `optimization`. The rest: `loop.LoopOptions`,
     `precision`.
     """
 
@@ -149,7 +149,7 @@ class ExpertTask(loop.Task):
         self.judgement: dict[str, Any] = {"checks": []}  # of the data, see `learnability`
 
     def batch(self, step: int) -> ExpertGroup:
-        """`clips` x `windows` windows; see `windows.expert_batch`. Others after a rollback."""
+        """`clips` x `windows` windows; see `dataset.expert_batch`. Others after a rollback."""
         options = self.options
         index = step + OTHER_SAMPLES * int(self.memory.get("rollbacks", 0))
         part, clips = distributed.share(index, options.clips)

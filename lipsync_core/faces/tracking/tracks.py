@@ -1,6 +1,6 @@
 """From boxes to the tracks of people: choosing, filling short gaps, smoothing without lag.
 
-Works on the boxes alone; no pictures. Linking boxes to tracks is `linking`'s part.
+Works on the boxes alone; no pictures. Linking boxes to tracks is `association`'s part.
 """
 
 from __future__ import annotations

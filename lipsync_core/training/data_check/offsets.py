@@ -1,6 +1,6 @@
 """Do mouths and sound of a corpus belong together, without a constant offset?
 
-By the offsets of its clips, where a trained network has measured them, otherwise by `link`, which
+By the offsets of its clips, where a trained network has measured them, otherwise by `correlation`, which
 needs no network. Offsets are in frames; above 0 the picture comes late.
 """
 

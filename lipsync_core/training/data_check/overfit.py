@@ -77,7 +77,7 @@ def _few_windows(corpus: Corpus, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def learnt(steps: int, share: float, whole: bool) -> Check:
-    """What `by_heart` tells; chance is one in eight."""
+    """What the overfit test tells; chance is one in eight."""
     name, figures = BY_HEART, f"{share:.0%} of them after {steps} steps"
     if share >= LEARNT:
         return Check(name, "good", "yes", figures)

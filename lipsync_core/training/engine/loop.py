@@ -1,8 +1,8 @@
 """The one training loop: steps, evaluation, checkpoints, exact resume, orderly interruption.
 
-Knows no network and no loss: a `Task` (`expert.ExpertTask`, `generator.GeneratorTask`) brings
-batches, steps and evaluations. The state lives in a run folder named by `runs.run_signature`; its
-files are `state`'s part. A killed run loses at most the steps since its last save; a resumed one
+Knows no network and no loss: a `Task` (`syncnet.ExpertTask`, `generator.GeneratorTask`) brings
+batches, steps and evaluations. The state lives in a folder (`run_folder`) named by `run_signature`.
+A killed run loses at most the steps since its last save; a resumed one
 continues bit for bit on the same kind of processor with the same number of threads.
 """
 
@@ -44,7 +44,7 @@ class LoopOptions:
     state every so many steps (0: none). workers: threads that prepare batches. patience: stop after
     so many evaluations without better weights (0: never). rollbacks: how often to return to the
     last healthy state; the next time that training goes wrong, it ends (`Task.unfinished`). ranks:
-    processes that share each batch, see `launch`. keep_runs: see `runs.tidy`.
+    processes that share each batch, see `launch`. keep_runs: see `run_signature.tidy`.
     """
 
     steps: int
