@@ -34,8 +34,8 @@ def extract_audio(path: PathLike, wav_path: PathLike) -> float:
     """Write the sound of `path` as 16-bit mono 16 kHz PCM; return its length in seconds.
 
     The sound keeps the clock of the file: it begins at time zero (where the earlier of sound and
-    picture begins) and follows its time stamps, see `audio_alignment`. Memory does not grow with length.
-    Raises as `load_wav`.
+    picture begins) and follows its time stamps, see `audio_alignment`. Memory does not grow with
+    length. Raises as `load_wav`.
     """
     return _write_wav(wav_path, _decode_pcm(path))
 

@@ -69,7 +69,8 @@ class GeneratorOptions:
     of the moving average of the weights that is evaluated and handed on (0: the weights
     themselves). val_windows: fixed windows of the evaluation. final: which weights to hand on,
     "last" or "best" (by validation L1). precision: see `precision`. accumulate, compile: see
-    `optimization`. cache_mb: memory (MiB) for decoded frames and mels. The rest: `loop.LoopOptions`.
+    `optimization`. cache_mb: memory (MiB) for decoded frames and mels. The rest:
+    `loop.LoopOptions`.
     """
 
     width: float = 1.0

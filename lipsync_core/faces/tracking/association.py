@@ -1,7 +1,7 @@
 """Which boxes are one and the same face: linking over time, within shots, through crossings.
 
-Works on the boxes alone; no pictures. A track ends rather than passes to another face; `reidentification` then
-tells from the pictures who goes on where.
+Works on the boxes alone; no pictures. A track ends rather than passes to another face;
+`reidentification` then tells from the pictures who goes on where.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ MARGIN = 0.2  # lead in overlap by which a box is one face's and not that of one
 
 
 def link(detections: Detections) -> list[Track]:
-    """All tracks of a clip, in order of their first frame. No track crosses a cut; see `reidentification`.
+    """All tracks of a clip, in order of their first frame. No track crosses a cut; see
+    `reidentification`.
 
     Each frame's boxes are assigned to the places where the faces are expected (constant velocity)
     so that the sum of overlaps is largest (Hungarian method): faces seen just now first, then lost

@@ -1,7 +1,7 @@
 """Whose face it is before and after a crossing, a cut or a long absence: told by its looks.
 
-`association` ends the tracks of two faces that could not be told apart for a moment, and all tracks at
-a cut. Here the pictures of the tracks are compared; where they leave a doubt, the tracks stay
+`association` ends the tracks of two faces that could not be told apart for a moment, and all tracks
+at a cut. Here the pictures of the tracks are compared; where they leave a doubt, the tracks stay
 apart.
 """
 

@@ -1,7 +1,7 @@
 """Do mouths and sound of a corpus belong together, without a constant offset?
 
-By the offsets of its clips, where a trained network has measured them, otherwise by `correlation`, which
-needs no network. Offsets are in frames; above 0 the picture comes late.
+By the offsets of its clips, where a trained network has measured them, otherwise by `correlation`,
+which needs no network. Offsets are in frames; above 0 the picture comes late.
 """
 
 from __future__ import annotations

@@ -23,8 +23,7 @@ from lipsync_core.checkpoints import load_weights
 from lipsync_core.data.dataset import prefetch
 from lipsync_core.errors import LipsyncError
 from lipsync_core.runtime.progress import Progress
-from lipsync_core.training.engine import distributed as ranks
-from lipsync_core.training.engine import run_folder
+from lipsync_core.training.engine import distributed, run_folder
 from lipsync_core.training.engine.run_folder import BEST, HEALTHY, METRICS, Row, RunFolder, describe
 from lipsync_core.training.engine.signals import Interrupted, StopSignals
 from lipsync_core.training.engine.tensorboard import Events
@@ -127,7 +126,7 @@ def train(task: Task, run_dir: Path, options: LoopOptions) -> list[Row]:
     (from the start, or where the task is of no use `unfinished`), or when a loss is no longer a
     finite number (the state is not saved) and the task has no `ill`; otherwise that counts as ill.
     """
-    with RunFolder(Path(run_dir), writes=ranks.first()) as folder:
+    with RunFolder(Path(run_dir), writes=distributed.first()) as folder:
         return _Run(task, folder, options).go()
 
 
@@ -150,10 +149,10 @@ class _Run:
         self.watched = type(task).ill is not Task.ill
         for part in task.parts.values():
             if isinstance(part, nn.Module):
-                ranks.join(part)
-        ranks.wait()  # until the one that writes holds the folder
+                distributed.join(part)
+        distributed.wait()  # until the one that writes holds the folder
         resumed = self._resume()
-        ranks.wait()  # nothing is written before all have read
+        distributed.wait()  # nothing is written before all have read
         self.folder.repair()
         if resumed and self.watched and self.healthy[0] == self.step:
             self.folder.mark_healthy()  # where the process was killed just before that
@@ -204,7 +203,7 @@ class _Run:
             try:
                 for batch in batches:
                     self._advance(batch)
-                    signum = ranks.highest(stop.signal)
+                    signum = distributed.highest(stop.signal)
                     evaluated = self._due(options.eval_every)
                     if evaluated:
                         illness, note = self._evaluate()
@@ -236,7 +235,7 @@ class _Run:
         return self.step == self.options.steps or (every > 0 and self.step % every == 0)
 
     def _advance(self, batch: Any) -> None:
-        for name, value in ranks.mean(self.task.step(self.step, batch)).items():
+        for name, value in distributed.mean(self.task.step(self.step, batch)).items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.summed += 1
         self.step += 1
@@ -267,7 +266,7 @@ class _Run:
         score = -row[task.goal] if task.maximise else row[task.goal]
         if score < self.best:
             self.best, self.best_step = score, self.step
-            if ranks.first():
+            if distributed.first():
                 task.export(self.folder.best(self.step), self.step)
             self._drop_best()
         self.folder.write_rows(self.rows)
@@ -281,7 +280,9 @@ class _Run:
 
     def _measures(self) -> Row:
         """The evaluation, which one rank makes for all; with what it changes in the memory."""
-        row, memory = ranks.of_first(lambda: (self.task.evaluate(self.step), self.task.memory))
+        row, memory = distributed.of_first(
+            lambda: (self.task.evaluate(self.step), self.task.memory)
+        )
         self.task.memory.update(memory)
         return row
 
@@ -296,7 +297,7 @@ class _Run:
         """Return to the last healthy state, so often as `rollbacks` allows; then end with it."""
         task, at, count = self.task, self.step, int(self.task.memory["rollbacks"]) + 1
         healthy = self.folder.load(HEALTHY)
-        ranks.wait()  # nothing is written before all have read
+        distributed.wait()  # nothing is written before all have read
         last = count > self.options.rollbacks and task.unfinished
         if healthy is None or (last and healthy["step"] == 0):
             raise LipsyncError(
