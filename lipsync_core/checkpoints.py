@@ -7,6 +7,7 @@ Where public files come from is `pretrained`'s part; what training keeps besides
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import re
@@ -22,18 +23,17 @@ from torch import nn
 
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models.blocks import STRIDES_TO_GRID, steps_to_grid
-from lipsync_core.pretrained import KNOWN_WEIGHTS, fetch
 from lipsync_core.runtime.files import atomic_path
 
+log = logging.getLogger(__name__)
 __all__ = [
-    "KNOWN_WEIGHTS",
     "build_from",
-    "fetch",
     "load_weights",
     "read_checkpoint",
     "read_state",
     "save_public",
     "sizes_of",
+    "start_from",
     "write_tensors",
 ]
 
@@ -333,3 +333,11 @@ def _check_plain(value: Any, where: str) -> None:
             _check_plain(item, f"{where}[{index}]")
     elif type(value) not in PLAIN:
         raise TypeError(f"{where}: {type(value).__name__} is not plain; convert it first")
+
+
+def start_from(model: nn.Module, init: str | Path | None) -> None:
+    """Load the weights at `init`, if any, into `model`; log the tensors that do not fit."""
+    if init is None:
+        return
+    misfits = load_weights(model, init, strict=False)
+    log.info("starting from %s; tensors that do not fit: %s", init, ", ".join(misfits) or "none")

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from lipsync_core import checkpoints, pretrained
+from lipsync_core import pretrained
 from lipsync_core.errors import LipsyncError
 from lipsync_core.pretrained import KNOWN_WEIGHTS, Weights, fetch
 
@@ -61,7 +61,6 @@ def test_registry_is_complete():
         assert known.urls and all(url.startswith("https://") for url in known.urls)
     # The one file whose publisher put the hash into its name.
     assert KNOWN_WEIGHTS["s3fd.pth"].sha256.startswith("619a316812")
-    assert checkpoints.KNOWN_WEIGHTS is KNOWN_WEIGHTS and checkpoints.fetch is fetch
 
 
 def test_a_local_file_wins(tmp_path, offer):

@@ -274,7 +274,7 @@ def train(
     log.info("syncnet: validated on: %s", split_summary.judged_on(results, "val"))
     torch.manual_seed(seed)
     model = SyncNet(width=settings.width, image_size=settings.image_size)
-    loop.start_from(model, init)
+    checkpoints.start_from(model, init)
     task = ExpertTask(model, train_set, val_set, settings, seed, device)
     if judgement is not None:
         task.judgement = distributed.of_first(

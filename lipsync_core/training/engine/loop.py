@@ -19,7 +19,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from lipsync_core.checkpoints import load_weights
 from lipsync_core.data.dataset import prefetch
 from lipsync_core.errors import LipsyncError
 from lipsync_core.runtime.progress import Progress
@@ -373,14 +372,6 @@ class _Run:
         torch.set_rng_state(found["rng"])
         for name in FIELDS:
             setattr(self, name, found[name])
-
-
-def start_from(model: nn.Module, init: str | Path | None) -> None:
-    """Load the weights at `init`, if any, into `model`; log the tensors that do not fit."""
-    if init is None:
-        return
-    misfits = load_weights(model, init, strict=False)
-    log.info("starting from %s; tensors that do not fit: %s", init, ", ".join(misfits) or "none")
 
 
 def publish(

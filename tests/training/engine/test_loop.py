@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from lipsync_core.checkpoints import load_weights, save_public
+from lipsync_core.checkpoints import load_weights, save_public, start_from
 from lipsync_core.errors import LipsyncError
 from lipsync_core.training.engine import loop
-from lipsync_core.training.engine.loop import BEST, LoopOptions, Task, publish, start_from
+from lipsync_core.training.engine.loop import BEST, LoopOptions, Task, publish
 from lipsync_core.training.engine.optimization import descend, learning_rate
 from lipsync_core.training.engine.run_folder import LAST, to_csv
 from lipsync_core.training.engine.signals import Interrupted, StopSignals
