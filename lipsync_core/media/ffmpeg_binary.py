@@ -50,7 +50,8 @@ def chosen() -> Binary:
     Raises LipsyncError when it is missing, does not run, is older than `MIN_VERSION`, or lacks a
     filter, format, encoder or option that this package uses.
     """
-    return _checked(os.environ.get(VARIABLE) or BUNDLED)
+    setting = os.environ.get(VARIABLE) or BUNDLED
+    return _checked(setting if setting == BUNDLED else _located(setting))
 
 
 def choose(setting: str) -> Binary:
@@ -64,11 +65,10 @@ def choose(setting: str) -> Binary:
 
 
 @functools.cache
-def _checked(setting: str) -> Binary:
-    if setting == BUNDLED:
+def _checked(path: str) -> Binary:
+    if path == BUNDLED:
         path = _bundled()
         return Binary(path, _identity(path, _run(path, ["-version"])), bundled=True)
-    path = _located(setting)
     about = _run(path, ["-version"])
     version = re.match(r"ffmpeg version n?(\d+)\.(\d+)", about)
     # A build from git has no number; the trial tells what it can do.

@@ -195,8 +195,10 @@ def test_own_videos_replace_the_demo(tmp_path):
 
 def test_snakefile_modules_are_light(root):
     code = (
-        "import sys; from lipsync_core import clips, index, stages, config;"
-        "from lipsync_core.demo import plan; from lipsync_core.faces import choice;"
+        "import sys; from lipsync_core import config, pretrained;"
+        "from lipsync_core.corpus import clips, index, journal;"
+        "from lipsync_core.demo import plan; from lipsync_core.media import ffmpeg_binary;"
+        "from lipsync_core.preparation import stages; from lipsync_core.runtime import slurm;"
         "print([m for m in ('torch', 'cv2', 'numpy', 'pandas', 'librosa') if m in sys.modules])"
     )
     done = subprocess.run(

@@ -246,7 +246,7 @@ if stage in ("detect_faces", "crop_faces"):
 data = [folder / "data"] if stage in ("extract_audio", "detect_faces", "crop_faces") else []
 options = {"batch_size": 0, "device": "auto", "models": Path("none")}
 options = options if stage == "detect_faces" else {}
-rows = getattr(prepare, stage)(found, *data, folder / "results", 0, params, **options)
+rows = getattr(steps, stage)(found, *data, folder / "results", 0, params, **options)
 assert rows[0]["outcome"] == "kept"
 print([name for name in sys.argv[4].split() if name in sys.modules])
 """
