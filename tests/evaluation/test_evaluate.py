@@ -198,7 +198,9 @@ def test_shifted_starts_stay_in_the_clip():
 def test_copying_the_target_would_be_perfect(results, monkeypatch):
     corpus = Corpus.load(results, "test")
     expert = SyncNet(width=TINY).eval()
-    monkeypatch.setattr(syncnet, "draw", lambda model, batch: batch.target.astype(np.float32) / 255)
+    monkeypatch.setattr(
+        generator, "draw", lambda model, batch: batch.target.astype(np.float32) / 255
+    )
     found = generator_metrics(None, expert, corpus, windows=9, wrong_sound=True)
     assert found["sync_loss_out_of_sync"] > 0
     assert found["sync_loss_out_of_sync"] != found["sync_loss_truth"]

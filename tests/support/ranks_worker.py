@@ -14,10 +14,10 @@ import torch
 import torch.distributed as dist
 
 from lipsync_core.data import tensors
-from lipsync_core.evaluation import syncnet
+from lipsync_core.evaluation import generator as generator_evaluation
+from lipsync_core.evaluation import syncnet as syncnet_evaluation
 from lipsync_core.models import QualityDiscriminator
-from lipsync_core.training import generator
-from lipsync_core.training import syncnet as expert
+from lipsync_core.training import generator, syncnet
 from lipsync_core.training.engine import distributed, loop
 from tests.training.test_tasks import make_expert_task, make_generator_task
 
@@ -34,7 +34,8 @@ def widen(task: loop.Task) -> loop.Task:
         tensor = tensors.to_device(array, device)
         return tensor.double() if tensor.is_floating_point() else tensor
 
-    expert.to_device = generator.to_device = syncnet.to_device = to_device
+    for module in (syncnet, generator, syncnet_evaluation, generator_evaluation):
+        module.to_device = to_device
     for part in vars(task).values():
         if isinstance(part, torch.nn.Module):
             part.double()
