@@ -238,19 +238,28 @@ def generator_ranks(wildcards) -> int:
     return generator_section(wildcards)["ranks"]
 
 
-def training_memory(section: dict, attempt: int) -> int:
-    """MB: networks and batches, and in each process the decoded frames."""
-    return attempt * (16000 + section["ranks"] * section["cache_mb"])
+def training_memory(section: dict, windows: int, window_mb: float, attempt: int) -> int:
+    """MB: each process with its weights and decoded frames, and the batch.
+
+    window_mb: of a window at 96 px and full width. Measured on a processor at full width (a GPU
+    takes the batch into its own memory): 0.8 GB and the states beside the windows; a window of the
+    generator 240 MB, at 288 px 1140 MB; one of the expert 14 MB, at 288 px 42 MB.
+    """
+    larger = section["width"] * (config["image_size"] / 96) ** 1.5
+    batch = windows * window_mb * larger / section["accumulate"]
+    return attempt * round(section["ranks"] * (4000 + 1.1 * section["cache_mb"]) + batch)
 
 
 def expert_memory(wildcards, attempt) -> int:
     """MB for the expert's training."""
-    return training_memory(config["syncnet"], attempt)
+    section = config["syncnet"]
+    return training_memory(section, section["clips"] * section["windows"], 14, attempt)
 
 
 def generator_memory(wildcards, attempt) -> int:
     """MB for the training of one variant."""
-    return training_memory(generator_section(wildcards), attempt)
+    section = generator_section(wildcards)
+    return training_memory(section, section["batch"], 250, attempt)
 
 
 def generator_start(wildcards) -> dict:
