@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import fields
 
 import pytest
@@ -163,3 +165,12 @@ def test_crops_are_never_enlarged(schema):
 def test_shipped_overlays_are_valid(root, schema):
     for path in sorted((root / "config").glob("*.yaml")):
         config.complete(yaml.safe_load(path.read_text()), schema)
+
+
+def test_what_each_preset_resolves_to(root, schema):
+    """A change here changes what users train: see it, then store it with REWRITE_GOLDEN=1."""
+    golden = root / "tests/golden/presets.json"
+    found = {preset: merged(root, schema, preset) for preset in PRESETS}
+    if os.environ.get("REWRITE_GOLDEN"):
+        golden.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+    assert found == json.loads(golden.read_text())
