@@ -10,7 +10,7 @@ ifneq ($(shell mkdir -p $(CACHE) 2>&1 && test -w $(CACHE) || echo no),)
 export XDG_CACHE_HOME := $(CURDIR)/.cache
 endif
 # A module's tests stay in one process, which makes their fixtures once.
-PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadscope
+PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
 .PHONY: demo test test-media lint format clean

@@ -26,3 +26,13 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+# Modules of a minute or more begin first, so that no process is left alone with one at the end.
+LONG = ("test_killed", "test_snakefile", "test_distributed", "test_tasks", "test_people")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the tests: those of long modules first, otherwise as they were."""
+    rank = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(LONG)))
