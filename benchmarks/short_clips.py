@@ -10,30 +10,17 @@ from __future__ import annotations
 
 import argparse
 import resource
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from lipsync_core.corpus.clips import VIDEO_SUFFIXES
-from lipsync_core.media import audio
-from lipsync_core.media.timestamps import survey
-from lipsync_core.media.video import probe
 from lipsync_core.preparation import extraction
-
-
-def three_runs(source: Path, wav_path: Path) -> dict:
-    """Probe, timeline and sound, each from a run of ffmpeg of its own."""
-    seen, timeline = probe(source), survey(source)
-    return {
-        "width": seen.width,
-        "height": seen.height,
-        "fps_in": round(float(timeline.fps), 3),
-        "seconds": round(timeline.seconds, 3),
-        "frames_dropped": timeline.dropped,
-        "frames_duplicated": timeline.duplicated,
-        "audio_seconds": round(audio.extract_audio(source, wav_path), 3),
-    }
+from tests.support.extraction import separate_runs
 
 
 def one_run(source: Path, wav_path: Path) -> dict:
@@ -60,7 +47,7 @@ def main() -> None:
     arguments = parser.parse_args()
     found = sorted(path for path in arguments.folder.rglob("*") if path.suffix in VIDEO_SUFFIXES)
     found = found[: arguments.clips]
-    totals = {three_runs: [0.0, 0.0], one_run: [0.0, 0.0]}
+    totals = {separate_runs: [0.0, 0.0], one_run: [0.0, 0.0]}
     seconds = 0.0
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(arguments.rounds):

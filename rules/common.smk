@@ -6,16 +6,16 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from lipsync_core.corpus import clips as discovery
 from lipsync_core import config as settings
-from lipsync_core.media import ffmpeg_binary
+from lipsync_core import pretrained
+from lipsync_core.corpus import clips as discovery
 from lipsync_core.corpus import index as indexing
-from lipsync_core.runtime import interpreter, slurm
-from lipsync_core.preparation import stages
 from lipsync_core.corpus import journal
 from lipsync_core.demo import plan
 from lipsync_core.errors import LipsyncError
-from lipsync_core import pretrained
+from lipsync_core.media import ffmpeg_binary
+from lipsync_core.preparation import stages
+from lipsync_core.runtime import interpreter, slurm
 
 # The folder of the Snakefile, whatever imports it.
 HOME = Path(workflow.current_basedir).parent
@@ -39,7 +39,7 @@ config = complete_config()
 
 
 def ffmpeg_identity() -> str:
-    """The version of the ffmpeg that the config names; the jobs inherit the pretrained."""
+    """The version of the ffmpeg that the config names; the jobs inherit the choice."""
     try:
         return ffmpeg_binary.choose(config["ffmpeg"]).identity
     except LipsyncError as error:
@@ -153,10 +153,12 @@ def detector_weights() -> list:
 
 def detects_on_gpu() -> bool:
     """S3FD runs on the GPU where there is one; CenterFace only with the package onnxruntime-gpu."""
-    if config["device"] == "cpu":
+    if config["device"] == "cpu" or DETECTOR == "s3fd":
+        return config["device"] != "cpu"
+    try:
+        return bool(metadata.version("onnxruntime-gpu"))
+    except metadata.PackageNotFoundError:
         return False
-    names = {found.metadata["Name"] for found in metadata.distributions()}
-    return DETECTOR == "s3fd" or "onnxruntime-gpu" in names
 
 
 def check_cluster() -> None:

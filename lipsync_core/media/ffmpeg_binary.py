@@ -26,9 +26,9 @@ VARIABLE = "LIPSYNC_FFMPEG"
 BUNDLED = "auto"
 MIN_VERSION = (5, 1)  # the first with -fps_mode
 TIME_LIMIT = 60  # seconds that a trial may take; it takes 0.1
-LEAST = ".".join(map(str, MIN_VERSION))
+REQUIRED = ".".join(map(str, MIN_VERSION))
 REMEDY = (
-    f"set `ffmpeg:` in the config (or {VARIABLE}) to one of version {LEAST} or newer, or to "
+    f"set `ffmpeg:` in the config (or {VARIABLE}) to one of version {REQUIRED} or newer, or to "
     f"{BUNDLED} for the bundled one"
 )
 
@@ -86,8 +86,8 @@ def _bundled() -> str:
     programs = sorted(Path(folders[0], "binaries").glob("ffmpeg-*")) if folders else []
     if not programs:
         raise LipsyncError(
-            f"imageio-ffmpeg holds no ffmpeg for this platform; install one of version {LEAST} or "
-            f"newer, and set `ffmpeg:` in the config (or {VARIABLE}) to its path"
+            f"imageio-ffmpeg holds no ffmpeg for this platform; install one of version {REQUIRED} "
+            f"or newer, and set `ffmpeg:` in the config (or {VARIABLE}) to its path"
         )
     return str(programs[0])
 

@@ -33,7 +33,7 @@ NEIGHBORS = 32  # each with the next so many in its bucket: a common jingle cost
 # Bits of 96 that differ: one landmark suggests a pair, or two at one lag. With 8 all of 423 copies
 # of real clips are suggested, with 6 all but one. Suggested wrongly at 8 and at 12: 0 and 2 of the
 # 11,026 pairs of the real clips, 1,397 and 4,151 of the 499,500 pairs of one man's 1,000 sentences.
-FEW_BITS, SOME_BITS = 10, 16
+MAX_BITS_ALONE, MAX_BITS_TWICE = 10, 16
 LAG_STEPS = 2  # columns by which equal lags may differ
 
 Row = Mapping[str, Any]
@@ -132,7 +132,7 @@ def suggested_pairs(heard: Mapping[str, np.ndarray]) -> dict[Pair, list[float]]:
         ours, theirs = owner[one], owner[other]
         differ = np.unpackbits(marks["code"][one] ^ marks["code"][other], axis=1)
         differ = differ.sum(axis=1, dtype=np.int64)
-        near = (source[ours] != source[theirs]) & (differ <= SOME_BITS)
+        near = (source[ours] != source[theirs]) & (differ <= MAX_BITS_TWICE)
         rows = np.stack([ours, theirs, time[one] - time[other], one, other, differ], axis=1)[near]
         # The clip with the lower number comes first.
         swapped = rows[:, 0] > rows[:, 1]
@@ -144,7 +144,7 @@ def suggested_pairs(heard: Mapping[str, np.ndarray]) -> dict[Pair, list[float]]:
     again = (np.diff(rows[:, :2], axis=0) == 0).all(axis=1)
     again &= np.diff(rows[:, 2]) <= LAG_STEPS
     again &= np.diff(rows[:, 3]) != 0  # another landmark, not the same by another word
-    good = rows[:, 5] <= FEW_BITS
+    good = rows[:, 5] <= MAX_BITS_ALONE
     good[1:] |= again
     lags: dict[Pair, list[float]] = {}
     for one, other, lag, *_ in rows[good].tolist():

@@ -19,10 +19,10 @@ from lipsync_core.data.dataset import MIN_RUN, WINDOW, Corpus
 from lipsync_core.errors import LipsyncError
 from lipsync_core.media.video import FPS
 
-APART = 2 * FPS  # frames between two parts, at least
-LEAST = FPS  # windows of a held-out part, at least: a second
-KEPT = 2 / 3  # of the windows that training should have are left to it at least
-USABLE = MIN_RUN - WINDOW + 1  # windows in a row, without which training refuses a clip
+GAP_FRAMES = 2 * FPS  # frames between two parts, at least
+MIN_HELD_OUT_WINDOWS = FPS  # windows of a held-out part, at least: a second
+MIN_TRAIN_SHARE = 2 / 3  # of the windows that training should have are left to it at least
+MIN_WINDOWS = MIN_RUN - WINDOW + 1  # windows in a row, without which training refuses a clip
 
 Parts = dict[str, Listed]  # by split
 
@@ -41,7 +41,7 @@ def divide(results: Path, clips: Iterable[str], val: float, test: float) -> dict
     cuts = {name: _cuts(starts, val, test) for name, starts in whole.items()}
     if videos and not any(cuts.values()):
         longest = max(whole, key=lambda name: (len(whole[name]), name))
-        cuts[longest] = _cuts(whole[longest], val, test, kept=0, least=USABLE)
+        cuts[longest] = _cuts(whole[longest], val, test, kept=0, least=MIN_WINDOWS)
     divided: dict[str, Parts] = {}
     for name, people in videos.items():
         for clip, starts in people.items():
@@ -61,7 +61,11 @@ def _starts(results: Path, clip: str) -> np.ndarray:
 
 
 def _cuts(
-    starts: np.ndarray, val: float, test: float, kept: float = KEPT, least: int = LEAST
+    starts: np.ndarray,
+    val: float,
+    test: float,
+    kept: float = MIN_TRAIN_SHARE,
+    least: int = MIN_HELD_OUT_WINDOWS,
 ) -> dict[str, tuple[int, int]]:
     """Split -> its first and last frame; {} when that leaves too little to training."""
     for shares in ({"test": test, "val": val}, {"test": 0.0, "val": val}):
@@ -84,7 +88,7 @@ def _parts(starts: np.ndarray, shares: dict[str, float], least: int) -> dict[str
             parts[split] = rest[-max(least, round(share * len(starts))) :]
             if not usable(parts[split]):
                 return {}
-            rest = rest[rest + WINDOW - 1 < parts[split][0] - APART]
+            rest = rest[rest + WINDOW - 1 < parts[split][0] - GAP_FRAMES]
     parts["train"] = rest
     return parts if usable(rest) else {}
 
@@ -92,4 +96,4 @@ def _parts(starts: np.ndarray, shares: dict[str, float], least: int) -> dict[str
 def usable(starts: np.ndarray) -> bool:
     """Do these windows come from a run of frames that is long enough for training?"""
     breaks = np.flatnonzero(np.diff(starts) != 1) + 1
-    return max(map(len, np.split(starts, breaks))) >= USABLE
+    return max(map(len, np.split(starts, breaks))) >= MIN_WINDOWS

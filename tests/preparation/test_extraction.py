@@ -9,9 +9,10 @@ import pytest
 
 from benchmarks import flash_and_beep
 from lipsync_core.errors import ClipError, Reason
-from lipsync_core.media import audio, ffmpeg, timestamps, video
+from lipsync_core.media import ffmpeg
 from lipsync_core.media.ffmpeg import ffmpeg_exe
 from lipsync_core.preparation import extraction
+from tests.support.extraction import separate_runs
 from tests.support.media import write_video, write_wav
 
 pytestmark = pytest.mark.media
@@ -29,20 +30,6 @@ def starts(monkeypatch) -> list[list[str]]:
 
     monkeypatch.setattr(ffmpeg.subprocess, "Popen", popen)
     return commands
-
-
-def separately(source: Path, wav_path: Path) -> dict:
-    """The measures by one run of ffmpeg a question."""
-    seen, timeline = video.probe(source), timestamps.survey(source)
-    return {
-        "width": seen.width,
-        "height": seen.height,
-        "fps_in": round(float(timeline.fps), 3),
-        "seconds": round(timeline.seconds, 3),
-        "frames_dropped": timeline.dropped,
-        "frames_duplicated": timeline.duplicated,
-        "audio_seconds": round(audio.extract_audio(source, wav_path), 3),
-    }
 
 
 def convert(source: Path, target: Path, *options: str) -> Path:
@@ -69,7 +56,7 @@ def test_same_measures_and_sound_from_one_run(tmp_path, starts, name):
     starts.clear()
     found = extraction.extract(source, source, tmp_path / "one.wav")
     assert len(starts) == 1
-    assert found == separately(source, tmp_path / "three.wav")
+    assert found == separate_runs(source, tmp_path / "three.wav")
     assert (tmp_path / "one.wav").read_bytes() == (tmp_path / "three.wav").read_bytes()
 
 

@@ -45,6 +45,15 @@ def test_the_workflow_is_imported_as_a_module(root, videos, tmp_path):
     assert re.search(r"^lipsync_train_generator +2$", done.stdout + done.stderr, re.M)
 
 
+def test_the_image_is_built_from_all_that_the_package_names(root):
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    recipe = (root / "workflow/container.def").read_text()
+    copied = re.findall(r"^    (\S+) /opt/lipsync/\1$", recipe, re.M)
+    needed = {"pyproject.toml", "lipsync_core", project["readme"], *project["license-files"]}
+    assert needed <= set(copied)
+    assert all((root / name).exists() for name in copied)
+
+
 def test_the_environment_is_pinned_to_the_last_package(root):
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]

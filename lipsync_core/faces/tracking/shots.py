@@ -22,38 +22,38 @@ from lipsync_core.faces.boxes import area, overlap
 if TYPE_CHECKING:
     from lipsync_core.faces.detection import Detections
 
-LONG_SIDE = 160  # pixels; enough to compare faces of 5 % of the picture, at 0.1 ms a frame
+LONG_SIDE_PX = 160  # pixels; enough to compare faces of 5 % of the picture, at 0.1 ms a frame
 CELLS = 4  # the picture is looked at in CELLS x CELLS parts: a head may be all that changes
-AROUND = 3  # frames on either side that tell how much the picture changes anyway
+CONTEXT_FRAMES = 3  # frames on either side that tell how much the picture changes anyway
 # Least mean difference (of 255) to the frame before, and relative to the frames around, of one
 # part. On 143 real clips of one shot each, 9 minutes, the parts with the head reach 4.8 (head
 # turns, frames left out) and 6.5 where a logo comes; at cuts it is 6.1 to 140, less where a head
 # moved that is all that changed.
-CHANGE, RATIO, LEAST_RATIO = 6.0, 5.0, 2.5
-FLOOR = 1.0  # of 255: noise of the encoding, added to the changes around
-NEAR = 2  # frames on either side whose faces are compared: a flash lasts no longer
+MIN_CHANGE, MIN_RATIO, MIN_RATIO_FAR = 6.0, 5.0, 2.5
+CODING_NOISE = 1.0  # of 255: noise of the encoding, added to the changes around
+COMPARED_FRAMES = 2  # frames on either side whose faces are compared: a flash lasts no longer
 # How far the same face moves (in its widths) and grows (natural logarithm of its side) at most.
 # Head turns of these clips reach 0.22 and 0.06 from frame to frame.
-JUMP, GROWTH = 0.22, 0.22
-FAR = 0.3  # a box that jumps further needs LEAST_RATIO only
+MAX_JUMP, MAX_GROWTH = 0.22, 0.22
+FAR_JUMP = 0.3  # a box that jumps further needs MIN_RATIO_FAR only
 # Least correlation of the grey levels of one face and what is around it. Where such clips change
 # at once it is 0.93 or more, between two people in one place 0.72 or less.
-ALIKE = 0.82
-CONTRAST = 10.0  # grey levels; less is a fade, a flash or damage (2 to 4; faces: 20 to 65)
-SIDE = 24  # pixels to which faces are scaled
-MARGIN = 0.2  # around the face, in shares of its size
-MATTERS = 0.25  # a face this large, relative to the largest there (area), counts
-HEAD = 0.25  # how far a head goes beyond the face on either side, in sizes of the face
-OVERLAP = 0.3  # of the boxes of one face in two frames that follow each other, at least
-WHOLE = 0.75  # share of the parts that change when the whole picture does
-LOST = 50  # frames after which a face that comes again begins a new track anyway (2 s)
+MIN_CORRELATION = 0.82
+MIN_CONTRAST = 10.0  # grey levels; less is a fade, a flash or damage (2 to 4; faces: 20 to 65)
+FACE_PX = 24  # pixels to which faces are scaled
+FACE_MARGIN = 0.2  # around the face, in shares of its size
+MIN_RELATIVE_AREA = 0.25  # a face this large, relative to the largest there (area), counts
+HEAD_MARGIN = 0.25  # how far a head goes beyond the face on either side, in sizes of the face
+MIN_IOU = 0.3  # of the boxes of one face in two frames that follow each other, at least
+WHOLE_PICTURE_SHARE = 0.75  # share of the parts that change when the whole picture does
+MAX_ABSENCE_FRAMES = 50  # 2 s: a face that comes again later begins a new track anyway
 
 
 class _Change(NamedTuple):
     """The picture changes at once from the frame before to this one.
 
     ratio: float32 (CELLS, CELLS), how much each part does, relative to the frames around; 0 where
-    it is less than CHANGE. pictures: JPEG of the frames around, by number.
+    it is less than MIN_CHANGE. pictures: JPEG of the frames around, by number.
     """
 
     frame: int
@@ -69,15 +69,15 @@ class ShotFinder:
 
     def __init__(self) -> None:
         self.frames = 0
-        self._pictures: deque[np.ndarray] = deque(maxlen=AROUND + NEAR + 1)
-        self._steps: deque[np.ndarray] = deque(maxlen=2 * AROUND + 1)
+        self._pictures: deque[np.ndarray] = deque(maxlen=CONTEXT_FRAMES + COMPARED_FRAMES + 1)
+        self._steps: deque[np.ndarray] = deque(maxlen=2 * CONTEXT_FRAMES + 1)
         self._changes: list[_Change] = []
         self._shape = (1, 1)
 
     def add(self, frame: np.ndarray) -> None:
         """Take the next frame, uint8 (H, W, 3) BGR, of any size that stays the same."""
         self._shape = frame.shape[:2]
-        scale = min(1.0, LONG_SIDE / max(self._shape))
+        scale = min(1.0, LONG_SIDE_PX / max(self._shape))
         height, width = (max(CELLS, round(side * scale)) for side in self._shape)
         # Halved first where there is room: as smooth as INTER_AREA in one step, and three times as
         # fast; plain INTER_LINEAR skips pixels, and misses a tenth of the jump cuts.
@@ -91,7 +91,7 @@ class ShotFinder:
             self._steps.append(cells.mean(axis=2, dtype=np.float32))
         self._pictures.append(small)
         self.frames += 1
-        self._look(AROUND)
+        self._look(CONTEXT_FRAMES)
 
     def cuts(self, found: Detections) -> tuple[int, ...]:
         """First frames of all shots but the first, rising; `found`: the faces of all frames added.
@@ -99,7 +99,7 @@ class ShotFinder:
         A face that is away for 2 s begins a new track anyway, so that nothing is cut there. Call it
         once, after the last frame.
         """
-        for later in range(min(AROUND, len(self._steps)) - 1, 0, -1):
+        for later in range(min(CONTEXT_FRAMES, len(self._steps)) - 1, 0, -1):
             self._look(later)
         table = found.faces
         numbers = table["frame"].to_numpy(np.int64)
@@ -114,18 +114,22 @@ class ShotFinder:
         at = len(self._steps) - 1 - later
         if at < 0:
             return
-        others = [step for place, step in enumerate(self._steps) if 0 < abs(place - at) <= AROUND]
+        others = [
+            step for place, step in enumerate(self._steps) if 0 < abs(place - at) <= CONTEXT_FRAMES
+        ]
         if len(others) < 2:
             return
         # The second largest: another cut, or the end of a flash, may be near.
         usual = np.sort(others, axis=0)[-2]
         step = self._steps[at]
-        ratio = np.where(step >= CHANGE, step / (usual + FLOOR), 0)
-        if ratio.max() < LEAST_RATIO:
+        ratio = np.where(step >= MIN_CHANGE, step / (usual + CODING_NOISE), 0)
+        if ratio.max() < MIN_RATIO_FAR:
             return
         frame = self.frames - 1 - later
         oldest = self.frames - len(self._pictures)
-        around = range(max(oldest, frame - NEAR), min(frame + NEAR, self.frames))
+        around = range(
+            max(oldest, frame - COMPARED_FRAMES), min(frame + COMPARED_FRAMES, self.frames)
+        )
         pictures = {number: _encoded(self._pictures[number - oldest]) for number in around}
         self._changes.append(_Change(frame, ratio, pictures))
 
@@ -140,7 +144,8 @@ def _cut(change: _Change, numbers: np.ndarray, boxes: np.ndarray, shape: tuple[i
     numbers: int (n,), the frame of each of the `boxes` (n, 4), in pixels of pictures of `shape`.
     """
     first, middle, last = np.searchsorted(
-        numbers, (change.frame - LOST, change.frame, change.frame + LOST)
+        numbers,
+        (change.frame - MAX_ABSENCE_FRAMES, change.frame, change.frame + MAX_ABSENCE_FRAMES),
     )
     if first == middle or middle == last:
         return False  # nobody is there before, or after
@@ -156,12 +161,12 @@ def _cut(change: _Change, numbers: np.ndarray, boxes: np.ndarray, shape: tuple[i
     after = [face for number in faces if number >= change.frame for face in faces[number]]
     if not before or not after:
         # Seen a while before and a while after: only a change of nearly the whole picture counts.
-        return float((change.ratio >= RATIO).mean()) >= WHOLE
+        return float((change.ratio >= MIN_RATIO).mean()) >= WHOLE_PICTURE_SHARE
     largest = max(face.area for face in before[-1])
     return any(
         _ends(face, list(itertools.chain(*before)), after, change.ratio)
         for face in before[-1]
-        if face.area >= MATTERS * largest
+        if face.area >= MIN_RELATIVE_AREA * largest
     )
 
 
@@ -170,13 +175,13 @@ def _ends(face: _Face, before: list[_Face], after: list[_Face], ratio: np.ndarra
     ways = [
         (one, other)
         for one in before
-        if overlap(one.box[None], face.box[None])[0, 0] >= OVERLAP
+        if overlap(one.box[None], face.box[None])[0, 0] >= MIN_IOU
         for other in after
     ]
     sudden = max(float(ratio[one.parts()].max()) for one in (face, *after))
-    if all(one.distance(other) > FAR for one, other in ways):
-        return sudden >= LEAST_RATIO
-    return sudden >= RATIO and not any(_same(one, other) for one, other in ways)
+    if all(one.distance(other) > FAR_JUMP for one, other in ways):
+        return sudden >= MIN_RATIO_FAR
+    return sudden >= MIN_RATIO and not any(_same(one, other) for one, other in ways)
 
 
 class _Face:
@@ -189,7 +194,7 @@ class _Face:
 
     def parts(self) -> tuple[slice, slice]:
         """The parts of the picture that its head is in: rows and columns of CELLS x CELLS."""
-        grow = HEAD * (self.box[2:] - self.box[:2])
+        grow = HEAD_MARGIN * (self.box[2:] - self.box[:2])
         ends = np.array(self.picture.shape[::-1])
         low = np.clip((self.box[:2] - grow) / ends * CELLS, 0, CELLS - 1).astype(int)
         high = np.clip((self.box[2:] + grow) / ends * CELLS, 0, CELLS - 1).astype(int)
@@ -203,10 +208,10 @@ class _Face:
 
     @functools.cached_property
     def look(self) -> np.ndarray:
-        """The face and what is around it: float32 (SIDE * SIDE,)."""
-        sides = (self.box[2:] - self.box[:2]) * (1 + 2 * MARGIN)
+        """The face and what is around it: float32 (FACE_PX * FACE_PX,)."""
+        sides = (self.box[2:] - self.box[:2]) * (1 + 2 * FACE_MARGIN)
         corner = (self.box[:2] + self.box[2:] - sides) / 2
-        step = sides / SIDE
+        step = sides / FACE_PX
         move = np.array(
             [
                 [step[0], 0, corner[0] + step[0] / 2 - 0.5],
@@ -215,18 +220,20 @@ class _Face:
         )
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         border = cv2.BORDER_REPLICATE
-        look = cv2.warpAffine(self.picture, move, (SIDE, SIDE), flags=flags, borderMode=border)
+        look = cv2.warpAffine(
+            self.picture, move, (FACE_PX, FACE_PX), flags=flags, borderMode=border
+        )
         return look.ravel().astype(np.float32)
 
 
 def _same(one: _Face, other: _Face) -> bool:
     """Is it the same face, which went on, in two frames that follow each other?"""
-    if one.distance(other) > JUMP or abs(np.log(one.area / other.area)) / 2 > GROWTH:
+    if one.distance(other) > MAX_JUMP or abs(np.log(one.area / other.area)) / 2 > MAX_GROWTH:
         return False
     spread = min(one.look.std(), other.look.std())
-    if spread < CONTRAST:
+    if spread < MIN_CONTRAST:
         return True  # there is nothing to be seen that would tell
-    return float(np.corrcoef(one.look, other.look)[0, 1]) >= ALIKE
+    return float(np.corrcoef(one.look, other.look)[0, 1]) >= MIN_CORRELATION
 
 
 def shots(cuts: Sequence[int], frames: int) -> list[range]:
