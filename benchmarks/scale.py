@@ -38,9 +38,15 @@ MEASURES = {
         "seconds": 2.0,
         "audio_seconds": 2.0,
     },
-    stages.MELS: {"loudness": -20.0, "silence": 0.1, "clipping": 0.0},
+    stages.MELS: {"loudness": -20.0, "silence_ratio": 0.1, "clipping_ratio": 0.0},
     stages.BOXES: {"frames": 50, "face_frames": 50, "detector": "centerface"},
-    stages.FACES: {"faces": 50, "face_px": 80.0, "motion": 0.3, "blur": 90.0, "brightness": 120.0},
+    stages.FACES: {
+        "faces": 50,
+        "face_px": 80.0,
+        "head_speed": 0.3,
+        "sharpness": 90.0,
+        "brightness": 120.0,
+    },
     stages.CHECKS: {"coverage": 1.0, "length_difference": 0.0},
 }
 

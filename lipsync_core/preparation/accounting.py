@@ -1,6 +1,6 @@
 """In = kept + dropped (reason), stage by stage, from the index to the lists; it must add up.
 
-A stage may make further clips of one (each person of a video): they count as made, not as in.
+A stage may split a clip (one clip per person in a video): the new ones count as split off.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ KNOWN = frozenset(reason.value for reason in Reason)
 
 @dataclass
 class Line:
-    """One stage: the clips that came in, those that it made of them (further people in a video),
+    """One stage: the clips that came in, those that it split off (further people in a video),
     those it kept, and how many it dropped for each reason.
     """
 
     stage: str
     entered: int
-    made: int = 0
+    split_off: int = 0
     kept: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
 
@@ -52,12 +52,12 @@ def count_stages(
     for stage in chain:
         line = Line(stage.rule, len(expected) - len(dropped))
         seen: set[str] = set()
-        made: set[str] = set()
+        split_off: set[str] = set()
         for shard in shards:
             table = results / stage.folder / f"{shard}.csv"
             for clip, outcome, reason, dropped_by in _outcomes(table):
                 if clip not in expected and source_id(clip) in expected:
-                    made.add(clip)
+                    split_off.add(clip)
                 elif clip in seen or clip not in expected:
                     raise _wrong(table, f"{clip!r} has two rows, or is no clip of the index")
                 seen.add(clip)
@@ -78,11 +78,14 @@ def count_stages(
         if expected - seen:
             missing = sorted(expected - seen)
             raise _wrong(results / stage.folder, f"no row for {len(missing)} clips, {missing[:5]}")
-        line.made = len(made)
-        if stage.suffix or not made:
-            expected |= made
+        line.split_off = len(split_off)
+        if stage.suffix or not split_off:
+            expected |= split_off
         else:
-            raise _wrong(results / stage.folder, f"clips that nobody made, {sorted(made)[:5]}")
+            raise _wrong(
+                results / stage.folder,
+                f"clips that no stage can have split off, {sorted(split_off)[:5]}",
+            )
         lines.append(line)
     return lines
 
@@ -101,32 +104,32 @@ def last_line(kept_before: int, reasons: Mapping[str, int], listed: int) -> Line
 
 
 def write_accounting(path: Path, lines: Sequence[Line]) -> None:
-    """Write stage, in, made, kept, dropped and one column a reason, and a line for all.
+    """Write stage, in, split_off, kept, dropped and one column a reason, and a line for all.
 
-    Raises LipsyncError, after writing, when in + made = kept + dropped fails anywhere, or a stage
-    does not begin with what the one before kept.
+    Raises LipsyncError, after writing, when in + split_off = kept + dropped fails anywhere, or a
+    stage does not begin with what the one before kept.
     """
-    total = Line("all", lines[0].entered, sum(line.made for line in lines), lines[-1].kept)
+    total = Line("all", lines[0].entered, sum(line.split_off for line in lines), lines[-1].kept)
     for line in lines:
         total.reasons.update(line.reasons)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     reasons = [reason.value for reason in Reason]
-    writer.writerow(["stage", "in", "made", "kept", "dropped", *reasons])
+    writer.writerow(["stage", "in", "split_off", "kept", "dropped", *reasons])
     for line in (*lines, total):
         counts = (line.reasons[reason] for reason in reasons)
         writer.writerow(
-            [line.stage, line.entered, line.made, line.kept, line.reasons.total(), *counts]
+            [line.stage, line.entered, line.split_off, line.kept, line.reasons.total(), *counts]
         )
     write_text(path, text.getvalue())
     entered = lines[0].entered
     for line in (*lines, total):
         if line is not total and line.entered != entered:
             raise _wrong(path, f"{line.stage} began with {line.entered} clips, not {entered}")
-        if line.entered + line.made != line.kept + line.reasons.total():
+        if line.entered + line.split_off != line.kept + line.reasons.total():
             raise _wrong(
                 path,
-                f"{line.stage}: {line.entered + line.made} clips in, {line.kept} kept and "
+                f"{line.stage}: {line.entered + line.split_off} clips in, {line.kept} kept and "
                 f"{line.reasons.total()} dropped",
             )
         entered = line.kept

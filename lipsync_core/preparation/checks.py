@@ -36,7 +36,7 @@ LIMITS = (
         "sound and picture differ by {0:.2f} s",
     ),
     Limit(
-        "undecoded",
+        "undecoded_seconds",
         "max_length_difference",
         True,
         Reason.LENGTH_MISMATCH,
@@ -46,14 +46,18 @@ LIMITS = (
         "coverage", "min_coverage", False, Reason.LOW_COVERAGE, "a face in {0:.0%} of the frames"
     ),
     Limit("face_px", "min_face_px", False, Reason.SMALL_FACE, "face of {0:.0f} px"),
-    Limit("tracks", "max_tracks", True, Reason.SEVERAL_PEOPLE, "{0:.0f} tracks of faces"),
-    Limit("motion", "max_motion", True, Reason.UNSTEADY, "{0:.1f} face widths a second"),
-    Limit("blur", "min_blur", False, Reason.BLURRED, "sharpness {0:.1f}"),
+    Limit("tracks", "max_tracks", True, Reason.MULTIPLE_FACES, "{0:.0f} tracks of faces"),
+    Limit(
+        "head_speed", "max_motion", True, Reason.EXCESSIVE_MOTION, "{0:.1f} face widths a second"
+    ),
+    Limit("sharpness", "min_blur", False, Reason.BLURRED, "sharpness {0:.1f}"),
     Limit("brightness", "min_brightness", False, Reason.TOO_DARK, "mean brightness {0:.0f}"),
     Limit("brightness", "max_brightness", True, Reason.TOO_BRIGHT, "mean brightness {0:.0f}"),
     Limit("loudness", "min_loudness", False, Reason.SILENT, "sound at {0:.0f} dBFS"),
-    Limit("silence", "max_silence", True, Reason.SILENT, "{0:.0%} of it is silence"),
-    Limit("clipping", "max_clipping", True, Reason.CLIPPED, "{0:.1%} of the samples are clipped"),
+    Limit("silence_ratio", "max_silence", True, Reason.SILENT, "{0:.0%} of it is silence"),
+    Limit(
+        "clipping_ratio", "max_clipping", True, Reason.CLIPPED, "{0:.1%} of the samples are clipped"
+    ),
     Limit("sync_distance", "max_offset", True, Reason.OUT_OF_SYNC, "{0:.0f} frames out of sync"),
     Limit(
         "sync_confidence", "min_confidence", False, Reason.OUT_OF_SYNC, "sync confidence {0:.2f}"
@@ -65,19 +69,19 @@ def derived(measures: Mapping[str, Any]) -> dict[str, float]:
     """Measures that need two stages.
 
     measures: `frames` (at 25 fps), `faces` (frames with a face), `seconds` (of the picture),
-    `audio_seconds`; `span` (frames) when the clip is one person's part of a video. Numbers or their
+    `audio_seconds`; `num_frames` when the clip is one person's part of a video. Numbers or their
     texts.
 
-    Returns coverage (0..1); length_difference, of sound and picture in seconds; undecoded, seconds
-    of the picture that gave no frames. A part counts for itself: its frames and seconds come too.
+    Returns coverage (0..1); length_difference, of audio and video in seconds; undecoded_seconds, of
+    video that gave no frames. A part counts for itself: its frames and seconds come too.
     """
     frames, seconds = int(measures["frames"]), float(measures["seconds"])
     found: dict[str, float] = {
         "length_difference": round(abs(float(measures["audio_seconds"]) - seconds), 3),
-        "undecoded": round(abs(frames / FPS - seconds), 3),
+        "undecoded_seconds": round(abs(frames / FPS - seconds), 3),
     }
-    if measures.get("span"):
-        frames = int(measures["span"])
+    if measures.get("num_frames"):
+        frames = int(measures["num_frames"])
         found |= {"frames": frames, "seconds": round(frames / FPS, 3)}
     return found | {"coverage": round(int(measures["faces"]) / max(frames, 1), 4)}
 

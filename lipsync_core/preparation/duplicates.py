@@ -45,9 +45,10 @@ def resolve(rows: Mapping[str, Row], split: Mapping[str, str], results: Path) ->
 
     Parameters
     ----------
-    rows: clip id -> measures (`sound_sha`, `sound_print`) of kept clips; a clip without them is no
-        one's copy. split: clip id -> "train", "val" or "test"; or several, joined by "+", of
-        a clip that is split by time: then no other copy of it stays.
+    rows: clip id -> measures (`audio_sha1`, `audio_fingerprint`) of kept clips; a clip without
+        them is never compared.
+    split: clip id -> "train", "val" or "test"; or several, joined by "+", of a clip that is
+        split by time: then no other copy of it stays.
     results: the folder with the prepared audio and face crops. A pair whose files are missing or
         damaged is not confirmed; a warning says how many.
 
@@ -86,9 +87,9 @@ def _confirmed(rows: Mapping[str, Row], results: Path) -> tuple[list[Pair], list
         return found if found.same else None
 
     exact, others = [], []
-    first: dict[str, list[str]] = defaultdict(list)  # of each sound_sha, one clip of each picture
+    first: dict[str, list[str]] = defaultdict(list)  # of each audio_sha1, one clip of each picture
     for clip in sorted(rows):
-        sha = rows[clip].get("sound_sha")
+        sha = rows[clip].get("audio_sha1")
         if not sha:
             continue
         for twin in first[sha][-NEIGHBORS:]:
@@ -100,12 +101,12 @@ def _confirmed(rows: Mapping[str, Row], results: Path) -> tuple[list[Pair], list
         else:
             first[sha].append(clip)
     heard = {
-        clip: landmarks(str(rows[clip].get("sound_print") or ""))
+        clip: landmarks(str(rows[clip].get("audio_fingerprint") or ""))
         for clip in sorted(clip for clips in first.values() for clip in clips)
     }
     suggested = suggested_pairs(heard)
     for (one, other), lags in suggested.items():
-        if rows[one]["sound_sha"] != rows[other]["sound_sha"] and same(one, other, lags):
+        if rows[one]["audio_sha1"] != rows[other]["audio_sha1"] and same(one, other, lags):
             others.append((one, other))
     log.info("duplicates: %d pairs suggested, %d confirmed", len(suggested), len(others))
     if unread:

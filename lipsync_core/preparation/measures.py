@@ -20,7 +20,7 @@ QUIET = 10 ** (-50 / 20)  # a window below -50 dBFS is silent
 QUIET_WINDOW = SAMPLE_RATE // 40  # 25 ms
 FULL_SCALE = 0.999
 SAMPLED = 8  # crops looked at in a clip
-SIDE = 96  # their size: blur is then comparable between clips
+SIDE = 96  # their size: sharpness is then comparable between clips
 
 
 def sound_measures(blocks: Iterable[np.ndarray], mel: np.ndarray) -> Measures:
@@ -31,9 +31,9 @@ def sound_measures(blocks: Iterable[np.ndarray], mel: np.ndarray) -> Measures:
     blocks: the wave, float32 (n,) in [-1, 1] at 16 kHz each. mel: its mel spectrogram as stored,
         float32 (T, 80), best as a memory map.
 
-    Returns loudness (dBFS, root mean square; -120 for digital silence), silence (share of 25 ms
-    windows below -50 dBFS) and clipping (share of samples at full scale), and two fingerprints:
-    sound_sha (equal for equal samples) and sound_print (see `audio_fingerprint`).
+    Returns loudness (dBFS, root mean square; -120 for digital silence), silence_ratio (of 25 ms
+    windows below -50 dBFS) and clipping_ratio (of samples at full scale), and two fingerprints:
+    audio_sha1 (equal for equal samples) and audio_fingerprint (see `audio_fingerprint`).
     """
     sha = hashlib.sha1()
     samples, clipped, energy, quiet, windows = 0, 0, 0.0, 0, 0
@@ -52,18 +52,19 @@ def sound_measures(blocks: Iterable[np.ndarray], mel: np.ndarray) -> Measures:
     rms = math.sqrt(energy / samples) if samples else 0.0
     return {
         "loudness": round(20 * math.log10(max(rms, 1e-6)), 2),
-        "silence": round(quiet / windows, 4) if windows else 1.0,
-        "clipping": round(clipped / max(samples, 1), 5),
-        "sound_sha": sha.hexdigest()[:16],
-        "sound_print": audio_fingerprint(mel),
+        "silence_ratio": round(quiet / windows, 4) if windows else 1.0,
+        "clipping_ratio": round(clipped / max(samples, 1), 5),
+        "audio_sha1": sha.hexdigest()[:16],
+        "audio_fingerprint": audio_fingerprint(mel),
     }
 
 
 def picture_measures(zip_path: Path) -> Measures:
     """Measures of a clip's crops, of eight spread over the clip.
 
-    Returns blur (median variance of the Laplacian at 96 pixels; low is blurred), brightness (mean
-    grey level, 0..255) and picture_print, 64 bits in hex that survive scaling and encoding.
+    Returns sharpness (median variance of the Laplacian at 96 pixels; low is blurred), brightness
+    (mean gray level, 0..255) and image_hash (difference hash, 64 bits in hex, hardly changed by
+    scaling and encoding).
     """
     archive = CropArchive(zip_path)
     numbers = archive.frames
@@ -72,17 +73,17 @@ def picture_measures(zip_path: Path) -> Measures:
         cv2.cvtColor(archive.decode(frame, SIDE), cv2.COLOR_BGR2GRAY) for frame in chosen.tolist()
     ]
     archive.close()
-    sharpness = [float(cv2.Laplacian(picture, cv2.CV_32F).var()) for picture in grey]
+    variances = [float(cv2.Laplacian(picture, cv2.CV_32F).var()) for picture in grey]
     mean = np.mean(grey, axis=0, dtype=np.float32)
     tiny = cv2.resize(mean, (9, 8), interpolation=cv2.INTER_AREA)
     return {
-        "blur": round(float(np.median(sharpness)), 1),
+        "sharpness": round(float(np.median(variances)), 1),
         "brightness": round(float(mean.mean()), 1),
-        "picture_print": _hex(np.diff(tiny, axis=1) > 0),
+        "image_hash": _hex(np.diff(tiny, axis=1) > 0),
     }
 
 
-def head_motion(frames: np.ndarray, boxes: np.ndarray, cuts: Sequence[int] = ()) -> float:
+def head_speed(frames: np.ndarray, boxes: np.ndarray, cuts: Sequence[int] = ()) -> float:
     """How fast the face moves: the 95th percentile, in widths of the face a second.
 
     frames: int (n,), rising. boxes: float32 (n, 4), x1, y1, x2, y2 in pixels. cuts: first

@@ -48,12 +48,12 @@ def _lookup(config: Mapping[str, Any], name: str) -> Any:
 
 # "ffmpeg" is the identity of the program that decodes, see `ffmpeg_binary.Binary`.
 AUDIO = Stage("extract_audio", "audio", ".wav", version=2, settings=("ffmpeg",))
-MELS = Stage("mel_spectrograms", "mels", ".npy", version=3, reads=(AUDIO,))
+MELS = Stage("mel_spectrograms", "mels", ".npy", version=4, reads=(AUDIO,))
 BOXES = Stage(
     "detect_faces",
     "boxes",
     ".parquet",
-    version=3,
+    version=4,
     after=(AUDIO,),
     settings=(
         "ffmpeg",
@@ -69,11 +69,11 @@ FACES = Stage(
     "crop_faces",
     "faces",
     ".zip",
-    version=4,
+    version=5,
     reads=(BOXES,),
     settings=("ffmpeg", "track", "crop", "check.sync_model"),
 )
 CHECKS = Stage(
-    "check_clips", "checks", "", version=3, reads=(AUDIO, MELS, BOXES, FACES), settings=("check",)
+    "check_clips", "checks", "", version=4, reads=(AUDIO, MELS, BOXES, FACES), settings=("check",)
 )
 ALL = (AUDIO, MELS, BOXES, FACES, CHECKS)

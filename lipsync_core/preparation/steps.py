@@ -74,8 +74,9 @@ def detect_faces(
 ) -> list[Row]:
     """Write `boxes/<clip id>.parquet`, every face of every frame.
 
-    Measures: frames, face_frames (with a face), looked (frames that the detector looked at; the
-    others are interpolated). `batch_size` 0 takes what the device's memory holds.
+    Measures: frames, face_frames (with a face), detected_frames (those that the
+    detector processed; the others are interpolated). `batch_size` 0 takes what the device's
+    memory holds.
 
     The detector is loaded once, and only when a clip needs it; its batches span clips.
     """
@@ -110,7 +111,7 @@ def detect_faces(
                 continue
             detection.write_boxes(task.target, replace(result, cuts=finder.cuts(result)))
             measures = {"frames": result.frames, "face_frames": result.faces["frame"].nunique()}
-            yield task, measures | {"looked": result.looked, "detector": detector.name}
+            yield task, measures | {"detected_frames": result.looked, "detector": detector.name}
 
     worker = precropped.apart(work, data_root, precropped.detect_faces)
     return run_shard(stages.BOXES, clips, results, shard, params, worker)
@@ -131,21 +132,22 @@ def crop_faces(
     models: Path = Path("models"),
 ) -> list[Row]:
     """Write `faces/<clip id>.zip`, the speaker's face crops; measures: faces, face_px, tracks,
-    shots, motion, those of `measures.picture_measures`, and confidence where speakers were judged.
+    shots, head_speed, those of `measures.picture_measures`, and active_speaker_confidence where
+    the speaker was chosen by it.
 
     `faces` counts the frames with a crop, `face_px` is the median longer side of the face, `tracks`
     the people who were followed for `track.min_seconds` or more. Drops clips without any face
     (no_face). With `track.choice: all` each of those becomes a clip of its own. There, and in a
-    video of several shots, `start` and `span` are its first frame and the number of frames from its
-    first to its last, without the shots that do not show it; `unused_face_seconds` is the time in
-    which only other people's faces are seen. With `check.sync_model`, sync_offset and
+    video of several shots, `start_frame` is its first frame, and `num_frames` counts from there to
+    its last, without the shots that do not show it; `unused_face_seconds` is the time in which only
+    other people's faces are seen. With `check.sync_model`, sync_offset and
     sync_confidence.
     """
     from lipsync_core import pretrained
     from lipsync_core.faces import crops, detection
     from lipsync_core.faces.tracking import reidentification, tracks
     from lipsync_core.preparation import precropped
-    from lipsync_core.preparation.measures import head_motion, picture_measures
+    from lipsync_core.preparation.measures import head_speed, picture_measures
 
     track, crop = params["track"], params["crop"]
     style = crops.Style(crop["mode"], tuple(crop["pads"]), crop["margin"])
@@ -175,7 +177,8 @@ def crop_faces(
 
             wav = task.clip.artefact(results / stages.AUDIO.folder, ".wav")
             judge = active_speaker.load_judge(judge_path, device)
-            best, common["confidence"] = active_speaker.speaker(source, wav, those, judge, style)
+            best, confidence = active_speaker.speaker(source, wav, those, judge, style)
+            common["active_speaker_confidence"] = confidence
             those = [those[best]]
         targets = [task.part(number) for number in range(len(those))]
         stats = crops.write_all(
@@ -190,12 +193,12 @@ def crop_faces(
         rows = []
         for each, stat, target in zip(those, stats, targets, strict=True):
             rows.append(common | {"faces": stat.frames, "face_px": round(stat.face_px, 1)})
-            motion = head_motion(each.frames, each.boxes, each.cuts)
-            rows[-1] |= {"motion": motion} | picture_measures(target)
+            speed = head_speed(each.frames, each.boxes, each.cuts)
+            rows[-1] |= {"head_speed": speed} | picture_measures(target)
             if sync_path:
                 rows[-1] |= _sync(task, source, results, each, sync_path, device, style)
             if track["choice"] == "all" or found.cuts:
-                rows[-1] |= {"start": int(each.frames[0]), "span": each.span()}
+                rows[-1] |= {"start_frame": int(each.frames[0]), "num_frames": each.span()}
             if track["choice"] != "all":
                 rows[-1] |= _unused(each, [other for other in linked if len(other) >= min_frames])
         return rows

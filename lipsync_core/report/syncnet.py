@@ -28,11 +28,11 @@ OFF = 2  # frames of offset from which a clip is called out of sync
 ODD = (
     ("coverage", "below", 0.9, "a face in only {0:.0%} of its frames: is it lost or hidden?"),
     ("tracks", "above", 1, "{0:.0f} faces: is this the one who speaks?"),
-    ("silence", "above", 0.5, "{0:.0%} of it is silent: is there enough speech?"),
+    ("silence_ratio", "above", 0.5, "{0:.0%} of it is silent: is there enough speech?"),
     ("loudness", "below", -40, "quiet, {0:.0f} dBFS: noise may drown the voice"),
     ("face_px", "below", 80, "a small face, {0:.0f} pixels: are the lips to be seen?"),
-    ("motion", "above", 1, "the head moves fast: are the lips blurred?"),
-    ("blur", "below", 30, "the picture is blurred"),
+    ("head_speed", "above", 1, "the head moves fast: are the lips blurred?"),
+    ("sharpness", "below", 30, "the picture is blurred"),
     ("brightness", "below", 50, "the picture is dark"),
 )
 

@@ -74,7 +74,7 @@ def test_what_does_not_add_up(tmp_path, stage, rows, said):
 def test_further_people_of_a_video_count_as_made(tmp_path):
     tables = {AUDIO: GOOD[AUDIO], MELS: [*GOOD[MELS][:2], row("c"), row("c+1"), row("c+2")]}
     lines = count(tmp_path, tables)
-    assert (lines[1].entered, lines[1].made, lines[1].kept) == (2, 2, 4)
+    assert (lines[1].entered, lines[1].split_off, lines[1].kept) == (2, 2, 4)
     accounting.write_accounting(tmp_path / "a.csv", [*lines, accounting.last_line(4, {}, 4)])
     with pytest.raises(LipsyncError, match=r"'d\+1' has two rows, or is no clip"):
         count(tmp_path, tables | {MELS: [*tables[MELS], row("d+1")]})

@@ -14,11 +14,11 @@ GOOD = {
     "loudness": "-20",
     "faces": "49",
     "face_px": "90",
-    "silence": "0.4",
-    "clipping": "0",
-    "blur": "80",
+    "silence_ratio": "0.4",
+    "clipping_ratio": "0",
+    "sharpness": "80",
     "brightness": "120",
-    "motion": "0.7",
+    "head_speed": "0.7",
     "tracks": "1",
     "sync_offset": "-1",
     "sync_confidence": "4.2",
@@ -58,13 +58,13 @@ def test_good_clip_passes():
         ({"faces": "39"}, "low_coverage"),
         ({"face_px": "47"}, "small_face"),
         ({"loudness": "-61"}, "silent"),
-        ({"silence": "0.96"}, "silent"),
-        ({"clipping": "0.06"}, "clipped"),
-        ({"blur": "3.9"}, "blurred"),
+        ({"silence_ratio": "0.96"}, "silent"),
+        ({"clipping_ratio": "0.06"}, "clipped"),
+        ({"sharpness": "3.9"}, "blurred"),
         ({"brightness": "7"}, "too_dark"),
         ({"brightness": "251"}, "too_bright"),
-        ({"motion": "5.1"}, "unsteady"),
-        ({"tracks": "3"}, "several_people"),
+        ({"head_speed": "5.1"}, "excessive_motion"),
+        ({"tracks": "3"}, "multiple_faces"),
         ({"sync_offset": "-4"}, "out_of_sync"),
         ({"sync_offset": "4"}, "out_of_sync"),
         ({"sync_confidence": "0.9"}, "out_of_sync"),
@@ -78,13 +78,13 @@ def test_each_reason(measure, reason):
 
 def test_limits_that_are_off_and_measures_that_are_missing():
     off = LIMITS | {"max_tracks": None, "max_motion": None}
-    check(GOOD | derived(GOOD) | {"tracks": "9", "motion": "99"}, off)
+    check(GOOD | derived(GOOD) | {"tracks": "9", "head_speed": "99"}, off)
     few = {name: GOOD[name] for name in ("frames", "seconds", "audio_seconds", "faces")}
-    check(few | derived(few) | {"blur": ""}, LIMITS)
+    check(few | derived(few) | {"sharpness": ""}, LIMITS)
 
 
 def test_every_limit_is_a_key_of_the_config(root):
     keys = load_schema(root / "workflow/schemas/config.schema.yaml")["properties"]["check"]
     assert {limit.key for limit in ALL_LIMITS} <= set(keys["properties"])
     normal = complete({}, {"properties": {"check": keys}})["check"]
-    check(GOOD | derived(GOOD) | {"tracks": "3", "motion": "3", "sync_offset": "9"}, normal)
+    check(GOOD | derived(GOOD) | {"tracks": "3", "head_speed": "3", "sync_offset": "9"}, normal)

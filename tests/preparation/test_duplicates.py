@@ -43,7 +43,7 @@ def test_alike_prints_without_alike_audio_stay(corpus):
     """A fingerprint suggests only."""
     corpus.add("a/1", WAV, PICTURES)
     corpus.add("b/1", speech(2), PICTURES)
-    corpus.rows["b/1"]["sound_print"] = corpus.rows["a/1"]["sound_print"]
+    corpus.rows["b/1"]["audio_fingerprint"] = corpus.rows["a/1"]["audio_fingerprint"]
     assert corpus.find(b="test") == {}
 
 
@@ -107,7 +107,7 @@ def test_missing_and_damaged_files_confirm_nothing(corpus, caplog):
 
 
 def test_clips_without_prints_pass(tmp_path):
-    rows = {"a/1": {"seconds": 2}, "b/1": {"sound_sha": "", "sound_print": ""}}
+    rows = {"a/1": {"seconds": 2}, "b/1": {"audio_sha1": "", "audio_fingerprint": ""}}
     assert duplicates.resolve(rows, {"a/1": "train", "b/1": "val"}, tmp_path) == {}
 
 

@@ -27,11 +27,11 @@ def test_loudness_of_known_waves():
 
 def test_silence_and_clipping():
     wav = np.zeros(16000, np.float32)
-    assert sound(wav)["silence"] == 1
+    assert sound(wav)["silence_ratio"] == 1
     wav[:4000] = 0.5
-    assert sound(wav)["silence"] == 0.75
+    assert sound(wav)["silence_ratio"] == 0.75
     wav[:1600] = 1
-    assert sound(wav)["clipping"] == 0.1
+    assert sound(wav)["clipping_ratio"] == 0.1
 
 
 def test_blocks_do_not_change_the_measures():
@@ -49,8 +49,8 @@ def test_sound_prints():
     same = sound(wav.copy())
     assert sound(wav) == same
     softer = sound(wav / 2)
-    assert softer["sound_sha"] != same["sound_sha"]
-    assert softer["sound_print"] == audio_fingerprint(melspectrogram(wav / 2).T) != ""
+    assert softer["audio_sha1"] != same["audio_sha1"]
+    assert softer["audio_fingerprint"] == audio_fingerprint(melspectrogram(wav / 2).T) != ""
 
 
 def crops(path, picture, count=20):
@@ -64,23 +64,23 @@ def test_picture_measures(tmp_path):
     picture = portrait()
     sharp = crops(tmp_path / "a.zip", picture)
     soft = crops(tmp_path / "b.zip", cv2.GaussianBlur(picture, (0, 0), 6))
-    assert soft["blur"] < sharp["blur"] / 10
+    assert soft["sharpness"] < sharp["sharpness"] / 10
     dark = crops(tmp_path / "c.zip", picture // 16)
     assert dark["brightness"] == pytest.approx(sharp["brightness"] / 16, abs=1)
     small = crops(tmp_path / "d.zip", cv2.resize(picture, (100, 100)), count=3)
-    assert bits(small["picture_print"], sharp["picture_print"]) <= 6
+    assert bits(small["image_hash"], sharp["image_hash"]) <= 6
     other = crops(tmp_path / "e.zip", cv2.flip(picture, 1))
-    assert bits(other["picture_print"], sharp["picture_print"]) > 16
+    assert bits(other["image_hash"], sharp["image_hash"]) > 16
 
 
-def test_head_motion():
+def test_head_speed():
     frames = np.arange(50)
     boxes = np.zeros((50, 4), np.float32)
     boxes[:, 0] = 4 * frames  # 4 pixels a frame, 100 a second, one width
     boxes[:, 2], boxes[:, 3] = boxes[:, 0] + 100, 80
-    assert measures.head_motion(frames, boxes) == pytest.approx(1, abs=1e-3)
-    assert measures.head_motion(frames * 2, boxes) == 0
-    assert measures.head_motion(frames[:1], boxes[:1]) == 0
+    assert measures.head_speed(frames, boxes) == pytest.approx(1, abs=1e-3)
+    assert measures.head_speed(frames * 2, boxes) == 0
+    assert measures.head_speed(frames[:1], boxes[:1]) == 0
     boxes[25:] += 300  # a jump cut
-    assert measures.head_motion(frames[20:32], boxes[20:32]) > 5
-    assert measures.head_motion(frames[20:32], boxes[20:32], (25,)) == pytest.approx(1, abs=1e-3)
+    assert measures.head_speed(frames[20:32], boxes[20:32]) > 5
+    assert measures.head_speed(frames[20:32], boxes[20:32], (25,)) == pytest.approx(1, abs=1e-3)

@@ -116,7 +116,7 @@ def test_each_person_is_a_clip_over_all_of_their_shots(prepared, everybody):
     assert list(everybody) == [*(f"duo/{name}" for name in names), "solo/1"]
     assert {row["outcome"] for row in everybody.values()} == {"kept"}
     # Hopper is in all three shots; Collins in the first and the last, 50 and 40 frames long.
-    spans = [(int(row["start"]), int(row["span"])) for row in everybody.values()]
+    spans = [(int(row["start_frame"]), int(row["num_frames"])) for row in everybody.values()]
     assert spans == [(0, 120), (0, 90), (0, 30)]
     assert everybody["duo/1"]["tracks"] == "2"
     assert everybody["duo/1"]["shots"] == "3"
@@ -175,7 +175,7 @@ def test_the_table_of_clips_counts_people(prepared, everybody):
         rows = list(csv.DictReader(stream))
     with open(prepared.results / "filelists/accounting.csv", newline="") as stream:
         account = {line["stage"]: line for line in csv.DictReader(stream)}
-    assert [account["crop_faces"][name] for name in ("in", "made", "kept")] == ["2", "1", "3"]
+    assert [account["crop_faces"][name] for name in ("in", "split_off", "kept")] == ["2", "1", "3"]
     assert len({row["split"] for row in rows if row["speaker"] == "duo"}) == 1
 
 
@@ -209,12 +209,12 @@ def test_the_speaker_is_the_one_whom_the_judge_believes(prepared, monkeypatch):
     monkeypatch.setattr(active_speaker.ExpertJudge, "confidence", confidence)
     table = prepared.crop(track={"choice": "speaking", "expert": str(expert)})
     frames = CropArchive(prepared.results / "faces/duo/1.zip").frames.tolist()
-    assert (table["duo/1"]["confidence"], table["duo/1"]["tracks"]) == ("5.0", "2")
+    assert (table["duo/1"]["active_speaker_confidence"], table["duo/1"]["tracks"]) == ("5.0", "2")
     # Each is judged in one shot: Hopper in the first, Collins, covered there, in the last.
     assert sorted(start for start, _ in seen) == [0, 80]
     assert not {*range(50, 80)} & set(frames)
     assert float(table["duo/1"]["unused_face_seconds"]) >= 1.2
-    assert table["solo/1"].get("confidence", "") == ""  # nobody to choose from
+    assert table["solo/1"].get("active_speaker_confidence", "") == ""  # nobody to choose from
 
 
 def test_speaking_without_a_judge_fails_clearly(prepared):

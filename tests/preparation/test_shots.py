@@ -102,7 +102,7 @@ def test_a_jump_cut_stays_one_clip_that_knows_its_cut(prepared):
     assert not straddling & set(clip.starts.tolist())
     assert {0, 20, 30, 50} <= set(clip.starts.tolist())
     # The jump is no motion of the head, and smoothing does not soften it.
-    assert float(row["motion"]) < 2
+    assert float(row["head_speed"]) < 2
 
 
 def test_the_main_person_of_an_interview_is_kept_over_all_of_their_shots(prepared):
@@ -112,10 +112,12 @@ def test_the_main_person_of_an_interview_is_kept_over_all_of_their_shots(prepare
     frames = CropArchive(results / "faces/anna/1.zip").frames
     assert frames.tolist() == [*range(35), *range(65, 95)]
     # What is lost is said.
-    assert (row["span"], row["unused_face_seconds"]) == ("65", "1.2")
+    assert (row["num_frames"], row["unused_face_seconds"]) == ("65", "1.2")
 
 
 def test_everybody_of_an_interview_is_one_clip(prepared):
     _, table = prepared(interview, 95, "all")
-    spans = {name: (row["start"], row["span"], row["outcome"]) for name, row in table.items()}
+    spans = {
+        name: (row["start_frame"], row["num_frames"], row["outcome"]) for name, row in table.items()
+    }
     assert spans == {"anna/1": ("0", "65", "kept"), "anna/1+1": ("35", "30", "kept")}

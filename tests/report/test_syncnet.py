@@ -148,7 +148,7 @@ def test_an_expert_that_knows_nothing_has_no_say_in_offsets() -> None:
     assert syncnet.what_to_look_at(entry, {}, usable=False) == ""
     assert "9 frames" in syncnet.what_to_look_at(entry, {}, usable=True)
     assert "1 frame" not in syncnet.what_to_look_at({"offset": 1}, {}, usable=True)
-    assert "silent" in syncnet.what_to_look_at({}, {"silence": "0.8"}, usable=True)
+    assert "silent" in syncnet.what_to_look_at({}, {"silence_ratio": "0.8"}, usable=True)
 
 
 def test_without_a_gate_and_evaluation_nothing_is_shown(tmp_path: Path) -> None:

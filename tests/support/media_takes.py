@@ -95,9 +95,9 @@ def prepare(
             out.writestr(f"{index}.jpg", cv2.imencode(".jpg", picture, options)[1].tobytes())
     stored = load_wav(results / "audio" / f"{source}.wav")
     return {
-        "sound_sha": hashlib.sha1(stored.tobytes()).hexdigest()[:16],
-        "sound_print": audio_fingerprint(melspectrogram(stored).T),
-        "picture_print": "0" * 16,
+        "audio_sha1": hashlib.sha1(stored.tobytes()).hexdigest()[:16],
+        "audio_fingerprint": audio_fingerprint(melspectrogram(stored).T),
+        "image_hash": "0" * 16,
     }
 
 

@@ -112,7 +112,7 @@ def test_the_account_of_clips_adds_up_stage_by_stage(project):
         lines = {line["stage"]: line for line in csv.DictReader(stream)}
     assert set(lines) == PREPARED | {"filelists", "all"}
     assert [lines["extract_audio"][name] for name in ("in", "kept", "no_audio")] == ["7", "6", "1"]
-    assert [lines["all"][name] for name in ("in", "made", "kept", "dropped")] == list("7061")
+    assert [lines["all"][name] for name in ("in", "split_off", "kept", "dropped")] == list("7061")
 
 
 def test_official_lists_make_new_splits_and_prepare_nothing(project):
