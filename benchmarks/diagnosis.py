@@ -139,11 +139,11 @@ def diagnose(
 ) -> tuple[dict, list, diagnosis.Course]:
     """The data check's judgement, the rows of a training on `results`, and its diagnosis."""
     files = [out / name for name in ("run", "checkpoint.pth", "metrics.csv")]
-    judgement = out / "learnability.json"
-    syncnet.train(results, options, *files, seed, torch.device("cpu"), judgement=judgement)
+    data_check = out / "data_check.json"
+    syncnet.train(results, options, *files, seed, torch.device("cpu"), data_check=data_check)
     with open(files[2], encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    found = json.loads(judgement.read_text(encoding="utf-8"))
+    found = json.loads(data_check.read_text(encoding="utf-8"))
     settings = from_section(syncnet.ExpertOptions, options)
     corpora = [Corpus.load(results, split, settings.image_size) for split in ("train", "val")]
     return found, rows, diagnosis.verdict(rows, syncnet.facts_of(settings, *corpora, found))

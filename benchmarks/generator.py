@@ -66,15 +66,15 @@ ROWS = {  # name -> variant, keys set, task
 WINDOWS = 64
 COLUMNS = {
     "sync loss": "sync_loss",
-    "copying": "sync_loss_copy",
-    "truth": "sync_loss_truth",
+    "copying": "sync_loss_reference",
+    "truth": "sync_loss_gt",
     "L1": "l1",
-    "other sound": "l1_wrong_sound",
-    "copying ": "l1_copy",
+    "other sound": "l1_shuffled_audio",
+    "copying ": "l1_reference",
     "PSNR lower": "psnr_lower",
     "motion": "motion",
-    "in silence": "motion_silence",
-    "true motion": "motion_truth",
+    "in silence": "motion_silent_audio",
+    "true motion": "motion_gt",
     "rollbacks": "rollbacks",
 }
 
@@ -125,7 +125,7 @@ def judge(options: argparse.Namespace, folder: Path) -> dict[str, dict[str, floa
 
 def figures(model: Wav2Lip, expert: SyncNet, options: argparse.Namespace) -> dict[str, float]:
     corpus = Corpus.load(options.results, options.split, model.image_size)
-    found = generator_metrics(model, expert, corpus, windows=WINDOWS, wrong_sound=True)
+    found = generator_metrics(model, expert, corpus, windows=WINDOWS, shuffled_audio=True)
     return found | motion_metrics(model, corpus, windows=WINDOWS)
 
 

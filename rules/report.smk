@@ -33,7 +33,7 @@ rule report_page:
     input:
         "<results>/filelists/clips.csv",
         "<results>/evaluation.json",
-        "<results>/syncnet/learnability.json",
+        "<results>/syncnet/data_check.json",
         collect("<results>/{dub}", dub=[entry["output"] for entry in DUBS]),
         metrics=["<results>/syncnet/metrics.csv"]
         + collect("<results>/{variant}/metrics.csv", variant=VARIANTS),

@@ -16,7 +16,7 @@ rule train_syncnet:
     output:
         checkpoint="<results>/syncnet/checkpoint.pth",
         metrics="<results>/syncnet/metrics.csv",
-        learnability="<results>/syncnet/learnability.json",
+        data_check="<results>/syncnet/data_check.json",
     log:
         "<logs>/train_syncnet.log",
     benchmark:

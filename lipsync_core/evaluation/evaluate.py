@@ -50,8 +50,8 @@ def evaluate(
     accuracy_by_offset {"1": ..., "10+": ...}, its sizes, and for "val" and "test" each: per_clip
     {split: [{clip, loss, windows, offset}]}, the ten clips of largest loss with the offset (frames,
     above 0 the picture comes late) that fits them best, and calibration {split: [{low, high, mean,
-    share, weight, count}]}, see `metrics.Bin`}; generators {name: {l1, l1_copy, sync_loss, ...
-    (see `generator_metrics` and `motion_metrics`), and its sizes}}.
+    positive_fraction, weight, count}]}, see `metrics.Bin`}; generators {name: {l1, l1_reference,
+    sync_loss, ... (see `generator_metrics` and `motion_metrics`), and its sizes}}.
 
     Raises LipsyncError when data or checkpoints cannot be used.
     """
@@ -75,7 +75,7 @@ def evaluate(
                 f"{path}: draws {model.image_size} pixels, the expert {syncnet} judges "
                 f"{expert.image_size}; train both with the same image_size"
             )
-        found = generator_metrics(model, expert, corpus, seed, windows, wrong_sound=True)
+        found = generator_metrics(model, expert, corpus, seed, windows, shuffled_audio=True)
         found |= motion_metrics(model, corpus, seed, windows)
         report["generators"][name] = _sizes(model) | found
         log.info("%s: L1 %.4f, sync loss %.3f", name, found["l1"], found["sync_loss"])

@@ -49,12 +49,12 @@ def generator_metrics(
     seed: int = 0,
     windows: int = 64,
     mel_shift: int = 0,
-    wrong_sound: bool = False,
+    shuffled_audio: bool = False,
 ) -> dict[str, float]:
     """How close to the truth, and how much in sync, a generator draws fixed windows.
 
     windows: their number, rounded up to a multiple of 8; a pure function of (corpus, seed).
-    wrong_sound: draw each window a second time, with the sound of another one.
+    shuffled_audio: draw each window a second time, with the sound of another one.
 
     Returns
     -------
@@ -62,32 +62,34 @@ def generator_metrics(
         their lower halves; psnr_lower: peak signal-to-noise ratio of the lower halves in dB;
         sync_loss: the expert's sync loss. spread: standard deviation over the frames of all
         windows, mean over the pixels of the lower halves: 0 for drawings that are all alike.
-    <name>_copy: the same figures for the reference frames, shown instead of drawn ones: a generator
+    <name>_reference: the same figures for the reference frames, shown instead of drawn ones: a
+    generator
         that is of any use is better.
-    sync_loss_truth: the expert's sync loss of the true frames; sync_loss_out_of_sync: the same of
+    sync_loss_gt: the expert's sync loss of the true frames; sync_loss_out_of_sync: the same of
         the true frames with another window's sound. Between these lies a generator's.
-    <name>_wrong_sound: the same figures when drawn from another window's sound, `sync_loss` against
+    <name>_shuffled_audio: the same figures when drawn from another window's sound, `sync_loss`
+    against
         the right sound: a generator that listens is worse here.
     """
-    tallies = {"": _Tally(expert), "_copy": _Tally(expert), "_truth": _Tally(expert)}
-    if wrong_sound:
-        tallies["_wrong_sound"] = _Tally(expert)
+    tallies = {"": _Tally(expert), "_reference": _Tally(expert), "_gt": _Tally(expert)}
+    if shuffled_audio:
+        tallies["_shuffled_audio"] = _Tally(expert)
     apart: list[np.ndarray] = []
     for index in range(-(-windows // SHOTS)):
         batch = generator_batch(corpus, seed, index, SHOTS, mel_shift)
         tallies[""].add(batch, draw(model, batch))
-        tallies["_copy"].add(batch, batch.reference.astype(np.float32) / 255)
+        tallies["_reference"].add(batch, batch.reference.astype(np.float32) / 255)
         truth = batch.target.astype(np.float32) / 255
-        tallies["_truth"].add(batch, truth)
+        tallies["_gt"].add(batch, truth)
         apart.append(cosines(expert, truth, np.roll(batch.sync_mel, 1, axis=0)))
-        if wrong_sound:
+        if shuffled_audio:
             other = batch._replace(mels=np.roll(batch.mels, 1, axis=0))
-            tallies["_wrong_sound"].add(batch, draw(model, other))
+            tallies["_shuffled_audio"].add(batch, draw(model, other))
     figures = {
         f"{name}{of}": value for of, tally in tallies.items() for name, value in tally.means()
     }
     figures["sync_loss_out_of_sync"] = metrics.sync_loss(np.concatenate(apart))
-    trivial = ("l1_truth", "l1_lower_truth", "psnr_lower_truth", "spread_copy")
+    trivial = ("l1_gt", "l1_lower_gt", "psnr_lower_gt", "output_std_reference")
     return {name: value for name, value in figures.items() if name not in trivial}
 
 
@@ -121,7 +123,7 @@ class _Tally:
         yield "psnr_lower", metrics.psnr(float(np.mean(self.square)))
         yield "sync_loss", metrics.sync_loss(np.concatenate(self.cosines))
         variance = self.squares / self.frames - (self.sums / self.frames) ** 2
-        yield "spread", float(np.sqrt(np.maximum(variance, 0)).mean())
+        yield "output_std", float(np.sqrt(np.maximum(variance, 0)).mean())
 
 
 SILENCE = -LIMIT  # in every band of the mel spectrogram
@@ -135,16 +137,16 @@ def motion_metrics(
     windows: as in `generator_metrics`. The references are those of the windows, which talk.
 
     Returns mean absolute differences, in [0, 1], between consecutive frames' lower halves:
-    motion (drawn with the sound), motion_silence (drawn with silence in its place) and
-    motion_truth. The head moves in all three; a generator that listens moves less in silence.
+    motion (drawn with the sound), motion_silent_audio (drawn with silence in its place) and
+    motion_gt. The head moves in all three; a generator that listens moves less in silence.
     """
-    found: dict[str, list[float]] = {"motion": [], "motion_silence": [], "motion_truth": []}
+    found: dict[str, list[float]] = {"motion": [], "motion_silent_audio": [], "motion_gt": []}
     for index in range(-(-windows // SHOTS)):
         batch = generator_batch(corpus, seed, index, SHOTS)
         silent = batch._replace(mels=np.full_like(batch.mels, SILENCE))
         found["motion"].append(_motion(draw(model, batch)))
-        found["motion_silence"].append(_motion(draw(model, silent)))
-        found["motion_truth"].append(_motion(batch.target.astype(np.float32) / 255))
+        found["motion_silent_audio"].append(_motion(draw(model, silent)))
+        found["motion_gt"].append(_motion(batch.target.astype(np.float32) / 255))
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 

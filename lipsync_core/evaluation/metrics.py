@@ -41,14 +41,15 @@ def bce(positives: np.ndarray, negatives: np.ndarray) -> float:
 class Bin(NamedTuple):
     """Pairs whose probability lies in [low, high): a point of the reliability curve.
 
-    mean: of their probabilities. share: of those in sync among them, had there been as many pairs
-    in sync as out of sync in all. weight: their share of all pairs, likewise; count: their number.
+    mean: of their probabilities. positive_fraction: of pairs in sync among them, had there been as
+    many pairs in sync as out of sync in all. weight: their share of all pairs, likewise; count:
+    their number.
     """
 
     low: float
     high: float
     mean: float
-    share: float
+    positive_fraction: float
     weight: float
     count: int
 
@@ -70,9 +71,16 @@ def calibration(positives: np.ndarray, negatives: np.ndarray, bins: int = 10) ->
         here = place == index
         weight = float(weights[here].sum())
         mean = float((weights * values)[here].sum() / weight)
-        share = float(weights[here & right].sum() / weight)
+        positive_fraction = float(weights[here & right].sum() / weight)
         found.append(
-            Bin(index / bins, (index + 1) / bins, mean, share, weight, int(np.count_nonzero(here)))
+            Bin(
+                index / bins,
+                (index + 1) / bins,
+                mean,
+                positive_fraction,
+                weight,
+                int(np.count_nonzero(here)),
+            )
         )
     return found
 
@@ -81,7 +89,7 @@ def ece(curve: Sequence[Bin]) -> float:
     """Expected calibration error (Guo et al., 2017): mean gap of a reliability curve's bins."""
     if not curve:
         return float("nan")
-    return sum(point.weight * abs(point.mean - point.share) for point in curve)
+    return sum(point.weight * abs(point.mean - point.positive_fraction) for point in curve)
 
 
 def top1(scores: np.ndarray) -> float:

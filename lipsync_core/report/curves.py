@@ -22,7 +22,7 @@ OFFSET = re.compile(r"(?:val_)?offset_(\d+)(plus)?")  # a column of the metrics
 DISCRIMINATOR = (
     ("train_disc_real", "true frames", "main"),
     ("train_disc_fake", "generated frames", "second"),
-    ("train_adv", "generator against it", "faint"),
+    ("train_adv_loss", "generator against it", "faint"),
 )
 
 
@@ -41,18 +41,18 @@ class Expert:
 class Generator:
     """What is known of a generator at its last validation; `judged_on`: on whose clips, in words.
 
-    `copy_*` are figures of copying the reference frame instead of generating; `true_sync_loss` and
-    `out_of_sync_loss` are the expert's sync losses of the true frames, with their own sound and
+    `reference_*` are figures of copying the reference frame instead of generating; `gt_sync_loss`
+    and `out_of_sync_loss` are the expert's sync losses of the true frames, with their own sound and
     with other sound; `discriminator` its losses on (true, generated) frames; `motion` how much
     drawn mouths move with (their sound, silence), see `evaluation.generator.motion_metrics`.
     """
 
     step: int | None
     l1: float | None
-    copy_l1: float | None
+    reference_l1: float | None
     sync_loss: float | None
-    copy_sync_loss: float | None = None
-    true_sync_loss: float | None = None
+    reference_sync_loss: float | None = None
+    gt_sync_loss: float | None = None
     discriminator: tuple[float, float] | None = None
     motion: tuple[float, float] | None = None
     out_of_sync_loss: float | None = None
@@ -82,20 +82,20 @@ def read_generator(
     evaluation: Mapping[str, Any],
     validated_on: str = UNKNOWN,
 ) -> Generator:
-    """evaluation.json's `<variant>` (l1, l1_copy, sync_loss, ...) goes before the metrics.
+    """evaluation.json's `<variant>` (l1, l1_reference, sync_loss, ...) goes before the metrics.
 
     validated_on: whose clips those of the metrics are.
     """
     judged = part(evaluation, variant)
     real, fake = last(rows, "train_disc_real"), last(rows, "train_disc_fake")
-    heard, silent = first_of(judged, "motion"), first_of(judged, "motion_silence")
+    heard, silent = first_of(judged, "motion"), first_of(judged, "motion_silent_audio")
     return Generator(
         _step(rows),
         _either(judged, rows, "l1"),
-        _either(judged, rows, "l1_copy"),
+        _either(judged, rows, "l1_reference"),
         _either(judged, rows, "sync_loss"),
-        _either(judged, rows, "sync_loss_copy"),
-        _either(judged, rows, "sync_loss_truth"),
+        _either(judged, rows, "sync_loss_reference"),
+        _either(judged, rows, "sync_loss_gt"),
         None if real is None or fake is None else (real, fake),
         None if not heard or silent is None else (heard, silent),
         _either(judged, rows, "sync_loss_out_of_sync"),
@@ -150,15 +150,15 @@ def generator_figures(rows: Sequence[Row], state: Generator) -> list[Figure]:
     l1 = [
         ("train_l1", "training", "faint"),
         ("val_l1", "validation", "main"),
-        ("val_l1_copy", "copying the reference", "second"),
+        ("val_l1_reference", "copying the reference", "second"),
     ]
     copied = []
-    if not curve(rows, "val_l1_copy") and state.copy_l1 is not None:
-        copied = [(state.copy_l1, f"copying the reference {state.copy_l1:.3f}")]
+    if not curve(rows, "val_l1_reference") and state.reference_l1 is not None:
+        copied = [(state.reference_l1, f"copying the reference {state.reference_l1:.3f}")]
     sync = [
         ("val_sync_loss", "validation", "main"),
-        ("val_sync_loss_truth", "true frames", "faint"),
-        ("val_sync_loss_copy", "copying the reference", "second"),
+        ("val_sync_loss_gt", "true frames", "faint"),
+        ("val_sync_loss_reference", "copying the reference", "second"),
     ]
     disc = [(CHANCE_LOSS, "undecided 0.693")]
     figures = [
@@ -275,7 +275,7 @@ def generator_table(states: Mapping[str, Generator]) -> Table:
             name,
             count(state.step) if state.step is not None else "\N{EN DASH}",
             figure(state.l1, 4),
-            figure(state.copy_l1, 4),
+            figure(state.reference_l1, 4),
             figure(state.sync_loss),
             f"{state.motion[1] / state.motion[0]:.0%}" if state.motion else "\N{EN DASH}",
         ]

@@ -76,11 +76,11 @@ def gather(
     stages = artefacts.read_stages(results, config.get("shards"))
     evaluation = artefacts.read_evaluation(results)
     expert_rows = artefacts.read_metrics(results, "syncnet")
-    gate = artefacts.read_gate(results)
+    data_check = artefacts.read_data_check(results)
     options = config.get("syncnet") or {}
     validated_on = split_summary.judged_on(results, "val")
     judge = curves.read_expert(expert_rows, evaluation, validated_on)
-    course = syncnet.course(expert_rows, options, clips, gate)
+    course = syncnet.course(expert_rows, options, clips, data_check)
     worst = syncnet.worst_clips(results, evaluation, clips, judge)
     rows = {name: artefacts.read_metrics(results, name) for name in variants}
     states = {
@@ -89,7 +89,7 @@ def gather(
     times = timings.read_timings(results)
     result = corpus.account(clips, stages) if clips or stages else None
     judged = verdicts.data_verdicts(result, clips) if result else []
-    judged += [verdict for verdict in [syncnet.gate_summary(gate, judge)] if verdict]
+    judged += [verdict for verdict in [syncnet.data_check_summary(data_check, judge)] if verdict]
     if expert_rows or judge.auc is not None:
         judged.append(verdicts.expert_verdict(judge))
     trained = {name: s for name, s in states.items() if rows[name] or s.l1 is not None}
@@ -105,8 +105,8 @@ def gather(
         "distributions": corpus.distributions(clips, stages.get("checks", [])),
         "sheet": gallery.contact_sheet(results, clips),
         "expert": {
-            "gate": syncnet.gate_verdicts(gate, judge),
-            "gate_figures": syncnet.gate_figures(gate),
+            "data_check": syncnet.data_check_verdicts(data_check, judge),
+            "data_check_figures": syncnet.data_check_figures(data_check),
             "course": course,
             "figures": [
                 *curves.expert_figures(expert_rows, evaluation, options),

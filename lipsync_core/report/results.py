@@ -73,9 +73,9 @@ def read_evaluation(results: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {"evaluation": value}
 
 
-def read_gate(results: Path) -> dict[str, Any]:
-    """`syncnet/learnability.json` as a dict, empty when missing. Raises LipsyncError likewise."""
-    value = _read_json(results / "syncnet" / "learnability.json")
+def read_data_check(results: Path) -> dict[str, Any]:
+    """`syncnet/data_check.json` as a dict, empty when missing. Raises LipsyncError likewise."""
+    value = _read_json(results / "syncnet" / "data_check.json")
     return value if isinstance(value, dict) else {}
 
 

@@ -48,12 +48,14 @@ class WorstClip:
     strip: Strip | None
 
 
-def gate_verdicts(gate: Mapping[str, Any], expert: Expert | None = None) -> list[Verdict]:
+def data_check_verdicts(
+    data_check: Mapping[str, Any], expert: Expert | None = None
+) -> list[Verdict]:
     """The gate's checks: what was found in `figures`, what to do in `rule`.
 
     expert: the one that was trained since; a usable one answers the doubts but that of the offset.
     """
-    return [_checked(check, expert) for check in gate.get("checks") or []]
+    return [_checked(check, expert) for check in data_check.get("checks") or []]
 
 
 def _checked(check: Mapping[str, Any], expert: Expert | None) -> Verdict:
@@ -67,20 +69,22 @@ def _checked(check: Mapping[str, Any], expert: Expert | None) -> Verdict:
     return Verdict(name.capitalize(), level, word, figures, rule)
 
 
-def gate_summary(gate: Mapping[str, Any], expert: Expert | None = None) -> Verdict | None:
+def data_check_summary(
+    data_check: Mapping[str, Any], expert: Expert | None = None
+) -> Verdict | None:
     """The gate in one row; None where it did not look.
 
     A forecast until there is an expert; then what its training showed goes before it. Only clips
     that are out of sync remain so: an expert can learn a wrong offset well.
     """
-    checks = gate_verdicts(gate)
+    checks = data_check_verdicts(data_check)
     if not checks:
         return None
     said = "; ".join(f"{check.part.lower()}: {check.word}" for check in checks)
     if expert is not None and expert.auc is not None:
-        level, word = _outcome(expert.auc, offset_found(gate))
+        level, word = _outcome(expert.auc, offset_found(data_check))
         rule = "What the training showed goes before what the data check expected of it."
-        return Verdict("Learnability", level, word, f"AUC {expert.auc:.2f}; expected: {said}", rule)
+        return Verdict("Data check", level, word, f"AUC {expert.auc:.2f}; expected: {said}", rule)
     rule = (
         "Looked at before training: enough data, 32 windows learnt by heart, mouths that move with "
         "the sound within two frames."
@@ -91,9 +95,9 @@ def gate_summary(gate: Mapping[str, Any], expert: Expert | None = None) -> Verdi
         "fair": "can be tried",
         "bad": "trouble ahead",
     }
-    level = str(gate.get("verdict"))
+    level = str(data_check.get("verdict"))
     level = level if level in words else "none"
-    return Verdict("Learnability", level, words[level], said, rule)
+    return Verdict("Data check", level, words[level], said, rule)
 
 
 def _outcome(auc: float, out_of_sync: bool) -> tuple[str, str]:
@@ -105,9 +109,9 @@ def _outcome(auc: float, out_of_sync: bool) -> tuple[str, str]:
     return ("good", "learned") if auc >= AUC_USABLE else ("fair", "learned in part")
 
 
-def gate_figures(gate: Mapping[str, Any]) -> list[Figure]:
+def data_check_figures(data_check: Mapping[str, Any]) -> list[Figure]:
     """How well mouths and sound move together by offset; clips by measured offset."""
-    offsets = gate.get("offsets") or {}
+    offsets = data_check.get("offsets") or {}
     values = [number(value) for value in offsets.get("correlations") or []]
     figures = []
     if values and None not in values:
@@ -134,7 +138,7 @@ def calibration_figure(evaluation: Mapping[str, Any]) -> Figure | None:
     """The reliability diagram of the splits that evaluation.json has."""
     judged = part(evaluation, "syncnet")
     found = [
-        (split, [(point["mean"], point["share"]) for point in curve])
+        (split, [(point["mean"], point["positive_fraction"]) for point in curve])
         for split, curve in (judged.get("calibration") or {}).items()
         if curve
     ]
@@ -157,7 +161,10 @@ def calibration_figure(evaluation: Mapping[str, Any]) -> Figure | None:
 
 
 def course(
-    rows: Sequence[Row], options: Mapping[str, Any], clips: Sequence[Row], gate: Mapping[str, Any]
+    rows: Sequence[Row],
+    options: Mapping[str, Any],
+    clips: Sequence[Row],
+    data_check: Mapping[str, Any],
 ) -> diagnosis.Course:
     """How the training went, as its log said; options: the `syncnet` section of the config."""
     parts = by_split(clips)
@@ -169,11 +176,11 @@ def course(
         windows=int(number(options.get("windows")) or 12),
         speakers=len(speakers),
         minutes=sum(numbers(train, "seconds")) / 60,
-        found=blame(gate),
+        found=blame(data_check),
         optimizer=str(options.get("optimizer") or "muon"),
         lr=number(options.get("lr")) or 0.0,
         seen=judged <= speakers,
-        out_of_sync=offset_found(gate),
+        out_of_sync=offset_found(data_check),
     )
     return diagnosis.verdict(rows, facts)
 

@@ -122,11 +122,11 @@ def generator_verdicts(name: str, state: Generator, expert: Expert) -> list[Verd
 
 def _picture(name: str, state: Generator) -> Verdict:
     part, rule = f"{name}: picture", "Better when its L1 is below that of copying the reference."
-    if state.l1 is None or state.copy_l1 is None:
+    if state.l1 is None or state.reference_l1 is None:
         return Verdict(part, "none", "no comparison", f"L1 {figure(state.l1, 4)}", rule)
-    figures = f"L1 {state.l1:.4f}, copying {state.copy_l1:.4f}"
-    if state.l1 < state.copy_l1:
-        less = percent(1 - state.l1 / state.copy_l1)
+    figures = f"L1 {state.l1:.4f}, copying {state.reference_l1:.4f}"
+    if state.l1 < state.reference_l1:
+        less = percent(1 - state.l1 / state.reference_l1)
         return Verdict(part, "good", "better than copying", f"{figures} ({less} less)", rule)
     return Verdict(part, "bad", "not learned yet", f"{figures}; train longer", rule)
 
@@ -134,7 +134,7 @@ def _picture(name: str, state: Generator) -> Verdict:
 def _sync(name: str, state: Generator, expert: Expert) -> Verdict:
     """By the expert's own scale: its losses of ground truth in sync and out of sync."""
     part = f"{name}: sync"
-    truth = USUAL_IN_SYNC if state.true_sync_loss is None else state.true_sync_loss
+    truth = USUAL_IN_SYNC if state.gt_sync_loss is None else state.gt_sync_loss
     rule = (
         "In the expert's eyes: not in sync from 0.69, where it is undecided; in sync under "
         f"{thresholds.sync_bound(truth):.2f}, half of the way from there to the true frames, if "
@@ -143,7 +143,7 @@ def _sync(name: str, state: Generator, expert: Expert) -> Verdict:
     if state.sync_loss is None:
         return Verdict(part, "none", "no figure", "no sync loss was measured", rule)
     figures = f"sync loss {state.sync_loss:.2f}"
-    if state.true_sync_loss is not None:
+    if state.gt_sync_loss is not None:
         figures += f"; true frames {truth:.2f}"
     if state.out_of_sync_loss is not None:
         figures += f", with other sound {state.out_of_sync_loss:.2f}"
@@ -231,12 +231,12 @@ def _generator_tiles(state: Generator) -> list[Tile]:
     found = []
     if state.l1 is not None:
         found.append(Tile("L1", figure(state.l1, 4), state.judged_on))
-    if state.copy_l1 is not None:
-        found.append(Tile("L1 of copying", figure(state.copy_l1, 4), "the reference frame"))
+    if state.reference_l1 is not None:
+        found.append(Tile("L1 of copying", figure(state.reference_l1, 4), "the reference frame"))
     if state.sync_loss is not None:
         note = "undecided 0.69"
-        if state.true_sync_loss is not None:
-            note = f"true frames {state.true_sync_loss:.2f}, {note}"
+        if state.gt_sync_loss is not None:
+            note = f"true frames {state.gt_sync_loss:.2f}, {note}"
         found.append(Tile("Sync loss", figure(state.sync_loss, 2), note))
     return found
 

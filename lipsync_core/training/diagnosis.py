@@ -221,7 +221,7 @@ def generator_verdict(rows: Sequence[Row], steps: int) -> Course:
     if len(rows) < LEAST_ROWS:
         return Course("none", "too early to tell", "")
     last, step = rows[-1], int(_number(rows[-1], "step"))
-    l1, copied = _number(last, "val_l1"), _number(last, "val_l1_copy")
+    l1, copied = _number(last, "val_l1"), _number(last, "val_l1_reference")
     late = step >= min(steps, 2000)
     best = min(rows, key=lambda row: _number(row, "val_l1"))
     if l1 > LOST * _number(best, "val_l1"):
@@ -245,7 +245,7 @@ def generator_verdict(rows: Sequence[Row], steps: int) -> Course:
         )
         return Course("bad", "no better than copying", text)
     weight, sync = _number(last, "sync_weight"), _number(last, "val_sync_loss")
-    truth = _number(last, "val_sync_loss_truth")
+    truth = _number(last, "val_sync_loss_gt")
     if late and weight > 0 and truth > CHANCE_LOSS:
         text = (
             f"the expert gives the true frames a sync loss of {truth:.2f}, worse than undecided "

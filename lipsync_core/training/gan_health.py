@@ -24,9 +24,9 @@ PATIENCE = 3  # evaluations in a row
 def verdict(rows: Sequence[Row]) -> str:
     """Why the GAN is ill after the last of `rows`, in words; "" for a healthy one.
 
-    The columns read, each where it is there: val_l1, val_sync_loss and both with _copy, val_spread,
-    val_spread_truth, train_adv, train_disc_real, train_disc_fake, both with _accuracy, sync_weight,
-    rollbacks.
+    The columns read, each where it is there: val_l1, val_sync_loss and both with _reference,
+    val_output_std, val_output_std_gt, train_adv_loss, train_disc_real, train_disc_fake, both with
+    _accuracy, sync_weight, rollbacks.
     """
     if not rows:
         return ""
@@ -41,7 +41,7 @@ def _worse(rows: Sequence[Row]) -> str:
         past = [row for row in before if figure == "l1" or _value(row, "sync_weight") > 0]
         values = [_value(row, f"val_{figure}") for row in past]
         best = min((value for value in values if math.isfinite(value)), default=math.nan)
-        value, copy = _value(now, f"val_{figure}"), _value(now, f"val_{figure}_copy")
+        value, copy = _value(now, f"val_{figure}"), _value(now, f"val_{figure}_reference")
         if not math.isfinite(best):
             continue
         limit = WORSE * best
@@ -64,7 +64,7 @@ def _alike(rows: Sequence[Row]) -> str:
 
 def _variety(row: Row) -> float:
     """How much the drawings vary, relative to the true frames; nan where that is not known."""
-    return _value(row, "val_spread") / (_value(row, "val_spread_truth") or math.nan)
+    return _value(row, "val_output_std") / (_value(row, "val_output_std_gt") or math.nan)
 
 
 def _blind(now: Row) -> str:
@@ -81,7 +81,7 @@ def _blind(now: Row) -> str:
 def _hopeless(rows: Sequence[Row]) -> str:
     """The discriminator is always right, and the generator's loss by it grows."""
     since = [row for row in rows if row.get("rollbacks") == rows[-1].get("rollbacks")][-PATIENCE:]
-    losses = [_value(row, "train_adv") for row in since]
+    losses = [_value(row, "train_adv_loss") for row in since]
     right = all(
         _value(row, f"train_disc_{of}_accuracy") >= ALWAYS_RIGHT
         for row in since

@@ -50,7 +50,7 @@ DISCRIMINATOR = "visual_quality_disc.pth"  # in the run folder, public format
 EXPERT_MODES = ("eval", "train")
 START = {  # column -> key in the memory
     name: name.replace("val_", "start_")
-    for name in ("val_l1", "val_l1_copy", "val_spread", "val_spread_truth")
+    for name in ("val_l1", "val_l1_reference", "val_output_std", "val_output_std_gt")
 }
 CAUTION = 0.5  # both learning rates of a GAN are multiplied by this at every rollback
 
@@ -204,8 +204,8 @@ class GeneratorTask(loop.Task):
             self.judge.requires_grad_(False)  # spares the gradients that only its own step needs
             with self._autocast():
                 judged = self.judge(drawn)
-            report["train_adv"] = losses.adversarial(judged, 1)
-            loss = loss + options.gan_weight * report["train_adv"]
+            report["train_adv_loss"] = losses.adversarial(judged, 1)
+            loss = loss + options.gan_weight * report["train_adv_loss"]
         report["train_loss"] = loss
         detached = {name: value.detach() for name, value in report.items()}
         return loss, detached, real, drawn.detach()

@@ -62,8 +62,8 @@ class ExpertOptions:
     step; it falls to 1 over `curriculum` steps, in which augmentation grows to its full strength.
     final: which weights to hand on, "best" (by validation loss) or "last". val_windows: windows of
     each validation clip in an evaluation. gate: what a look at the data beforehand may do, see
-    `learnability.gate`. accumulate, compile: see `optimization`. The rest: `loop.LoopOptions`,
-    `precision`.
+    `learnability.run_data_check`. accumulate, compile: see `optimization`. The rest:
+    `loop.LoopOptions`, `precision`.
     """
 
     width: float = 1.0
@@ -146,7 +146,7 @@ class ExpertTask(loop.Task):
             "optimizer": self.optimizer,
         }
         self.memory = {}
-        self.judgement: dict[str, Any] = {"checks": []}  # of the data, see `learnability`
+        self.data_check: dict[str, Any] = {"checks": []}  # of the data, see `learnability`
 
     def batch(self, step: int) -> ExpertGroup:
         """`clips` x `windows` windows; see `dataset.expert_batch`. Others after a rollback."""
@@ -220,7 +220,7 @@ class ExpertTask(loop.Task):
 
     def advice(self, rows: list[loop.Row]) -> str:
         """How the training is going, in words, where something can be done about it."""
-        facts = facts_of(self.options, self.train, self.val, self.judgement)
+        facts = facts_of(self.options, self.train, self.val, self.data_check)
         return diagnosis.advice(diagnosis.verdict(rows, facts))
 
     def export(self, path: Path, step: int) -> None:
@@ -230,16 +230,16 @@ class ExpertTask(loop.Task):
 
 
 def facts_of(
-    options: ExpertOptions, train: Corpus, val: Corpus, judgement: Mapping[str, Any]
+    options: ExpertOptions, train: Corpus, val: Corpus, data_check: Mapping[str, Any]
 ) -> diagnosis.Facts:
-    """What a diagnosis weighs beside the metrics. judgement: of the data, see `learnability`."""
+    """What a diagnosis weighs beside the metrics. data_check: of the data, see `learnability`."""
     minutes, speakers = learnability.size(train)
     return diagnosis.Facts(
         *(options.steps, options.loss, options.windows, speakers, minutes),
-        learnability.blame(judgement),
+        learnability.blame(data_check),
         *(options.optimizer, options.lr),
         learnability.seen_speakers(train, val),
-        offset_found(judgement),
+        offset_found(data_check),
     )
 
 
@@ -252,7 +252,7 @@ def train(
     seed: int,
     device: torch.device,
     init: str | Path | None = None,
-    judgement: str | Path | None = None,
+    data_check: str | Path | None = None,
 ) -> None:
     """Train the expert on results/filelists/train.txt; write its outputs atomically.
 
@@ -263,7 +263,8 @@ def train(
     checkpoint, metrics: the outputs: public-format weights, and one CSV row an evaluation.
     init: public-format weights to start from (lipsync_expert.pth); tensors that do not fit are
         listed in the log and start at random.
-    judgement: where to write what `learnability.gate` finds (JSON); nowhere: it does not look.
+    data_check: where to write what `learnability.run_data_check` finds (JSON); nowhere: it does not
+    look.
 
     Raises LipsyncError for unusable data or options, Interrupted when stopped by a signal.
     """
@@ -276,10 +277,10 @@ def train(
     model = SyncNet(width=settings.width, image_size=settings.image_size)
     checkpoints.start_from(model, init)
     task = ExpertTask(model, train_set, val_set, settings, seed, device)
-    if judgement is not None:
-        task.judgement = distributed.of_first(
-            lambda: learnability.gate(
-                *(settings.gate, results, task.model, train_set, Path(run_dir), judgement),
+    if data_check is not None:
+        task.data_check = distributed.of_first(
+            lambda: learnability.run_data_check(
+                *(settings.gate, results, task.model, train_set, Path(run_dir), data_check),
                 kind=task.precision,
                 seed=seed,
                 knows=init is not None,

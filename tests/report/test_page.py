@@ -123,7 +123,7 @@ def fabricate(results: Path) -> None:
             results / variant / "metrics.csv",
             [
                 {"step": s, "train_l1": 0.1 - s / 5000, "val_l1": 0.1 - s / 5000}
-                | {"val_l1_copy": 0.05, "val_sync_loss": 0.9 - s / 1000}
+                | {"val_l1_reference": 0.05, "val_sync_loss": 0.9 - s / 1000}
                 | {"sync_weight": 0.03 if s > 100 else 0}
                 | ({"train_disc_real": 0.6, "train_disc_fake": 0.7} if "gan" in variant else {})
                 for s in steps

@@ -106,10 +106,10 @@ def test_generator_verdicts(state: Generator, auc: float | None, picture: str, s
 
 
 def test_motion_in_silence_is_a_share() -> None:
-    figures = {"l1": 0.01, "motion": 0.02, "motion_silence": 0.015}
+    figures = {"l1": 0.01, "motion": 0.02, "motion_silent_audio": 0.015}
     states = {
         "a": curves.read_generator("a", [], {"generators": {"a": figures}}),
-        "b": curves.read_generator("b", [], {"b": {"motion": 0.0, "motion_silence": 0.0}}),
+        "b": curves.read_generator("b", [], {"b": {"motion": 0.0, "motion_silent_audio": 0.0}}),
     }
     shown = [row[-1] for row in curves.generator_table(states).rows]
     assert shown == ["75%", "\N{EN DASH}"]
@@ -150,9 +150,9 @@ def test_minutes_of_one_speaker_are_enough_for_that_speaker() -> None:
 
 
 def test_the_scale_of_sync_is_read_from_the_evaluation() -> None:
-    judged = {"sync_loss": 0.5, "sync_loss_truth": 0.2, "sync_loss_out_of_sync": 3.5}
+    judged = {"sync_loss": 0.5, "sync_loss_gt": 0.2, "sync_loss_out_of_sync": 3.5}
     state = curves.read_generator("g", [], {"generators": {"g": judged}})
-    assert (state.true_sync_loss, state.out_of_sync_loss) == (0.2, 3.5)
+    assert (state.gt_sync_loss, state.out_of_sync_loss) == (0.2, 3.5)
 
 
 def test_evaluation_goes_before_the_metrics() -> None:

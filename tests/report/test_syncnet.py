@@ -1,4 +1,4 @@
-"""What the report says of the expert: the gate, the course, calibration, the worst clips."""
+"""What the report says of the expert: the data_check, the course, calibration, the worst clips."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WRONG = {
     **{"level": "bad", "word": "out of sync", "figures": "at offset 5 <frames>"},
     "remedy": "move the sound",
 }
-GATE = {
+DATA_CHECK = {
     "verdict": "bad",
     "checks": [GOOD, WRONG],
     "offsets": {
@@ -29,7 +29,7 @@ GATE = {
         **{"offset": 5, "found": True, "clips": {"4": 1, "6": 7}},
     },
 }
-POINT = {"low": 0.1, "high": 0.2, "mean": 0.15, "share": 0.3, "weight": 1.0, "count": 9}
+POINT = {"low": 0.1, "high": 0.2, "mean": 0.15, "positive_fraction": 0.3, "weight": 1.0, "count": 9}
 JUDGED = {
     **{"auc": 0.91, "loss": 0.4, "ece": 0.123},
     "per_clip": {
@@ -41,7 +41,10 @@ JUDGED = {
             {"clip": "t/far", "loss": 0.1, "windows": 9, "offset": 0},
         ],
     },
-    "calibration": {"val": [POINT], "test": [POINT, POINT | {"mean": 0.9, "share": 0.8}]},
+    "calibration": {
+        "val": [POINT],
+        "test": [POINT, POINT | {"mean": 0.9, "positive_fraction": 0.8}],
+    },
 }
 
 
@@ -63,7 +66,7 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> str:
         for n in range(1, 6)
     ]
     write_csv(results / "syncnet" / "metrics.csv", metrics)
-    (results / "syncnet" / "learnability.json").write_text(json.dumps(GATE))
+    (results / "syncnet" / "data_check.json").write_text(json.dumps(DATA_CHECK))
     (results / "evaluation.json").write_text(json.dumps({"split": "test", "syncnet": JUDGED}))
     out = results / "report" / "index.html"
     config = {"syncnet": {"steps": 2000, "windows": 8, "loss": "contrastive+bce"}}
@@ -95,22 +98,27 @@ def test_gate_and_course_are_told_with_their_remedies(html: str) -> None:
 
 def test_what_training_showed_goes_before_what_was_expected() -> None:
     few = {**GOOD, "level": "bad", "word": "too little", "remedy": "give it more"}
-    gate = {"verdict": "bad", "checks": [few]}
-    before = syncnet.gate_summary(gate)
+    data_check = {"verdict": "bad", "checks": [few]}
+    before = syncnet.data_check_summary(data_check)
     assert (before.level, before.word) == ("bad", "trouble ahead")
-    after = [syncnet.gate_summary(gate, Expert(1, 0.3, 0.9, auc)) for auc in (0.96, 0.7, 0.5)]
+    after = [
+        syncnet.data_check_summary(data_check, Expert(1, 0.3, 0.9, auc)) for auc in (0.96, 0.7, 0.5)
+    ]
     words = [(verdict.level, verdict.word) for verdict in after]
     assert words == [("good", "learned"), ("fair", "learned in part"), ("bad", "not learned")]
     assert after[0].figures == "AUC 0.96; expected: enough data: too little"
-    row = syncnet.gate_verdicts(gate, Expert(1, 0.3, 0.9, 0.96))[0]
+    row = syncnet.data_check_verdicts(data_check, Expert(1, 0.3, 0.9, 0.96))[0]
     assert (row.level, row.rule) == ("none", "The training has answered this: AUC 0.96.")
-    assert syncnet.gate_verdicts(gate, Expert(1, 0.3, 0.9, 0.7))[0].level == "bad"
+    assert syncnet.data_check_verdicts(data_check, Expert(1, 0.3, 0.9, 0.7))[0].level == "bad"
 
 
 def test_an_expert_that_learned_a_wrong_offset_is_still_out_of_sync() -> None:
-    found = syncnet.gate_summary(GATE, Expert(1, 0.3, 0.9, 0.96))
+    found = syncnet.data_check_summary(DATA_CHECK, Expert(1, 0.3, 0.9, 0.96))
     assert (found.level, found.word) == ("bad", "learned, but out of sync")
-    assert syncnet.gate_verdicts(GATE, Expert(1, 0.3, 0.9, 0.96))[1].rule == "move the sound"
+    assert (
+        syncnet.data_check_verdicts(DATA_CHECK, Expert(1, 0.3, 0.9, 0.96))[1].rule
+        == "move the sound"
+    )
 
 
 def test_log_and_report_name_the_same_causes() -> None:
@@ -124,7 +132,7 @@ def test_log_and_report_name_the_same_causes() -> None:
     assert course.word == "stands still at chance"
     assert "Likely cause: too little data, 1 speaker with 10 minutes" in course.text
     assert "more of this speaker" in course.text
-    wrong = syncnet.course(rows, {"steps": 2000, "windows": 8, "lr": 3e-3}, clips, GATE)
+    wrong = syncnet.course(rows, {"steps": 2000, "windows": 8, "lr": 3e-3}, clips, DATA_CHECK)
     assert "Likely cause: mouth and sound belong together: out of sync" in wrong.text
 
 
@@ -152,8 +160,8 @@ def test_an_expert_that_knows_nothing_has_no_say_in_offsets() -> None:
 
 
 def test_without_a_gate_and_evaluation_nothing_is_shown(tmp_path: Path) -> None:
-    assert syncnet.gate_summary({}) is None and syncnet.gate_figures({}) == []
-    assert syncnet.gate_summary({"verdict": "off", "checks": []}) is None
+    assert syncnet.data_check_summary({}) is None and syncnet.data_check_figures({}) == []
+    assert syncnet.data_check_summary({"verdict": "off", "checks": []}) is None
     assert syncnet.calibration_figure({}) is None
     assert syncnet.worst_clips(tmp_path, {}, [], curves.read_expert([], {})) == []
 

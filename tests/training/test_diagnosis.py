@@ -102,8 +102,8 @@ def test_rows_of_a_csv_file_are_texts():
     ],
 )
 def test_generators_have_a_word_too(l1, weight, sync, truth, word):
-    last = {"val_l1": l1, "val_l1_copy": 0.05, "sync_weight": weight}
-    last |= {"val_sync_loss": sync, "val_sync_loss_truth": truth}
+    last = {"val_l1": l1, "val_l1_reference": 0.05, "sync_weight": weight}
+    last |= {"val_sync_loss": sync, "val_sync_loss_gt": truth}
     rows = [{"step": n, **last} for n in (1000, 2000, 3000)]
     assert diagnosis.generator_verdict(rows, 3000).word == word
 
@@ -113,9 +113,9 @@ def test_generators_have_a_word_too(l1, weight, sync, truth, word):
 )
 def test_a_generator_that_loses_what_it_had_is_told(weights, words):
     rows = [
-        {"step": 500, "val_l1": 0.06, "val_l1_copy": 0.07, "sync_weight": 0},
-        {"step": 1000, "val_l1": 0.045, "val_l1_copy": 0.07, "sync_weight": weights[0]},
-        {"step": 1250, "val_l1": 0.065, "val_l1_copy": 0.07, "sync_weight": weights[1]},
+        {"step": 500, "val_l1": 0.06, "val_l1_reference": 0.07, "sync_weight": 0},
+        {"step": 1000, "val_l1": 0.045, "val_l1_reference": 0.07, "sync_weight": weights[0]},
+        {"step": 1250, "val_l1": 0.065, "val_l1_reference": 0.07, "sync_weight": weights[1]},
     ]
     course = diagnosis.generator_verdict(rows, 3000)
     assert course.word == "worse than before" and words in course.text
@@ -180,8 +180,8 @@ def test_one_speaker_is_not_told_to_bring_others():
 
 
 def test_a_generator_that_ends_out_of_sync_is_not_done():
-    last = {"val_l1": 0.03, "val_l1_copy": 0.05, "sync_weight": 0.01, "val_sync_loss": 1.43}
-    rows = [{"step": n, **last, "val_sync_loss_truth": 0.19} for n in (1000, 2000, 3000)]
+    last = {"val_l1": 0.03, "val_l1_reference": 0.05, "sync_weight": 0.01, "val_sync_loss": 1.43}
+    rows = [{"step": n, **last, "val_sync_loss_gt": 0.19} for n in (1000, 2000, 3000)]
     found = diagnosis.generator_verdict(rows, 3000)
     assert (found.level, found.word) == ("fair", "not in sync yet")
     assert "1.43" in found.text and "true frames 0.19" in found.text

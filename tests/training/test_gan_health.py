@@ -113,13 +113,13 @@ def row(step, **more):
     return {
         "step": step,
         "val_l1": 0.012,
-        "val_l1_copy": 0.03,
+        "val_l1_reference": 0.03,
         "val_sync_loss": 0.4,
-        "val_sync_loss_copy": 1.6,
-        "val_spread": 0.1,
-        "val_spread_truth": 0.12,
+        "val_sync_loss_reference": 1.6,
+        "val_output_std": 0.1,
+        "val_output_std_gt": 0.12,
         "sync_weight": 0.03,
-        "train_adv": 0.7,
+        "train_adv_loss": 0.7,
         "train_disc_real_accuracy": 0.6,
         "train_disc_fake_accuracy": 0.5,
     } | more
@@ -127,7 +127,7 @@ def row(step, **more):
 
 def sure(step, loss, **more):
     accuracy = {"train_disc_real_accuracy": 1.0, "train_disc_fake_accuracy": 0.995}
-    return row(step, train_adv=loss, **accuracy, **more)
+    return row(step, train_adv_loss=loss, **accuracy, **more)
 
 
 def blind(loss, accuracy):
@@ -148,13 +148,13 @@ def blind(loss, accuracy):
         ([row(1, val_l1=0.2), row(2, val_l1=0.28)], ""),
         ([row(1, val_l1=0.2), row(2, val_l1=0.32)], "the L1 of the drawings is 0.32"),
         ([{"val_l1": 0.1}, {"val_l1": 0.2}], "the L1 of the drawings is 0.2, it was 0.1"),
-        ([row(1, val_spread=0.01)], "the drawings are all alike: they vary 8% as much"),
-        ([row(1), row(2, val_spread=0.01)], "the drawings are all alike: they vary 8% as much"),
+        ([row(1, val_output_std=0.01)], "the drawings are all alike: they vary 8% as much"),
+        ([row(1), row(2, val_output_std=0.01)], "the drawings are all alike: they vary 8% as much"),
         # From scratch: they have not learned to differ yet.
-        ([row(1, val_spread=0.001), row(2, val_spread=0.01)], ""),
+        ([row(1, val_output_std=0.001), row(2, val_output_std=0.01)], ""),
         ([sure(1, 7.0), sure(2, 8.0), sure(3, 9.0)], "right about every frame for 3 evaluations"),
         ([sure(1, 7.0), sure(2, 8.0), sure(3, 9.0, rollbacks=1)], ""),
-        ([sure(1, 7.0), row(2, train_adv=8.0), sure(3, 9.0)], ""),
+        ([sure(1, 7.0), row(2, train_adv_loss=8.0), sure(3, 9.0)], ""),
         ([sure(1, 9.0), sure(2, 8.0), sure(3, 7.0)], ""),
         ([sure(1, 1.0), sure(2, 2.0), sure(3, 3.0)], ""),
         ([blind(99.0, 0.007)], "sure and wrong about true frames: its loss is 99"),
@@ -270,13 +270,13 @@ def test_motion_in_silence(results, monkeypatch):
 
     monkeypatch.setattr(generator_evaluation, "draw", listens)
     found = generator_evaluation.motion_metrics(None, corpus, windows=8)
-    assert found["motion_silence"] == 0 < found["motion"]
+    assert found["motion_silent_audio"] == 0 < found["motion"]
     monkeypatch.setattr(
         generator_evaluation, "draw", lambda model, batch: batch.reference / np.float32(255)
     )
     found = generator_evaluation.motion_metrics(None, corpus, windows=8)
-    assert found["motion_silence"] == found["motion"] > 0
-    assert found["motion_truth"] > 0
+    assert found["motion_silent_audio"] == found["motion"] > 0
+    assert found["motion_gt"] > 0
 
 
 # sizes
@@ -294,5 +294,5 @@ def test_a_gan_step_at_every_size(results, image_size):
     before = task.model.output_block[1].weight.clone()
     found = task.step(0, task.batch(0))
     assert all(torch.isfinite(value) for value in found.values())
-    assert {"train_sync_loss", "train_adv"} <= found.keys()
+    assert {"train_sync_loss", "train_adv_loss"} <= found.keys()
     assert not torch.equal(before, task.model.output_block[1].weight)

@@ -159,7 +159,9 @@ def test_calibration_of_probabilities_with_a_known_truth():
     assert metrics.ece(too_sure) > 0.2
     # One pair in sync counts as much as all the others.
     few = metrics.calibration(np.array([0.95]), np.full(99, 0.95))
-    assert few[0].share == pytest.approx(0.5) and metrics.ece(few) == pytest.approx(0.45)
+    assert few[0].positive_fraction == pytest.approx(0.5) and metrics.ece(few) == pytest.approx(
+        0.45
+    )
     assert metrics.calibration(np.array([]), np.array([0.5])) == []
     assert math.isnan(metrics.ece([]))
 

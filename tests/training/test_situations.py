@@ -103,14 +103,14 @@ ONE, FEW_OF_ONE, STRANGERS = (1, 13.8, True), (1, 0.4, True), (53, 5.9, False)
 def test_the_cause_that_was_made_is_named_first(recorded, checks, rate, data, level, cause):
     names = ("step", "phase", "train_loss", "val_loss", "val_auc")
     rows = [dict(zip(names, line.split(), strict=True)) for line in recorded.split("\n") if line]
-    judgement, (optimizer, lr), (speakers, minutes, seen) = {"checks": checks}, rate, data
+    data_check, (optimizer, lr), (speakers, minutes, seen) = {"checks": checks}, rate, data
     facts = diagnosis.Facts(
         steps=int(rows[-1]["step"]),
         windows=8,
         **{"speakers": speakers, "minutes": minutes, "seen": seen},
         **{"optimizer": optimizer, "lr": lr},
-        found=blame(judgement),
-        out_of_sync=offset_found(judgement),
+        found=blame(data_check),
+        out_of_sync=offset_found(data_check),
     )
     course = diagnosis.verdict(rows, facts)
     assert course.level == level, course

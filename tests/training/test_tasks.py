@@ -121,8 +121,8 @@ def test_the_outputs_of_a_training(trained):
     assert [row["step"] for row in rows] == ["2", "4", "6"]
     wanted = {
         "syncnet": {"train_loss", "val_loss", "val_accuracy", "val_auc", "val_top1", "phase"},
-        "wav2lip": {"train_l1", "val_l1", "val_sync_loss", "val_l1_copy", "train_sync_loss"},
-        "wav2lip_gan": {"train_l1", "val_l1", "val_sync_loss", "train_disc_real", "train_adv"},
+        "wav2lip": {"train_l1", "val_l1", "val_sync_loss", "val_l1_reference", "train_sync_loss"},
+        "wav2lip_gan": {"train_l1", "val_l1", "val_sync_loss", "train_disc_real", "train_adv_loss"},
     }[name]
     assert wanted <= rows[0].keys()
     model = build_from(folder / "checkpoint.pth", SyncNet if name == "syncnet" else Wav2Lip)
@@ -336,7 +336,7 @@ def test_gan_loss_and_the_discriminators_step(results):
     )
     assert task.optimizer.param_groups[0]["betas"] == (0.5, 0.999)
     found = task.step(0, task.batch(0))
-    wanted = 0.93 * found["train_l1"] + 0.07 * found["train_adv"]
+    wanted = 0.93 * found["train_l1"] + 0.07 * found["train_adv_loss"]
     assert found["train_loss"].item() == pytest.approx(wanted.item(), rel=1e-5)
     # At the same weights, "looks real" and "is drawn" are the two sides of one probability.
     task.judge.eval()

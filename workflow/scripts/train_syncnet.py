@@ -17,5 +17,5 @@ with logs.job_log(snakemake.log[0]):
         checkpoint=snakemake.output.checkpoint,
         metrics=snakemake.output.metrics,
         init=init,
-        judgement=snakemake.output.learnability,
+        data_check=snakemake.output.data_check,
     )

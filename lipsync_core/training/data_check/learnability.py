@@ -27,10 +27,10 @@ from lipsync_core.training.data_check.result import DATA, Check, blame, in_words
 log = logging.getLogger(__name__)
 CHOICES = ("warn", "stop", "off")
 ORDER = ("good", "none", "fair", "bad")
-__all__ = ["blame", "enough", "gate", "judge", "seen_speakers", "size"]
+__all__ = ["blame", "check_data", "enough", "run_data_check", "seen_speakers", "size"]
 
 
-def gate(
+def run_data_check(
     choice: str | bool,
     results: str | Path,
     model: SyncNet,
@@ -59,21 +59,21 @@ def gate(
         choice = "off"
     if choice not in CHOICES:
         raise LipsyncError(f"gate {choice!r}: choose one of {', '.join(CHOICES)}")
-    kept = run_dir / "learnability.json"
+    kept = run_dir / "data_check.json"
     if choice == "off":
         found: dict[str, Any] = {"verdict": "off", "checks": []}
     elif kept.is_file():
         found = json.loads(kept.read_text(encoding="utf-8"))
     else:
         began = time.perf_counter()
-        found = judge(results, model, corpus, kind, seed, knows, seen)
-        log.info("learnability: looked at in %.1f s", time.perf_counter() - began)
+        found = check_data(results, model, corpus, kind, seed, knows, seen)
+        log.info("data check: looked at in %.1f s", time.perf_counter() - began)
         write_text(kept, json.dumps(found, indent=2) + "\n")
     write_text(out, json.dumps(found, indent=2) + "\n")
     for check in found["checks"]:
         loud = log.warning if check["level"] == "bad" else log.info
         remedy = f"; {check['remedy']}" if check["remedy"] else ""
-        loud("learnability: %s: %s (%s)%s", check["name"], check["word"], check["figures"], remedy)
+        loud("data check: %s: %s (%s)%s", check["name"], check["word"], check["figures"], remedy)
     wrong = [check for check in found["checks"] if check["level"] == "bad"]
     if wrong and choice == "stop":
         raise LipsyncError(
@@ -97,7 +97,7 @@ def _speakers(corpus: Corpus) -> set[str]:
     return {clip.id.partition("/")[0] for clip in corpus.clips}
 
 
-def judge(
+def check_data(
     results: str | Path,
     model: SyncNet,
     corpus: Corpus,
@@ -115,7 +115,7 @@ def judge(
     measured = offsets.recorded(results, corpus)
     if knows and sum(measured.values()) < offsets.FEW:
         measured = offsets.by_network(model, corpus, seed)
-    together, found = offsets.judge(runs, measured)
+    together, found = offsets.check_sync(runs, measured)
     checks = [enough(corpus, seen), learnt(*by_heart(model, corpus, kind, seed)), together]
     worst = max((check.level for check in checks), key=ORDER.index)
     return {"verdict": worst, "checks": [asdict(check) for check in checks], "offsets": found}

@@ -100,7 +100,7 @@ def by_network(model: SyncNet, corpus: Corpus, seed: int = 0) -> dict[int, int]:
     return {offset: offsets.count(offset) for offset in sorted(set(offsets))}
 
 
-def judge(
+def check_sync(
     runs: Sequence[tuple[str, correlation.Features]], measured: dict[int, int]
 ) -> tuple[Check, dict[str, Any]]:
     """Do mouths move with the sound, and is the offset's histogram centred?"""

@@ -29,7 +29,7 @@ class Check:
 def blame(found: Mapping[str, Any]) -> str:
     """What a judgement holds against audio and frames, in words; "" for nothing.
 
-    found: as of `learnability.judge`. The amount of data is left out: `amount` knows it. The
+    found: as of `learnability.check_data`. The amount of data is left out: `amount` knows it. The
     overfit test comes last: it shows that something is wrong, the others say what.
     """
     wrong = [check for check in found.get("checks") or [] if check.get("level") == "bad"]

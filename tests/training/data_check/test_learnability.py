@@ -60,11 +60,11 @@ def model():
 def together(results, ids=IDS):
     """The check of mouths and sounds alone."""
     corpus = Corpus.load(results, ids)
-    return offsets.judge(offsets.look(corpus), offsets.recorded(results, corpus))
+    return offsets.check_sync(offsets.look(corpus), offsets.recorded(results, corpus))
 
 
 def test_good_data_passes_every_check(good):
-    found = learnability.judge(good, model(), Corpus.load(good, "train"))
+    found = learnability.check_data(good, model(), Corpus.load(good, "train"))
     data, heart, sync = found["checks"]
     assert (data["level"], heart["level"], sync["level"]) == ("fair", "good", "good"), found
     assert abs(found["offsets"]["offset"]) <= 1 and found["verdict"] == "fair"
@@ -137,7 +137,7 @@ def test_a_trained_network_measures_offsets_only_where_it_knows(good, monkeypatc
     measured = iter(range(-12, 12, 2))
     assert offsets.by_network(net, corpus) == {}
     measured = iter([5] * 12)
-    check = learnability.judge(good, net, corpus, knows=True)["checks"][2]
+    check = learnability.check_data(good, net, corpus, knows=True)["checks"][2]
     assert check["word"] == "out of sync" and "of 12 clips" in check["figures"]
 
 
@@ -145,14 +145,14 @@ def test_training_is_the_same_with_and_without_a_look(good, tmp_path):
     options = {"width": 0.0625, "steps": 2, "clips": 2, "windows": 2, "val_windows": 4}
     options |= {"eval_every": 2, "save_every": 2, "gate": "warn", "precision": "float32"}
     weights = []
-    for name, judgement in (("with", tmp_path / "learnability.json"), ("without", None)):
+    for name, data_check in (("with", tmp_path / "data_check.json"), ("without", None)):
         files = [tmp_path / name / part for part in ("run", "expert.pth", "metrics.csv")]
         (tmp_path / name).mkdir()
-        syncnet.train(good, options, *files, seed=3, device=CPU, judgement=judgement)
+        syncnet.train(good, options, *files, seed=3, device=CPU, data_check=data_check)
         weights.append(torch.load(files[1], weights_only=True)["state_dict"])
     first, second = weights
     assert all(torch.equal(first[name], second[name]) for name in first)
-    assert json.loads((tmp_path / "learnability.json").read_text())["verdict"] == "fair"
+    assert json.loads((tmp_path / "data_check.json").read_text())["verdict"] == "fair"
 
 
 def test_little_data_is_named(good):
@@ -223,18 +223,24 @@ def test_gate_warns_stops_or_does_not_look(spoilt, tmp_path, caplog):
     results = spoilt(lambda mel, place, mels: np.roll(mel, -16, axis=0))
     corpus, net = Corpus.load(results, IDS), model()
     with pytest.raises(LipsyncError, match=r"out of sync .*itsoffset .*gate: warn"):
-        learnability.gate("stop", results, net, corpus, tmp_path / "run", tmp_path / "a.json")
+        learnability.run_data_check(
+            "stop", results, net, corpus, tmp_path / "run", tmp_path / "a.json"
+        )
     found = json.loads((tmp_path / "a.json").read_text())
     assert found["verdict"] == "bad"
     again = SyncNet(width=0.0625)  # a run that goes on does not look again
-    learnability.gate("warn", results, again, None, tmp_path / "run", tmp_path / "b.json")
+    learnability.run_data_check("warn", results, again, None, tmp_path / "run", tmp_path / "b.json")
     assert json.loads((tmp_path / "b.json").read_text()) == found
     assert any("out of sync" in record.message for record in caplog.records)
     for choice in ("off", False):
-        learnability.gate(choice, results, net, corpus, tmp_path / "run", tmp_path / "c.json")
+        learnability.run_data_check(
+            choice, results, net, corpus, tmp_path / "run", tmp_path / "c.json"
+        )
         assert json.loads((tmp_path / "c.json").read_text())["verdict"] == "off"
     with pytest.raises(LipsyncError, match="choose one of warn, stop, off"):
-        learnability.gate("maybe", results, net, corpus, tmp_path / "run", tmp_path / "d.json")
+        learnability.run_data_check(
+            "maybe", results, net, corpus, tmp_path / "run", tmp_path / "d.json"
+        )
 
 
 def test_link_of_series_made_up_with_a_known_offset():
