@@ -10,6 +10,7 @@ import functools
 import math
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -27,6 +28,9 @@ MEL_WINDOW = 16  # columns of one window: 200 ms, five frames at 25 fps
 WINDOW = 800  # samples of one STFT window
 PREEMPHASIS = 0.97
 FLOOR_DB, REFERENCE_DB, LIMIT = -100.0, 20.0, 4.0
+# NumPy parses a header by `ast`, which in CPython 3.11 is not safe to use in several threads at
+# once: a garbage collection within it can raise SystemError (recursion depth mismatch).
+HEADER_LOCK = threading.Lock()
 
 
 @functools.cache
@@ -106,33 +110,40 @@ def file_mel(path: PathLike) -> tuple[np.ndarray, float]:
 def mel_length(path: PathLike) -> int:
     """Columns T of a stored mel spectrogram, float32 (T, 80), from the file's header alone.
 
-    numpy's own way to it maps the file, which takes five times as long.
+    NumPy's own way to it maps the file, which takes five times as long.
     Raises DamagedFile when the file is missing, cut short or holds anything else.
     """
-    try:
-        with open(path, "rb") as stream:
-            if np.lib.format.read_magic(stream) != (1, 0):
-                raise ValueError("not written by numpy.save")
-            shape, _, kind = np.lib.format.read_array_header_1_0(stream)
-            size = os.fstat(stream.fileno()).st_size
-            missing = math.prod(shape) * kind.itemsize + stream.tell() - size
-        if missing > 0:
-            raise ValueError(f"the last {missing} bytes are missing")
-    except (OSError, ValueError) as error:
-        raise DamagedFile(path, str(error)) from error
-    if len(shape) != 2 or shape[1] != MEL_BANDS or kind.kind != "f":
-        wanted = f"(T, {MEL_BANDS}) of floats"
-        raise DamagedFile(path, f"shape {shape} of {kind}, wanted {wanted}")
-    return shape[0]
+    return len(_stored_mel(path, header_only=True))
 
 
 def read_mel(path: PathLike) -> np.ndarray:
     """A stored mel spectrogram, float32 (T, 80). Raises DamagedFile when it is anything else."""
-    mel_length(path)
-    mel = np.load(path)
+    mel = _stored_mel(path)
     if not (np.abs(mel) <= LIMIT).all():  # not a number counts, too
         raise DamagedFile(path, f"values beyond [-{LIMIT:g}, {LIMIT:g}]")
     return mel
+
+
+def _stored_mel(path: PathLike, header_only: bool = False) -> np.ndarray:
+    """The array of a file, after its shape and length are checked; zeros with `header_only`."""
+    try:
+        with open(path, "rb") as stream:
+            if np.lib.format.read_magic(stream) != (1, 0):
+                raise ValueError("not written by numpy.save")
+            with HEADER_LOCK:
+                shape, _, kind = np.lib.format.read_array_header_1_0(stream)
+            size = os.fstat(stream.fileno()).st_size
+            missing = math.prod(shape) * kind.itemsize + stream.tell() - size
+            if missing > 0:
+                raise ValueError(f"the last {missing} bytes are missing")
+            if len(shape) != 2 or shape[1] != MEL_BANDS or kind.kind != "f":
+                wanted = f"(T, {MEL_BANDS}) of floats"
+                raise ValueError(f"shape {shape} of {kind}, wanted {wanted}")
+            if header_only:
+                return np.broadcast_to(np.zeros(1, kind), shape)
+            return np.fromfile(stream, kind, math.prod(shape)).reshape(shape)
+    except (OSError, ValueError) as error:
+        raise DamagedFile(path, str(error)) from error
 
 
 def _mel_blocks(read: Callable[[int, int], np.ndarray], count: int) -> Iterator[np.ndarray]:
