@@ -16,7 +16,7 @@ import numpy as np
 
 from lipsync_core import config
 from lipsync_core.faces import batching, detection, detectors
-from lipsync_core.faces.boxes import overlap
+from lipsync_core.faces.boxes import iou
 from lipsync_core.faces.detectors.base import Detector
 from lipsync_core.faces.tracking import tracks
 from lipsync_core.runtime import threads
@@ -42,7 +42,7 @@ def agreement(track: tracks.Track, dense: tracks.Track) -> float:
     ours = dict(zip(track.frames.tolist(), track.boxes, strict=True))
     theirs = dict(zip(dense.frames.tolist(), dense.boxes, strict=True))
     both = ours.keys() & theirs.keys()
-    common = sum(overlap(ours[frame][None], theirs[frame][None])[0, 0] for frame in both)
+    common = sum(iou(ours[frame][None], theirs[frame][None])[0, 0] for frame in both)
     return float(common) / len(ours.keys() | theirs.keys())
 
 
@@ -67,7 +67,7 @@ def table(clips: list[Path], detector: str, models: Path, sweep: bool) -> Iterat
             final = tracks.main_track(ours, max_gap=track["max_gap"], smooth=track["smooth"])
             row = agreement(final, raw), jitter(final), jitter(raw), jitter(even)
             sums.setdefault((side, stride), []).append(row)
-            share = f"{ours.looked}/{ours.frames}"
+            share = f"{ours.detected_frames}/{ours.frames}"
             yield line(clip.name, side, stride, share, row)
     for (side, stride), rows in sums.items():
         yield line("**mean**", side, stride, "", tuple(np.mean(rows, axis=0)))

@@ -33,7 +33,7 @@ from benchmarks import flash_and_beep
 from lipsync_core.dubbing import dub
 from lipsync_core.media.audio import SAMPLE_RATE, load_wav
 from lipsync_core.media.ffmpeg import ffmpeg_exe
-from lipsync_core.media.timestamps import survey
+from lipsync_core.media.timestamps import read_timeline
 
 RATES = {
     "24": Fraction(24),
@@ -149,7 +149,7 @@ def clip(face: Path, audio: Path, checkpoint: Path, out: Path) -> bool:
     good = True
     seconds = len(load_wav(audio)) / SAMPLE_RATE
     out.mkdir(parents=True, exist_ok=True)
-    for name, rate in {"itself": survey(face).rate, **RATES}.items():
+    for name, rate in {"itself": read_timeline(face).rate, **RATES}.items():
         if rate is None:
             continue
         source, dubbed = face, out / f"dubbed_{name}.mp4"

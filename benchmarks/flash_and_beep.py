@@ -22,7 +22,7 @@ from scipy.io import wavfile
 from scipy.signal import correlate
 
 from lipsync_core.media.audio import SAMPLE_RATE, extract_audio
-from lipsync_core.media.timestamps import FPS, survey
+from lipsync_core.media.timestamps import FPS, read_timeline
 from lipsync_core.media.video import read_frames
 
 SIDE = 64
@@ -166,7 +166,7 @@ def main() -> None:
                 path = write(work / f"film{arguments.suffix}", shown, sound)
                 found = errors(path, work)
                 assert len(found) == len(shown.events), "an event is missing"
-                counts = survey(path)
+                counts = read_timeline(path)
                 worst = max(worst, np.abs(found).max())
                 print(
                     f"{name:9} {label:17} {len(found):6} {np.abs(found).max():9.2f} "

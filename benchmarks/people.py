@@ -23,12 +23,12 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from lipsync_core.faces import detection, detectors
-from lipsync_core.faces.boxes import overlap
+from lipsync_core.faces.boxes import iou
 from lipsync_core.faces.track import Track
-from lipsync_core.faces.tracking.association import LINK, link
-from lipsync_core.faces.tracking.reidentification import rejoined
-from lipsync_core.faces.tracking.shots import ShotFinder
-from lipsync_core.faces.tracking.tracks import filled, people
+from lipsync_core.faces.tracking.association import MIN_IOU, link
+from lipsync_core.faces.tracking.reidentification import merge_tracks
+from lipsync_core.faces.tracking.shots import ShotDetector
+from lipsync_core.faces.tracking.tracks import fill_gaps, select_people
 from tests.faces.tracking.test_association import Meeting
 from tests.preparation.test_people import who
 from tests.support.media_people import (
@@ -49,8 +49,8 @@ def link_by_overlap(detections: detection.Detections) -> list[Track]:
     tracks: list[list[int]] = []
     for row, box in enumerate(boxes):
         free = [track for track in tracks if frames[track[-1]] < frames[row]]
-        overlaps = [float(overlap(boxes[track[-1:]], box[None])[0, 0]) for track in free]
-        if overlaps and max(overlaps) >= LINK:
+        overlaps = [float(iou(boxes[track[-1:]], box[None])[0, 0]) for track in free]
+        if overlaps and max(overlaps) >= MIN_IOU:
             free[int(np.argmax(overlaps))].append(row)
         else:
             tracks.append([row])
@@ -59,10 +59,10 @@ def link_by_overlap(detections: detection.Detections) -> list[Track]:
 
 def found(clip: Path) -> detection.Detections:
     """Boxes of every frame by CenterFace, with the cuts."""
-    finder = ShotFinder()
+    finder = ShotDetector()
     detector = detectors.build("centerface", "cpu")
     ((_, result),) = detection.detect_videos(
-        [("clip", clip)], detector, observe=lambda _, frame: finder.add(frame)
+        [("clip", clip)], detector, on_frame=lambda _, frame: finder.add(frame)
     )
     if not isinstance(result, detection.Detections):
         raise result
@@ -81,7 +81,7 @@ def made_up() -> Iterator[str]:
         with tempfile.TemporaryDirectory() as folder:
             video = write_people(Path(folder) / "people.mp4", paths, frames)
             result = found(video)
-            tracks = people(rejoined(video, link(result), result.cuts), min_frames=25)
+            tracks = select_people(merge_tracks(video, link(result), result.cuts), min_frames=25)
         plain = link_by_overlap(result)
         ours, theirs = (sum(switched(track, paths) for track in way) for way in (tracks, plain))
         yield f"| {name} | {len(tracks)} | {true} | {ours} | {len(plain)} | {theirs} |"
@@ -109,7 +109,7 @@ def meetings(count: int) -> Iterator[str]:
                 extra += sum(len(track) > 5 for track in tracks) - 2
                 for track, each in zip(tracks, owners, strict=True):
                     if each == {meeting.back}:
-                        added = np.setdiff1d(filled(track, 10).frames, track.frames)
+                        added = np.setdiff1d(fill_gaps(track, 10).frames, track.frames)
                         covered += sum(meeting.covered(frame) > 0.5 for frame in added)
             kind = "turn back" if turn_back else "pass"
             yield f"| {kind} | {name} | {switched} of {count} | {extra} | {covered} |"
@@ -121,7 +121,7 @@ def real(clips: list[Path]) -> Iterator[str]:
     for clip in clips:
         result = found(clip)
         tracks = link(result)
-        long = people(tracks, 25)
+        long = select_people(tracks, 25)
         counts = (result.frames, len(result.cuts) + 1, len(tracks), len(long))
         longest = max((len(track) for track in tracks), default=0)
         yield f"| {clip.stem} | {' | '.join(map(str, counts))} | {longest} |"

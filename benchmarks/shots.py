@@ -33,7 +33,7 @@ from lipsync_core.corpus.clips import discover
 from lipsync_core.faces import detection, detectors
 from lipsync_core.faces.boxes import area
 from lipsync_core.faces.detectors.base import Detector
-from lipsync_core.faces.tracking.shots import ShotFinder
+from lipsync_core.faces.tracking.shots import ShotDetector
 from lipsync_core.media.video import FPS, VideoWriter, read_frames
 
 CORPORA = ("grid", "lrs3", "lrw", "voxceleb2", "hdtf", "mead", "ravdess")  # one shot each
@@ -188,9 +188,9 @@ def distance(one: np.ndarray, other: np.ndarray) -> float:
 
 def found_in(path: Path, detector: Detector) -> detection.Detections:
     """The faces and cuts of a video, as the preparation finds them with the shipped settings."""
-    finder = ShotFinder()
+    finder = ShotDetector()
     ((_, result),) = detection.detect_videos(
-        [(path, path)], detector, stride=STRIDE, observe=lambda _, frame: finder.add(frame)
+        [(path, path)], detector, stride=STRIDE, on_frame=lambda _, frame: finder.add(frame)
     )
     if not isinstance(result, detection.Detections):
         raise result

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from lipsync_core.errors import ClipError, DamagedFile, Reason
-from lipsync_core.media.audio import BLOCK, SAMPLE_RATE, _decode_pcm, _floats, _open_wav
+from lipsync_core.media.audio import BLOCK_SAMPLES, SAMPLE_RATE, _decode_pcm, _floats, _open_wav
 from lipsync_core.media.audio import load_wav as load_wav  # a public name of this module
 from lipsync_core.media.video import FPS, PathLike
 from lipsync_core.runtime.files import atomic_path
@@ -25,9 +25,9 @@ HOP = 200  # samples between mel columns: 80 columns a second
 MEL_RATE = SAMPLE_RATE // HOP
 MEL_BANDS = 80
 MEL_WINDOW = 16  # columns of one window: 200 ms, five frames at 25 fps
-WINDOW = 800  # samples of one STFT window
+STFT_WINDOW = 800  # samples of one STFT window
 PREEMPHASIS = 0.97
-FLOOR_DB, REFERENCE_DB, LIMIT = -100.0, 20.0, 4.0
+FLOOR_DB, REFERENCE_DB, MAX_ABS = -100.0, 20.0, 4.0
 # NumPy parses a header by `ast`, which in CPython 3.11 is not safe to use in several threads at
 # once: a garbage collection within it can raise SystemError (recursion depth mismatch).
 HEADER_LOCK = threading.Lock()
@@ -38,7 +38,13 @@ def _mel_basis() -> np.ndarray:
     import librosa  # loads slowly; most of this module needs none of it
 
     basis = librosa.filters.mel(
-        sr=SAMPLE_RATE, n_fft=WINDOW, n_mels=MEL_BANDS, fmin=55, fmax=7600, htk=False, norm="slaney"
+        sr=SAMPLE_RATE,
+        n_fft=STFT_WINDOW,
+        n_mels=MEL_BANDS,
+        fmin=55,
+        fmax=7600,
+        htk=False,
+        norm="slaney",
     )
     return basis.astype(np.float32)
 
@@ -54,8 +60,8 @@ def melspectrogram(wav: np.ndarray) -> np.ndarray:
     Raises ValueError when the wave is too short to reflect (N <= 400).
     """
     wav = np.asarray(wav, dtype=np.float32)
-    if wav.ndim != 1 or len(wav) <= WINDOW // 2:
-        raise ValueError(f"wave of shape {wav.shape}: wanted (N,) with N > {WINDOW // 2}")
+    if wav.ndim != 1 or len(wav) <= STFT_WINDOW // 2:
+        raise ValueError(f"wave of shape {wav.shape}: wanted (N,) with N > {STFT_WINDOW // 2}")
     blocks = _mel_blocks(lambda first, last: wav[first:last], len(wav))
     return np.concatenate([block.T for block in blocks], axis=1)
 
@@ -73,7 +79,7 @@ def write_mel(wav_path: PathLike, target: PathLike) -> int:
             return _floats(np.frombuffer(stream.readframes(last - first), "<i2"))
 
         count = stream.getnframes()
-        if count <= WINDOW:
+        if count <= STFT_WINDOW:
             raise ClipError(Reason.TOO_SHORT, f"{count} samples of sound")
         columns = 1 + count // HOP
         header = {"descr": "<f4", "fortran_order": False, "shape": (columns, MEL_BANDS)}
@@ -96,7 +102,7 @@ def file_mel(path: PathLike) -> tuple[np.ndarray, float]:
             sound.write(block.data)
         sound.flush()
         count = sound.tell() // 2
-        if count <= WINDOW:
+        if count <= STFT_WINDOW:
             seconds = f"{count / SAMPLE_RATE:.2f} s of sound"
             raise ClipError(Reason.TOO_SHORT, f"{path}: {seconds} are too short; give 0.1 s")
         pcm = np.memmap(sound, "<i2", "r", shape=(count,))
@@ -119,8 +125,8 @@ def mel_length(path: PathLike) -> int:
 def read_mel(path: PathLike) -> np.ndarray:
     """A stored mel spectrogram, float32 (T, 80). Raises DamagedFile when it is anything else."""
     mel = _stored_mel(path)
-    if not (np.abs(mel) <= LIMIT).all():  # not a number counts, too
-        raise DamagedFile(path, f"values beyond [-{LIMIT:g}, {LIMIT:g}]")
+    if not (np.abs(mel) <= MAX_ABS).all():  # not a number counts, too
+        raise DamagedFile(path, f"values beyond [-{MAX_ABS:g}, {MAX_ABS:g}]")
     return mel
 
 
@@ -148,12 +154,12 @@ def _stored_mel(path: PathLike, header_only: bool = False) -> np.ndarray:
 
 def _mel_blocks(read: Callable[[int, int], np.ndarray], count: int) -> Iterator[np.ndarray]:
     """Mel columns float32 (t, 80) of a wave of `count` samples; `read(first, last)` gives them."""
-    for start in range(0, count + 1, BLOCK):
+    for start in range(0, count + 1, BLOCK_SAMPLES):
         # A column reads half a window on each side; those at the edges of a block are dropped.
-        first, last = max(0, start - WINDOW), min(start + BLOCK + WINDOW, count)
+        first, last = max(0, start - STFT_WINDOW), min(start + BLOCK_SAMPLES + STFT_WINDOW, count)
         columns = _mel_columns(read(first, last))
         skipped = (start - first) // HOP
-        yield columns[:, skipped : skipped + BLOCK // HOP].T
+        yield columns[:, skipped : skipped + BLOCK_SAMPLES // HOP].T
 
 
 def _mel_columns(wav: np.ndarray) -> np.ndarray:
@@ -161,11 +167,11 @@ def _mel_columns(wav: np.ndarray) -> np.ndarray:
 
     emphasised = np.append(wav[:1], wav[1:] - PREEMPHASIS * wav[:-1])
     spectrum = librosa.stft(
-        emphasised, n_fft=WINDOW, hop_length=HOP, win_length=WINDOW, pad_mode="reflect"
+        emphasised, n_fft=STFT_WINDOW, hop_length=HOP, win_length=STFT_WINDOW, pad_mode="reflect"
     )
     level = 20.0 * np.log10(np.maximum(1e-5, _mel_basis() @ np.abs(spectrum))) - REFERENCE_DB
-    scaled = 2 * LIMIT * (level - FLOOR_DB) / -FLOOR_DB - LIMIT
-    return np.clip(scaled, -LIMIT, LIMIT).astype(np.float32)
+    scaled = 2 * MAX_ABS * (level - FLOOR_DB) / -FLOOR_DB - MAX_ABS
+    return np.clip(scaled, -MAX_ABS, MAX_ABS).astype(np.float32)
 
 
 def mel_window(mel: np.ndarray, frame: int, fps: float = FPS) -> np.ndarray:

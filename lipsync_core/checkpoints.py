@@ -28,12 +28,12 @@ from lipsync_core.runtime.files import atomic_path
 log = logging.getLogger(__name__)
 __all__ = [
     "build_from",
+    "infer_sizes",
+    "load_pretrained",
     "load_weights",
     "read_checkpoint",
     "read_state",
     "save_public",
-    "sizes_of",
-    "start_from",
     "write_tensors",
 ]
 
@@ -41,11 +41,13 @@ Network = TypeVar("Network", bound=nn.Module)
 State = dict[str, torch.Tensor]
 PathLike = str | os.PathLike[str]
 
-WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+")  # DataParallel, torch.compile
-PLAIN = (str, int, float, bool, type(None))
-SHOWN = 3  # tensors named in a message
-LEAST = 0.5  # of a network's tensors: with fewer, training starts from random weights unnoticed
-DAMAGE = (
+WRAPPER_PREFIXES = re.compile(r"^(module\.|_orig_mod\.)+")  # DataParallel, torch.compile
+PLAIN_TYPES = (str, int, float, bool, type(None))
+MAX_NAMED_TENSORS = 3  # tensors named in a message
+MIN_MATCHING_FRACTION = (
+    0.5  # of a network's tensors: with fewer, training starts from random weights unnoticed
+)
+DAMAGE_ERRORS = (
     RuntimeError,
     EOFError,
     OSError,
@@ -91,7 +93,7 @@ def read_checkpoint(path: PathLike) -> Any:
         ) from error
     except PermissionError as error:
         raise LipsyncError(f"{path}: no permission to read it; change its rights") from error
-    except DAMAGE as error:
+    except DAMAGE_ERRORS as error:
         reason = (str(error) or type(error).__name__).splitlines()[0][:120]
         raise LipsyncError(f"{path}: damaged or truncated ({reason}); copy it again") from error
 
@@ -119,7 +121,7 @@ def read_state(path: PathLike) -> State:
         raise LipsyncError(
             f"{path}: holds no state dict; expected tensors by name, alone or under 'state_dict'"
         )
-    return {WRAPPERS.sub("", name): tensor for name, tensor in content.items()}
+    return {WRAPPER_PREFIXES.sub("", name): tensor for name, tensor in content.items()}
 
 
 def load_weights(model: nn.Module, path: PathLike, strict: bool = True) -> list[str]:
@@ -130,13 +132,14 @@ def load_weights(model: nn.Module, path: PathLike, strict: bool = True) -> list[
     of the file that have no place. Empty when strict.
 
     Raises LipsyncError when the file cannot be read (see `read_state`), when strict and it does not
-    fit (names tensors, and the sizes that the file was made for), or when less than `LEAST` of the
+    fit (names tensors, and the sizes that the file was made for), or when less than
+    `MIN_MATCHING_FRACTION` of the
     network's tensors match: nearly all do when only the picture size differs.
     """
-    return _copy(read_state(path), model, path, strict)
+    return _copy_matching(read_state(path), model, path, strict)
 
 
-def _copy(state: State, model: nn.Module, path: PathLike, strict: bool) -> list[str]:
+def _copy_matching(state: State, model: nn.Module, path: PathLike, strict: bool) -> list[str]:
     """`load_weights` from tensors already read."""
     own = model.state_dict()
     fitting = {
@@ -144,14 +147,14 @@ def _copy(state: State, model: nn.Module, path: PathLike, strict: bool) -> list[
         for name, tensor in state.items()
         if name in own and own[name].shape == tensor.shape
     }
-    rest = _lacking(own, fitting) + [name for name in state if name not in own]
-    if (strict and rest) or len(fitting) < LEAST * len(own):
-        raise LipsyncError(_misfit(model, path, state, rest))
+    rest = _missing(own, fitting) + [name for name in state if name not in own]
+    if (strict and rest) or len(fitting) < MIN_MATCHING_FRACTION * len(own):
+        raise LipsyncError(_mismatch_message(model, path, state, rest))
     model.load_state_dict(fitting, strict=False)
     return rest
 
 
-def _lacking(wanted: State, given: State) -> list[str]:
+def _missing(wanted: State, given: State) -> list[str]:
     """Names in `wanted` but not in `given`.
 
     Batch norm's counter does not count: files from before PyTorch 0.4.1 have none, and nothing here
@@ -162,7 +165,7 @@ def _lacking(wanted: State, given: State) -> list[str]:
     ]
 
 
-def _misfit(model: nn.Module, path: PathLike, state: State, rest: list[str]) -> str:
+def _mismatch_message(model: nn.Module, path: PathLike, state: State, rest: list[str]) -> str:
     """The message that says how the file and the network differ, and what to do."""
     own = model.state_dict()
 
@@ -170,24 +173,24 @@ def _misfit(model: nn.Module, path: PathLike, state: State, rest: list[str]) -> 
         return "x".join(map(str, tensors[name].shape)) if name in tensors else "none"
 
     shown = ", ".join(
-        f"{n} (file {shape(state, n)}, network {shape(own, n)})" for n in rest[:SHOWN]
+        f"{n} (file {shape(state, n)}, network {shape(own, n)})" for n in rest[:MAX_NAMED_TENSORS]
     )
     message = (
-        f"{path}: does not fit {_described(type(model), vars(model))}; {len(rest)} tensors differ, "
+        f"{path}: does not fit {_describe(type(model), vars(model))}; {len(rest)} tensors differ, "
         f"first {shown}"
     )
     try:
-        sizes = sizes_of(state, type(model)) if hasattr(model, "width") else None
+        sizes = infer_sizes(state, type(model)) if hasattr(model, "width") else None
     except LipsyncError:
         sizes = None
     if sizes is None:
         return f"{message}; give a checkpoint of this network"
     if all(vars(model)[key] == value for key, value in sizes.items()):
         return f"{message}; save the network's own tensors alone"
-    return f"{message}; the file is a {_described(type(model), sizes)}: set these sizes"
+    return f"{message}; the file is a {_describe(type(model), sizes)}: set these sizes"
 
 
-def _described(cls: type[nn.Module], sizes: Mapping[str, Any]) -> str:
+def _describe(cls: type[nn.Module], sizes: Mapping[str, Any]) -> str:
     known = [f"{key} {sizes[key]:g}" for key in ("width", "image_size") if key in sizes]
     return f"{cls.__name__} of {', '.join(known)}" if known else cls.__name__
 
@@ -199,14 +202,14 @@ def build_from(path: PathLike, cls: type[Network]) -> Network:
     """
     state = read_state(path)
     try:
-        model = cls(**sizes_of(state, cls))
+        model = cls(**infer_sizes(state, cls))
     except LipsyncError as error:
         raise LipsyncError(f"{path}: {error}; give a checkpoint of {cls.__name__}") from error
-    _copy(state, model, path, strict=True)
+    _copy_matching(state, model, path, strict=True)
     return model.eval()
 
 
-def sizes_of(state: State, cls: type[nn.Module]) -> dict[str, Any]:
+def infer_sizes(state: State, cls: type[nn.Module]) -> dict[str, Any]:
     """Constructor arguments `width` and `image_size` of the `cls` that `state` was saved from.
 
     Several widths can round to the same channels; one that reproduces every shape is returned
@@ -217,24 +220,24 @@ def sizes_of(state: State, cls: type[nn.Module]) -> dict[str, Any]:
     with torch.device("meta"):
         public = cls()
         if hasattr(public, "width"):
-            sizes = {"width": _width_of(state, public), "image_size": _image_size_of(state)}
+            sizes = {"width": _infer_width(state, public), "image_size": _infer_image_size(state)}
         candidate = cls(**sizes).state_dict()
-    lacking = _lacking(candidate, state)
-    if lacking:
+    missing = _missing(candidate, state)
+    if missing:
         raise LipsyncError(
-            f"lacks {len(lacking)} of the {len(candidate)} tensors of {_described(cls, sizes)}, "
-            f"first {lacking[0]}"
+            f"lacks {len(missing)} of the {len(candidate)} tensors of {_describe(cls, sizes)}, "
+            f"first {missing[0]}"
         )
     for name, tensor in candidate.items():
         if name in state and state[name].shape != tensor.shape:
             raise LipsyncError(
-                f"{name} is {tuple(state[name].shape)}, in {_described(cls, sizes)} it would be "
+                f"{name} is {tuple(state[name].shape)}, in {_describe(cls, sizes)} it would be "
                 f"{tuple(tensor.shape)}"
             )
     return sizes
 
 
-def _image_size_of(state: State) -> int:
+def _infer_image_size(state: State) -> int:
     """The image size whose steps to the 96 grid have the kernels in `state`."""
     kernels = []
     while (name := f"face_downscale_blocks.{len(kernels)}.0.conv_block.0.weight") in state:
@@ -245,7 +248,7 @@ def _image_size_of(state: State) -> int:
     raise LipsyncError(f"no image_size has downscale blocks with kernels {kernels}")
 
 
-def _width_of(state: State, public: nn.Module) -> float:
+def _infer_width(state: State, public: nn.Module) -> float:
     """The width that rounds every hidden layer of `public` to the channels in `state`."""
     channels = {  # of the public network -> of the file
         len(tensor): len(state[name])
@@ -280,7 +283,7 @@ def save_public(
     _check_plain(extra, "extra")
     content = {
         "state_dict": {
-            WRAPPERS.sub("", name): tensor.detach().cpu()
+            WRAPPER_PREFIXES.sub("", name): tensor.detach().cpu()
             for name, tensor in model.state_dict().items()
         },
         "optimizer": _state_of(optimizer, model) if optimizer is not None else None,
@@ -331,11 +334,11 @@ def _check_plain(value: Any, where: str) -> None:
     elif type(value) in (list, tuple):
         for index, item in enumerate(value):
             _check_plain(item, f"{where}[{index}]")
-    elif type(value) not in PLAIN:
+    elif type(value) not in PLAIN_TYPES:
         raise TypeError(f"{where}: {type(value).__name__} is not plain; convert it first")
 
 
-def start_from(model: nn.Module, init: str | Path | None) -> None:
+def load_pretrained(model: nn.Module, init: str | Path | None) -> None:
     """Load the weights at `init`, if any, into `model`; log the tensors that do not fit."""
     if init is None:
         return

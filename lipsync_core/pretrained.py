@@ -170,7 +170,7 @@ def _download(url: str, target: Path, sha256: str, timeout: float) -> None:
 
 DETECTORS = ("s3fd", "centerface")
 S3FD_WEIGHTS = "s3fd.pth"
-JUDGE_WEIGHTS = "syncnet_v2.model"
+LSE_WEIGHTS = "syncnet_v2.model"
 
 
 def resolve(name: str, models_dir: str | os.PathLike[str] = "models") -> str:
@@ -189,7 +189,9 @@ def resolve(name: str, models_dir: str | os.PathLike[str] = "models") -> str:
     return name
 
 
-def judge_file(expert: str | os.PathLike[str], models_dir: str | os.PathLike[str]) -> Path:
+def active_speaker_weights(
+    expert: str | os.PathLike[str], models_dir: str | os.PathLike[str]
+) -> Path:
     """The network that tells who speaks (`track.choice: speaking`).
 
     `expert`, a checkpoint of this project's expert, wins; without one (""), the public
@@ -202,17 +204,17 @@ def judge_file(expert: str | os.PathLike[str], models_dir: str | os.PathLike[str
                 "is trained already, or nothing to use models/syncnet_v2.model"
             )
         return Path(expert)
-    found = pretrained.find(JUDGE_WEIGHTS, models_dir)
+    found = pretrained.find(LSE_WEIGHTS, models_dir)
     if found is None:
         raise LipsyncError(
             f"track.choice: speaking needs a judge: set track.expert to the checkpoint of a "
-            f"trained expert, or put {JUDGE_WEIGHTS} into {models_dir} (`lipsync fetch "
-            f"{JUDGE_WEIGHTS}`); or choose largest, longest or all"
+            f"trained expert, or put {LSE_WEIGHTS} into {models_dir} (`lipsync fetch "
+            f"{LSE_WEIGHTS}`); or choose largest, longest or all"
         )
     return found
 
 
-def sync_file(model: str) -> Path | None:
+def sync_model_weights(model: str) -> Path | None:
     """The network that measures sync (`check.sync_model`), None when nothing is set.
 
     Raises LipsyncError when there is no such file.

@@ -67,9 +67,11 @@ def speaker_judge() -> list:
     """The networks that tell who speaks and measure sync, where the config asks for them."""
     try:
         settings.check_crop_mode(config["crop"]["mode"], DETECTOR)
-        judges = [pretrained.sync_file(config["check"]["sync_model"])]
+        judges = [pretrained.sync_model_weights(config["check"]["sync_model"])]
         if config["track"]["choice"] == "speaking":
-            judges.append(pretrained.judge_file(config["track"]["expert"], config["models"]))
+            judges.append(
+                pretrained.active_speaker_weights(config["track"]["expert"], config["models"])
+            )
         return sorted({str(path) for path in judges if path})
     except LipsyncError as error:
         raise WorkflowError(str(error)) from None

@@ -50,7 +50,7 @@ def test_blocks_give_the_whole_mel(tmp_path, monkeypatch):
         soundfile.write(tmp_path / "a.wav", wav, 16000, subtype="PCM_16")
         wav = np.concatenate(list(media_audio.wav_blocks(tmp_path / "a.wav", 1000)))
         whole = audio.melspectrogram(wav)
-        monkeypatch.setattr(audio, "BLOCK", 8000)
+        monkeypatch.setattr(audio, "BLOCK_SAMPLES", 8000)
         np.testing.assert_allclose(audio.melspectrogram(wav), whole, atol=1e-3)
         assert audio.write_mel(tmp_path / "a.wav", tmp_path / "a.npy") == whole.shape[1]
         stored = np.load(tmp_path / "a.npy")
@@ -150,14 +150,14 @@ def test_sound_that_changes_its_layout_keeps_time(tmp_path):
 
 
 def test_sound_of_a_day_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(audio_alignment, "LONGEST", 0.1)
+    monkeypatch.setattr(audio_alignment, "MAX_SECONDS", 0.1)
     with pytest.raises(ClipError) as caught:
         media_audio.load_wav(write_wav(tmp_path / "a.wav", 0.5))
     assert caught.value.reason == "too_long"
 
 
 def test_sound_whose_time_stamps_leap_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(audio_alignment, "MAX_SILENCE", 0.3)
+    monkeypatch.setattr(audio_alignment, "MAX_SILENCE_SECONDS", 0.3)
     with pytest.raises(ClipError, match="without sound") as caught:
         media_audio.load_wav(picture_and_tone(tmp_path / "a.mp4", 1, 0.5))
     assert caught.value.reason == "unreadable"

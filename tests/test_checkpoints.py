@@ -259,7 +259,7 @@ def test_sizes_are_read_from_the_tensors(cls, width):
     for image_size in (96, 192, 288, 384):
         with torch.device("meta"):
             state = cls(width, image_size).state_dict()
-            sizes = checkpoints.sizes_of(state, cls)
+            sizes = checkpoints.infer_sizes(state, cls)
             rebuilt = cls(**sizes).state_dict()
         assert sizes["image_size"] == image_size
         assert {n: t.shape for n, t in rebuilt.items()} == {n: t.shape for n, t in state.items()}

@@ -5,7 +5,7 @@ import pytest
 
 from lipsync_core.config import check_crop_mode
 from lipsync_core.errors import LipsyncError
-from lipsync_core.pretrained import judge_file, resolve
+from lipsync_core.pretrained import active_speaker_weights, resolve
 
 
 def test_auto_follows_the_weights(tmp_path):
@@ -35,13 +35,13 @@ def test_imports_without_heavy_packages():
 
 def test_the_judge_of_speakers(tmp_path):
     with pytest.raises(LipsyncError, match="speaking needs a judge"):
-        judge_file("", tmp_path)
+        active_speaker_weights("", tmp_path)
     with pytest.raises(LipsyncError, match=r"track\.expert: .*gone\.pth: no such file"):
-        judge_file(tmp_path / "gone.pth", tmp_path)
+        active_speaker_weights(tmp_path / "gone.pth", tmp_path)
     (tmp_path / "syncnet_v2.model").write_bytes(b"weights")
     (tmp_path / "own.pth").write_bytes(b"weights")
-    assert judge_file("", tmp_path).name == "syncnet_v2.model"
-    assert judge_file(str(tmp_path / "own.pth"), tmp_path).name == "own.pth"
+    assert active_speaker_weights("", tmp_path).name == "syncnet_v2.model"
+    assert active_speaker_weights(str(tmp_path / "own.pth"), tmp_path).name == "own.pth"
 
 
 def test_aligning_needs_landmarks():

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from lipsync_core.audio import LIMIT, MEL_BANDS, MEL_WINDOW
+from lipsync_core.audio import MAX_ABS, MEL_BANDS, MEL_WINDOW
 
 GREY = np.arange(256, dtype=np.float32)[:, None] / 255
 MASK_BANDS = (4, 17)  # how many bands or columns a mask may cover: least, one more than most
@@ -133,9 +133,9 @@ def sounds(mels: np.ndarray, change: Change) -> np.ndarray:
     changed = _warped(mels, change.warp) if change.warp != 1 else mels.copy()
     if change.gain or change.tilt:
         slope = np.linspace(-change.tilt, change.tilt, MEL_BANDS, dtype=np.float32)[:, None]
-        changed = np.clip(changed + np.float32(change.gain) + slope, -LIMIT, LIMIT)
-    changed[..., change.bands, :] = -LIMIT
-    changed[..., change.columns] = -LIMIT
+        changed = np.clip(changed + np.float32(change.gain) + slope, -MAX_ABS, MAX_ABS)
+    changed[..., change.bands, :] = -MAX_ABS
+    changed[..., change.columns] = -MAX_ABS
     return changed
 
 

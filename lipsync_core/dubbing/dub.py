@@ -23,12 +23,12 @@ from lipsync_core import __version__
 from lipsync_core.audio import file_mel, mel_window
 from lipsync_core.checkpoints import build_from
 from lipsync_core.dubbing.blending import BLENDS, Box, generator_input, paste
-from lipsync_core.dubbing.face_source import FaceSource, locate
+from lipsync_core.dubbing.face_source import FaceSource, track_face
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces import detection, detectors
-from lipsync_core.faces.crops import bounds
+from lipsync_core.faces.crops import clip_box
 from lipsync_core.faces.tracking import tracks
-from lipsync_core.media.timestamps import FPS, survey
+from lipsync_core.media.timestamps import FPS, read_timeline
 from lipsync_core.media.video import PathLike, VideoWriter, probe
 from lipsync_core.models import Wav2Lip
 from lipsync_core.runtime.device import pick
@@ -40,7 +40,7 @@ COMMENT = f"synthetic: lip-synced by lipsync {__version__}"
 BATCH_BYTES = 256 << 20  # frames that wait for the generator: large pictures make small batches
 CPU_BATCH = 16  # more at a time is no faster on a CPU, and 128 take 1.5 GB
 SOURCE = "source"  # as a frame rate: that of the face file
-AUTOMATIC = (-1, -1, -1, -1)
+AUTO_BOX = (-1, -1, -1, -1)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def dub(
     batch_size: int = 128,
     face_det_batch_size: int = detection.BATCH_SIZE,
     long_side: int = detection.LONG_SIDE,
-    max_gap: int = tracks.MAX_GAP,
+    max_gap: int = tracks.MAX_GAP_FRAMES,
 ) -> DubStats:
     """Write `outfile`: the face of `face` saying the sound of `audio`.
 
@@ -120,28 +120,28 @@ def dub(
     )
     audio, checkpoint = _input(audio, "audio"), _input(checkpoint, "checkpoint")
     outfile = _output(outfile, (source.path, audio, checkpoint))
-    source = replace(source, fps=forced or _own_rate(source))
+    source = replace(source, fps=forced or _source_rate(source))
     mel, seconds = file_mel(audio)
     count = max(1, round(seconds * source.fps))
 
     chosen = pick(device)
     generator = build_from(checkpoint, Wav2Lip).to(chosen).eval()
-    given = box if box is not None and tuple(box) != AUTOMATIC else None
+    given = box if box is not None and tuple(box) != AUTO_BOX else None
     if given:
         top, bottom, left, right = given
         boxes, pads = np.array([[left, top, right, bottom]], np.float32), (0, 0, 0, 0)
     else:
         engine = detectors.build(detector, device, models)
-        window = tracks.SMOOTH if smooth else 0
-        boxes = locate(source, count, engine, long_side, face_det_batch_size, max_gap, window)
+        window = tracks.SMOOTHING_WINDOW if smooth else 0
+        boxes = track_face(source, count, engine, long_side, face_det_batch_size, max_gap, window)
         del engine
-    painter = Painter(generator, chosen, mel, source.fps, boxes, pads, blend)
+    renderer = FrameRenderer(generator, chosen, mel, source.fps, boxes, pads, blend)
     limit = min(batch_size, CPU_BATCH) if chosen.type == "cpu" else batch_size
-    return _write(painter, source, (audio, seconds), outfile, count, limit, given)
+    return _write(renderer, source, (audio, seconds), outfile, count, limit, given)
 
 
 def _write(
-    painter: Painter,
+    renderer: FrameRenderer,
     source: FaceSource,
     sound: tuple[Path, float],
     outfile: Path,
@@ -159,21 +159,21 @@ def _write(
     done = faceless = used = 0
     writer = None
     with (
-        contextlib.closing(source.looped(count)) as pictures,
+        contextlib.closing(source.loop(count)) as pictures,
         contextlib.ExitStack() as stack,
         Progress(count, f"dub {outfile.name}", "frame") as progress,
     ):
         for batch in _batches(pictures, limit):
             if writer is None:
                 height, width = batch[0][1].shape[:2]
-                if given and painter.region(*batch[0]) is None:
+                if given and renderer.region(*batch[0]) is None:
                     place = f"the {width}x{height} picture of {source.path}"
                     raise LipsyncError(f"box {list(given)}: outside of {place}")
                 tags = {"comment": COMMENT}
                 writer = stack.enter_context(
                     VideoWriter(outfile, (width, height), source.fps, audio, tags, longest)
                 )
-            faceless += painter.paint(done, batch).count(False)
+            faceless += renderer.render(done, batch).count(False)
             for position, frame in batch:
                 writer.write(frame)
                 used = max(used, position + 1)
@@ -200,7 +200,7 @@ def _checked(
     for name, sides in (("pads", pads), ("box", box), ("crop", crop)):
         if sides is not None and len(sides) != 4:
             raise LipsyncError(f"{name} {list(sides)}: wanted four numbers, top bottom left right")
-    if box is not None and tuple(box) != AUTOMATIC:
+    if box is not None and tuple(box) != AUTO_BOX:
         top, bottom, left, right = box
         if not (0 <= top < bottom - 1 and 0 <= left < right - 1):
             raise LipsyncError(
@@ -224,12 +224,12 @@ def _checked(
     return rate
 
 
-def _own_rate(source: FaceSource) -> Fraction:
+def _source_rate(source: FaceSource) -> Fraction:
     """The frame rate of the face file: 25 for a still picture."""
     if source.still:
         return Fraction(FPS)
     probe(source.path)  # says what is wrong with a file that is no video
-    return survey(source.path).rate
+    return read_timeline(source.path).rate
 
 
 def _input(path: PathLike, role: str) -> Path:
@@ -250,7 +250,7 @@ def _output(path: PathLike, inputs: Sequence[Path]) -> Path:
 
 
 @dataclass(frozen=True)
-class Painter:
+class FrameRenderer:
     """Runs the generator over frames. `boxes` (n, 4) by index in the source, NaN for no face."""
 
     generator: nn.Module
@@ -261,7 +261,7 @@ class Painter:
     pads: Sequence[int]
     blend: str
 
-    def paint(self, first: int, batch: Sequence[tuple[int, np.ndarray]]) -> list[bool]:
+    def render(self, first: int, batch: Sequence[tuple[int, np.ndarray]]) -> list[bool]:
         """Dub frames first, first + 1, ... of the result in place; tell which have a face.
 
         batch: pairs (index in the source, uint8 (H, W, 3) BGR).
@@ -275,8 +275,8 @@ class Painter:
         if faces:
             crops = [frame[y1:y2, x1:x2] for _, frame, (x1, y1, x2, y2) in faces]
             sound = np.stack([mel_window(self.mel, number, self.rate) for number, _, _ in faces])
-            painted = self._generate(sound, generator_input(crops, self.generator.image_size))
-            for (_, frame, region), face in zip(faces, painted, strict=True):
+            generated = self._generate(sound, generator_input(crops, self.generator.image_size))
+            for (_, frame, region), face in zip(faces, generated, strict=True):
                 paste(frame, region, face, self.blend)
         return [region is not None for region in regions]
 
@@ -285,7 +285,7 @@ class Painter:
         box = self.boxes[min(position, len(self.boxes) - 1)]  # a given box is one row for all
         if np.isnan(box).any():
             return None
-        x1, y1, x2, y2 = bounds(box, frame.shape, self.pads)
+        x1, y1, x2, y2 = clip_box(box, frame.shape, self.pads)
         return (x1, y1, x2, y2) if min(x2 - x1, y2 - y1) >= 2 else None
 
     def _generate(self, sound: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -293,13 +293,13 @@ class Painter:
         with torch.inference_mode():
             try:
                 mel = torch.from_numpy(sound[:, None]).to(self.device)
-                painted = self.generator(mel, torch.from_numpy(faces).to(self.device))
+                generated = self.generator(mel, torch.from_numpy(faces).to(self.device))
             except torch.OutOfMemoryError as error:
                 raise LipsyncError(
                     f"{self.device}: {len(faces)} frames at a time do not fit in its memory; give "
                     "a smaller --wav2lip_batch_size"
                 ) from error
-            return np.ascontiguousarray(painted.permute(0, 2, 3, 1).float().cpu().numpy())
+            return np.ascontiguousarray(generated.permute(0, 2, 3, 1).float().cpu().numpy())
 
 
 def _batches(

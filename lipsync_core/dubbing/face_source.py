@@ -22,7 +22,7 @@ from lipsync_core.faces import detection
 from lipsync_core.faces.boxes import area
 from lipsync_core.faces.detectors.base import Detector
 from lipsync_core.faces.tracking import tracks
-from lipsync_core.faces.tracking.shots import ShotFinder
+from lipsync_core.faces.tracking.shots import ShotDetector
 from lipsync_core.media.video import FPS, is_image, probe, read_frames, read_image
 from lipsync_core.runtime.progress import Progress
 
@@ -66,7 +66,7 @@ class FaceSource:
                     picture = cv2.rotate(picture, cv2.ROTATE_90_CLOCKWISE)
                 yield self._cut(picture)
 
-    def looped(self, count: int) -> Iterator[tuple[int, np.ndarray]]:
+    def loop(self, count: int) -> Iterator[tuple[int, np.ndarray]]:
         """Yield `count` pairs (index in the file, frame), from the start again after the end."""
         left = count
         while left > 0:
@@ -92,7 +92,7 @@ class FaceSource:
         if self.resize_factor > 1:
             shape = probe(self.path)
             long_side = max(2, max(shape.width, shape.height) // self.resize_factor)
-        yield from read_frames(self.path, self.fps, long_side, exact_colour=True)
+        yield from read_frames(self.path, self.fps, long_side, exact_color=True)
 
     def _cut(self, frame: np.ndarray) -> np.ndarray:
         if self.crop is None:
@@ -109,14 +109,14 @@ class FaceSource:
         return np.ascontiguousarray(cut)
 
 
-def locate(
+def track_face(
     source: FaceSource,
     count: int,
     detector: Detector,
     long_side: int = detection.LONG_SIDE,
     batch_size: int = detection.BATCH_SIZE,
-    max_gap: int = tracks.MAX_GAP,
-    smooth: int = tracks.SMOOTH,
+    max_gap: int = tracks.MAX_GAP_FRAMES,
+    smooth: int = tracks.SMOOTHING_WINDOW,
 ) -> np.ndarray:
     """Where the speaker's face is: float32 (n, 4) x1, y1, x2, y2, NaN in frames without one.
 
@@ -128,7 +128,7 @@ def locate(
     """
     max_gap, smooth = (round(frames * source.fps / FPS) for frames in (max_gap, smooth))
     rows: list[np.ndarray] = []
-    done, finder, width = 0, ShotFinder(), 0
+    done, finder, width = 0, ShotDetector(), 0
     with (
         contextlib.closing(source.frames()) as frames,
         Progress(min(count, source.length), f"find the face in {source.path.name}", "frame") as bar,
@@ -159,7 +159,7 @@ def locate(
     linked = tracks.link(replace(whole, cuts=finder.cuts(whole)))
     result = np.full((done, 4), np.nan, np.float32)
     for track in reversed(_speaker(linked)):
-        track = tracks.smoothed(tracks.filled(track, max_gap), smooth)
+        track = tracks.smooth_boxes(tracks.fill_gaps(track, max_gap), smooth)
         result[track.frames] = track.boxes
     return result
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from lipsync_core.audio import LIMIT
+from lipsync_core.audio import MAX_ABS
 from lipsync_core.data.dataset import Corpus, GeneratorSample, generator_batch
 from lipsync_core.data.tensors import (
     expert_view,
@@ -126,7 +126,7 @@ class _Tally:
         yield "output_std", float(np.sqrt(np.maximum(variance, 0)).mean())
 
 
-SILENCE = -LIMIT  # in every band of the mel spectrogram
+SILENCE = -MAX_ABS  # in every band of the mel spectrogram
 
 
 def motion_metrics(

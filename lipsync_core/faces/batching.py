@@ -13,11 +13,11 @@ from lipsync_core.faces.detectors.base import Detector, Faces
 log = logging.getLogger(__name__)
 
 CPU_BATCH = 4  # detectors take single frames on a CPU; a few keep decoder and detector busy
-MOST = 64  # a GPU is full with these; more only keeps more frames waiting
-PIXEL_BYTES = 1024  # a pixel's share of S3FD's float32 activations: two maps of 64 channels, twice
+MAX_BATCH = 64  # a GPU is full with these; more only keeps more frames waiting
+BYTES_PER_PIXEL = 1024  # S3FD's float32 activations: two maps of 64 channels, twice
 
 
-def fitting(device: str, long_side: int) -> int:
+def max_batch_size(device: str, long_side: int) -> int:
     """Frames of `long_side` x `long_side` pixels that half of the device's free memory holds."""
     import torch
 
@@ -27,10 +27,10 @@ def fitting(device: str, long_side: int) -> int:
     if processor.type != "cuda":
         return CPU_BATCH
     free, _ = torch.cuda.mem_get_info(processor)
-    return int(min(MOST, max(1, free // 2 // (PIXEL_BYTES * long_side**2))))
+    return int(min(MAX_BATCH, max(1, free // 2 // (BYTES_PER_PIXEL * long_side**2))))
 
 
-class Batches:
+class BatchedDetector:
     """Runs a detector over batches, and halves them when, and only when, memory runs out.
 
     size: frames of one call of the detector from now on. It does not change the result.

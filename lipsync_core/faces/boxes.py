@@ -13,7 +13,7 @@ def area(boxes: np.ndarray) -> np.ndarray:
     return (boxes[:, 2] - boxes[:, 0]).clip(0) * (boxes[:, 3] - boxes[:, 1]).clip(0)
 
 
-def overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Intersection over union (n, m) of boxes (n, 4 or more) and (m, 4 or more), in [0, 1]."""
     left_top = np.maximum(first[:, None, :2], second[None, :, :2])
     right_bottom = np.minimum(first[:, None, 2:4], second[None, :, 2:4])
@@ -22,7 +22,7 @@ def overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return common / np.maximum(union, np.finfo(np.float32).tiny)
 
 
-def suppress(boxes: np.ndarray, limit: float, border: float = 0.0) -> np.ndarray:
+def nms(boxes: np.ndarray, limit: float, border: float = 0.0) -> np.ndarray:
     """Indices of the boxes that greedy non-maximum suppression keeps, best score first.
 
     Parameters
@@ -33,7 +33,7 @@ def suppress(boxes: np.ndarray, limit: float, border: float = 0.0) -> np.ndarray
     """
     order = np.argsort(-boxes[:, 4], kind="stable")
     grown = boxes[order, :4] + np.array([0, 0, border, border], boxes.dtype)
-    overlaps = overlap(grown, grown) > limit
+    overlaps = iou(grown, grown) > limit
     alive = np.ones(len(order), bool)
     for index in range(len(order)):
         if alive[index]:

@@ -19,39 +19,39 @@ import numpy as np
 
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.archive import CropArchive, write_archive
-from lipsync_core.faces.decoding import Part, part_source
+from lipsync_core.faces.decoding import Region, open_region
 from lipsync_core.faces.track import Track
 
 __all__ = [
     "CropArchive",
+    "CropSpec",
     "CropStats",
-    "Style",
-    "bounds",
-    "crops_of",
-    "cut",
-    "write_all",
+    "clip_box",
+    "crop_box",
+    "iter_crops",
     "write_crops",
+    "write_track_crops",
 ]
 
-SIZE = 256
-QUALITY = 95
-AHEAD = 16  # crops that may wait for the encoder
+CROP_SIZE = 256
+JPEG_QUALITY = 95
+MAX_PENDING_CROPS = 16  # crops that may wait for the encoder
 # Where an aligned crop has the eyes (as seen, left and right), the tip of the nose and the corners
 # of the mouth, in shares of its side: about the middle of the square around the detector's box on
 # real talking faces, so that an aligned crop shows as much of a face as a raw box does.
-LAYOUT = np.array(
+ALIGNED_LANDMARKS = np.array(
     [[0.32, 0.38], [0.68, 0.38], [0.5, 0.575], [0.34, 0.73], [0.66, 0.73]], np.float64
 )
 PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
-class Style:
+class CropSpec:
     """How a crop is cut.
 
     mode: "box" is the box itself, clipped to the picture; "square" the square around it; "aligned"
-        a square turned, moved and scaled so that eyes, nose and mouth come near to `LAYOUT`.
-        Beyond its edges the picture's last pixels are repeated in squares.
+        a square turned, moved and scaled so that eyes, nose and mouth come near to
+        `ALIGNED_LANDMARKS`. Beyond its edges the picture's last pixels are repeated in squares.
     pads: pixels of full size added to the box at top, bottom, left, right, as the public `--pads`;
         not used by "aligned".
     margin: added on all four sides, in shares of the face's longer side (aligned: of the crop's).
@@ -73,7 +73,7 @@ class CropStats:
     face_px: float
 
 
-def bounds(
+def clip_box(
     box: Sequence[float], shape: Sequence[int], pads: Sequence[float] = (0, 0, 0, 0)
 ) -> tuple[int, int, int, int]:
     """The box in whole pixels x1, y1, x2, y2, grown by `pads` and clipped to the picture.
@@ -92,14 +92,14 @@ def bounds(
     return x1, y1, max(x1, x2), max(y1, y2)
 
 
-def cut(
+def crop_box(
     frame: np.ndarray, box: Sequence[float], pads: Sequence[float] = (0, 0, 0, 0)
 ) -> np.ndarray:
     """The part of `frame`, uint8 (H, W, 3), inside the box: a view, uint8 (h, w, 3).
 
-    See `bounds`; h or w is 0 when the box lies outside of the frame.
+    See `clip_box`; h or w is 0 when the box lies outside of the frame.
     """
-    x1, y1, x2, y2 = bounds(box, frame.shape, pads)
+    x1, y1, x2, y2 = clip_box(box, frame.shape, pads)
     return frame[y1:y2, x1:x2]
 
 
@@ -108,21 +108,23 @@ def write_crops(
     track: Track,
     zip_path: PathLike,
     pads: Sequence[float] = (0, 0, 0, 0),
-    size: int = SIZE,
-    quality: int = QUALITY,
+    size: int = CROP_SIZE,
+    quality: int = JPEG_QUALITY,
     long_side: int | None = None,
 ) -> CropStats:
-    """`write_all` of one track, cut as boxes."""
-    return write_all(video_path, [track], [zip_path], Style(pads=pads), size, quality, long_side)[0]
+    """`write_track_crops` of one track, cut as boxes."""
+    return write_track_crops(
+        video_path, [track], [zip_path], CropSpec(pads=pads), size, quality, long_side
+    )[0]
 
 
-def write_all(
+def write_track_crops(
     video_path: PathLike,
     tracks: Sequence[Track],
     zip_paths: Sequence[PathLike],
-    style: Style | None = None,
-    size: int = SIZE,
-    quality: int = QUALITY,
+    style: CropSpec | None = None,
+    size: int = CROP_SIZE,
+    quality: int = JPEG_QUALITY,
     long_side: int | None = None,
     picture: tuple[int, int] | None = None,
 ) -> list[CropStats]:
@@ -138,7 +140,7 @@ def write_all(
     Each archive is written atomically, the first one first. Equal inputs give equal bytes. An empty
     track gives an empty archive. Decoder, cutting and encoder run at once; memory does not grow
     with the length beyond a hundred bytes a crop.
-    Raises ClipError when the video cannot be read; LipsyncError as `crops_of`.
+    Raises ClipError when the video cannot be read; LipsyncError as `iter_crops`.
     """
     sides: list[list[float]] = [[] for _ in tracks]
     waiting: deque[tuple[int, int, Future[bytes]]] = deque()
@@ -155,21 +157,21 @@ def write_all(
                 number, frame, job = waiting.popleft()
                 writers[number].add(frame, job.result())
 
-        for number, row, crop in crops_of(video_path, tracks, style, size, long_side, picture):
+        for number, row, crop in iter_crops(video_path, tracks, style, size, long_side, picture):
             frame = int(tracks[number].frames[row])
-            waiting.append((number, frame, encoder.submit(_encode, crop, size, quality)))
+            waiting.append((number, frame, encoder.submit(_encode_jpeg, crop, size, quality)))
             x1, y1, x2, y2 = tracks[number].boxes[row].tolist()
             sides[number].append(max(x2 - x1, y2 - y1))
-            store(AHEAD)
+            store(MAX_PENDING_CROPS)
         store(0)
     return [CropStats(len(own), float(np.median(own)) if own else 0.0) for own in sides]
 
 
-def crops_of(
+def iter_crops(
     video_path: PathLike,
     tracks: Sequence[Track],
-    style: Style | None = None,
-    size: int = SIZE,
+    style: CropSpec | None = None,
+    size: int = CROP_SIZE,
     long_side: int | None = None,
     picture: tuple[int, int] | None = None,
 ) -> Iterator[tuple[int, int, np.ndarray]]:
@@ -177,19 +179,19 @@ def crops_of(
 
     A crop is an array of its own. Boxes and squares come as large as they are; aligned crops, which
     are sampled anew anyway, have at most `size` pixels a side. There is none where the box lies
-    outside of the picture. `picture` as for `write_all`.
+    outside of the picture. `picture` as for `write_track_crops`.
 
     Raises ClipError when the video cannot be read, LipsyncError for an unknown mode, and when
     faces without landmarks are to be aligned.
     """
-    style = style or Style()
+    style = style or CropSpec()
     ends = [int(track.frames[-1]) + 1 if len(track) else 0 for track in tracks]
     if not any(ends):
         return
-    seen = np.array([_needed(track, style, size) for track in tracks if len(track)])
+    seen = np.array([_required_region(track, style, size) for track in tracks if len(track)])
     around = (*seen[:, :2].min(axis=0), *seen[:, 2:].max(axis=0))
-    part = part_source(video_path, around, long_side, picture)
-    cutters = [_cutter(_moved(track, part), style, size) for track in tracks]
+    part = open_region(video_path, around, long_side, picture)
+    croppers = [_make_cropper(_translated(track, part), style, size) for track in tracks]
     following = [0] * len(tracks)  # each track's next row
     for index, frame in enumerate(part.frames):
         x, y = frame.shape[1] / part.width, frame.shape[0] / part.height
@@ -197,21 +199,21 @@ def crops_of(
             row = following[number]
             if index < ends[number] and track.frames[row] == index:
                 following[number] += 1
-                crop = cutters[number](frame, row, x, y)
+                crop = croppers[number](frame, row, x, y)
                 if crop.size:
                     yield number, row, crop
         if index + 1 >= max(ends):
             return
 
 
-def _needed(track: Track, style: Style, size: int) -> np.ndarray:
+def _required_region(track: Track, style: CropSpec, size: int) -> np.ndarray:
     """What the crops of a track show, and a little more: x1, y1, x2, y2 in full-size pixels."""
     sides = track.boxes[:, 2:] - track.boxes[:, :2]
     centre = track.boxes[:, :2] + sides / 2
     longer = sides.max(axis=1, keepdims=True)
     reach = longer * (0.5 + style.margin) + max(*style.pads, 0) + 2
     if style.mode == "aligned" and track.landmarks is not None:
-        turns = similarities(track.landmarks.reshape(-1, 5, 2))
+        turns = fit_similarity(track.landmarks.reshape(-1, 5, 2))
         middle = turns[:, 1] + turns[:, 0] * (0.5 + 0.5j)
         native = np.abs(turns[:, :1]) * (1 + 2 * style.margin)
         # Half a diagonal, and the pixels around that are read for smoothing.
@@ -221,7 +223,7 @@ def _needed(track: Track, style: Style, size: int) -> np.ndarray:
     return np.concatenate(((centre - reach).min(axis=0), (centre + reach).max(axis=0)))
 
 
-def _moved(track: Track, part: Part) -> Track:
+def _translated(track: Track, part: Region) -> Track:
     """The track in the pixels of a part of the picture."""
     corner = np.array([part.left, part.top], np.float32)
     points = track.landmarks
@@ -233,10 +235,10 @@ def _moved(track: Track, part: Part) -> Track:
 
 
 # Takes a frame, a row of the track, and the frame's size relative to the full one in x and y.
-Cutter = Callable[[np.ndarray, int, float, float], np.ndarray]
+Cropper = Callable[[np.ndarray, int, float, float], np.ndarray]
 
 
-def _cutter(track: Track, style: Style, size: int) -> Cutter:
+def _make_cropper(track: Track, style: CropSpec, size: int) -> Cropper:
     def near(row: int, x: float, y: float) -> tuple[np.ndarray, list[float]]:
         """The box and the pads, in pixels of the frame."""
         box = track.boxes[row]
@@ -246,16 +248,16 @@ def _cutter(track: Track, style: Style, size: int) -> Cutter:
         return box * np.array([x, y, x, y]), pads
 
     def box(frame: np.ndarray, row: int, x: float, y: float) -> np.ndarray:
-        return cut(frame, *near(row, x, y)).copy()
+        return crop_box(frame, *near(row, x, y)).copy()
 
     def square(frame: np.ndarray, row: int, x: float, y: float) -> np.ndarray:
-        return _cut_square(frame, *near(row, x, y))
+        return _crop_square(frame, *near(row, x, y))
 
     def aligned(frame: np.ndarray, row: int, x: float, y: float) -> np.ndarray:
-        if not cut(frame, track.boxes[row] * np.array([x, y, x, y])).size:
+        if not crop_box(frame, track.boxes[row] * np.array([x, y, x, y])).size:
             return frame[:0]
         scale, move = turns[row, 0], turns[row, 1]
-        return _cut_turned(frame, scale, move, np.array([x, y]), style.margin, size)
+        return _crop_aligned(frame, scale, move, np.array([x, y]), style.margin, size)
 
     if style.mode == "aligned" and len(track):
         if track.landmarks is None:
@@ -263,16 +265,16 @@ def _cutter(track: Track, style: Style, size: int) -> Cutter:
                 "crop.mode aligned: these faces have no landmarks; set `detector: centerface`, "
                 "or `crop.mode: box` or `square`, in config/config.yaml"
             )
-        turns = similarities(track.landmarks.reshape(-1, 5, 2))
+        turns = fit_similarity(track.landmarks.reshape(-1, 5, 2))
     modes = {"box": box, "square": square, "aligned": aligned}
     if style.mode not in modes:
         raise LipsyncError(f"crop.mode: {style.mode!r} is not known; use {' | '.join(modes)}")
     return modes[style.mode]
 
 
-def _cut_square(frame: np.ndarray, box: np.ndarray, pads: Sequence[float]) -> np.ndarray:
+def _crop_square(frame: np.ndarray, box: np.ndarray, pads: Sequence[float]) -> np.ndarray:
     """The square around the padded box; empty where the box lies outside of the frame."""
-    if not cut(frame, box, pads).size:
+    if not crop_box(frame, box, pads).size:
         return frame[:0]
     top, bottom, left, right = pads
     x1, y1, x2, y2 = box + np.array([-left, -top, right, bottom])
@@ -284,14 +286,14 @@ def _cut_square(frame: np.ndarray, box: np.ndarray, pads: Sequence[float]) -> np
     return cv2.copyMakeBorder(inside, *beyond, cv2.BORDER_REPLICATE)
 
 
-def similarities(points: np.ndarray) -> np.ndarray:
+def fit_similarity(points: np.ndarray) -> np.ndarray:
     """The turns, scalings and shifts that bring LAYOUT nearest to each face's points.
 
     points: (n, 5, 2), x and y. Returns complex128 (n, 2): factors f and shifts s such that
     f * (x + iy of the layout) + s are least squares fits of the points (Umeyama, 1991, in complex
     numbers). abs(f) is the side of an aligned crop in pixels.
     """
-    layout = LAYOUT[:, 0] + 1j * LAYOUT[:, 1]
+    layout = ALIGNED_LANDMARKS[:, 0] + 1j * ALIGNED_LANDMARKS[:, 1]
     spots = points[..., 0].astype(np.float64) + 1j * points[..., 1]
     centred = layout - layout.mean()
     factor = (spots - spots.mean(axis=1, keepdims=True)) @ centred.conj()
@@ -299,7 +301,7 @@ def similarities(points: np.ndarray) -> np.ndarray:
     return np.stack((factor, spots.mean(axis=1) - factor * layout.mean()), axis=1)
 
 
-def _cut_turned(
+def _crop_aligned(
     frame: np.ndarray, factor: complex, shift: complex, scales: np.ndarray, margin: float, size: int
 ) -> np.ndarray:
     """An aligned crop: the layout's unit square, and `margin` around it, seen in the frame."""
@@ -330,7 +332,7 @@ def _cut_turned(
     return cv2.warpAffine(part, turn, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _encode(crop: np.ndarray, size: int, quality: int) -> bytes:
+def _encode_jpeg(crop: np.ndarray, size: int, quality: int) -> bytes:
     height, width = crop.shape[:2]
     scale = size / max(height, width)
     if scale < 1:

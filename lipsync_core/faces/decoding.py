@@ -20,13 +20,13 @@ import numpy as np
 from lipsync_core.errors import ClipError, Reason
 from lipsync_core.media.video import FPS, is_image, probe, read_frames, read_image
 
-DECODERS = 2  # clips decoded at once: the one in use and the next
+NUM_DECODERS = 2  # clips decoded at once: the one in use and the next
 Key = TypeVar("Key")
 PathLike = str | os.PathLike[str]
 SizeOf = Callable[[Key], tuple[int, int] | None]
 
 
-def picture_source(
+def open_frames(
     path: PathLike,
     long_side: int | None = None,
     fps: Fraction | int = FPS,
@@ -43,7 +43,7 @@ def picture_source(
         picture = read_image(path)
         if picture is None:
             raise ClipError(Reason.UNREADABLE, f"{path}: a picture that cannot be decoded")
-        return picture.shape[1], picture.shape[0], iter([shrink(picture, long_side)])
+        return picture.shape[1], picture.shape[0], iter([downscale(picture, long_side)])
     return *(size or _size(path)), read_frames(path, fps, long_side, threads=threads)
 
 
@@ -52,7 +52,7 @@ def _size(path: PathLike) -> tuple[int, int]:
     return looked.width, looked.height
 
 
-def shrink(picture: np.ndarray, long_side: int | None) -> np.ndarray:
+def downscale(picture: np.ndarray, long_side: int | None) -> np.ndarray:
     """A picture (H, W, 3) scaled down, never up, to `long_side` pixels of its longer side."""
     height, width = picture.shape[:2]
     scale = min(1.0, long_side / max(height, width)) if long_side else 1.0
@@ -62,12 +62,12 @@ def shrink(picture: np.ndarray, long_side: int | None) -> np.ndarray:
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
-def part_source(
+def open_region(
     path: PathLike,
     box: Sequence[float],
     long_side: int | None = None,
     size: tuple[int, int] | None = None,
-) -> Part:
+) -> Region:
     """The part of a video or still picture around `box` (x1, y1, x2, y2 in full-size pixels).
 
     The part holds the box, as far as it lies in the picture; `long_side` is still that of the whole
@@ -75,8 +75,8 @@ def part_source(
     file cannot be read.
     """
     if is_image(path):
-        width, height, frames = picture_source(path, long_side)
-        return Part(0, 0, width, height, frames)
+        width, height, frames = open_frames(path, long_side)
+        return Region(0, 0, width, height, frames)
     whole = size or _size(path)
     # Even corners: colour is stored for blocks of 2 x 2 pixels.
     left, top = (max(0, math.floor(side / 2) * 2) for side in box[:2])
@@ -91,11 +91,11 @@ def part_source(
     if long_side and long_side < max(whole):
         part_side = round(long_side * max(width, height) / max(whole))
     frames = read_frames(path, FPS, part_side, region=(left, top, width, height))
-    return Part(left, top, width, height, frames)
+    return Region(left, top, width, height, frames)
 
 
 @dataclass(frozen=True)
-class Part:
+class Region:
     """A part of each frame of a video: its place in full-size pixels, and its pictures, BGR."""
 
     left: int
@@ -105,7 +105,7 @@ class Part:
     frames: Iterator[np.ndarray]
 
 
-class Clip(Generic[Key]):
+class ClipStream(Generic[Key]):
     """A clip being decoded.
 
     key: the caller's. number: its place in the order, from 0. width, height: full size in pixels,
@@ -135,7 +135,7 @@ class Clip(Generic[Key]):
     ) -> None:
         """Decode into the queue until the end, an error or `stop`; runs in a thread."""
         try:
-            self.width, self.height, pictures = picture_source(
+            self.width, self.height, pictures = open_frames(
                 path, long_side, fps, self._size, self._threads
             )
             for picture in pictures:
@@ -174,7 +174,7 @@ def decode_clips(
     depth: int,
     size_of: SizeOf[Key] | None = None,
     threads: int = 0,
-) -> Iterator[tuple[Clip[Key], Iterator[np.ndarray]]]:
+) -> Iterator[tuple[ClipStream[Key], Iterator[np.ndarray]]]:
     """Clips in the order of `items`, each with its frames uint8 (H, W, 3) BGR, to be used in turn.
 
     While one clip's frames are used, the rest of it and the next clip are decoded, at most `depth`
@@ -184,12 +184,14 @@ def decode_clips(
     """
     stop = threading.Event()
     waiting = enumerate(items)
-    started: deque[tuple[Clip[Key], Future[None]]] = deque()
-    with ThreadPoolExecutor(DECODERS, thread_name_prefix="decode") as pool:
+    started: deque[tuple[ClipStream[Key], Future[None]]] = deque()
+    with ThreadPoolExecutor(NUM_DECODERS, thread_name_prefix="decode") as pool:
         try:
             while True:
-                for number, (key, path) in itertools.islice(waiting, DECODERS - len(started)):
-                    clip = Clip(key, number, depth, size_of(key) if size_of else None, threads)
+                for number, (key, path) in itertools.islice(waiting, NUM_DECODERS - len(started)):
+                    clip = ClipStream(
+                        key, number, depth, size_of(key) if size_of else None, threads
+                    )
                     started.append((clip, pool.submit(clip.fill, path, long_side, fps, stop)))
                 if not started:
                     return

@@ -22,8 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lipsync_core.errors import ClipError, DamagedFile
-from lipsync_core.faces.batching import Batches
-from lipsync_core.faces.decoding import Clip, SizeOf, decode_clips, shrink
+from lipsync_core.faces.batching import BatchedDetector
+from lipsync_core.faces.decoding import ClipStream, SizeOf, decode_clips, downscale
 from lipsync_core.faces.detectors.base import Detector, Faces
 from lipsync_core.faces.keyframes import StridedFaces
 from lipsync_core.media.video import FPS
@@ -31,9 +31,9 @@ from lipsync_core.runtime.files import atomic_path
 
 LONG_SIDE = 480  # see detect_videos
 BATCH_SIZE = 16
-MOTION = 0.15  # see detect_videos
-DECODED_AHEAD = 128  # frames of each of the two clips being decoded, at most
-KEPT = 512  # small frames that wait for the detector's word on their neighbours, at most
+MAX_MOTION = 0.15  # see detect_videos
+PREFETCH_FRAMES = 128  # frames of each of the two clips being decoded, at most
+MAX_PENDING_FRAMES = 512  # frames that wait for the detections beside them, at most
 COORDINATES = ("x1", "y1", "x2", "y2", "score")
 SCHEMA = pa.schema(
     [("frame", pa.int32())]
@@ -62,7 +62,7 @@ class Detections:
     height: int
     faces: pd.DataFrame
     detector: str = ""
-    looked: int = 0
+    detected_frames: int = 0
     cuts: tuple[int, ...] = ()
 
 
@@ -73,8 +73,8 @@ def detect_videos(
     batch_size: int = BATCH_SIZE,
     fps: Fraction | int = FPS,
     stride: int = 1,
-    motion: float = MOTION,
-    observe: Callable[[Key, np.ndarray], None] | None = None,
+    motion: float = MAX_MOTION,
+    on_frame: Callable[[Key, np.ndarray], None] | None = None,
     size_of: SizeOf[Key] | None = None,
     threads: int = 0,
 ) -> Iterator[tuple[Key, Detections | ClipError]]:
@@ -103,10 +103,10 @@ def detect_videos(
     iteration. Closing the generator stops the decoders. Memory does not grow with the clips'
     length, but for the boxes.
     """
-    batch_size = max(1, min(batch_size, KEPT // stride))
-    batches = Batches(detector, batch_size)
-    queue: deque[tuple[_Progress[Key], int, np.ndarray]] = deque()  # frames to look at
-    unfinished: deque[_Progress[Key]] = deque()
+    batch_size = max(1, min(batch_size, MAX_PENDING_FRAMES // stride))
+    batches = BatchedDetector(detector, batch_size)
+    queue: deque[tuple[_ClipState[Key], int, np.ndarray]] = deque()  # frames to look at
+    unfinished: deque[_ClipState[Key]] = deque()
 
     def detect_batch() -> None:
         shape = queue[0][2].shape
@@ -116,25 +116,25 @@ def detect_videos(
             queue.popleft()
         results = batches.detect_faces(np.stack([frame for _, _, frame in batch]))
         for (part, index, _), faces in zip(batch, results, strict=True):
-            queue.extend((part, *request) for request in part.faces.found(index, faces))
+            queue.extend((part, *request) for request in part.faces.add_faces(index, faces))
 
     def finished() -> Iterator[tuple[Key, Detections | ClipError]]:
         while unfinished and unfinished[0].done:
             part = unfinished.popleft()
             yield part.clip.key, part.clip.error or part.detections(detector.name)
 
-    depth = min(DECODED_AHEAD, 2 * batch_size * stride)
+    depth = min(PREFETCH_FRAMES, 2 * batch_size * stride)
     with contextlib.closing(decode_clips(items, long_side, fps, depth, size_of, threads)) as clips:
         for clip, frames in clips:
-            part = _Progress(clip, StridedFaces(stride, motion))
+            part = _ClipState(clip, StridedFaces(stride, motion))
             unfinished.append(part)
             for frame in frames:
                 part.shape = frame.shape
                 while queue and (len(queue) >= batch_size or queue[0][2].shape != frame.shape):
                     detect_batch()
                     yield from finished()
-                if observe is not None:
-                    observe(clip.key, frame)
+                if on_frame is not None:
+                    on_frame(clip.key, frame)
                 queue.extend((part, *request) for request in part.faces.push(frame))
             queue.extend((part, *request) for request in part.faces.end())
             part.ended = True
@@ -149,7 +149,7 @@ def detect_image(
     picture: np.ndarray, detector: Detector, long_side: int | None = LONG_SIDE
 ) -> Faces:
     """Faces of one picture, uint8 (H, W, 3) BGR, in its own pixels, best score first."""
-    small = shrink(picture, long_side)
+    small = downscale(picture, long_side)
     faces = detector.detect_faces(small[None])[0]
     return _scaled(faces, picture.shape[1] / small.shape[1], picture.shape[0] / small.shape[0])
 
@@ -161,16 +161,16 @@ def detect_frames(
     batch_size: int = BATCH_SIZE,
 ) -> Detections:
     """Faces of frames that are read already, uint8 (H, W, 3) BGR of one size, none too many."""
-    found, shape, width, height = StridedFaces(1, MOTION), (1, 1), 0, 0
-    batches = Batches(detector, batch_size)
+    found, shape, width, height = StridedFaces(1, MAX_MOTION), (1, 1), 0, 0
+    batches = BatchedDetector(detector, batch_size)
     pictures = iter(frames)
     while batch := list(itertools.islice(pictures, batch_size)):
         height, width = batch[0].shape[:2]
-        small = np.stack([shrink(picture, long_side) for picture in batch])
+        small = np.stack([downscale(picture, long_side) for picture in batch])
         shape = small.shape[1:]
         requests = [request for picture in small for request in found.push(picture)]
         for (index, _), faces in zip(requests, batches.detect_faces(small), strict=True):
-            found.found(index, faces)
+            found.add_faces(index, faces)
     return _detections(found, shape, width, height, detector.name)
 
 
@@ -186,7 +186,7 @@ def write_boxes(path: PathLike, detections: Detections) -> None:
             "width": str(detections.width),
             "height": str(detections.height),
             "detector": detections.detector,
-            "looked": str(detections.looked),
+            "looked": str(detections.detected_frames),
             "cuts": " ".join(map(str, detections.cuts)),
         }
     )
@@ -208,17 +208,17 @@ def read_boxes(path: PathLike) -> Detections:
             height=int(notes["height"]),
             faces=table.cast(SCHEMA).to_pandas(),
             detector=notes["detector"],
-            looked=int(notes["looked"]),
+            detected_frames=int(notes["looked"]),
             cuts=tuple(map(int, notes.get("cuts", "").split())),
         )
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         raise DamagedFile(path, f"not a whole file of face boxes ({error})") from error
 
 
-class _Progress(Generic[Key]):
+class _ClipState(Generic[Key]):
     """A clip on its way: what is found in it so far. `shape` is that of its decoded frames."""
 
-    def __init__(self, clip: Clip[Key], faces: StridedFaces) -> None:
+    def __init__(self, clip: ClipStream[Key], faces: StridedFaces) -> None:
         self.clip = clip
         self.faces = faces
         self.shape: tuple[int, ...] = (1, 1)
@@ -227,7 +227,7 @@ class _Progress(Generic[Key]):
     @property
     def done(self) -> bool:
         """True when nothing more will be found."""
-        return self.ended and self.faces.settled
+        return self.ended and self.faces.complete
 
     def detections(self, detector: str) -> Detections:
         return _detections(self.faces, self.shape, self.clip.width, self.clip.height, detector)
@@ -246,7 +246,7 @@ def _detections(
     landmarks = rows[:, 7:] * np.tile(factors, (rows.shape[1] - 7) // 2)
     faces["landmarks"] = pd.Series(list(landmarks), dtype=object)
     faces["detected"] = rows[:, 1] > 0
-    return Detections(found.frames, width, height, faces, detector, found.looked)
+    return Detections(found.frames, width, height, faces, detector, found.detected_frames)
 
 
 def _scaled(faces: Faces, x: float, y: float) -> Faces:

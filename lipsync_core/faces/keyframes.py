@@ -12,33 +12,35 @@ from collections import deque
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from lipsync_core.faces.boxes import area, overlap
+from lipsync_core.faces.boxes import area, iou
 from lipsync_core.faces.detectors.base import Faces
 
-SAME = 0.3  # lowest overlap of two boxes of one face
-MATTERS = 0.25  # a face this large, relative to the largest there (area), must not get lost
-CHUNK = 1024  # frames whose rows are kept apart, before they are joined to one array
+MIN_IOU = 0.3  # lowest overlap of two boxes of one face
+MIN_RELATIVE_AREA = 0.25  # of the largest face: faces this large must not be lost
+ROWS_PER_BLOCK = 1024  # frames whose rows are kept apart, before they are joined to one array
 Request = tuple[int, np.ndarray]
 
 
-def matched(first: Faces, second: Faces, motion: float) -> np.ndarray | None:
+def match_faces(first: Faces, second: Faces, motion: float) -> np.ndarray | None:
     """Rows (n, 2) of the same face in both, or None when the two pictures disagree.
 
     They disagree when a face that matters is in one of them only, when two such faces touch, or
     when a side of the box moves by more than `motion` times the box's longer side.
     """
     one, other = first.boxes[:, :4], second.boxes[:, :4]
-    overlaps = overlap(one, other)
+    overlaps = iou(one, other)
     rows, columns = linear_sum_assignment(overlaps, maximize=True)
-    same = overlaps[rows, columns] >= SAME
+    same = overlaps[rows, columns] >= MIN_IOU
     pairs = np.stack((rows[same], columns[same]), axis=1)
     areas = [area(one), area(other)]
-    enough = MATTERS * max((float(part.max()) for part in areas if len(part)), default=0.0)
+    enough = MIN_RELATIVE_AREA * max(
+        (float(part.max()) for part in areas if len(part)), default=0.0
+    )
     for side, part in enumerate(areas):
         if len(np.setdiff1d(np.flatnonzero(part >= enough), pairs[:, side])):
             return None
     for part in (one[areas[0] >= enough], other[areas[1] >= enough]):
-        if (overlap(part, part) > 0).sum() > len(part):  # people who cross are easily confused
+        if (iou(part, part) > 0).sum() > len(part):  # people who cross are easily confused
             return None
     before, after = one[pairs[:, 0]], other[pairs[:, 1]]
     longer = np.maximum(before[:, 2:] - before[:, :2], 1e-6).max(axis=1, initial=1e-6)
@@ -54,17 +56,17 @@ class StridedFaces:
     Parameters
     ----------
     stride: frames from one detection to the next; 1 looks at every frame.
-    motion: see `matched`.
+    motion: see `match_faces`.
 
-    A request is (index, frame); each is to be answered by `found`, in the order they came. Only
-    frames that may still be asked for are kept. `looked` counts the frames that were.
+    A request is (index, frame); each is to be answered by `add_faces`, in the order they came. Only
+    frames that may still be asked for are kept. `detected_frames` counts the frames that were.
     """
 
     def __init__(self, stride: int, motion: float) -> None:
         self.stride = stride
         self.motion = motion
         self.frames = 0
-        self.looked = 0
+        self.detected_frames = 0
         self._between: dict[int, np.ndarray] = {}  # frames not yet looked at nor passed over
         self._asked: deque[int] = deque()  # key frames without an answer yet
         self._key: tuple[int, Faces] | None = None  # the last key frame answered
@@ -88,22 +90,22 @@ class StridedFaces:
         return []
 
     @property
-    def settled(self) -> bool:
+    def complete(self) -> bool:
         """True when every request is answered."""
         return self._waiting == 0
 
-    def found(self, index: int, faces: Faces) -> list[Request]:
+    def add_faces(self, index: int, faces: Faces) -> list[Request]:
         """Take the faces of a frame that was asked for; perhaps ask for more."""
         self._waiting -= 1
-        self.looked += 1
-        self._add(np.full(len(faces.boxes), index), faces, looked=True)
+        self.detected_frames += 1
+        self._add(np.full(len(faces.boxes), index), faces, detected=True)
         if not self._asked or self._asked[0] != index:
             return []
         self._asked.popleft()
         last, self._key = self._key, (index, faces)
         if last is None or index - last[0] < 2:
             return []
-        pairs = matched(last[1], faces, self.motion)
+        pairs = match_faces(last[1], faces, self.motion)
         between = range(last[0] + 1, index)
         pictures = [(middle, self._between.pop(middle)) for middle in between]
         if pairs is None:
@@ -139,15 +141,15 @@ class StridedFaces:
             return mixed.reshape(-1, one.shape[1]).astype(np.float32)
 
         faces = Faces(blend(first.boxes, last.boxes), blend(first.landmarks, last.landmarks))
-        self._add(np.repeat(middle, len(pairs)), faces, looked=False)
+        self._add(np.repeat(middle, len(pairs)), faces, detected=False)
 
-    def _add(self, frames: np.ndarray, faces: Faces, looked: bool) -> None:
+    def _add(self, frames: np.ndarray, faces: Faces, detected: bool) -> None:
         if len(frames):
-            mark = np.full(len(frames), looked)
+            mark = np.full(len(frames), detected)
             self._rows.append(
                 np.column_stack((frames, mark, faces.boxes, faces.landmarks)).astype(np.float32)
             )
-        if len(self._rows) >= CHUNK:
+        if len(self._rows) >= ROWS_PER_BLOCK:
             self._join()
 
     def _join(self) -> None:

@@ -14,7 +14,7 @@ class Track:
     frames: int32 (m,), rising. boxes: float32 (m, 4), full-size pixels.
     landmarks: float32 (m, 10), x, y of five points; None from a detector without landmarks.
     hidden: frames without a box in which another face covers this one, or may do so.
-    begins_in_doubt, ends_in_doubt: it met another face there, was covered by it or could no longer
+    ambiguous_start, ambiguous_end: it met another face there, was covered by it or could no longer
         be told from it, so that another track may show the same person before, or after; see
         `reidentification`.
     cuts: first frames of all shots of the video but the first: a track of several shots goes on
@@ -24,15 +24,15 @@ class Track:
     frames: np.ndarray
     boxes: np.ndarray
     landmarks: np.ndarray | None = None
-    hidden: frozenset[int] = frozenset()
-    begins_in_doubt: bool = False
-    ends_in_doubt: bool = False
+    occluded: frozenset[int] = frozenset()
+    ambiguous_start: bool = False
+    ambiguous_end: bool = False
     cuts: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.frames)
 
-    def span(self) -> int:
+    def num_frames(self) -> int:
         """Frames from its first to its last one, without the shots in which it is not seen."""
         first, last = int(self.frames[0]), int(self.frames[-1])
         edges = [first, *(cut for cut in self.cuts if first < cut <= last), last + 1]

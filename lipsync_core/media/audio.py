@@ -13,12 +13,12 @@ import numpy as np
 from lipsync_core.errors import ClipError, DamagedFile, Reason
 from lipsync_core.media import audio_alignment
 from lipsync_core.media.ffmpeg import Decoder
-from lipsync_core.media.video import WHOLE_CLOCK, PathLike
+from lipsync_core.media.video import CLOCK_OUTPUT, PathLike
 from lipsync_core.runtime.files import atomic_path
 
 SAMPLE_RATE = 16_000
-WAV_HEADER = 44  # bytes
-BLOCK = 20 * SAMPLE_RATE  # samples worked on at a time: the STFT of an hour is 1 GB
+WAV_HEADER_BYTES = 44  # bytes
+BLOCK_SAMPLES = 20 * SAMPLE_RATE  # samples worked on at a time: the STFT of an hour is 1 GB
 
 
 def load_wav(path: PathLike) -> np.ndarray:
@@ -40,14 +40,14 @@ def extract_audio(path: PathLike, wav_path: PathLike) -> float:
     return _write_wav(wav_path, _decode_pcm(path))
 
 
-def write_placed(
+def write_aligned_wav(
     wav_path: PathLike, path: PathLike, pcm: IO[bytes], stamps: np.ndarray, lengths: np.ndarray
 ) -> float:
-    """`extract_audio` of sound that is decoded already, see `pcm_outputs` and `pcm_packets`.
+    """`extract_audio` of sound that is decoded already, see `pcm_output` and `parse_pcm_packets`.
 
     path: the file that it comes from, for errors.
     """
-    return _write_wav(wav_path, _placed(path, pcm, stamps, lengths))
+    return _write_wav(wav_path, _aligned_blocks(path, pcm, stamps, lengths))
 
 
 def _write_wav(wav_path: PathLike, blocks: Iterable[np.ndarray]) -> float:
@@ -60,7 +60,7 @@ def _write_wav(wav_path: PathLike, blocks: Iterable[np.ndarray]) -> float:
     return count / SAMPLE_RATE
 
 
-def wav_blocks(wav_path: PathLike, block: int = BLOCK) -> Iterator[np.ndarray]:
+def wav_blocks(wav_path: PathLike, block: int = BLOCK_SAMPLES) -> Iterator[np.ndarray]:
     """The samples of a file that `extract_audio` wrote: float32 (n,), n <= `block`, in order."""
     with _open_wav(wav_path) as stream:
         while data := stream.readframes(block):
@@ -74,7 +74,7 @@ def _open_wav(wav_path: PathLike) -> wave.Wave_read:
         size, seen = Path(wav_path).stat().st_size, stream.getparams()
     except (OSError, EOFError, wave.Error) as error:
         raise DamagedFile(wav_path, f"not a whole wav file ({error})") from error
-    if seen[:3] != (1, 2, SAMPLE_RATE) or size != WAV_HEADER + 2 * seen.nframes:
+    if seen[:3] != (1, 2, SAMPLE_RATE) or size != WAV_HEADER_BYTES + 2 * seen.nframes:
         stream.close()
         raise DamagedFile(wav_path, f"not a whole wav file of 16 kHz mono ({size} bytes)")
     return stream
@@ -88,21 +88,21 @@ def _decode_pcm(path: PathLike) -> Iterator[np.ndarray]:
     """Blocks of int16 samples, mono, 16 kHz, placed on the file's clock."""
     with tempfile.TemporaryFile() as pcm:
         stamps, lengths = _raw_pcm(path, pcm)
-        yield from _placed(path, pcm, stamps, lengths)
+        yield from _aligned_blocks(path, pcm, stamps, lengths)
 
 
-def _placed(
+def _aligned_blocks(
     path: PathLike, pcm: IO[bytes], stamps: np.ndarray, lengths: np.ndarray
 ) -> Iterator[np.ndarray]:
-    runs = audio_alignment.checked_plan(path, stamps, lengths)
+    runs = audio_alignment.checked_corrections(path, stamps, lengths)
     pcm.seek(0)
-    yield from audio_alignment.placed(pcm, runs)
+    yield from audio_alignment.apply(pcm, runs)
 
 
-def pcm_outputs(packets: str, pcm: IO[bytes]) -> list[str]:
+def pcm_output(packets: str, pcm: IO[bytes]) -> list[str]:
     """ffmpeg's arguments that decode the sound, mono, 16 kHz, 16 bit, into the file `pcm`.
 
-    The time stamps of its packets go to the output `packets` ("pipe:<n>"), see `pcm_packets`.
+    The time stamps of its packets go to the output `packets` ("pipe:<n>"), see `parse_pcm_packets`.
     """
     # One encoder, two muxers: the bytes go to the file, their time stamps to the other output.
     slaves = f"[f=framecrc]{packets}|[f=s16le]pipe:{pcm.fileno()}"
@@ -110,7 +110,7 @@ def pcm_outputs(packets: str, pcm: IO[bytes]) -> list[str]:
     return [*sound, "-c:a", "pcm_s16le", "-f", "tee", slaves]
 
 
-def pcm_packets(
+def parse_pcm_packets(
     lines: Iterable[str], extend_deadline: Callable[[float], None] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Time stamps and lengths of the packets, int64 (n,), both in samples at 16 kHz; n may be 0.
@@ -130,11 +130,11 @@ def pcm_packets(
 
 def _raw_pcm(path: PathLike, pcm: IO[bytes]) -> tuple[np.ndarray, np.ndarray]:
     """Decode into `pcm`; give the time stamps and lengths (both in samples) of its packets."""
-    outputs = [*pcm_outputs("pipe:1", pcm), *WHOLE_CLOCK]
+    outputs = [*pcm_output("pipe:1", pcm), *CLOCK_OUTPUT]
     with Decoder(path, outputs, pass_fds=[pcm.fileno()]) as decoder:
-        stamps, lengths = pcm_packets(decoder.lines(), decoder.earn)
+        stamps, lengths = parse_pcm_packets(decoder.lines(), decoder.extend_deadline)
         decoder.finish()
-        if not len(stamps) and "matches no streams" in decoder.said():
+        if not len(stamps) and "matches no streams" in decoder.stderr_tail():
             raise ClipError(Reason.NO_AUDIO, f"{decoder.source}: it has no sound track")
         if not len(stamps):
             raise decoder.failure("no sound could be decoded")

@@ -29,7 +29,7 @@ MAX_PIXELS = 8192 * 4320  # of one picture: 8K. A header can claim any size, mem
 LOG_BYTES = 1 << 20
 PIPE_BYTES = 1 << 20  # the most that Linux gives without privileges
 # What ffmpeg says after the cause: that it could not go on, layer by layer.
-CONSEQUENCES = re.compile(
+FOLLOW_UP_ERRORS = re.compile(
     r"Terminating thread|Task finished with error|Nothing was written|before EOF|after EOF"
     r"|Could not write header|has not been used for any stream|Conversion failed"
     r"|Error (opening|parsing options|marking filters)"
@@ -42,7 +42,7 @@ def ffmpeg_exe() -> str:
     return ffmpeg_binary.chosen().path
 
 
-def existing(path: PathLike) -> str:
+def input_path(path: PathLike) -> str:
     """`path` as ffmpeg must be given it. Raises ClipError (unreadable) when there is no file."""
     # Absolute: neither a leading dash nor "concat:" can then be read as an option or a protocol.
     source = Path(path).absolute()
@@ -69,13 +69,13 @@ class Decoder:
     ----------
     path: the file; named in every error.
     outputs: ffmpeg's arguments after the input; one output must be `pipe:1`.
-    level: ffmpeg's log level; what it says is kept in a file and read by `said`.
+    level: ffmpeg's log level; what it says is kept in a file and read by `stderr_tail`.
     pass_fds: descriptors that the outputs name as `pipe:<n>`.
     threads: decoding threads; 0 leaves it to ffmpeg, which takes all cores.
     before: ffmpeg's arguments before the input, such as a seek.
 
     It waits for ffmpeg for the seconds of `time_limit` in all, and as many again for each minute of
-    media that `earn` reports. Time that the caller spends between its reads is not counted.
+    media that `extend_deadline` reports. The time between two reads is not counted.
 
     Use as a context manager: leaving it ends ffmpeg, wherever it is.
     Raises ClipError: unreadable (no such file), timed_out (from any read).
@@ -90,8 +90,8 @@ class Decoder:
         threads: int = 0,
         before: Sequence[str] = (),
     ) -> None:
-        self.source = existing(path)
-        self._limit = self._left = _limit
+        self.source = input_path(path)
+        self._seconds_limit = self._seconds_left = _limit
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed in __exit__)
         # Only local files: a "video" may be a playlist that names other addresses.
         bounds = ["-protocol_whitelist", "file", "-max_pixels", str(MAX_PIXELS)]
@@ -144,9 +144,9 @@ class Decoder:
         if rest:
             yield rest.decode(errors="replace")
 
-    def earn(self, seconds: float) -> None:
+    def extend_deadline(self, seconds: float) -> None:
         """Report so many seconds of media read, which lengthens the time allowed."""
-        self._left += seconds * self._limit / 60
+        self._seconds_left += seconds * self._seconds_limit / 60
 
     def finish(self) -> int:
         """Wait for ffmpeg to end and give its exit status.
@@ -154,15 +154,15 @@ class Decoder:
         Raises ClipError (unreadable) when a signal ended it: what it gave may be incomplete.
         """
         try:
-            status = self._process.wait(max(self._left, 0.0))
+            status = self._process.wait(max(self._seconds_left, 0.0))
         except subprocess.TimeoutExpired:
-            raise self._too_slow() from None
+            raise self._timed_out() from None
         if status < 0:
             name = signal.Signals(-status).name
             raise ClipError(Reason.UNREADABLE, f"{self.source}: {name} ended ffmpeg")
         return status
 
-    def said(self, start: bool = False) -> str:
+    def stderr_tail(self, start: bool = False) -> str:
         """What ffmpeg has logged: the end of it or, with `start`, its beginning (1 MiB)."""
         size = self._errors.seek(0, os.SEEK_END)
         self._errors.seek(0 if start else max(0, size - LOG_BYTES))
@@ -173,9 +173,9 @@ class Decoder:
 
         Where it named none: that the data are invalid, if it said so, or else `otherwise`.
         """
-        lines = self.said().splitlines()
+        lines = self.stderr_tail().splitlines()
         found = [line for line in lines if line.startswith("[") or "rror" in line]
-        causes = [line for line in found if not CONSEQUENCES.search(line)]
+        causes = [line for line in found if not FOLLOW_UP_ERRORS.search(line)]
         if not causes:  # before version 6 only the file is named
             named = (f"{self.source}: ", "Error opening input")
             causes = [line.removeprefix(named[0]) for line in lines if line.startswith(named)]
@@ -200,14 +200,14 @@ class Decoder:
 
     def _wait(self) -> None:
         start = time.monotonic()
-        ready = self._poll.poll(max(self._left, 0.0) * 1000)
-        self._left -= time.monotonic() - start
+        ready = self._poll.poll(max(self._seconds_left, 0.0) * 1000)
+        self._seconds_left -= time.monotonic() - start
         if not ready:
-            raise self._too_slow()
+            raise self._timed_out()
 
-    def _too_slow(self) -> ClipError:
+    def _timed_out(self) -> ClipError:
         return ClipError(
             Reason.TIMED_OUT,
-            f"{self.source}: ffmpeg was stopped after {self._limit:.0f} s and as much for each "
+            f"{self.source}: ffmpeg was stopped after {self._seconds_limit:.0f} s and as much for each "
             "minute read (check.timeout)",
         )

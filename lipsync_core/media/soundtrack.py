@@ -18,7 +18,7 @@ import numpy as np
 from lipsync_core.errors import ClipError, LipsyncError, Reason
 from lipsync_core.media import audio_alignment
 from lipsync_core.media.ffmpeg import Decoder, PathLike
-from lipsync_core.media.timestamps import WHOLE_CLOCK
+from lipsync_core.media.timestamps import CLOCK_OUTPUT
 
 # What AAC encodes without a question; other layouts are mixed to the nearest of them.
 LAYOUTS = "mono|stereo|5.1|7.1"
@@ -53,11 +53,13 @@ def soundtrack(path: PathLike) -> Iterator[Soundtrack]:
     with contextlib.ExitStack() as stack:
         pcm = stack.enter_context(tempfile.TemporaryFile())
         packets = _decode(path, pcm)
-        runs = audio_alignment.checked_plan(path, packets.stamps, packets.lengths, packets.rate)
+        runs = audio_alignment.checked_corrections(
+            path, packets.stamps, packets.lengths, packets.rate
+        )
         if any(run.silence or run.skip or run.take != run.give for run in runs):
             raw, pcm = pcm, stack.enter_context(tempfile.TemporaryFile())
             raw.seek(0)
-            for block in audio_alignment.placed(raw, runs, packets.channels):
+            for block in audio_alignment.apply(raw, runs, packets.channels):
                 pcm.write(block.data)
             pcm.flush()
             raw.close()
@@ -82,7 +84,7 @@ def _decode(path: PathLike, pcm: IO[bytes]) -> _Packets:
     sound = ["-map", "0:a:0", "-af", f"aformat=channel_layouts={LAYOUTS}", "-c:a", "pcm_s16le"]
     starts, spans = array("q"), array("q")
     rate = size = 0
-    outputs = [*sound, "-f", "tee", slaves, *WHOLE_CLOCK]
+    outputs = [*sound, "-f", "tee", slaves, *CLOCK_OUTPUT]
     with Decoder(path, outputs, pass_fds=[pcm.fileno()]) as decoder:
         for line in decoder.lines():
             if line.startswith("#sample_rate 0: "):
@@ -92,9 +94,9 @@ def _decode(path: PathLike, pcm: IO[bytes]) -> _Packets:
                 starts.append(int(stamp))
                 spans.append(int(length))
                 size += int(data)
-                decoder.earn(int(length) / rate)
+                decoder.extend_deadline(int(length) / rate)
         decoder.finish()
-        if not starts and "matches no streams" in decoder.said():
+        if not starts and "matches no streams" in decoder.stderr_tail():
             raise ClipError(Reason.NO_AUDIO, f"{decoder.source}: it has no sound track")
         if not starts:
             raise decoder.failure("no sound could be decoded")

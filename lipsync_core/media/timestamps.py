@@ -16,23 +16,25 @@ from lipsync_core.errors import ClipError, Reason
 from lipsync_core.media.ffmpeg import Decoder, PathLike
 
 FPS = 25  # the frame rate of every public model of this family
-MAX_GAP = 60.0  # seconds between two pictures; more means damaged time stamps
+MAX_GAP_SECONDS = 60.0  # seconds between two pictures; more means damaged time stamps
 # The packets of picture and sound, not decoded. The sound is read too, and thrown away: the clock's
 # zero is the start of the earlier one.
-PACKETS = ("-map", "0:V:0", "-map", "0:a:0?", "-c", "copy", "-f", "framecrc", "pipe:1")
-UNKNOWN = -(2**63)  # ffmpeg's AV_NOPTS_VALUE
+PACKET_OUTPUT = ("-map", "0:V:0", "-map", "0:a:0?", "-c", "copy", "-f", "framecrc", "pipe:1")
+NO_TIMESTAMP = -(2**63)  # ffmpeg's AV_NOPTS_VALUE
 # Both streams, not decoded, to nowhere: the clock's zero is then the start of the earlier one,
 # whichever of them is decoded. (In MPEG streams a stream that is not asked for does not count.)
-WHOLE_CLOCK = ("-map", "0:V:0?", "-map", "0:a:0?", "-c", "copy", "-f", "null", "pipe:1")
+CLOCK_OUTPUT = ("-map", "0:V:0?", "-map", "0:a:0?", "-c", "copy", "-f", "null", "pipe:1")
 NTSC = Fraction(1000, 1001)
 # What a video of varying rate can become, and no time stamp is so wrong that it is another of them.
-USUAL_RATES = (12, 15, 24 * NTSC, 24, 25, 30 * NTSC, 30, 48, 50, 60 * NTSC, 60, 90, 100, 120)
+COMMON_RATES = (12, 15, 24 * NTSC, 24, 25, 30 * NTSC, 30, 48, 50, 60 * NTSC, 60, 90, 100, 120)
 # Frames a second of a result. Under 12 a mouth does not move but jump: such a source, a slide show,
 # is shown at 25.
 MIN_RATE, MAX_RATE = 12, 120
-ROUNDING = 0.0004  # relative: 30 and 30000/1001 are 0.001 apart
-STEADY = 0.1  # relative: gaps that differ by less from the usual one are the same gap, shaken
-DISCARD = 4  # packet flag: decoded, but cut away by the edit list
+RATE_TOLERANCE = 0.0004  # relative: 30 and 30000/1001 are 0.001 apart
+MAX_GAP_DEVIATION = (
+    0.1  # relative: gaps that differ by less from the usual one are the same gap, shaken
+)
+DISCARD_FLAG = 4  # packet flag: decoded, but cut away by the edit list
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Timeline:
     longest_gap: float
 
 
-def at_constant_rate(
+def resample_timeline(
     stamps: np.ndarray, tick: Fraction, duration: int = 0, fps: Fraction | int = FPS
 ) -> Timeline:
     """What the nearest-picture rule (ffmpeg's `fps` filter, from time zero) makes of `stamps`.
@@ -97,12 +99,12 @@ def at_constant_rate(
 def constant_rate(stamps: np.ndarray, tick: Fraction) -> Fraction:
     """The constant frame rate, 12 to 120, for a result that shows the pictures of a video.
 
-    stamps, tick: as for `at_constant_rate`.
+    stamps, tick: as for `resample_timeline`.
 
     The average rate where no picture is lost by it: of every video of constant rate, and of
     telecined film. Else, where pictures are missing or the rate varies, the rate of the usual gap.
     Time stamps are rounded, so a rate is taken for the whole or NTSC number (30000/1001) beside
-    it; a varying one that is beside none becomes the nearest of `USUAL_RATES`. A source of under
+    it; a varying one that is beside none becomes the nearest of `COMMON_RATES`. A source of under
     12 or of a single picture gets 25; one of over 120 is halved.
     """
     stamps = np.unique(stamps)
@@ -112,41 +114,41 @@ def constant_rate(stamps: np.ndarray, tick: Fraction) -> Fraction:
     span = int(gaps.sum())
     average = Fraction(len(gaps)) / (span * tick)
     low, high = np.quantile(gaps, (0.1, 0.9))
-    rounding = max(ROUNDING, (1 + high - low) / span)  # of the gaps at both ends
-    rate = _whole(average, rounding) or average.limit_denominator(1001)
+    rounding = max(RATE_TOLERANCE, (1 + high - low) / span)  # of the gaps at both ends
+    rate = _nearest_standard_rate(average, rounding) or average.limit_denominator(1001)
     shown = np.round((stamps - stamps[0]) * float(tick * rate))
     if len(np.unique(shown)) < len(stamps):
         middle = int(np.quantile(gaps, 0.5, method="lower"))
-        usual = gaps[np.abs(gaps - middle) <= max(1, STEADY * middle)]
+        usual = gaps[np.abs(gaps - middle) <= max(1, MAX_GAP_DEVIATION * middle)]
         rate = Fraction(len(usual)) / (int(usual.sum()) * tick)
-        nearest = min(USUAL_RATES, key=lambda usual: abs(math.log(usual / rate)))
-        rate = _whole(rate, rounding) or Fraction(nearest)
+        nearest = min(COMMON_RATES, key=lambda usual: abs(math.log(usual / rate)))
+        rate = _nearest_standard_rate(rate, rounding) or Fraction(nearest)
     while rate > MAX_RATE:
         rate /= 2
     return rate if rate >= MIN_RATE else Fraction(FPS)
 
 
-def _whole(rate: Fraction, rounding: float) -> Fraction | None:
+def _nearest_standard_rate(rate: Fraction, rounding: float) -> Fraction | None:
     """The whole or NTSC number beside a rate, within a relative error; None without one."""
     near = max(1, round(rate)), max(1, round(rate / NTSC)) * NTSC
     best = min(near, key=lambda candidate: abs(candidate - rate))
     return Fraction(best) if abs(best - rate) <= rounding * rate else None
 
 
-def survey(path: PathLike, fps: Fraction | int = FPS) -> Timeline:
+def read_timeline(path: PathLike, fps: Fraction | int = FPS) -> Timeline:
     """The timeline of the first picture stream of `path`, on one clock with its sound.
 
     Raises ClipError: unreadable when there is no picture, or when two are further apart than
-    `MAX_GAP`; timed_out.
+    `MAX_GAP_SECONDS`; timed_out.
     """
-    with Decoder(path, PACKETS) as decoder:
-        return read_timeline(decoder, fps)
+    with Decoder(path, PACKET_OUTPUT) as decoder:
+        return parse_timeline(decoder, fps)
 
 
-def read_timeline(decoder: Decoder, fps: Fraction | int = FPS) -> Timeline:
-    """The timeline from a decoder whose standard output is `PACKETS`; it is read to its end.
+def parse_timeline(decoder: Decoder, fps: Fraction | int = FPS) -> Timeline:
+    """The timeline from a decoder whose standard output is `PACKET_OUTPUT`; it is read to its end.
 
-    Raises as `survey`.
+    Raises as `read_timeline`.
     """
     shown, decoded, lengths = array("q"), array("q"), array("q")
     tick = Fraction(1, 1)
@@ -156,22 +158,24 @@ def read_timeline(decoder: Decoder, fps: Fraction | int = FPS) -> Timeline:
         if not line.startswith("0,"):
             continue
         _, dts, pts, length, _, _, *flags = (field.strip() for field in line.split(","))
-        if flags and flags[0].startswith("F=") and int(flags[0][2:], 16) & DISCARD:
+        if flags and flags[0].startswith("F=") and int(flags[0][2:], 16) & DISCARD_FLAG:
             continue
         decoded.append(int(dts))
         shown.append(int(pts))
         lengths.append(int(length))
-        decoder.earn(min(1.0, float(max(int(length), 0) * tick)) or float(1 / Fraction(fps)))
+        decoder.extend_deadline(
+            min(1.0, float(max(int(length), 0) * tick)) or float(1 / Fraction(fps))
+        )
     decoder.finish()
     if not decoded:
         raise decoder.failure("no picture in it")
     source = decoder.source
-    stamps = _presentation(np.array(shown, np.int64), np.array(decoded, np.int64))
+    stamps = _presentation_times(np.array(shown, np.int64), np.array(decoded, np.int64))
     if not len(stamps):
         raise ClipError(Reason.UNREADABLE, f"{source}: its pictures have no time stamps")
     length = lengths[int(stamps.argmax())] if len(stamps) == len(lengths) else 0
-    timeline = at_constant_rate(stamps, tick, max(length, 0), fps)
-    if timeline.longest_gap > MAX_GAP:
+    timeline = resample_timeline(stamps, tick, max(length, 0), fps)
+    if timeline.longest_gap > MAX_GAP_SECONDS:
         raise ClipError(
             Reason.UNREADABLE,
             f"{source}: its time stamps leap by {timeline.longest_gap:.0f} s; repair the file",
@@ -179,13 +183,13 @@ def read_timeline(decoder: Decoder, fps: Fraction | int = FPS) -> Timeline:
     return timeline
 
 
-def _presentation(shown: np.ndarray, decoded: np.ndarray) -> np.ndarray:
+def _presentation_times(shown: np.ndarray, decoded: np.ndarray) -> np.ndarray:
     """Presentation times, int64 (n,), where some containers give some of them (MPEG) or none (AVI).
 
     Decoding times are the same instants in another order, ahead by a constant.
     """
-    if (shown != UNKNOWN).all():
+    if (shown != NO_TIMESTAMP).all():
         return shown
-    both = np.flatnonzero((shown != UNKNOWN) & (decoded != UNKNOWN))
+    both = np.flatnonzero((shown != NO_TIMESTAMP) & (decoded != NO_TIMESTAMP))
     delay = shown[both[0]] - decoded[both[0]] if len(both) else 0
-    return decoded[decoded != UNKNOWN] + delay
+    return decoded[decoded != NO_TIMESTAMP] + delay

@@ -25,16 +25,16 @@ import numpy as np
 import PIL.Image
 
 from lipsync_core.errors import ClipError, LipsyncError, Reason
-from lipsync_core.media.ffmpeg import Decoder, PathLike, existing, ffmpeg_exe
+from lipsync_core.media.ffmpeg import Decoder, PathLike, ffmpeg_exe, input_path
 from lipsync_core.media.soundtrack import soundtrack
-from lipsync_core.media.timestamps import FPS, WHOLE_CLOCK
+from lipsync_core.media.timestamps import CLOCK_OUTPUT, FPS
 from lipsync_core.runtime.files import atomic_path
 
-EXACT = "+accurate_rnd+full_chroma_int+full_chroma_inp"  # the scaler's flags for true colours
+EXACT_FLAGS = "+accurate_rnd+full_chroma_int+full_chroma_inp"  # the scaler's flags for true colours
 MAX_IMAGE_BYTES = 1 << 30
 
 # The first picture, decoded, as a line of text; the output's name follows.
-FIRST_PICTURE = ("-map", "0:V:0", "-frames:v", "1", "-f", "framecrc")
+FIRST_FRAME_OUTPUT = ("-map", "0:V:0", "-frames:v", "1", "-f", "framecrc")
 
 
 @functools.cache
@@ -62,13 +62,13 @@ def probe(path: PathLike) -> Probe:
     """Open `path` and decode its first picture.
 
     Raises ClipError (unreadable, no_video, timed_out) when that cannot be done. `seconds` is the
-    file's word; `timestamps.survey` counts.
+    file's word; `timestamps.read_timeline` counts.
     """
-    with Decoder(path, [*FIRST_PICTURE, "pipe:1"], "info") as decoder:
-        shape, rate, decoded = first_picture(decoder.lines())
+    with Decoder(path, [*FIRST_FRAME_OUTPUT, "pipe:1"], "info") as decoder:
+        shape, rate, decoded = parse_first_frame(decoder.lines())
         decoder.finish()
         # A tag of the file may pose as one of these lines; then reading the sound tells the truth.
-        said = decoder.said(start=True)
+        said = decoder.stderr_tail(start=True)
         has_audio = re.search(r"^ +Stream #0:\d.*: Audio: ", said, re.MULTILINE) is not None
         if not decoded and has_audio and "matches no streams" in said:
             raise ClipError(Reason.NO_VIDEO, f"{decoder.source}: it has sound, but no picture")
@@ -85,8 +85,8 @@ def probe(path: PathLike) -> Probe:
     )
 
 
-def first_picture(lines: Iterable[str]) -> tuple[tuple[int, int], Fraction, bool]:
-    """(width, height), frames a second, and whether it was decoded, of what `FIRST_PICTURE` wrote.
+def parse_first_frame(lines: Iterable[str]) -> tuple[tuple[int, int], Fraction, bool]:
+    """(width, height), frame rate and whether it was decoded, from `FIRST_FRAME_OUTPUT`.
 
     Pixels, as shown (after rotation).
     """
@@ -106,7 +106,7 @@ def read_image(path: PathLike) -> np.ndarray | None:
     Raises ClipError (unreadable) when it would take too much memory: over 1 GiB as a file, or
     over twice `PIL.Image.MAX_IMAGE_PIXELS` (179 million pixels) decoded.
     """
-    source = existing(path)
+    source = input_path(path)
     size = Path(source).stat().st_size
     if size > MAX_IMAGE_BYTES:
         raise ClipError(Reason.UNREADABLE, f"{source}: {size >> 20} MB are too much for a picture")
@@ -122,7 +122,7 @@ def read_image(path: PathLike) -> np.ndarray | None:
 
 def is_image(path: PathLike) -> bool:
     """True when the content (not the name) of `path` is a still picture."""
-    with open(existing(path), "rb") as stream:
+    with open(input_path(path), "rb") as stream:
         head = stream.read(32)
     magic = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\x00", b"MM\x00*")
     return head.startswith(magic) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
@@ -132,7 +132,7 @@ def read_frames(
     path: PathLike,
     fps: Fraction | int = FPS,
     long_side: int | None = None,
-    exact_colour: bool = False,
+    exact_color: bool = False,
     region: tuple[int, int, int, int] | None = None,
     threads: int = 0,
 ) -> Iterator[np.ndarray]:
@@ -155,7 +155,7 @@ def read_frames(
     ffmpeg. Raises ClipError: unreadable when no frame comes out or ffmpeg dies, timed_out.
     """
     bound = f"min(1,{long_side}/max(iw,ih))" if long_side else "1"
-    flags = ("area" if long_side else "bicubic") + (EXACT if exact_colour else "")
+    flags = ("area" if long_side else "bicubic") + (EXACT_FLAGS if exact_color else "")
     # Never more than there is: a stream may change its size on the way.
     crop = "crop=w='min({2},iw)':h='min({3},ih)':x={0}:y={1}"
     filters = (
@@ -168,12 +168,12 @@ def read_frames(
     # Y4M names its own size, so a rotated or oddly sized file needs no guess of ours; planar 4:2:0
     # is half the bytes of BGR through the pipe.
     frames = ["-map", "0:V:0", "-vf", ",".join(filters), "-pix_fmt", "yuv420p"]
-    outputs = [*frames, "-f", "yuv4mpegpipe", "pipe:1", *WHOLE_CLOCK]
+    outputs = [*frames, "-f", "yuv4mpegpipe", "pipe:1", *CLOCK_OUTPUT]
     with Decoder(path, outputs, threads=threads) as decoder:
         count = 0
         for frame in _y4m_frames(decoder):
             count += 1
-            decoder.earn(float(1 / Fraction(fps)))
+            decoder.extend_deadline(float(1 / Fraction(fps)))
             yield frame
         decoder.finish()
         if count == 0:
@@ -198,17 +198,17 @@ def _last_line(errors: IO[bytes]) -> str:
     return lines[-1] if lines else "no frame could be decoded"
 
 
-def _picture(size: tuple[int, int], fps: Fraction | int) -> ffmpeg.nodes.FilterableStream:
+def _raw_frames_input(size: tuple[int, int], fps: Fraction | int) -> ffmpeg.nodes.FilterableStream:
     """Raw BGR frames from the standard input, with even sides and true colours."""
     frames = ffmpeg.input(
         "pipe:", format="rawvideo", pix_fmt="bgr24", s=f"{size[0]}x{size[1]}", r=str(fps)
     )
     padded = frames.video.filter("pad", "ceil(iw/2)*2", "ceil(ih/2)*2")
     matrix = {"out_color_matrix": "bt601", "out_range": "tv"}
-    return padded.filter("scale", flags="bicubic" + EXACT, **matrix)
+    return padded.filter("scale", flags="bicubic" + EXACT_FLAGS, **matrix)
 
 
-def _encoding(crf: int) -> dict[str, object]:
+def _encoder_options(crf: int) -> dict[str, object]:
     """ffmpeg's options for an MP4 that plays everywhere."""
     options: dict[str, object] = {
         "vcodec": h264_encoder(),
@@ -253,7 +253,7 @@ class VideoWriter:
         self.path = Path(path)
         self.size = size
         self.frames = 0
-        options = _encoding(crf)
+        options = _encoder_options(crf)
         if threads is not None:
             options["threads"] = threads
         if seconds is not None:
@@ -263,7 +263,7 @@ class VideoWriter:
         with contextlib.ExitStack() as stack:
             temporary = stack.enter_context(atomic_path(self.path))
             self._errors = stack.enter_context(tempfile.TemporaryFile())
-            streams, descriptors = [_picture(size, fps)], []
+            streams, descriptors = [_raw_frames_input(size, fps)], []
             if audio is not None:
                 # Decoded here and now, with limits: the encoder gets samples, not the user's file.
                 sound = stack.enter_context(soundtrack(audio))

@@ -22,10 +22,10 @@ from scipy.io import wavfile
 from lipsync_core import audio
 from lipsync_core.checkpoints import build_from
 from lipsync_core.evaluation.lse import MAX_SHIFT, SAMPLES_A_FRAME, lse
-from lipsync_core.faces.crops import Style, crops_of
+from lipsync_core.faces.crops import CropSpec, iter_crops
 from lipsync_core.faces.track import Track
 from lipsync_core.models import LseSyncNet, SyncNet
-from lipsync_core.pretrained import JUDGE_WEIGHTS
+from lipsync_core.pretrained import LSE_WEIGHTS
 from lipsync_core.runtime.device import pick
 
 log = logging.getLogger(__name__)
@@ -125,8 +125,8 @@ class ExpertJudge:
 
 @functools.cache
 def load_judge(path: Path, device: str = "auto") -> Judge:
-    """The judge that `pretrained.judge_file` found. Raises LipsyncError for other files."""
-    public = path.suffix == Path(JUDGE_WEIGHTS).suffix
+    """The scorer of these weights. Raises LipsyncError for other files."""
+    public = path.suffix == Path(LSE_WEIGHTS).suffix
     return PublicJudge(path, device) if public else ExpertJudge(path, device)
 
 
@@ -135,7 +135,7 @@ def speaker(
     wav_path: Path,
     tracks: Sequence[Track],
     judge: Judge,
-    style: Style,
+    style: CropSpec,
 ) -> tuple[int, float]:
     """Which of the tracks speaks, and the confidence.
 
@@ -157,7 +157,7 @@ def speaker(
 
 
 def measure_sync(
-    video_path: Path, wav_path: Path, track: Track, judge: Judge, style: Style
+    video_path: Path, wav_path: Path, track: Track, judge: Judge, style: CropSpec
 ) -> tuple[int, float] | None:
     """Offset (frames) and confidence of one face, judged as in `speaker`; None when too short."""
     _, pcm = wavfile.read(wav_path, mmap=True)
@@ -184,7 +184,7 @@ def _of_shot(pcm: np.ndarray, track: Track, start: int) -> np.ndarray:
 
 
 def _samples(
-    video_path: Path, pcm: np.ndarray, tracks: Sequence[Track], judge: Judge, style: Style
+    video_path: Path, pcm: np.ndarray, tracks: Sequence[Track], judge: Judge, style: CropSpec
 ) -> Iterator[tuple[int, np.ndarray]]:
     """For each track, the first frame of what is judged, and its frames, (n, side, side, 3).
 
@@ -192,11 +192,11 @@ def _samples(
     """
     views = [judge.view(_sample(track, pcm)) for track in tracks]
     if isinstance(judge, PublicJudge):
-        style = Style("square")
+        style = CropSpec("square")
     for first in range(0, len(views), AT_ONCE):
         group = views[first : first + AT_ONCE]
         frames: list[list[np.ndarray]] = [[] for _ in group]
-        for number, _, crop in crops_of(video_path, group, style):
+        for number, _, crop in iter_crops(video_path, group, style):
             frames[number].append(
                 cv2.resize(crop, (judge.side, judge.side), interpolation=cv2.INTER_AREA)
             )

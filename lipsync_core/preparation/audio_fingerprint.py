@@ -14,7 +14,7 @@ import functools
 import cv2
 import numpy as np
 
-from lipsync_core.audio import LIMIT, MEL_RATE
+from lipsync_core.audio import MAX_ABS, MEL_RATE
 
 BANDS = slice(4, 60)  # of the mel spectrogram's 80: 0.2 to 4.3 kHz, which every codec keeps
 BEFORE, AFTER = 2, 36  # columns of the patch around a landmark: 0.48 s
@@ -64,8 +64,8 @@ def _loudness(mel: np.ndarray) -> np.ndarray:
     """Smoothed mean level of each column, from 0 (below the dynamic range) up: float32 (T,)."""
     block = 60 * MEL_RATE
     starts = range(0, len(mel), block)
-    floor = max((mel[start : start + block, BANDS].max() for start in starts), default=-LIMIT)
-    floor = max(floor - DYNAMIC_RANGE, -LIMIT)  # digital silence is at the limit
+    floor = max((mel[start : start + block, BANDS].max() for start in starts), default=-MAX_ABS)
+    floor = max(floor - DYNAMIC_RANGE, -MAX_ABS)  # digital silence is at the limit
     above = [np.maximum(mel[start : start + block, BANDS] - floor, 0) for start in starts]
     column = np.concatenate([np.zeros(0, np.float32), *(each.mean(axis=1) for each in above)])
     return cv2.GaussianBlur(column, (1, SMOOTHING), SMOOTHING / 4).ravel() if len(mel) else column

@@ -15,8 +15,8 @@ from typing import IO
 from lipsync_core.errors import ClipError, Reason
 from lipsync_core.media import audio
 from lipsync_core.media.ffmpeg import Decoder
-from lipsync_core.media.timestamps import PACKETS, Timeline, read_timeline, survey
-from lipsync_core.media.video import FIRST_PICTURE, first_picture, probe
+from lipsync_core.media.timestamps import PACKET_OUTPUT, Timeline, parse_timeline, read_timeline
+from lipsync_core.media.video import FIRST_FRAME_OUTPUT, parse_first_frame, probe
 
 Measures = dict[str, float | int | str]
 
@@ -47,27 +47,27 @@ def _in_one_run(source: Path, wav_path: Path | None) -> Measures | None:
     """The measures and, where a path is given, the sound; None when the run was not flawless."""
     with contextlib.ExitStack() as stack:
         picture, packets, pcm = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
-        outputs = [*FIRST_PICTURE, f"pipe:{picture.fileno()}", *PACKETS]
+        outputs = [*FIRST_FRAME_OUTPUT, f"pipe:{picture.fileno()}", *PACKET_OUTPUT]
         if wav_path is not None:
-            outputs += audio.pcm_outputs(f"pipe:{packets.fileno()}", pcm)
+            outputs += audio.pcm_output(f"pipe:{packets.fileno()}", pcm)
         descriptors = [file.fileno() for file in (picture, packets, pcm)]
         # One thread: a single picture is decoded.
         decoder = stack.enter_context(Decoder(source, outputs, pass_fds=descriptors, threads=1))
         try:
-            timeline = read_timeline(decoder)
+            timeline = parse_timeline(decoder)
             status = decoder.finish()
         except ClipError as error:
             if error.reason == Reason.TIMED_OUT:
                 raise
             return None
-        (width, height), _, decoded = first_picture(_lines(picture))
-        stamps, lengths = audio.pcm_packets(_lines(packets))
+        (width, height), _, decoded = parse_first_frame(_lines(picture))
+        stamps, lengths = audio.parse_pcm_packets(_lines(packets))
         if status or not decoded or (wav_path is not None and not len(stamps)):
             return None
         measures: Measures = {"width": width, "height": height} | _timing(timeline)
         if wav_path is not None:
             try:
-                seconds = audio.write_placed(wav_path, source, pcm, stamps, lengths)
+                seconds = audio.write_aligned_wav(wav_path, source, pcm, stamps, lengths)
             except ClipError as error:
                 raise ClipError(error.reason, error.detail, measures) from error
             measures["audio_seconds"] = round(seconds, 3)
@@ -79,7 +79,7 @@ def _step_by_step(source: Path, needs_sound: bool) -> Measures:
     picture = probe(source)
     measures: Measures = {"width": picture.width, "height": picture.height}
     try:
-        measures |= _timing(survey(source))
+        measures |= _timing(read_timeline(source))
     except ClipError as error:
         raise ClipError(error.reason, error.detail, measures) from error
     if needs_sound and not picture.has_audio:

@@ -51,7 +51,7 @@ def _earn_progress(decoder: Decoder) -> None:
         key, _, value = line.partition("=")
         if key == "out_time_us" and value.isdecimal():
             seconds = int(value) / 1e6
-            decoder.earn(max(0.0, seconds - done))
+            decoder.extend_deadline(max(0.0, seconds - done))
             done = max(done, seconds)
 
 

@@ -81,8 +81,8 @@ def detect_faces(
     The detector is loaded once, and only when a clip needs it; its batches span clips.
     """
     from lipsync_core.faces import detection, detectors
-    from lipsync_core.faces.batching import CPU_BATCH, fitting
-    from lipsync_core.faces.tracking.shots import ShotFinder
+    from lipsync_core.faces.batching import CPU_BATCH, max_batch_size
+    from lipsync_core.faces.tracking.shots import ShotDetector
     from lipsync_core.preparation import precropped
 
     def work(tasks: Iterable[Task]) -> Iterator[tuple[Task, Measures | ClipError]]:
@@ -92,26 +92,30 @@ def detect_faces(
         )
         long_side = params["detect.long_side"]
         log.info("detector: %s on %s", detector.name, device)
-        finders: dict[str, ShotFinder] = defaultdict(ShotFinder)
+        finders: dict[str, ShotDetector] = defaultdict(ShotDetector)
         found = detection.detect_videos(
             ((task, task.clip.source(data_root)) for task in tasks),
             detector,
             long_side=long_side,
-            batch_size=batch_size or (fitting(device, long_side) if detector.on_gpu else CPU_BATCH),
+            batch_size=batch_size
+            or (max_batch_size(device, long_side) if detector.on_gpu else CPU_BATCH),
             stride=params["detect.stride"],
             motion=params["detect.motion"],
-            observe=lambda task, frame: finders[task.clip.id].add(frame),
+            on_frame=lambda task, frame: finders[task.clip.id].add(frame),
             size_of=lambda task: _size(task.before["audio"]),
             threads=0 if detector.on_gpu else 1,
         )
         for task, result in found:
-            finder = finders.pop(task.clip.id, ShotFinder())
+            finder = finders.pop(task.clip.id, ShotDetector())
             if isinstance(result, ClipError):
                 yield task, result
                 continue
             detection.write_boxes(task.target, replace(result, cuts=finder.cuts(result)))
             measures = {"frames": result.frames, "face_frames": result.faces["frame"].nunique()}
-            yield task, measures | {"detected_frames": result.looked, "detector": detector.name}
+            yield (
+                task,
+                measures | {"detected_frames": result.detected_frames, "detector": detector.name},
+            )
 
     worker = precropped.apart(work, data_root, precropped.detect_faces)
     return run_shard(stages.BOXES, clips, results, shard, params, worker)
@@ -150,28 +154,28 @@ def crop_faces(
     from lipsync_core.preparation.measures import head_speed, picture_measures
 
     track, crop = params["track"], params["crop"]
-    style = crops.Style(crop["mode"], tuple(crop["pads"]), crop["margin"])
+    style = crops.CropSpec(crop["mode"], tuple(crop["pads"]), crop["margin"])
     min_frames = round(track["min_seconds"] * FPS)
     judged = track["choice"] == "speaking"
-    judge_path = pretrained.judge_file(track["expert"], models) if judged else None
-    sync_path = pretrained.sync_file(params["check.sync_model"])
+    judge_path = pretrained.active_speaker_weights(track["expert"], models) if judged else None
+    sync_path = pretrained.sync_model_weights(params["check.sync_model"])
 
     def work(task: Task) -> Measures | list[Measures]:
         source = task.clip.source(data_root)
         found = detection.read_boxes(task.clip.artefact(results / stages.BOXES.folder, ".parquet"))
-        linked = reidentification.rejoined(source, tracks.link(found), found.cuts)
+        linked = reidentification.merge_tracks(source, tracks.link(found), found.cuts)
         if not linked:
             raise ClipError(Reason.NO_FACE, f"no face in any of {found.frames} frames")
-        those = tracks.people(linked, min_frames)
+        those = tracks.select_people(linked, min_frames)
         common: Measures = {
             "tracks": sum(len(each) >= min_frames for each in linked),
             "shots": len(found.cuts) + 1,
         }
         if task.clip.near and track["choice"] != "all":
-            those = [tracks.nearest(linked, task.clip.near, found.width, found.height)]
+            those = [tracks.nearest_track(linked, task.clip.near, found.width, found.height)]
         elif not judged and track["choice"] != "all":
-            those = [tracks.pick(linked, track["choice"])]
-        those = [tracks.finished(each, track["max_gap"], track["smooth"]) for each in those]
+            those = [tracks.select_track(linked, track["choice"])]
+        those = [tracks.fill_and_smooth(each, track["max_gap"], track["smooth"]) for each in those]
         if judged and len(those) > 1:
             from lipsync_core.preparation import active_speaker
 
@@ -181,7 +185,7 @@ def crop_faces(
             common["active_speaker_confidence"] = confidence
             those = [those[best]]
         targets = [task.part(number) for number in range(len(those))]
-        stats = crops.write_all(
+        stats = crops.write_track_crops(
             source,
             those,
             targets,

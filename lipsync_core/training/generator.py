@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
-from lipsync_core.checkpoints import build_from, save_public, start_from
+from lipsync_core.checkpoints import build_from, load_pretrained, save_public
 from lipsync_core.corpus import split_summary
 from lipsync_core.data.dataset import (
     OTHER_SAMPLES,
@@ -351,13 +351,13 @@ def train(
         )
     torch.manual_seed(seed)
     model = Wav2Lip(**sizes)
-    start_from(model, init)
+    load_pretrained(model, init)
     judge = None
     if settings.gan_weight > 0:
         judge = data_dependent_init(
             QualityDiscriminator(**sizes), init_batch(model, corpora["train"], seed)
         )
-        start_from(judge, disc_init)
+        load_pretrained(judge, disc_init)
     task = GeneratorTask(
         label, model, judge_of_sync, judge, corpora["train"], corpora["val"], settings, seed, device
     )

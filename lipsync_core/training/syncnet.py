@@ -275,7 +275,7 @@ def train(
     log.info("syncnet: validated on: %s", split_summary.judged_on(results, "val"))
     torch.manual_seed(seed)
     model = SyncNet(width=settings.width, image_size=settings.image_size)
-    checkpoints.start_from(model, init)
+    checkpoints.load_pretrained(model, init)
     task = ExpertTask(model, train_set, val_set, settings, seed, device)
     if data_check is not None:
         task.data_check = distributed.of_first(

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lipsync_core.dubbing.face_source import FaceSource, locate
+from lipsync_core.dubbing.face_source import FaceSource, track_face
 from lipsync_core.errors import LipsyncError
 from lipsync_core.media.video import VideoWriter
 
@@ -58,13 +58,13 @@ def test_video(video):
 
 
 def test_loop_starts_again(video):
-    positions, frames = zip(*FaceSource(video).looped(10), strict=True)
+    positions, frames = zip(*FaceSource(video).loop(10), strict=True)
     assert positions == (0, 1, 2, 3, 0, 1, 2, 3, 0, 1)
     np.testing.assert_allclose([f.mean() for f in frames], [LEVELS[p] for p in positions], atol=3)
 
 
 def test_static_repeats_fresh_copies_of_the_first_frame(video):
-    pairs = list(FaceSource(video, static=True).looped(3))
+    pairs = list(FaceSource(video, static=True).loop(3))
     assert [position for position, _ in pairs] == [0, 0, 0]
     pairs[0][1][:] = 0
     assert all(abs(frame.mean() - LEVELS[0]) < 3 for _, frame in pairs[1:])
@@ -99,21 +99,21 @@ class Scripted:
 def test_every_shot_of_the_speaker_but_no_second_person(video):
     speaker, moved, other = [2, 2, 22, 22, 1], [40, 20, 60, 40, 1], [30, 2, 40, 12, 1]
     script = {20: [other, speaker], 80: [speaker, other], 140: [moved], 200: [other]}
-    boxes = locate(FaceSource(video), 99, Scripted(script), smooth=0)
+    boxes = track_face(FaceSource(video), 99, Scripted(script), smooth=0)
     np.testing.assert_allclose(boxes[:3], np.array([speaker, speaker, moved])[:, :4], atol=1e-3)
     assert np.isnan(boxes[3]).all()
 
 
 def test_boxes_are_in_the_pixels_of_the_full_frame(video):
     detector = Scripted({level: [[4, 6, 10, 12, 1]] for level in LEVELS})
-    boxes = locate(FaceSource(video), 3, detector, long_side=32, batch_size=2)
+    boxes = track_face(FaceSource(video), 3, detector, long_side=32, batch_size=2)
     assert detector.shapes == [(2, 24, 32, 3), (1, 24, 32, 3)]
     np.testing.assert_allclose(boxes, [[8, 12, 20, 24]] * 3, atol=1e-3)
 
 
 def test_no_face(video):
     with pytest.raises(LipsyncError, match="no face in any of its 4 frames"):
-        locate(FaceSource(video), 99, Scripted({level: [] for level in LEVELS}))
+        track_face(FaceSource(video), 99, Scripted({level: [] for level in LEVELS}))
 
 
 def test_no_face_is_followed_across_a_cut(tmp_path):
@@ -124,5 +124,5 @@ def test_no_face_is_followed_across_a_cut(tmp_path):
             writer.write(np.full((48, 64, 3), level, np.uint8))
     before, after = [2, 2, 22, 22], [8, 6, 30, 28]
     script = {LEVELS[0]: [[*before, 1]], LEVELS[3]: [[*after, 1]]}
-    boxes = locate(FaceSource(path), 99, Scripted(script), smooth=9)
+    boxes = track_face(FaceSource(path), 99, Scripted(script), smooth=9)
     np.testing.assert_allclose(boxes, [before] * 12 + [after] * 12, atol=1e-3)

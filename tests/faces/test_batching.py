@@ -8,7 +8,7 @@ import torch
 
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces import decoding
-from lipsync_core.faces.batching import CPU_BATCH, Batches, fitting
+from lipsync_core.faces.batching import CPU_BATCH, BatchedDetector, max_batch_size
 from lipsync_core.faces.detection import detect_videos
 from lipsync_core.faces.detectors.base import Faces
 
@@ -37,7 +37,7 @@ def frames():
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError])
 def test_out_of_memory_halves_the_batch_and_loses_nothing(frames, error):
     detector = Small(5, error)
-    batches = Batches(detector, 16)
+    batches = BatchedDetector(detector, 16)
     found = batches.detect_faces(frames)
     assert [faces.boxes[0, 0] for faces in found] == list(range(20))
     assert detector.batches == [4] * 5
@@ -46,7 +46,7 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(frames, error):
 
 def test_other_errors_are_not_taken_for_it(frames):
     detector = Small(5, RuntimeError)
-    batches = Batches(detector, 16)
+    batches = BatchedDetector(detector, 16)
     with pytest.raises(RuntimeError, match="no room"):
         batches.detect_faces(frames)
     assert batches.size == 16 and detector.batches == []
@@ -54,17 +54,17 @@ def test_other_errors_are_not_taken_for_it(frames):
 
 def test_no_memory_for_one_frame_names_the_remedy(frames):
     with pytest.raises(LipsyncError, match=r"small: no memory.*detect\.long_side"):
-        Batches(Small(0), 16).detect_faces(frames)
+        BatchedDetector(Small(0), 16).detect_faces(frames)
 
 
 def test_size_follows_free_memory(monkeypatch):
-    assert fitting("cpu", 480) == CPU_BATCH
+    assert max_batch_size("cpu", 480) == CPU_BATCH
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     sizes = []
     for gigabytes in (0.001, 4, 16, 1000):
         free = int(gigabytes * 2**30)
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, free))
-        sizes.append(fitting("cuda", 480))
+        sizes.append(max_batch_size("cuda", 480))
     assert sizes == [1, 9, 36, 64]
 
 
@@ -73,7 +73,7 @@ def test_memory_does_not_grow_with_length(monkeypatch):
         def source(path, long_side, fps, size, threads):
             return 96, 96, (np.full((96, 96, 3), index % 7, np.uint8) for index in range(count))
 
-        monkeypatch.setattr(decoding, "picture_source", source)
+        monkeypatch.setattr(decoding, "open_frames", source)
         tracemalloc.start()
         [(_, found)] = detect_videos([(0, "a")], Small(64), batch_size=4, stride=5)
         peak = tracemalloc.get_traced_memory()[1]

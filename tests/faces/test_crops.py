@@ -11,15 +11,15 @@ import skimage.data
 from lipsync_core.errors import ClipError, LipsyncError, Reason
 from lipsync_core.faces import crops, decoding
 from lipsync_core.faces.crops import (
-    LAYOUT,
+    ALIGNED_LANDMARKS,
     CropArchive,
+    CropSpec,
     CropStats,
-    Style,
-    crops_of,
-    cut,
-    similarities,
-    write_all,
+    crop_box,
+    fit_similarity,
+    iter_crops,
     write_crops,
+    write_track_crops,
 )
 from lipsync_core.faces.tracking.tracks import Track
 from lipsync_core.media.video import VideoWriter, read_frames
@@ -57,15 +57,17 @@ def archive(tmp_path, video):
 
 def test_cut_rounds_pads_and_clips():
     frame = np.arange(20 * 30 * 3, dtype=np.uint8).reshape(20, 30, 3)
-    np.testing.assert_array_equal(cut(frame, [2.4, 3.6, 9.5, 12.2]), frame[4:12, 2:10])
-    np.testing.assert_array_equal(cut(frame, [4, 4, 8, 8], pads=(1, 2, 3, 4)), frame[3:10, 1:12])
-    np.testing.assert_array_equal(cut(frame, [-5, -5, 99, 99], (9, 9, 9, 9)), frame)
-    np.testing.assert_array_equal(cut(frame, [4, 4, 12, 12], (0, -2, 0, 0)), frame[4:10, 4:12])
+    np.testing.assert_array_equal(crop_box(frame, [2.4, 3.6, 9.5, 12.2]), frame[4:12, 2:10])
+    np.testing.assert_array_equal(
+        crop_box(frame, [4, 4, 8, 8], pads=(1, 2, 3, 4)), frame[3:10, 1:12]
+    )
+    np.testing.assert_array_equal(crop_box(frame, [-5, -5, 99, 99], (9, 9, 9, 9)), frame)
+    np.testing.assert_array_equal(crop_box(frame, [4, 4, 12, 12], (0, -2, 0, 0)), frame[4:10, 4:12])
 
 
 @pytest.mark.parametrize("box", [[40, 2, 50, 9], [2, -9, 9, -3], [8, 8, 8, 8], [9, 9, 3, 3]])
 def test_a_box_outside_of_the_frame_cuts_nothing(box):
-    assert cut(np.zeros((20, 30, 3), np.uint8), box).size == 0
+    assert crop_box(np.zeros((20, 30, 3), np.uint8), box).size == 0
 
 
 def test_members_are_stored_jpegs_named_by_frame(tmp_path, video):
@@ -221,12 +223,12 @@ def test_an_archive_cut_short_while_in_use_is_reported(archive, length):
 
 
 STYLES = [
-    Style(),
-    Style(pads=(7, 11, 3, 50)),
-    Style(pads=(-20, 0, -9, 0), margin=0.2),
-    Style("square", margin=0.1),
-    Style("aligned"),
-    Style("aligned", margin=0.3),
+    CropSpec(),
+    CropSpec(pads=(7, 11, 3, 50)),
+    CropSpec(pads=(-20, 0, -9, 0), margin=0.2),
+    CropSpec("square", margin=0.1),
+    CropSpec("aligned"),
+    CropSpec("aligned", margin=0.3),
 ]
 
 
@@ -238,10 +240,10 @@ def test_reading_the_region_changes_no_pixel(monkeypatch, video, style, size):
     corner, extent = boxes[:, None, :2], boxes[:, None, 2:] - boxes[:, None, :2]
     points = (corner + spots * extent).reshape(-1, 10).astype(np.float32)
     faces = Track(np.array([1, 6], np.int32), boxes, points)
-    found = [crop for _, _, crop in crops_of(video, [faces], style, size)]
-    whole = decoding.Part(0, 0, *SIZE, read_frames(video))
-    monkeypatch.setattr(crops, "part_source", lambda *_: whole)
-    expected = [crop for _, _, crop in crops_of(video, [faces], style, size)]
+    found = [crop for _, _, crop in iter_crops(video, [faces], style, size)]
+    whole = decoding.Region(0, 0, *SIZE, read_frames(video))
+    monkeypatch.setattr(crops, "open_region", lambda *_: whole)
+    expected = [crop for _, _, crop in iter_crops(video, [faces], style, size)]
     assert len(found) == 2
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -250,8 +252,8 @@ def test_reading_the_region_changes_no_pixel(monkeypatch, video, style, size):
 @pytest.mark.parametrize("box", [[-9, 3, 40, 50.5], [200, 100, 330, 260]])
 def test_the_region_ends_with_the_picture(video, box):
     frame = next(read_frames(video))
-    [(_, _, crop)] = crops_of(video, [track([0], box)])
-    np.testing.assert_array_equal(crop, cut(frame, box))
+    [(_, _, crop)] = iter_crops(video, [track([0], box)])
+    np.testing.assert_array_equal(crop, crop_box(frame, box))
 
 
 def face(picture, style, points=None, box=BOX, size=256):
@@ -259,7 +261,7 @@ def face(picture, style, points=None, box=BOX, size=256):
     one = track([0], box)
     if points is not None:
         one = Track(one.frames, one.boxes, np.float32(points).reshape(1, 10))
-    ((number, row, crop),) = crops_of(picture, [one], style, size)
+    ((number, row, crop),) = iter_crops(picture, [one], style, size)
     assert (number, row) == (0, 0)
     return crop
 
@@ -271,15 +273,15 @@ def still(tmp_path, portrait):
 
 
 def test_a_square_is_centred_on_the_box(still, portrait):
-    crop = face(still, Style("square"))
+    crop = face(still, CropSpec("square"))
     assert crop.shape == (139, 139, 3)
     np.testing.assert_array_equal(crop, portrait[61:200, 92:231])
-    assert face(still, Style("square", margin=0.25)).shape == (209, 209, 3)
-    assert face(still, Style("square", pads=(0, 40, 0, 0))).shape == (179, 179, 3)
+    assert face(still, CropSpec("square", margin=0.25)).shape == (209, 209, 3)
+    assert face(still, CropSpec("square", pads=(0, 40, 0, 0))).shape == (179, 179, 3)
 
 
 def test_a_square_beyond_the_edge_repeats_the_last_pixels(still, portrait):
-    crop = face(still, Style("square"), box=[-40, -20, 40, 40])
+    crop = face(still, CropSpec("square"), box=[-40, -20, 40, 40])
     assert crop.shape == (80, 80, 3)
     np.testing.assert_array_equal(crop[30:70, 40:], portrait[0:40, 0:40])
     np.testing.assert_array_equal(crop[:30], np.repeat(crop[30:31], 30, axis=0))
@@ -287,20 +289,20 @@ def test_a_square_beyond_the_edge_repeats_the_last_pixels(still, portrait):
 
 def test_a_margin_is_a_share_of_the_face(still, portrait):
     margin = 0.1  # of 139.4 pixels: 13.9
-    crop = face(still, Style("box", margin=margin))
+    crop = face(still, CropSpec("box", margin=margin))
     np.testing.assert_array_equal(crop, portrait[61 - 14 : 200 + 14, 101 - 14 : 221 + 14])
 
 
 def turned(angle, side, centre):
     """Landmarks at LAYOUT, in a square of `side` pixels turned by `angle` about its centre."""
     cos, sin = np.cos(angle), np.sin(angle)
-    return (LAYOUT - 0.5) @ np.array([[cos, sin], [-sin, cos]]) * side + centre
+    return (ALIGNED_LANDMARKS - 0.5) @ np.array([[cos, sin], [-sin, cos]]) * side + centre
 
 
 @pytest.mark.parametrize("angle", [0, 0.4, -1.2])
 def test_similarities_are_found(angle):
     points = np.stack([turned(angle, side, (120, 80)) for side in (50, 90)])
-    factor, shift = similarities(points).T
+    factor, shift = fit_similarity(points).T
     np.testing.assert_allclose(factor, np.array([50, 90]) * np.exp(1j * angle))
     np.testing.assert_allclose(factor * (0.5 + 0.5j) + shift, [120 + 80j] * 2)
 
@@ -314,12 +316,12 @@ def test_an_aligned_crop_has_the_eyes_in_their_places(tmp_path):
         )
     cv2.imwrite(str(tmp_path / "dots.png"), picture)
     for margin, size in ((0.0, 256), (0.25, 256), (0.0, 32)):
-        crop = face(tmp_path / "dots.png", Style("aligned", margin=margin), points, size=size)
+        crop = face(tmp_path / "dots.png", CropSpec("aligned", margin=margin), points, size=size)
         side = min(size, round(128 * (1 + 2 * margin)))
         assert crop.shape == (side, side, 3)
         _, _, _, centres = cv2.connectedComponentsWithStats((crop[..., 0] > 60).astype(np.uint8))
         found = (centres[1:] + 0.5) / side * (1 + 2 * margin) - margin
-        nearest = np.abs(found[:, None] - LAYOUT[None]).max(axis=2).min(axis=0)
+        nearest = np.abs(found[:, None] - ALIGNED_LANDMARKS[None]).max(axis=2).min(axis=0)
         assert nearest.max() < 0.6 / side
 
 
@@ -327,15 +329,15 @@ def test_an_aligned_crop_of_a_large_face_is_smooth(tmp_path):
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 255, (900, 900, 3), dtype=np.uint8)
     cv2.imwrite(str(tmp_path / "noise.png"), noise)
-    crop = face(tmp_path / "noise.png", Style("aligned"), turned(0.1, 800, (450, 450)), size=100)
+    crop = face(tmp_path / "noise.png", CropSpec("aligned"), turned(0.1, 800, (450, 450)), size=100)
     assert crop.std() < 25  # single pixels would have 73
 
 
 def test_boxes_without_landmarks_cannot_be_aligned(still):
     with pytest.raises(LipsyncError, match="no landmarks; set `detector: centerface`"):
-        face(still, Style("aligned"))
+        face(still, CropSpec("aligned"))
     with pytest.raises(LipsyncError, match=r"is not known; use box \| square \| aligned"):
-        face(still, Style("round"))
+        face(still, CropSpec("round"))
 
 
 @pytest.mark.parametrize("mode", ["box", "square", "aligned"])
@@ -345,13 +347,13 @@ def test_a_face_outside_of_the_picture_has_no_crop_in_any_mode(still, mode):
         np.float32([[400, 300, 500, 400]]),
         np.float32(turned(0, 90, (450, 350))).reshape(1, 10),
     )
-    assert list(crops_of(still, [away], Style(mode))) == []
+    assert list(iter_crops(still, [away], CropSpec(mode))) == []
 
 
 def test_several_tracks_are_cut_in_one_pass(tmp_path, video):
     tracks = [track([0, 1, 2]), track([2, 3, 7], [10, 10, 60, 90]), track([])]
     paths = [tmp_path / f"{number}.zip" for number in range(3)]
-    stats = write_all(video, tracks, paths)
+    stats = write_track_crops(video, tracks, paths)
     assert [stat.frames for stat in stats] == [3, 3, 0]
     assert [CropArchive(path).frames.tolist() for path in paths] == [[0, 1, 2], [2, 3, 7], []]
     write_crops(video, tracks[1], tmp_path / "alone.zip")

@@ -158,7 +158,7 @@ def test_errors_in_a_decoder_thread_reach_the_caller(tmp_path, monkeypatch):
     def fail(*arguments):
         raise LipsyncError("no ffmpeg")
 
-    monkeypatch.setattr(decoding, "picture_source", fail)
+    monkeypatch.setattr(decoding, "open_frames", fail)
     with pytest.raises(LipsyncError, match="no ffmpeg"):
         list(detect_videos([(1, tmp_path / "a.mp4")], Bright()))
 
@@ -247,8 +247,8 @@ def test_known_sizes_spare_a_look_at_the_file(tmp_path, monkeypatch):
 def test_the_rate_of_looking_survives_writing(tmp_path):
     path = clip(tmp_path / "a.mp4", 12)
     [(_, found)] = detect_videos([(0, path)], Bright(), stride=4, motion=1)
-    assert found.looked == 4
+    assert found.detected_frames == 4
     write_boxes(tmp_path / "a.parquet", found)
     again = read_boxes(tmp_path / "a.parquet")
-    assert again.looked == 4
+    assert again.detected_frames == 4
     assert again.faces["detected"].tolist() == [index in (0, 4, 8, 11) for index in range(12)]

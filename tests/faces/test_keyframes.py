@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from lipsync_core.faces.boxes import overlap
+from lipsync_core.faces.boxes import iou
 from lipsync_core.faces.detection import detect_videos
 from lipsync_core.faces.detectors.base import Faces
-from lipsync_core.faces.keyframes import StridedFaces, matched
+from lipsync_core.faces.keyframes import StridedFaces, match_faces
 from lipsync_core.faces.tracking.tracks import main_track
 from lipsync_core.media.video import VideoWriter
 from tests.support.media import portrait
@@ -30,12 +30,12 @@ def run(truth: list[Faces], stride: int, motion: float = 0.2) -> tuple[list[int]
             index, frame = requests.pop(0)
             assert int(frame) == index
             looked.append(index)
-            requests += clip.found(index, truth[index])
+            requests += clip.add_faces(index, truth[index])
 
     for index in range(len(truth)):
         answer(clip.push(np.array(index)))
     answer(clip.end())
-    assert clip.settled and clip.looked == len(looked) and clip.frames == len(truth)
+    assert clip.complete and clip.detected_frames == len(looked) and clip.frames == len(truth)
     return looked, clip.table()
 
 
@@ -105,12 +105,12 @@ def test_every_face_is_interpolated_for_itself():
 
 def test_what_agrees():
     one = faces((0, 0, 40, 80))
-    assert matched(NONE, NONE, 0.2).shape == (0, 2)
-    assert matched(one, NONE, 0.2) is None and matched(NONE, one, 0.2) is None
-    assert matched(one, faces((0, 15, 40, 95)), 0.2).tolist() == [[0, 0]]
-    assert matched(one, faces((0, 17, 40, 97)), 0.2) is None  # over 0.2 of 80 pixels
-    assert matched(one, faces((0, 0, 40, 100)), 0.2) is None  # grown
-    assert matched(one, faces((100, 0, 140, 80)), 10) is None  # someone else
+    assert match_faces(NONE, NONE, 0.2).shape == (0, 2)
+    assert match_faces(one, NONE, 0.2) is None and match_faces(NONE, one, 0.2) is None
+    assert match_faces(one, faces((0, 15, 40, 95)), 0.2).tolist() == [[0, 0]]
+    assert match_faces(one, faces((0, 17, 40, 97)), 0.2) is None  # over 0.2 of 80 pixels
+    assert match_faces(one, faces((0, 0, 40, 100)), 0.2) is None  # grown
+    assert match_faces(one, faces((100, 0, 140, 80)), 10) is None  # someone else
 
 
 class Bright:
@@ -119,10 +119,10 @@ class Bright:
     name = "bright"
 
     def __init__(self):
-        self.looked = 0
+        self.detected_frames = 0
 
     def detect_faces(self, frames):
-        self.looked += len(frames)
+        self.detected_frames += len(frames)
         found = []
         for frame in frames:
             rows, columns = np.nonzero(frame.mean(axis=2) > 60)
@@ -157,13 +157,13 @@ def test_the_track_of_a_moving_face_is_that_of_every_frame(swaying):
         detector = Bright()
         [(_, found)] = detect_videos([(0, path)], detector, batch_size=7, stride=stride)
         results[stride] = found
-        assert found.frames == 90 and found.looked == detector.looked
+        assert found.frames == 90 and found.detected_frames == detector.detected_frames
         assert found.faces["frame"].tolist() == np.flatnonzero(~np.isnan(truth[:, 0])).tolist()
         track = main_track(found, max_gap=0, smooth=9)
-        overlaps = np.diag(overlap(track.boxes, truth[track.frames]))
+        overlaps = np.diag(iou(track.boxes, truth[track.frames]))
         assert overlaps.min() > 0.85 and overlaps.mean() > 0.94
-    assert results[1].looked == 90 and results[1].faces["detected"].all()
-    assert 19 < results[5].looked < 60
+    assert results[1].detected_frames == 90 and results[1].faces["detected"].all()
+    assert 19 < results[5].detected_frames < 60
     jump = results[5].faces.set_index("frame").loc[36:40]
     assert jump["detected"].all()
 
@@ -176,10 +176,10 @@ def test_batches_change_nothing(swaying, batch_size):
     batched = detect_videos(items, Bright(), batch_size=batch_size, stride=5)
     for (_, one), (_, other) in zip(single, batched, strict=True):
         assert one.faces.drop(columns="landmarks").equals(other.faces.drop(columns="landmarks"))
-        assert one.looked == other.looked
+        assert one.detected_frames == other.detected_frames
 
 
 def test_people_who_touch_are_looked_at_in_every_frame():
     near, far = [faces((0, 0, 50, 50), (left, 0, left + 50, 50)) for left in (45, 60)]
-    assert matched(near, near, 0.2) is None
-    assert matched(far, far, 0.2) is not None
+    assert match_faces(near, near, 0.2) is None
+    assert match_faces(far, far, 0.2) is not None

@@ -15,8 +15,8 @@ def laid(stamps, lengths=None) -> np.ndarray:
     stamps = np.asarray(stamps, np.int64)
     lengths = np.full(len(stamps), LENGTH) if lengths is None else np.asarray(lengths)
     samples = (np.arange(lengths.sum()) % 30_000 + 1).astype("<i2")
-    runs = audio_alignment.plan(stamps, lengths)
-    blocks = [samples[:0], *audio_alignment.placed(io.BytesIO(samples.tobytes()), runs)]
+    runs = audio_alignment.plan_corrections(stamps, lengths)
+    blocks = [samples[:0], *audio_alignment.apply(io.BytesIO(samples.tobytes()), runs)]
     return np.concatenate(blocks)
 
 
@@ -40,8 +40,8 @@ def test_late_sound_begins_with_silence(start):
 @pytest.mark.parametrize("start", [-1, -100, -1000])
 def test_sound_before_zero_is_cut(start):
     sound = laid(np.arange(20) * LENGTH + start)
-    assert len(sound) == pytest.approx(20 * LENGTH + start, abs=audio_alignment.SOFT)
-    assert sound[0] == pytest.approx(1 - start, abs=audio_alignment.SOFT)
+    assert len(sound) == pytest.approx(20 * LENGTH + start, abs=audio_alignment.MIN_SHIFT_SAMPLES)
+    assert sound[0] == pytest.approx(1 - start, abs=audio_alignment.MIN_SHIFT_SAMPLES)
     assert laid(np.arange(3) * LENGTH - 5000).size == 0
 
 
@@ -64,7 +64,7 @@ def test_doubled_packets_are_cut():
 def test_drift_is_followed_smoothly():
     # A recorder whose sound runs 0.2 % slow for 40 s: 80 ms, if only joined.
     stamps = np.round(np.arange(2000) * LENGTH * 1.002).astype(int)
-    runs = list(audio_alignment.plan(stamps, np.full(2000, LENGTH)))
+    runs = list(audio_alignment.plan_corrections(stamps, np.full(2000, LENGTH)))
     assert not any(run.silence or run.skip for run in runs)
     assert sum(run.take for run in runs) == 2000 * LENGTH
     assert sum(run.give for run in runs) == pytest.approx(2000 * LENGTH * 1.002, abs=64)

@@ -43,7 +43,7 @@ def fake(tmp_path, monkeypatch):
     "read",
     [
         video.probe,
-        timestamps.survey,
+        timestamps.read_timeline,
         audio.load_wav,
         lambda path: list(video.read_frames(path)),
         lambda path: audio.extract_audio(path, path.with_suffix(".wav")),
@@ -84,7 +84,7 @@ def test_what_was_read_lengthens_the_limit(clip, fake):
     with ffmpeg.time_limit(1.5), ffmpeg.Decoder(clip, []) as process:
         byte = bytearray(1)
         while process.fill(memoryview(byte)):
-            process.earn(60)
+            process.extend_deadline(60)
         assert process.finish() == 0
 
 

@@ -11,7 +11,7 @@ from benchmarks import flash_and_beep
 from lipsync_core.errors import ClipError
 from lipsync_core.media import ffmpeg_binary, timestamps
 from lipsync_core.media.ffmpeg import ffmpeg_exe
-from lipsync_core.media.timestamps import at_constant_rate, survey
+from lipsync_core.media.timestamps import read_timeline, resample_timeline
 from lipsync_core.media.video import read_frames
 from tests.support.media import write_video, write_wav
 
@@ -52,7 +52,7 @@ def test_edit_list_of_a_cut_copy(tmp_path):
     errors = flash_and_beep.errors(tmp_path / "cut.mp4", tmp_path)
     assert len(errors) == 3
     assert np.abs(errors).max() <= 20.6
-    found = survey(tmp_path / "cut.mp4")
+    found = read_timeline(tmp_path / "cut.mp4")
     # The pictures from the key frame to the cut are in the file, and are not shown.
     assert found.seconds == pytest.approx(3.7, abs=0.05)
     assert found.pictures == pytest.approx(111, abs=1)
@@ -68,7 +68,7 @@ def test_the_counts_are_those_of_the_fps_filter(tmp_path, rate):
     ).stderr
     pattern = r"(\d+) frames in, (\d+) frames out; (\d+) frames dropped, (\d+) frames duplicated"
     wanted = [int(number) for number in re.findall(pattern, said)[-1]]
-    found = survey(path)
+    found = read_timeline(path)
     assert found.frames + found.dropped - found.duplicated == found.pictures == wanted[0]
     # Version 5.1 may end where the last picture begins: up to two of these frames earlier.
     early = [found.frames - wanted[1], found.frames - sum(1 for _ in read_frames(path))]
@@ -79,11 +79,11 @@ def test_the_counts_are_those_of_the_fps_filter(tmp_path, rate):
 
 
 def test_constant_rates_are_exact():
-    ntsc = at_constant_rate(np.arange(107_892) * 1001, Fraction(1, 30_000))  # an hour
+    ntsc = resample_timeline(np.arange(107_892) * 1001, Fraction(1, 30_000))  # an hour
     assert ntsc.fps == Fraction(30_000, 1001)
     assert ntsc.frames == 89_999 + (ntsc.seconds * 25 % 1 >= 0.5)
     assert ntsc.pictures - ntsc.dropped + ntsc.duplicated == ntsc.frames
-    film = at_constant_rate(np.arange(24) * 1001, Fraction(1, 24_000))
+    film = resample_timeline(np.arange(24) * 1001, Fraction(1, 24_000))
     assert (film.dropped, film.duplicated, film.frames) == (0, 1, 25)
 
 
@@ -121,14 +121,14 @@ def test_rates_at_which_no_mouth_can_be_shown():
 
 def test_timeline_of_odd_stamps():
     tick = Fraction(1, 25)
-    assert at_constant_rate(np.array([0]), tick).frames == 1
-    late = at_constant_rate(np.array([12, 10, 11]), tick, 1)
+    assert resample_timeline(np.array([0]), tick).frames == 1
+    late = resample_timeline(np.array([12, 10, 11]), tick, 1)
     assert (late.frames, late.duplicated, late.dropped, late.seconds) == (13, 10, 0, 0.52)
-    doubled = at_constant_rate(np.array([0, 0, 1, 2]), tick)
+    doubled = resample_timeline(np.array([0, 0, 1, 2]), tick)
     assert (doubled.frames, doubled.dropped) == (3, 1)
-    early = at_constant_rate(np.array([-2, -1, 0, 1]), tick)
+    early = resample_timeline(np.array([-2, -1, 0, 1]), tick)
     assert (early.frames, early.dropped) == (2, 2)
-    gap = at_constant_rate(np.array([0, 1, 251]), tick)
+    gap = resample_timeline(np.array([0, 1, 251]), tick)
     assert (gap.longest_gap, gap.duplicated) == (10, 249)
 
 
@@ -137,7 +137,7 @@ def test_containers_without_presentation_times(tmp_path, suffix, codec):
     path = write_video(tmp_path / "a.mp4", 1.2, fps=30, sound=False)
     other = tmp_path / f"a{suffix}"
     run("-i", path, "-c:v", codec, other)
-    found = survey(other)
+    found = read_timeline(other)
     assert (found.fps, found.pictures, found.longest_gap) == (30, 36, pytest.approx(1 / 30))
     assert found.frames == sum(1 for _ in read_frames(other)) == 30
 
@@ -147,13 +147,13 @@ def test_leaping_time_stamps_are_refused(tmp_path, monkeypatch):
     shown = tmp_path / "leap.mp4"
     run("-i", path, "-c:v", "copy", "-an", "-bsf:v", "setts=ts=TS+gt(N\\,9)*90/TB", shown)
     with pytest.raises(ClipError, match="leap by 90 s"):
-        survey(shown)
-    monkeypatch.setattr(timestamps, "MAX_GAP", 100)
-    assert survey(shown).duplicated == pytest.approx(90 * 25, abs=2)
+        read_timeline(shown)
+    monkeypatch.setattr(timestamps, "MAX_GAP_SECONDS", 100)
+    assert read_timeline(shown).duplicated == pytest.approx(90 * 25, abs=2)
 
 
 def test_nothing_to_survey(tmp_path):
     for path in (write_wav(tmp_path / "a.wav", 0.5), tmp_path / "missing.mp4"):
         with pytest.raises(ClipError) as caught:
-            survey(path)
+            read_timeline(path)
         assert caught.value.reason == "unreadable"

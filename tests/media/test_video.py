@@ -48,7 +48,7 @@ def test_grey_stays_grey(tmp_path):
     path = tmp_path / "a.mp4"
     with video.VideoWriter(path, (64, 64)) as writer:
         writer.write(np.full((64, 64, 3), 60, np.uint8))
-    frame = next(video.read_frames(path, exact_colour=True))
+    frame = next(video.read_frames(path, exact_color=True))
     assert np.abs(frame.astype(int) - 60).max() <= 1
 
 

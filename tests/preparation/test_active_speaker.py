@@ -9,7 +9,7 @@ import torch
 from scipy.io import wavfile
 
 from lipsync_core.evaluation.lse import LseResult
-from lipsync_core.faces.crops import Style
+from lipsync_core.faces.crops import CropSpec
 from lipsync_core.faces.track import Track
 from lipsync_core.preparation import active_speaker
 from tests.support.media_people import crops_from
@@ -65,7 +65,7 @@ def video(tmp_path, monkeypatch) -> tuple[Path, Path, list[Track]]:
     for number, level in enumerate(levels):
         shade = (255 * level).astype(np.uint8)[:, None, None, None]
         frames[:, 10:110, 100 * number + 10 : 100 * number + 90] = shade
-    monkeypatch.setattr(active_speaker, "crops_of", crops_from(frames))
+    monkeypatch.setattr(active_speaker, "iter_crops", crops_from(frames))
     wavfile.write(tmp_path / "a.wav", 16000, sound(levels[1]))
     boxes = np.float32([[15, 20, 85, 100]]).repeat(FRAMES, axis=0)
     tracks = [
@@ -77,8 +77,8 @@ def video(tmp_path, monkeypatch) -> tuple[Path, Path, list[Track]]:
 
 def test_the_face_that_fits_the_sound_speaks(video, expert):
     path, wav, tracks = video
-    assert active_speaker.speaker(path, wav, tracks, expert, Style())[0] == 1
-    best, confidence = active_speaker.speaker(path, wav, tracks[::-1][:2], expert, Style())
+    assert active_speaker.speaker(path, wav, tracks, expert, CropSpec())[0] == 1
+    best, confidence = active_speaker.speaker(path, wav, tracks[::-1][:2], expert, CropSpec())
     assert (best, confidence > 0) == (1, True)
 
 
@@ -103,11 +103,11 @@ def test_the_offset_of_sound_and_picture(expert, late):
 
 def test_sync_of_one_face(video, expert):
     path, wav, tracks = video
-    offset, confidence = active_speaker.measure_sync(path, wav, tracks[1], expert, Style())
+    offset, confidence = active_speaker.measure_sync(path, wav, tracks[1], expert, CropSpec())
     assert offset == 0
     assert confidence > 0
     short = Track(tracks[1].frames[:9], tracks[1].boxes[:9])
-    assert active_speaker.measure_sync(path, wav, short, expert, Style()) is None
+    assert active_speaker.measure_sync(path, wav, short, expert, CropSpec()) is None
 
 
 def test_the_public_judge_sees_and_hears_what_its_own_pipeline_gives_it(monkeypatch):
@@ -157,8 +157,8 @@ def test_no_shift_of_the_sound_reaches_into_another_shot(video, expert, monkeypa
     monkeypatch.setattr(
         expert, "sync", lambda frames, pcm, start: given.append(pcm) or (0, 1.0), raising=False
     )
-    active_speaker.measure_sync(path, wav, own, expert, Style())
-    active_speaker.speaker(path, wav, [own], expert, Style())
+    active_speaker.measure_sync(path, wav, own, expert, CropSpec())
+    active_speaker.speaker(path, wav, [own], expert, CropSpec())
     samples = wavfile.read(wav)[1]
     audible = np.zeros(len(samples), bool)
     audible[heard[0] * 640 : heard[1] * 640] = True
@@ -170,8 +170,8 @@ def test_no_shift_of_the_sound_reaches_into_another_shot(video, expert, monkeypa
 def test_faces_too_short_to_judge_lose(video, expert):
     path, wav, tracks = video
     short = [Track(track.frames[:10], track.boxes[:10]) for track in tracks]
-    assert active_speaker.speaker(path, wav, [short[1], tracks[0]], expert, Style())[0] == 1
-    assert active_speaker.speaker(path, wav, short, expert, Style()) == (0, 0.0)
+    assert active_speaker.speaker(path, wav, [short[1], tracks[0]], expert, CropSpec())[0] == 1
+    assert active_speaker.speaker(path, wav, short, expert, CropSpec()) == (0, 0.0)
 
 
 def test_pictures_are_made_as_large_as_the_judge_wants(video, expert, monkeypatch):
@@ -179,5 +179,5 @@ def test_pictures_are_made_as_large_as_the_judge_wants(video, expert, monkeypatc
     monkeypatch.setattr(
         expert, "confidence", lambda frames, *_: shapes.add(frames.shape) or 1.0, raising=False
     )
-    active_speaker.speaker(*video, expert, Style("square"))
+    active_speaker.speaker(*video, expert, CropSpec("square"))
     assert shapes == {(FRAMES, SIDE, SIDE, 3)}

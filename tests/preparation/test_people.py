@@ -99,7 +99,7 @@ def test_one_who_was_covered_for_long_is_known_again(tmp_path, paths):
     ((_, found),) = detection.detect_videos([("a", video)], detector)
     parts = association.link(found)
     assert sorted(len(track) < 30 for track in parts) == [False, True, True]
-    tracks = looks.rejoined(video, parts)
+    tracks = looks.merge_tracks(video, parts)
     assert [(int(track.frames[0]), int(track.frames[-1])) for track in tracks] == [(0, 49)] * 2
     for track in tracks:
         ends = [

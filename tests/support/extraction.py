@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lipsync_core.media.audio import extract_audio
-from lipsync_core.media.timestamps import survey
+from lipsync_core.media.timestamps import read_timeline
 from lipsync_core.media.video import probe
 
 
@@ -15,7 +15,7 @@ def separate_runs(source: Path, wav_path: Path) -> dict[str, Any]:
 
     The measures are those of `extraction.extract`: pixels, frames a second, seconds, frames.
     """
-    seen, timeline = probe(source), survey(source)
+    seen, timeline = probe(source), read_timeline(source)
     return {
         "width": seen.width,
         "height": seen.height,

@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 import skimage
 
-from lipsync_core.faces.crops import cut
+from lipsync_core.faces.crops import crop_box
 from lipsync_core.media.video import VideoWriter
 from tests.support.media import write_wav
 
@@ -94,12 +94,12 @@ def write_people(path: Path, paths: Paths = PATHS, frames: int = FRAMES) -> Path
 
 
 def crops_from(frames: np.ndarray) -> Callable[..., Iterator[tuple[int, int, np.ndarray]]]:
-    """A stand-in for `crops.crops_of` that cuts boxes from frames (n, H, W, 3) in memory."""
+    """A stand-in for `crops.iter_crops` that cuts boxes from frames (n, H, W, 3) in memory."""
 
-    def crops_of(_path, tracks, *_args, **_options):
+    def iter_crops(_path, tracks, *_args, **_options):
         for index, frame in enumerate(frames):
             for number, track in enumerate(tracks):
                 for row in np.flatnonzero(track.frames == index).tolist():
-                    yield number, row, cut(frame, track.boxes[row]).copy()
+                    yield number, row, crop_box(frame, track.boxes[row]).copy()
 
-    return crops_of
+    return iter_crops

@@ -24,5 +24,5 @@ with logs.job_log(snakemake.log[0]):
         pads=entry["pads"],
         long_side=config["detect"]["long_side"],
         face_det_batch_size=config["detect"]["batch_size"]
-        or batching.fitting(config["device"], config["detect"]["long_side"]),
+        or batching.max_batch_size(config["device"], config["detect"]["long_side"]),
     )

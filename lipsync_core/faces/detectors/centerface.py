@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from lipsync_core.errors import LipsyncError
-from lipsync_core.faces.boxes import suppress
+from lipsync_core.faces.boxes import nms
 from lipsync_core.faces.detectors.base import Faces, check_frames
 from lipsync_core.runtime import threads
 
@@ -102,7 +102,7 @@ def decode(
     landmarks = np.empty((len(row), 10), np.float32)
     landmarks[:, 0::2] = (spots[1::2] * width + left).T
     landmarks[:, 1::2] = (spots[0::2] * height + top).T
-    kept = suppress(boxes, OVERLAP)
+    kept = nms(boxes, OVERLAP)
     return Faces(boxes[kept], landmarks[kept])
 
 

@@ -16,7 +16,7 @@ import torch
 from face_alignment.detection.sfd.net_s3fd import s3fd as Network
 
 from lipsync_core.errors import LipsyncError
-from lipsync_core.faces.boxes import suppress
+from lipsync_core.faces.boxes import nms
 from lipsync_core.faces.detectors.base import Faces, check_frames
 from lipsync_core.pretrained import S3FD_WEIGHTS
 from lipsync_core.runtime.device import pick
@@ -107,7 +107,7 @@ class S3FD:
             outputs = self.network(self._prepare(frames))
         hits = decode([part.float() for part in outputs], max(CANDIDATE, self.threshold))
         pictures = (hits[hits[:, 0] == index, 1:] for index in range(len(frames)))
-        return [boxes[suppress(boxes, OVERLAP, border=1.0)] for boxes in pictures]
+        return [boxes[nms(boxes, OVERLAP, border=1.0)] for boxes in pictures]
 
     def _prepare(self, frames: np.ndarray) -> torch.Tensor:
         # Frames are BGR as the network wants them; the view below is channels_last already.

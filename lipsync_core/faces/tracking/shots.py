@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
-from lipsync_core.faces.boxes import area, overlap
+from lipsync_core.faces.boxes import area, iou
 
 if TYPE_CHECKING:
     from lipsync_core.faces.detection import Detections
@@ -61,7 +61,7 @@ class _Change(NamedTuple):
     pictures: dict[int, bytes]
 
 
-class ShotFinder:
+class ShotDetector:
     """Takes the frames of one video in order; with its faces, it tells where their tracks are cut.
 
     Keeps some ten kilobytes of each sudden change; real clips have one in five seconds.
@@ -91,7 +91,7 @@ class ShotFinder:
             self._steps.append(cells.mean(axis=2, dtype=np.float32))
         self._pictures.append(small)
         self.frames += 1
-        self._look(CONTEXT_FRAMES)
+        self._record_change(CONTEXT_FRAMES)
 
     def cuts(self, found: Detections) -> tuple[int, ...]:
         """First frames of all shots but the first, rising; `found`: the faces of all frames added.
@@ -100,16 +100,16 @@ class ShotFinder:
         once, after the last frame.
         """
         for later in range(min(CONTEXT_FRAMES, len(self._steps)) - 1, 0, -1):
-            self._look(later)
+            self._record_change(later)
         table = found.faces
         numbers = table["frame"].to_numpy(np.int64)
         scale = self._shape[1] / found.width if found.width else 1.0
         boxes = table[["x1", "y1", "x2", "y2"]].to_numpy(np.float64) * scale
         return tuple(
-            change.frame for change in self._changes if _cut(change, numbers, boxes, self._shape)
+            change.frame for change in self._changes if _is_cut(change, numbers, boxes, self._shape)
         )
 
-    def _look(self, later: int) -> None:
+    def _record_change(self, later: int) -> None:
         """Keep what there is around the frame `later` frames ago, if the picture changed there."""
         at = len(self._steps) - 1 - later
         if at < 0:
@@ -130,15 +130,17 @@ class ShotFinder:
         around = range(
             max(oldest, frame - COMPARED_FRAMES), min(frame + COMPARED_FRAMES, self.frames)
         )
-        pictures = {number: _encoded(self._pictures[number - oldest]) for number in around}
+        pictures = {number: _encode_jpeg(self._pictures[number - oldest]) for number in around}
         self._changes.append(_Change(frame, ratio, pictures))
 
 
-def _encoded(picture: np.ndarray) -> bytes:
+def _encode_jpeg(picture: np.ndarray) -> bytes:
     return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
 
 
-def _cut(change: _Change, numbers: np.ndarray, boxes: np.ndarray, shape: tuple[int, int]) -> bool:
+def _is_cut(
+    change: _Change, numbers: np.ndarray, boxes: np.ndarray, shape: tuple[int, int]
+) -> bool:
     """Is the track of a face that matters cut at a change of the picture?
 
     numbers: int (n,), the frame of each of the `boxes` (n, 4), in pixels of pictures of `shape`.
@@ -164,24 +166,24 @@ def _cut(change: _Change, numbers: np.ndarray, boxes: np.ndarray, shape: tuple[i
         return float((change.ratio >= MIN_RATIO).mean()) >= WHOLE_PICTURE_SHARE
     largest = max(face.area for face in before[-1])
     return any(
-        _ends(face, list(itertools.chain(*before)), after, change.ratio)
+        _track_ends(face, list(itertools.chain(*before)), after, change.ratio)
         for face in before[-1]
         if face.area >= MIN_RELATIVE_AREA * largest
     )
 
 
-def _ends(face: _Face, before: list[_Face], after: list[_Face], ratio: np.ndarray) -> bool:
+def _track_ends(face: _Face, before: list[_Face], after: list[_Face], ratio: np.ndarray) -> bool:
     """Does a face not go on after a change? `before` has the same one in earlier frames, too."""
     ways = [
         (one, other)
         for one in before
-        if overlap(one.box[None], face.box[None])[0, 0] >= MIN_IOU
+        if iou(one.box[None], face.box[None])[0, 0] >= MIN_IOU
         for other in after
     ]
     sudden = max(float(ratio[one.parts()].max()) for one in (face, *after))
     if all(one.distance(other) > FAR_JUMP for one, other in ways):
         return sudden >= MIN_RATIO_FAR
-    return sudden >= MIN_RATIO and not any(_same(one, other) for one, other in ways)
+    return sudden >= MIN_RATIO and not any(_is_same_face(one, other) for one, other in ways)
 
 
 class _Face:
@@ -226,7 +228,7 @@ class _Face:
         return look.ravel().astype(np.float32)
 
 
-def _same(one: _Face, other: _Face) -> bool:
+def _is_same_face(one: _Face, other: _Face) -> bool:
     """Is it the same face, which went on, in two frames that follow each other?"""
     if one.distance(other) > MAX_JUMP or abs(np.log(one.area / other.area)) / 2 > MAX_GROWTH:
         return False
@@ -236,7 +238,7 @@ def _same(one: _Face, other: _Face) -> bool:
     return float(np.corrcoef(one.look, other.look)[0, 1]) >= MIN_CORRELATION
 
 
-def shots(cuts: Sequence[int], frames: int) -> list[range]:
+def split_shots(cuts: Sequence[int], frames: int) -> list[range]:
     """The frames of each shot of a video that has `frames` frames and these cuts."""
     edges = [0, *(cut for cut in cuts if 0 < cut < frames), frames]
     return [range(first, last) for first, last in itertools.pairwise(edges)]

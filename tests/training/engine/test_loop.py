@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from lipsync_core.checkpoints import load_weights, save_public, start_from
+from lipsync_core.checkpoints import load_pretrained, load_weights, save_public
 from lipsync_core.errors import LipsyncError
 from lipsync_core.training.engine import loop
 from lipsync_core.training.engine.loop import BEST, LoopOptions, Task, publish
@@ -450,11 +450,11 @@ def test_start_from_lists_what_does_not_fit(tmp_path, caplog):
     caplog.set_level("INFO")
     source, target = nn.Linear(2, 3), nn.Linear(2, 3, bias=False)
     save_public(tmp_path / "a.pth", source)
-    start_from(target, tmp_path / "a.pth")
+    load_pretrained(target, tmp_path / "a.pth")
     assert torch.equal(source.weight, target.weight) and "do not fit: bias" in caplog.text
-    start_from(target, None)
+    load_pretrained(target, None)
     with pytest.raises(LipsyncError, match="no such checkpoint"):
-        start_from(target, tmp_path / "b.pth")
+        load_pretrained(target, tmp_path / "b.pth")
 
 
 def test_csv_has_all_columns_in_order_of_appearance():
