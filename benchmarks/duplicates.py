@@ -138,7 +138,7 @@ def recall(folder: Path, every: int, cores: int, work: Path) -> None:
             continue  # dropped by a check
         total[kind] += 1
         split = dict(zip(pair, ("test", "train"), strict=True))
-        if duplicates.resolve({name: rows[name] for name in pair}, split, results):
+        if duplicates.find_duplicates({name: rows[name] for name in pair}, split, results):
             found[kind] += 1
         else:
             missed.append(pair[1])

@@ -26,7 +26,7 @@ from lipsync_core.corpus.clips import Clip, by_shard
 from lipsync_core.demo import corpus, plan
 from lipsync_core.media import ffmpeg_binary
 from lipsync_core.preparation import splits, stages
-from lipsync_core.preparation.runner import one_by_one, run_shard
+from lipsync_core.preparation.runner import per_clip, run_shard
 from lipsync_core.pretrained import resolve
 
 ROOT = Path(__file__).parents[1]
@@ -66,15 +66,15 @@ def pretend_prepared(project: Project, config: dict) -> None:
     """Tables, files and lists as the stages would leave them; the files are empty."""
     clips = index.read_index(index.index_path(project.results))
 
-    def work(task) -> dict:
-        task.target.parent.mkdir(parents=True, exist_ok=True)
-        task.target.touch()
+    def work(job) -> dict:
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        job.target.touch()
         return measures
 
     for stage in stages.ALL:
         params = stage.params(config) | {"version": stage.version}
         measures = MEASURES[stage]
-        worker = one_by_one(work if stage.suffix else lambda task: measures)  # noqa: B023
+        worker = per_clip(work if stage.suffix else lambda job: measures)  # noqa: B023
         for shard, members in by_shard(clips).items():
             run_shard(stage, members, project.results, shard, params, worker)
     splits.write_filelists(project.results, clips, stages.ALL, 0.1, 0.1, 0)

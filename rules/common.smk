@@ -105,7 +105,7 @@ def corpus_index() -> tuple:
             demo=demo,
             demo_splits={clip.id: clip.split for clip in planned},
             layout=config["layout"],
-            cuts=RESULTS / "cuts",
+            segments=RESULTS / "cuts",
             ffmpeg=FFMPEG,
             partial_lists=config["split"]["partial_lists"],
         )

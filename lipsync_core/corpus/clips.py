@@ -43,7 +43,8 @@ class Clip(NamedTuple):
 
     id: `<speaker>/<clip>`; speaker: its first part; shard: 0 .. shards - 1, see `shard_of`;
     signature: changes whenever what it is made from may have changed;
-    stamp: size and modification time of its files; path, sound, split, cut, near: see `Item`;
+    stamp: size and modification time of its files;
+    path, audio, split, segment, face_hint: see `Item`;
     origin: the whole video when `path` is a part that is cut from it
     (`lipsync_core.preparation.segments`).
     """
@@ -54,19 +55,19 @@ class Clip(NamedTuple):
     signature: str
     stamp: str
     path: str
-    sound: str = ""
+    audio: str = ""
     split: str = ""
-    cut: str = ""
-    near: str = ""
+    segment: str = ""
+    face_hint: str = ""
     origin: str = ""
 
     def source(self, data_root: Path) -> Path:
         """The video file, or the folder of its face crops."""
         return data_root / decode(self.path)
 
-    def sound_source(self, data_root: Path) -> Path:
-        """The file that holds its sound: the video itself, or one of its own."""
-        return data_root / decode(self.sound or self.path)
+    def audio_source(self, data_root: Path) -> Path:
+        """The file that holds the audio: the video itself, or a file of its own."""
+        return data_root / decode(self.audio or self.path)
 
     def portrait(self, data_root: Path) -> Path:
         """Something to look at: the video, or the first crop of a folder."""
@@ -80,10 +81,10 @@ class Clip(NamedTuple):
     @property
     def interval(self) -> tuple[float, float] | None:
         """Start and end in seconds when the clip is a part of its video, else None."""
-        start, dash, end = self.cut.partition("-")
+        start, dash, end = self.segment.partition("-")
         return (float(start), float(end)) if dash else None
 
-    def artefact(self, folder: Path, suffix: str) -> Path:
+    def artifact(self, folder: Path, suffix: str) -> Path:
         """Where a stage keeps this clip's file below its `folder`."""
         return folder / f"{self.id}{suffix}"
 
@@ -115,7 +116,7 @@ def discover(
     demo: Mapping[str, str] = MappingProxyType({}),
     demo_splits: Mapping[str, str] = MappingProxyType({}),
     layout: str = "own",
-    cuts: Path | None = None,
+    segments: Path | None = None,
     ffmpeg: str = "",
     partial_lists: bool = False,
 ) -> list[Clip]:
@@ -132,8 +133,8 @@ def discover(
         are listed before they are made, with the signature that they will have.
     demo_splits: clip id -> split of the demo, until its own lists are written.
     layout: a key of `lipsync_core.corpus.layouts.LAYOUTS`.
-    cuts: folder for clips that are a part of a longer video.
-    ffmpeg: identity of the program that cuts them; another one cuts them anew.
+    segments: folder for clips that are a part of a longer video.
+    ffmpeg: identity of the program that extracts them; another one extracts them again.
     partial_lists: the lists may name clips that are not there, see `lists.official`.
 
     Lists `{train,val,test}.txt` in the data root set the splits of the clips that they name.
@@ -162,31 +163,35 @@ def discover(
     _report_strays(items, own, layout, data_root)
     # An index of signatures by time gives each clip's stamp for its signature: no hash.
     hashes = {
-        (clip.origin or clip.path, clip.sound, clip.stamp): mark
+        (clip.origin or clip.path, clip.audio, clip.stamp): mark
         for clip in previous
         if (mark := clip.signature.partition("|")[0]) != clip.stamp
     }
     signed = []
     for item in items:
-        stamp = own[item.path] + (f"+{own[item.sound]}" if item.sound else "")
+        stamp = own[item.path] + (f"+{own[item.audio]}" if item.audio else "")
         mark = stamp
         if signature == "content":
-            files = (item.path, item.sound, stamp)
+            files = (item.path, item.audio, stamp)
             if files not in hashes:  # several clips may be parts of one video
                 hashes[files] = _content(data_root, item)
             mark = hashes[files]
-        extras = f"|{item.cut}|{item.near}" if item.cut or item.near else ""
+        extras = f"|{item.segment}|{item.face_hint}" if item.segment or item.face_hint else ""
         signed.append((item, mark + extras, stamp))
     splits = official(lines, items, data_root, also, partial_lists)
     clips = _clips(signed, shards, splits)
-    return [_as_cut(clip, data_root, cuts, ffmpeg) for clip in clips] if cuts is not None else clips
+    return (
+        [_as_segment(clip, data_root, segments, ffmpeg) for clip in clips]
+        if segments is not None
+        else clips
+    )
 
 
-def _as_cut(clip: Clip, data_root: Path, cuts: Path, ffmpeg: str) -> Clip:
+def _as_segment(clip: Clip, data_root: Path, segments: Path, ffmpeg: str) -> Clip:
     """A part of a video is read from a file of its own, named after what it is cut from."""
-    if not clip.cut:
+    if not clip.segment:
         return clip
-    target = cuts / f"{clip.id}.{digest([clip.signature, ffmpeg])[:8]}.mkv"
+    target = segments / f"{clip.id}.{digest([clip.signature, ffmpeg])[:8]}.mkv"
     path = os.path.relpath(target.absolute(), data_root.absolute())
     return clip._replace(path=encode(Path(path).as_posix()), origin=clip.path)
 
@@ -195,7 +200,7 @@ def _report_strays(
     items: Sequence[Item], files: Mapping[str, str], layout: str, data_root: Path
 ) -> None:
     """Say which videos the layout has no place for; an error when it has one for none."""
-    used = {name for item in items for name in (item.path, item.sound)}
+    used = {name for item in items for name in (item.path, item.audio)}
     strays = sorted(
         path
         for path in files.keys() - used
@@ -222,7 +227,7 @@ def _content(data_root: Path, item: Item) -> str:
         mark = digest(parts)
     else:
         mark = file_sha(source, "sha1")
-    return f"{mark}+{file_sha(data_root / decode(item.sound), 'sha1')}" if item.sound else mark
+    return f"{mark}+{file_sha(data_root / decode(item.audio), 'sha1')}" if item.audio else mark
 
 
 def _demo_files(
@@ -267,8 +272,8 @@ def _clips(
         clip_id = _short(clip_id)
         speaker, shard = clip_id.partition("/")[0], shard_of(clip_id, shards)
         split = splits.get(item, "" if item.split == PRETRAIN else item.split)
-        own = (clip_id, speaker, shard, signature, stamp, item.path, item.sound, split)
-        clips.append(Clip(*own, item.cut, item.near))
+        own = (clip_id, speaker, shard, signature, stamp, item.path, item.audio, split)
+        clips.append(Clip(*own, item.segment, item.face_hint))
     clips.sort()
     for one, other in itertools.pairwise(clips):
         if one.id == other.id:
@@ -307,7 +312,7 @@ def by_shard(clips: Iterable[Clip]) -> dict[int, list[Clip]]:
 
 def members_digest(clips: Iterable[Clip]) -> str:
     """Changes when a clip of the shard is added, removed, renamed or edited; not with its split."""
-    return digest([[clip.id, clip.signature, clip.path, clip.sound] for clip in clips])
+    return digest([[clip.id, clip.signature, clip.path, clip.audio] for clip in clips])
 
 
 def splits_digest(clips: Iterable[Clip]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from lipsync_core.corpus.clips import source_id
 from lipsync_core.errors import DamagedFile, LipsyncError
-from lipsync_core.runtime.files import file_sha, is_held, only_one, write_text
+from lipsync_core.runtime.files import exclusive_lock, file_sha, is_locked, write_text
 
 log = logging.getLogger(__name__)
 Record = dict[str, Any]
@@ -100,7 +100,7 @@ def redistribute(results: Path, homes: Mapping[str, int]) -> None:
     """
     for folder in sorted(results.glob("*/.journal")):
         paths = {int(path.stem): path for path in sorted(folder.glob("*.jsonl"))}
-        held = [path for path in paths.values() if is_held(lock_path(path))]
+        held = [path for path in paths.values() if is_locked(lock_path(path))]
         if held:
             raise LipsyncError(
                 f"{held[0]}: its shard is being prepared while `shards` was changed; let that run "
@@ -108,7 +108,7 @@ def redistribute(results: Path, homes: Mapping[str, int]) -> None:
             )
         with contextlib.ExitStack() as locks:
             for path in paths.values():
-                locks.enter_context(only_one(lock_path(path)))
+                locks.enter_context(exclusive_lock(lock_path(path)))
             _move(folder.parent, paths, homes)
 
 

@@ -1,7 +1,6 @@
-"""Who of several people in a video speaks: the face whose lips fit the sound best.
+"""Active speaker detection: which of several faces in a video matches the audio best.
 
-The judge is an expert of this project, or the public SyncNet (LSE-C of Chung & Zisserman, 2016).
-Which faces there are, and what becomes of the speaker's, is left to others.
+Scored by a SyncNet of this project, or by the public one (LSE-C of Chung & Zisserman, 2016).
 """
 
 from __future__ import annotations
@@ -30,20 +29,20 @@ from lipsync_core.runtime.device import pick
 
 log = logging.getLogger(__name__)
 
-SAMPLE = 150  # frames that are judged: 6 s
-LEAST = 16  # frames that a judgement needs
-AT_ONCE = 8  # faces whose frames are held in memory together
+MAX_FRAMES = 150  # frames that are scored: 6 s
+MIN_FRAMES = 16  # frames that a score needs
+FACES_PER_PASS = 8  # their frames are held in memory together
 WINDOW = 5
-BATCH = 32
+BATCH_SIZE = 32
 
 
-class Judge(Protocol):
-    """Scores how well lips fit sound; higher is better."""
+class SyncScorer(Protocol):
+    """Measures the AV offset of a face and the confidence in it."""
 
     side: int
 
     def view(self, track: Track) -> Track:
-        """The track with the boxes that this judge wants to see."""
+        """The track with the boxes of the region that this scorer takes."""
         ...
 
     def confidence(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> float:
@@ -51,16 +50,16 @@ class Judge(Protocol):
         ...
 
     def sync(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> tuple[int, float]:
-        """Offset in frames of 40 ms (above 0 the picture comes late) and confidence.
+        """Offset in frames of 40 ms (above 0 the video lags) and confidence (higher is better).
 
-        frames: uint8 (n, side, side, 3) BGR, n >= LEAST, the first one being frame `start`
-        of the clip; pcm: int16 (N,), the whole clip's sound at 16 kHz, longer than these frames.
+        frames: uint8 (n, side, side, 3) BGR, n >= MIN_FRAMES, from frame `start` of the clip on.
+        pcm: int16 (N,), the whole clip's audio at 16 kHz, longer than these frames.
         """
         ...
 
 
-class PublicJudge:
-    """LSE-C by syncnet_v2.model, on the region that its own pipeline cuts."""
+class LseScorer:
+    """LSE-C by syncnet_v2.model, on the region that its own pipeline crops."""
 
     side = 224
 
@@ -68,7 +67,7 @@ class PublicJudge:
         self.model = build_from(path, LseSyncNet).to(pick(device))
 
     def view(self, track: Track) -> Track:
-        # 40 % of the face's size more, at the sides and below, as its training data has it.
+        # As in its training data: 40 % of the face's size added at the sides and below.
         x, y = (track.boxes[:, :2] + track.boxes[:, 2:]).T / 2
         half = (track.boxes[:, 2:] - track.boxes[:, :2]).max(axis=1) / 2
         boxes = (x - 1.4 * half, y - half, x + 1.4 * half, y + 1.8 * half)
@@ -83,8 +82,8 @@ class PublicJudge:
         return result.offset, result.lse_c
 
 
-class ExpertJudge:
-    """The same measure (median minus smallest distance over shifts) by this project's expert."""
+class SyncNetScorer:
+    """The same measure (median minus smallest distance over shifts) by this project's SyncNet."""
 
     def __init__(self, path: Path, device: str) -> None:
         self.model = build_from(path, SyncNet).to(pick(device))
@@ -105,17 +104,21 @@ class ExpertJudge:
         end = start + len(frames) + MAX_SHIFT + WINDOW
         part = pcm[base * SAMPLES_A_FRAME : end * SAMPLES_A_FRAME]
         mel = audio.melspectrogram(part.astype(np.float32) / 32768).T
-        heard = range(start - MAX_SHIFT - base, start + count + MAX_SHIFT - base)
-        sounds = np.stack([audio.mel_window(mel, frame) for frame in heard])[:, None]
+        shifted = range(start - MAX_SHIFT - base, start + count + MAX_SHIFT - base)
+        audio_windows = np.stack([audio.mel_window(mel, frame) for frame in shifted])[:, None]
         lower = np.ascontiguousarray(frames[:, self.side // 2 :])
         planes = torch.from_numpy(lower).permute(0, 3, 1, 2).float() / 255  # (n, 3, S / 2, S)
         windows = planes.unfold(0, WINDOW, 1).permute(0, 4, 1, 2, 3).flatten(1, 2)
-        face = torch.cat([self.model.encode_faces(w.to(device)) for w in windows.split(BATCH)])
-        batches = torch.from_numpy(sounds).split(BATCH)
-        voice = torch.cat([self.model.encode_audio(batch.to(device)) for batch in batches])
+        face_embeddings = torch.cat(
+            [self.model.encode_faces(w.to(device)) for w in windows.split(BATCH_SIZE)]
+        )
+        batches = torch.from_numpy(audio_windows).split(BATCH_SIZE)
+        audio_embeddings = torch.cat(
+            [self.model.encode_audio(batch.to(device)) for batch in batches]
+        )
         distances = torch.stack(
             [
-                (1 - (face * voice[shift : shift + count]).sum(dim=1)).mean()
+                (1 - (face_embeddings * audio_embeddings[shift : shift + count]).sum(dim=1)).mean()
                 for shift in range(2 * MAX_SHIFT + 1)
             ]
         )
@@ -124,29 +127,29 @@ class ExpertJudge:
 
 
 @functools.cache
-def load_judge(path: Path, device: str = "auto") -> Judge:
+def load_scorer(path: Path, device: str = "auto") -> SyncScorer:
     """The scorer of these weights. Raises LipsyncError for other files."""
     public = path.suffix == Path(LSE_WEIGHTS).suffix
-    return PublicJudge(path, device) if public else ExpertJudge(path, device)
+    return LseScorer(path, device) if public else SyncNetScorer(path, device)
 
 
-def speaker(
+def select_speaker(
     video_path: Path,
     wav_path: Path,
     tracks: Sequence[Track],
-    judge: Judge,
+    scorer: SyncScorer,
     style: CropSpec,
 ) -> tuple[int, float]:
-    """Which of the tracks speaks, and the confidence.
+    """Index of the track of the active speaker, and the confidence.
 
-    Each is judged on the loudest six seconds of its longest unbroken run in one shot. Tracks that
-    are too short to judge lose; when all are, the first wins with confidence 0. `style` is how
-    crops are cut for training: what an expert has learnt from.
+    Each track is scored on the loudest six seconds of its longest unbroken run in one shot. Tracks
+    that are too short to score lose; when all are, the first wins with confidence 0. style: how
+    crops are cut for training, which is what a SyncNet of this project expects.
     """
     _, pcm = wavfile.read(wav_path, mmap=True)
-    samples = _samples(video_path, pcm, tracks, judge, style)
+    samples = _samples(video_path, pcm, tracks, scorer, style)
     confidences = [
-        round(judge.confidence(frames, _of_shot(pcm, track, start), start), 4)
+        round(scorer.confidence(frames, _mute_other_shots(pcm, track, start), start), 4)
         if len(frames)
         else -math.inf
         for track, (start, frames) in zip(tracks, samples, strict=True)
@@ -157,64 +160,64 @@ def speaker(
 
 
 def measure_sync(
-    video_path: Path, wav_path: Path, track: Track, judge: Judge, style: CropSpec
+    video_path: Path, wav_path: Path, track: Track, scorer: SyncScorer, style: CropSpec
 ) -> tuple[int, float] | None:
-    """Offset (frames) and confidence of one face, judged as in `speaker`; None when too short."""
+    """Offset (frames) and confidence of one face, as in `select_speaker`; None when too short."""
     _, pcm = wavfile.read(wav_path, mmap=True)
-    ((start, frames),) = _samples(video_path, pcm, [track], judge, style)
+    ((start, frames),) = _samples(video_path, pcm, [track], scorer, style)
     if not len(frames):
         return None
-    offset, confidence = judge.sync(frames, _of_shot(pcm, track, start), start)
+    offset, confidence = scorer.sync(frames, _mute_other_shots(pcm, track, start), start)
     return offset, round(confidence, 4)
 
 
-def _of_shot(pcm: np.ndarray, track: Track, start: int) -> np.ndarray:
-    """The sound, silent outside of the shot that frame `start` of a track is in: int16 (N,).
+def _mute_other_shots(pcm: np.ndarray, track: Track, start: int) -> np.ndarray:
+    """The audio, int16 (N,), muted outside of the shot that frame `start` of a track is in.
 
-    Shifts of the sound must not reach into another shot.
+    Shifts of the audio must not reach into another shot.
     """
     if not track.cuts:
         return pcm
     place = int(np.searchsorted(track.cuts, start, "right"))
     first, last = (0, *track.cuts)[place], (*track.cuts, len(pcm))[place]
     shot = slice(first * SAMPLES_A_FRAME, last * SAMPLES_A_FRAME)
-    heard = np.zeros(len(pcm), pcm.dtype)
-    heard[shot] = pcm[shot]
-    return heard
+    muted = np.zeros(len(pcm), pcm.dtype)
+    muted[shot] = pcm[shot]
+    return muted
 
 
 def _samples(
-    video_path: Path, pcm: np.ndarray, tracks: Sequence[Track], judge: Judge, style: CropSpec
+    video_path: Path, pcm: np.ndarray, tracks: Sequence[Track], scorer: SyncScorer, style: CropSpec
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """For each track, the first frame of what is judged, and its frames, (n, side, side, 3).
+    """For each track, the first frame of what is scored, and its frames, (n, side, side, 3).
 
-    No frames where it is too short, or partly outside of the picture.
+    No frames where the track is too short, or partly outside of the video's frame.
     """
-    views = [judge.view(_sample(track, pcm)) for track in tracks]
-    if isinstance(judge, PublicJudge):
+    views = [scorer.view(_sample(track, pcm)) for track in tracks]
+    if isinstance(scorer, LseScorer):
         style = CropSpec("square")
-    for first in range(0, len(views), AT_ONCE):
-        group = views[first : first + AT_ONCE]
+    for first in range(0, len(views), FACES_PER_PASS):
+        group = views[first : first + FACES_PER_PASS]
         frames: list[list[np.ndarray]] = [[] for _ in group]
         for number, _, crop in iter_crops(video_path, group, style):
             frames[number].append(
-                cv2.resize(crop, (judge.side, judge.side), interpolation=cv2.INTER_AREA)
+                cv2.resize(crop, (scorer.side, scorer.side), interpolation=cv2.INTER_AREA)
             )
         for view, own in zip(group, frames, strict=True):
-            whole = len(own) >= max(LEAST, len(view))
+            whole = len(own) >= max(MIN_FRAMES, len(view))
             yield (int(view.frames[0]), np.stack(own)) if whole else (0, np.zeros(0, np.uint8))
 
 
 def _sample(track: Track, pcm: np.ndarray) -> Track:
-    """The loudest SAMPLE frames (or fewer) of the track's longest run in one shot, with sound."""
+    """The loudest MAX_FRAMES frames, or fewer, of the track's longest run that has audio."""
     run = max(track.runs(), key=len)
     start = int(track.frames[run[0]])
     run = run[: max(0, len(pcm) // SAMPLES_A_FRAME - start)]
-    if len(run) > SAMPLE:
-        sound = pcm[start * SAMPLES_A_FRAME :][: len(run) * SAMPLES_A_FRAME].reshape(len(run), -1)
-        power = np.einsum("ij,ij->i", sound, sound, dtype=np.float64)
+    if len(run) > MAX_FRAMES:
+        samples = pcm[start * SAMPLES_A_FRAME :][: len(run) * SAMPLES_A_FRAME].reshape(len(run), -1)
+        power = np.einsum("ij,ij->i", samples, samples, dtype=np.float64)
         total = np.concatenate(([0.0], np.cumsum(power)))
-        first = int(np.argmax(total[SAMPLE:] - total[:-SAMPLE]))
-        run = run[first : first + SAMPLE]
+        first = int(np.argmax(total[MAX_FRAMES:] - total[:-MAX_FRAMES]))
+        run = run[first : first + MAX_FRAMES]
     landmarks = None if track.landmarks is None else track.landmarks[run]
     return Track(track.frames[run], track.boxes[run], landmarks)

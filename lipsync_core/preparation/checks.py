@@ -11,7 +11,7 @@ from lipsync_core.media.timestamps import FPS
 MIN_FRAMES = 16  # a training window and its reference need more than 15 frames
 
 
-class Limit(NamedTuple):
+class Threshold(NamedTuple):
     """Drop a clip whose `measure` is below (or, with `upper`, above) the threshold `key`.
 
     `text`: the measure in words, "{0}" for its value. A clip that lacks the measure passes.
@@ -25,41 +25,43 @@ class Limit(NamedTuple):
 
 
 # In the order of how much a user can do about them; the first one that fails is the reason.
-LIMITS = (
-    Limit("seconds", "min_seconds", False, Reason.TOO_SHORT, "{0:.2f} s"),
-    Limit("seconds", "max_seconds", True, Reason.TOO_LONG, "{0:.0f} s"),
-    Limit(
+THRESHOLDS = (
+    Threshold("seconds", "min_seconds", False, Reason.TOO_SHORT, "{0:.2f} s"),
+    Threshold("seconds", "max_seconds", True, Reason.TOO_LONG, "{0:.0f} s"),
+    Threshold(
         "length_difference",
         "max_length_difference",
         True,
         Reason.LENGTH_MISMATCH,
         "sound and picture differ by {0:.2f} s",
     ),
-    Limit(
+    Threshold(
         "undecoded_seconds",
         "max_length_difference",
         True,
         Reason.LENGTH_MISMATCH,
         "{0:.2f} s of the picture could not be decoded",
     ),
-    Limit(
+    Threshold(
         "coverage", "min_coverage", False, Reason.LOW_COVERAGE, "a face in {0:.0%} of the frames"
     ),
-    Limit("face_px", "min_face_px", False, Reason.SMALL_FACE, "face of {0:.0f} px"),
-    Limit("tracks", "max_tracks", True, Reason.MULTIPLE_FACES, "{0:.0f} tracks of faces"),
-    Limit(
+    Threshold("face_px", "min_face_px", False, Reason.SMALL_FACE, "face of {0:.0f} px"),
+    Threshold("tracks", "max_tracks", True, Reason.MULTIPLE_FACES, "{0:.0f} tracks of faces"),
+    Threshold(
         "head_speed", "max_motion", True, Reason.EXCESSIVE_MOTION, "{0:.1f} face widths a second"
     ),
-    Limit("sharpness", "min_blur", False, Reason.BLURRED, "sharpness {0:.1f}"),
-    Limit("brightness", "min_brightness", False, Reason.TOO_DARK, "mean brightness {0:.0f}"),
-    Limit("brightness", "max_brightness", True, Reason.TOO_BRIGHT, "mean brightness {0:.0f}"),
-    Limit("loudness", "min_loudness", False, Reason.SILENT, "sound at {0:.0f} dBFS"),
-    Limit("silence_ratio", "max_silence", True, Reason.SILENT, "{0:.0%} of it is silence"),
-    Limit(
+    Threshold("sharpness", "min_blur", False, Reason.BLURRED, "sharpness {0:.1f}"),
+    Threshold("brightness", "min_brightness", False, Reason.TOO_DARK, "mean brightness {0:.0f}"),
+    Threshold("brightness", "max_brightness", True, Reason.TOO_BRIGHT, "mean brightness {0:.0f}"),
+    Threshold("loudness", "min_loudness", False, Reason.SILENT, "sound at {0:.0f} dBFS"),
+    Threshold("silence_ratio", "max_silence", True, Reason.SILENT, "{0:.0%} of it is silence"),
+    Threshold(
         "clipping_ratio", "max_clipping", True, Reason.CLIPPED, "{0:.1%} of the samples are clipped"
     ),
-    Limit("sync_distance", "max_offset", True, Reason.OUT_OF_SYNC, "{0:.0f} frames out of sync"),
-    Limit(
+    Threshold(
+        "sync_distance", "max_offset", True, Reason.OUT_OF_SYNC, "{0:.0f} frames out of sync"
+    ),
+    Threshold(
         "sync_confidence", "min_confidence", False, Reason.OUT_OF_SYNC, "sync confidence {0:.2f}"
     ),
 )
@@ -91,8 +93,8 @@ def check(measures: Mapping[str, Any], limits: Mapping[str, Any]) -> None:
 
     Parameters
     ----------
-    measures: `frames` (at 25 fps) and the measures of `LIMITS`, numbers or their texts.
-    limits: the thresholds that `LIMITS` name; one that is None does not count.
+    measures: `frames` (at 25 fps) and the measures of `THRESHOLDS`, numbers or their texts.
+    limits: the thresholds that `THRESHOLDS` name; one that is None does not count.
     """
     frames = int(measures["frames"])
     if frames < MIN_FRAMES:
@@ -100,11 +102,11 @@ def check(measures: Mapping[str, Any], limits: Mapping[str, Any]) -> None:
     values = dict(measures)
     if values.get("sync_offset") not in (None, ""):
         values["sync_distance"] = abs(float(values["sync_offset"]))
-    for limit in LIMITS:
-        value, bound = values.get(limit.measure), limits.get(limit.key)
+    for threshold in THRESHOLDS:
+        value, bound = values.get(threshold.measure), limits.get(threshold.key)
         if value in (None, "") or bound is None:
             continue
         number = float(value)
-        if number > bound if limit.upper else number < bound:
-            said = f"{limit.text.format(number)} (check.{limit.key} {bound})"
-            raise ClipError(limit.reason, said)
+        if number > bound if threshold.upper else number < bound:
+            said = f"{threshold.text.format(number)} (check.{threshold.key} {bound})"
+            raise ClipError(threshold.reason, said)

@@ -40,7 +40,9 @@ Row = Mapping[str, Any]
 Pair = tuple[str, str]
 
 
-def resolve(rows: Mapping[str, Row], split: Mapping[str, str], results: Path) -> dict[str, str]:
+def find_duplicates(
+    rows: Mapping[str, Row], split: Mapping[str, str], results: Path
+) -> dict[str, str]:
     """Clip -> the clip that it repeats, for those that must go.
 
     Parameters

@@ -16,11 +16,11 @@ from lipsync_core.media.video import FPS
 from lipsync_core.preparation.audio_fingerprint import audio_fingerprint
 
 Measures = dict[str, float | int | str]
-QUIET = 10 ** (-50 / 20)  # a window below -50 dBFS is silent
-QUIET_WINDOW = SAMPLE_RATE // 40  # 25 ms
-FULL_SCALE = 0.999
-SAMPLED = 8  # crops looked at in a clip
-SIDE = 96  # their size: sharpness is then comparable between clips
+SILENCE_DBFS = -50.0  # a quieter window is silent
+SILENCE_WINDOW = SAMPLE_RATE // 40  # samples: 25 ms
+CLIPPING_LEVEL = 0.999  # of full scale
+NUM_SAMPLED_CROPS = 8
+SAMPLED_CROP_SIZE = 96  # pixels: makes sharpness comparable between clips
 
 
 def sound_measures(blocks: Iterable[np.ndarray], mel: np.ndarray) -> Measures:
@@ -41,13 +41,13 @@ def sound_measures(blocks: Iterable[np.ndarray], mel: np.ndarray) -> Measures:
     for block in blocks:
         sha.update(np.ascontiguousarray(block).tobytes())
         samples += len(block)
-        clipped += int(np.count_nonzero(np.abs(block) >= FULL_SCALE))
+        clipped += int(np.count_nonzero(np.abs(block) >= CLIPPING_LEVEL))
         energy += float(np.sum(np.square(block, dtype=np.float64)))
         joined = np.concatenate([rest, block])
-        whole = len(joined) // QUIET_WINDOW * QUIET_WINDOW
-        squares = np.square(joined[:whole].reshape(-1, QUIET_WINDOW))
-        quiet += int(np.count_nonzero(squares.mean(axis=1) < QUIET**2))
-        windows += whole // QUIET_WINDOW
+        whole = len(joined) // SILENCE_WINDOW * SILENCE_WINDOW
+        squares = np.square(joined[:whole].reshape(-1, SILENCE_WINDOW))
+        quiet += int(np.count_nonzero(squares.mean(axis=1) < 10 ** (SILENCE_DBFS / 10)))
+        windows += whole // SILENCE_WINDOW
         rest = joined[whole:]
     rms = math.sqrt(energy / samples) if samples else 0.0
     return {
@@ -68,9 +68,12 @@ def picture_measures(zip_path: Path) -> Measures:
     """
     archive = CropArchive(zip_path)
     numbers = archive.frames
-    chosen = numbers[np.unique(np.linspace(0, len(numbers) - 1, SAMPLED).round().astype(int))]
+    chosen = numbers[
+        np.unique(np.linspace(0, len(numbers) - 1, NUM_SAMPLED_CROPS).round().astype(int))
+    ]
     grey = [
-        cv2.cvtColor(archive.decode(frame, SIDE), cv2.COLOR_BGR2GRAY) for frame in chosen.tolist()
+        cv2.cvtColor(archive.decode(frame, SAMPLED_CROP_SIZE), cv2.COLOR_BGR2GRAY)
+        for frame in chosen.tolist()
     ]
     archive.close()
     variances = [float(cv2.Laplacian(picture, cv2.CV_32F).var()) for picture in grey]

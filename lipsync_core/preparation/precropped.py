@@ -18,38 +18,38 @@ from lipsync_core.faces.archive import write_archive
 from lipsync_core.media import audio
 from lipsync_core.media.video import FPS, read_image
 from lipsync_core.preparation.measures import picture_measures
-from lipsync_core.preparation.runner import Measures, Task, Worker
-from lipsync_core.preparation.segments import ensure_cut
+from lipsync_core.preparation.runner import ClipJob, Measures, Worker
+from lipsync_core.preparation.segments import ensure_segment
 
 DETECTOR = "given"
 
 
-def apart(worker: Worker, data_root: Path, function: Callable[[Task, Path], Measures]) -> Worker:
+def apart(worker: Worker, data_root: Path, function: Callable[[ClipJob, Path], Measures]) -> Worker:
     """A worker that gives clips which are folders of crops to `function`, others to `worker`.
 
     Parts of longer videos are cut first, where they are not there yet.
     """
 
-    def work(tasks: Iterable[Task]) -> Iterator[tuple[Task, Measures | ClipError]]:
+    def work(jobs: Iterable[ClipJob]) -> Iterator[tuple[ClipJob, Measures | ClipError]]:
         videos = []
-        for task in tasks:
+        for job in jobs:
             try:
-                ensure_cut(task.clip, data_root)
-                if task.clip.source(data_root).is_dir():
-                    yield task, function(task, data_root)
+                ensure_segment(job.clip, data_root)
+                if job.clip.source(data_root).is_dir():
+                    yield job, function(job, data_root)
                 else:
-                    videos.append(task)
+                    videos.append(job)
             except ClipError as error:
-                yield task, error
+                yield job, error
         if videos:
             yield from worker(videos)
 
     return work
 
 
-def extract_audio(task: Task, data_root: Path) -> Measures:
+def extract_audio(job: ClipJob, data_root: Path) -> Measures:
     """The folder's audio.wav as 16 kHz mono PCM; measures as of a video at 25 frames a second."""
-    folder = task.clip.source(data_root)
+    folder = job.clip.source(data_root)
     sizes = _sizes(folder)
     height, width = next(iter(sizes.values()))
     measures: Measures = {
@@ -59,22 +59,22 @@ def extract_audio(task: Task, data_root: Path) -> Measures:
         "fps_in": FPS,
         "seconds": round((max(sizes) + 1) / FPS, 3),
     }
-    if not task.clip.sound:
+    if not job.clip.audio:
         raise ClipError(Reason.NO_AUDIO, f"{folder}: it has no audio.wav", measures)
     try:
-        seconds = audio.extract_audio(task.clip.sound_source(data_root), task.target)
+        seconds = audio.extract_audio(job.clip.audio_source(data_root), job.target)
     except ClipError as error:
         raise ClipError(error.reason, error.detail, measures) from error
     return measures | {"audio_seconds": round(seconds, 3)}
 
 
-def detect_faces(task: Task, data_root: Path) -> Measures:
+def detect_faces(job: ClipJob, data_root: Path) -> Measures:
     """Each picture is one face, of its full size."""
     import pandas as pd  # slow to load, and no other stage's need
 
     from lipsync_core.faces.detection import COORDINATES, Detections, write_boxes
 
-    by_frame = _sizes(task.clip.source(data_root))
+    by_frame = _sizes(job.clip.source(data_root))
     sizes = np.array(list(by_frame.values()), np.float32)  # (n, 2) height, width
     faces = pd.DataFrame({"frame": np.array(list(by_frame), np.int32)})
     zeros = np.zeros(len(sizes), np.float32)
@@ -86,19 +86,19 @@ def detect_faces(task: Task, data_root: Path) -> Measures:
     faces["detected"] = True
     height, width = sizes.max(axis=0).astype(int).tolist()
     found = Detections(max(by_frame) + 1, width, height, faces, DETECTOR, len(faces))
-    write_boxes(task.target, found)
+    write_boxes(job.target, found)
     return {"frames": found.frames, "face_frames": len(faces), "detector": DETECTOR}
 
 
-def crop_faces(task: Task, data_root: Path) -> Measures:
+def crop_faces(job: ClipJob, data_root: Path) -> Measures:
     """The pictures as they are, in an archive like those of videos."""
-    folder = task.clip.source(data_root)
+    folder = job.clip.source(data_root)
     sizes, paths = _sizes(folder), frames(folder)
-    with write_archive(task.target) as archive:
+    with write_archive(job.target) as archive:
         for frame in sizes:
             archive.add(frame, paths[frame].read_bytes())
     face_px = round(float(np.median([max(size) for size in sizes.values()])), 1)
-    return {"faces": len(sizes), "face_px": face_px} | picture_measures(task.target)
+    return {"faces": len(sizes), "face_px": face_px} | picture_measures(job.target)
 
 
 def _sizes(folder: Path) -> dict[int, tuple[int, int]]:

@@ -30,7 +30,7 @@ from lipsync_core.corpus.journal import (
 )
 from lipsync_core.errors import ClipError, DamagedFile, LipsyncError, Reason
 from lipsync_core.preparation.stages import Stage
-from lipsync_core.runtime.files import digest, only_one, remove_leftovers, write_text
+from lipsync_core.runtime.files import digest, exclusive_lock, remove_stale_temporaries, write_text
 from lipsync_core.runtime.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -47,35 +47,35 @@ COLUMNS = ("clip", "key", "outcome", "reason", "detail", "dropped_by", "bytes")
 
 
 @dataclass(frozen=True)
-class Task:
+class ClipJob:
     """A clip to work on: where its file goes, and what the stages before said of it.
 
-    `before` maps a stage's folder name ("audio") to its row for this clip. Where a clip becomes
+    `upstream` maps a stage's folder name ("audio") to its row for this clip. Where a clip becomes
     several, the others go to `part(1)`, `part(2)`, ..., written in this order.
     """
 
     clip: Clip
     target: Path
-    before: Mapping[str, Row]
+    upstream: Mapping[str, Row]
 
     def part(self, number: int) -> Path:
         """Where the file of a further clip goes; `part(0)` is the target."""
         return _part(self.target, number)
 
 
-# A worker takes tasks and yields, for each, its measures or the error that drops it.
-Worker = Callable[[Iterable[Task]], Iterator[tuple[Task, Outcome]]]
+# A worker takes jobs and yields, for each, its measures or the error that drops it.
+Worker = Callable[[Iterable[ClipJob]], Iterator[tuple[ClipJob, Outcome]]]
 
 
-def one_by_one(function: Callable[[Task], Measures | Sequence[Measures]]) -> Worker:
-    """A worker that handles each task alone. A ClipError drops that clip only."""
+def per_clip(function: Callable[[ClipJob], Measures | Sequence[Measures]]) -> Worker:
+    """A worker that handles each job alone. A ClipError drops that clip only."""
 
-    def work(tasks: Iterable[Task]) -> Iterator[tuple[Task, Outcome]]:
-        for task in tasks:
+    def work(jobs: Iterable[ClipJob]) -> Iterator[tuple[ClipJob, Outcome]]:
+        for job in jobs:
             try:
-                yield task, function(task)
+                yield job, function(job)
             except ClipError as error:
-                yield task, error
+                yield job, error
 
     return work
 
@@ -102,12 +102,14 @@ def run_shard(
     """
     folder = results / stage.folder
     journal = journal_path(folder, shard)
-    with only_one(lock_path(journal)):
-        return _Run(stage, shard, folder, journal).bring_up_to_date(clips, results, params, worker)
+    with exclusive_lock(lock_path(journal)):
+        return ShardRun(stage, shard, folder, journal).bring_up_to_date(
+            clips, results, params, worker
+        )
 
 
 @dataclass
-class _Run:
+class ShardRun:
     """One run of one stage over one shard."""
 
     stage: Stage
@@ -120,24 +122,25 @@ class _Run:
     ) -> list[Row]:
         stage, table = self.stage, self.folder / f"{self.shard}.csv"
         earlier = {
-            other.folder: read_table(results / other.folder / table.name) for other in stage.before
+            other.folder: read_table(results / other.folder / table.name)
+            for other in stage.upstream
         }
         clips = _with_parts(clips, earlier.values())
         done = read_journal(self.journal)
         # Other shards write to the same folders: only what is this shard's own is removed.
         ids = dict.fromkeys([*(clip.id for clip in clips), *done]) if stage.suffix else ()
         own = (self.folder / f"{clip_id}{stage.suffix}" for clip_id in ids)
-        remove_leftovers((), (table, self.journal, *own))
+        remove_stale_temporaries((), (table, self.journal, *own))
         records: dict[str, Row] = {}
-        tasks: list[Task] = []
+        jobs: list[ClipJob] = []
         keys: dict[str, str] = {}
-        past: dict[str, dict[str, Row]] = {}
+        upstream: dict[str, dict[str, Row]] = {}
         for clip in clips:
-            past[clip.id] = before = _before(clip, earlier)
-            dropped = next((row for row in before.values() if row["outcome"] == "dropped"), None)
-            origin = [clip.signature, *(before[other.folder]["key"] for other in stage.reads)]
+            upstream[clip.id] = rows = _upstream_rows(clip, earlier)
+            dropped = next((row for row in rows.values() if row["outcome"] == "dropped"), None)
+            origin = [clip.signature, *(rows[other.folder]["key"] for other in stage.reads)]
             keys[clip.id] = key = digest([stage.rule, stage.version, dict(params), origin])
-            target = clip.artefact(self.folder, stage.suffix) if stage.suffix else self.folder
+            target = clip.artifact(self.folder, stage.suffix) if stage.suffix else self.folder
             if dropped is not None:
                 story = (dropped["reason"], dropped["detail"], dropped["dropped_by"])
                 records[clip.id] = _record(clip.id, key, *story)
@@ -145,34 +148,34 @@ class _Run:
             elif clip.id in done and _current(done[clip.id], key, target, stage):
                 records[clip.id] = done[clip.id]
             else:
-                tasks.append(Task(clip, target, before))
+                jobs.append(ClipJob(clip, target, rows))
         for clip_id in done.keys() - keys.keys():
             _discard(self.folder / f"{clip_id}{stage.suffix}", stage)
-        counts = (len(clips), len(clips) - len(tasks), len(tasks))
+        counts = (len(clips), len(clips) - len(jobs), len(jobs))
         log.info("%s shard %s: %d clips, %d current, %d to do", stage.rule, self.shard, *counts)
-        if tasks:
+        if jobs:
             with open(self.journal, "a", encoding="utf-8") as stream:
                 stream.write("\n")  # ends a line that a kill cut short
-                records |= self._work(tasks, keys, worker, stream)
+                records |= self._work(jobs, keys, worker, stream)
         write_journal(self.journal, (records[clip.id] for clip in clips))
-        rows = [row for clip in clips for row in _rows(records[clip.id], past[clip.id])]
+        rows = [row for clip in clips for row in _rows(records[clip.id], upstream[clip.id])]
         write_table(table, rows)
         return rows
 
     def _work(
         self,
-        tasks: Sequence[Task],
+        jobs: Sequence[ClipJob],
         keys: Mapping[str, str],
         worker: Worker,
         journal: IO[str],
     ) -> dict[str, Row]:
-        """Records of the tasks; each is in the journal before the next begins."""
+        """Records of the jobs; each is in the journal before the next begins."""
         stage, records = self.stage, {}
-        with Progress(len(tasks), f"{stage.rule} shard {self.shard}", "clip") as progress:
-            for task, result in worker(tasks):
-                clip, key = task.clip, keys[task.clip.id]
+        with Progress(len(jobs), f"{stage.rule} shard {self.shard}", "clip") as progress:
+            for job, result in worker(jobs):
+                clip, key = job.clip, keys[job.clip.id]
                 made = 0 if isinstance(result, ClipError) else len(_measures(result))
-                _discard(task.target, stage, first=made)
+                _discard(job.target, stage, first=made)
                 if isinstance(result, ClipError):
                     story = (str(result.reason), result.detail, stage.rule)
                     record = _record(clip.id, key, *story, measures=result.measures)
@@ -183,7 +186,7 @@ class _Run:
                 else:
                     record, *parts = (
                         _record(part_id(clip.id, number), key, measures=measures)
-                        | ({"bytes": task.part(number).stat().st_size} if stage.suffix else {})
+                        | ({"bytes": job.part(number).stat().st_size} if stage.suffix else {})
                         for number, measures in enumerate(_measures(result))
                     )
                     if parts:
@@ -192,7 +195,7 @@ class _Run:
                 journal.flush()
                 records[clip.id] = record
                 progress.advance(note=clip.id)
-        missing = [task.clip.id for task in tasks if task.clip.id not in records]
+        missing = [job.clip.id for job in jobs if job.clip.id not in records]
         if missing:
             raise RuntimeError(f"{stage.rule}: the worker gave no result for {missing[:5]}")
         return records
@@ -211,7 +214,7 @@ def _with_parts(clips: Sequence[Clip], tables: Iterable[Mapping[str, Row]]) -> l
     ]
 
 
-def _before(clip: Clip, earlier: Mapping[str, Mapping[str, Row]]) -> dict[str, Row]:
+def _upstream_rows(clip: Clip, earlier: Mapping[str, Mapping[str, Row]]) -> dict[str, Row]:
     """The row of the clip, or of the one it was made of, in each earlier table."""
     try:
         return {
@@ -237,13 +240,13 @@ def _record(
     return dict(zip(COLUMNS, values, strict=True)) | {MEASURES: dict(measures or {})}
 
 
-def _rows(record: Row, before: Mapping[str, Row]) -> Iterator[Row]:
+def _rows(record: Row, upstream: Mapping[str, Row]) -> Iterator[Row]:
     """The table's row of a record, then those of its further clips.
 
     Each has the measures of the stages before: the last table tells the whole story.
     """
     inherited: Row = {}
-    for earlier in before.values():
+    for earlier in upstream.values():
         inherited |= {name: value for name, value in earlier.items() if value}
     for each in (record, *record.get(PARTS, ())):
         yield inherited | {name: each[name] for name in COLUMNS} | each[MEASURES]

@@ -16,7 +16,7 @@ from lipsync_core.runtime.files import atomic_path
 CRF = "12"  # no loss that a crop would show
 
 
-def ensure_cut(clip: Clip, data_root: Path) -> None:
+def ensure_segment(clip: Clip, data_root: Path) -> None:
     """Make the clip's file unless it is there; its name has the source's signature in it.
 
     Raises ClipError: unreadable, timed_out (see `ffmpeg.Decoder`).
@@ -40,7 +40,7 @@ def ensure_cut(clip: Clip, data_root: Path) -> None:
             _earn_progress(decoder)
             status = decoder.finish()
             if status or not temporary.is_file() or not temporary.stat().st_size:
-                raise decoder.failure(f"nothing between {clip.cut} s could be decoded")
+                raise decoder.failure(f"nothing between {clip.segment} s could be decoded")
     _remove_older(target)
 
 

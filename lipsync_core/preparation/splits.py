@@ -37,7 +37,7 @@ COLUMNS = ("clip", "speaker", "split", "kept", "reason", "frames", "coverage", "
 BY_TIME = "time"  # instead of a split: the clip's frames are to be divided
 
 
-def position(name: str, seed: int) -> float:
+def unit_hash(name: str, seed: int) -> float:
     """A number in [0, 1) that depends on the name and the seed alone."""
     word = hashlib.sha1(f"{seed}:{name}".encode()).digest()[:8]
     return int.from_bytes(word, "big") / 2**64
@@ -51,10 +51,10 @@ def split_speakers(
     When chance leaves validation (or test) without a speaker, one is moved there, as long as one
     stays in training; training comes first, then validation. trained: others train already.
     """
-    order = sorted(set(speakers), key=lambda speaker: position(speaker, seed))
+    order = sorted(set(speakers), key=lambda speaker: unit_hash(speaker, seed))
     chosen = {}
     for speaker in order:
-        place = position(speaker, seed)
+        place = unit_hash(speaker, seed)
         chosen[speaker] = "val" if place < val else "test" if place < val + test else "train"
     if order and not trained and "train" not in chosen.values():
         chosen[order[-1]] = "train"
@@ -264,7 +264,7 @@ def _drop(
     }
     if drop_duplicates:
         label = {clip: "+".join(own) for clip, own in parts.items() if own}
-        copies = duplicates.resolve({clip: rows[clip] for clip in label}, label, results)
+        copies = duplicates.find_duplicates({clip: rows[clip] for clip in label}, label, results)
         for clip, original in copies.items():
             detail = f"the same as {original} (split.drop_duplicates)"
             gone[clip] = (Reason.DUPLICATE, detail)
@@ -333,5 +333,5 @@ def dubbing_files(entry: Mapping[str, str], results: Path, data_root: Path) -> t
         if entry["face"] == "auto":
             files["face"] = known[face].portrait(data_root)
         if entry["audio"] == "auto":
-            files["audio"] = known[audio].sound_source(data_root)
+            files["audio"] = known[audio].audio_source(data_root)
     return files["face"], files["audio"]

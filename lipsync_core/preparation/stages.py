@@ -30,7 +30,7 @@ class Stage:
     settings: tuple[str, ...] = ()
 
     @property
-    def before(self) -> tuple[Stage, ...]:
+    def upstream(self) -> tuple[Stage, ...]:
         """The stages whose tables it needs, in the order of the chain."""
         return self.after + self.reads
 

@@ -20,7 +20,7 @@ from lipsync_core.errors import ClipError, Reason
 from lipsync_core.media.timestamps import FPS
 from lipsync_core.preparation import stages
 from lipsync_core.preparation.checks import check, derived
-from lipsync_core.preparation.runner import Measures, Row, Task, one_by_one, run_shard
+from lipsync_core.preparation.runner import ClipJob, Measures, Row, per_clip, run_shard
 from lipsync_core.runtime.files import file_sha
 
 log = logging.getLogger(__name__)
@@ -36,11 +36,11 @@ def extract_audio(
     from lipsync_core.preparation import precropped
     from lipsync_core.preparation.extraction import extract
 
-    def work(task: Task) -> Measures:
-        source, sound = task.clip.source(data_root), task.clip.sound_source(data_root)
-        return extract(source, sound, task.target)
+    def work(job: ClipJob) -> Measures:
+        source, sound = job.clip.source(data_root), job.clip.audio_source(data_root)
+        return extract(source, sound, job.target)
 
-    worker = precropped.apart(one_by_one(work), data_root, precropped.extract_audio)
+    worker = precropped.apart(per_clip(work), data_root, precropped.extract_audio)
     return run_shard(stages.AUDIO, clips, results, shard, params, worker)
 
 
@@ -54,12 +54,12 @@ def mel_spectrograms(
     from lipsync_core.media.audio import wav_blocks
     from lipsync_core.preparation.measures import sound_measures
 
-    def work(task: Task) -> Measures:
-        wav = task.clip.artefact(results / stages.AUDIO.folder, ".wav")
-        write_mel(wav, task.target)
-        return sound_measures(wav_blocks(wav), np.load(task.target, mmap_mode="r"))
+    def work(job: ClipJob) -> Measures:
+        wav = job.clip.artifact(results / stages.AUDIO.folder, ".wav")
+        write_mel(wav, job.target)
+        return sound_measures(wav_blocks(wav), np.load(job.target, mmap_mode="r"))
 
-    return run_shard(stages.MELS, clips, results, shard, params, one_by_one(work))
+    return run_shard(stages.MELS, clips, results, shard, params, per_clip(work))
 
 
 def detect_faces(
@@ -85,7 +85,7 @@ def detect_faces(
     from lipsync_core.faces.tracking.shots import ShotDetector
     from lipsync_core.preparation import precropped
 
-    def work(tasks: Iterable[Task]) -> Iterator[tuple[Task, Measures | ClipError]]:
+    def work(jobs: Iterable[ClipJob]) -> Iterator[tuple[ClipJob, Measures | ClipError]]:
         name, threshold = params["detector"], params["detect.threshold"]
         detector = detectors.build(
             name, device, models, threshold=threshold, precision=params["detect.precision"]
@@ -94,26 +94,26 @@ def detect_faces(
         log.info("detector: %s on %s", detector.name, device)
         finders: dict[str, ShotDetector] = defaultdict(ShotDetector)
         found = detection.detect_videos(
-            ((task, task.clip.source(data_root)) for task in tasks),
+            ((job, job.clip.source(data_root)) for job in jobs),
             detector,
             long_side=long_side,
             batch_size=batch_size
             or (max_batch_size(device, long_side) if detector.on_gpu else CPU_BATCH),
             stride=params["detect.stride"],
             motion=params["detect.motion"],
-            on_frame=lambda task, frame: finders[task.clip.id].add(frame),
-            size_of=lambda task: _size(task.before["audio"]),
+            on_frame=lambda job, frame: finders[job.clip.id].add(frame),
+            size_of=lambda job: _size(job.upstream["audio"]),
             threads=0 if detector.on_gpu else 1,
         )
-        for task, result in found:
-            finder = finders.pop(task.clip.id, ShotDetector())
+        for job, result in found:
+            finder = finders.pop(job.clip.id, ShotDetector())
             if isinstance(result, ClipError):
-                yield task, result
+                yield job, result
                 continue
-            detection.write_boxes(task.target, replace(result, cuts=finder.cuts(result)))
+            detection.write_boxes(job.target, replace(result, cuts=finder.cuts(result)))
             measures = {"frames": result.frames, "face_frames": result.faces["frame"].nunique()}
             yield (
-                task,
+                job,
                 measures | {"detected_frames": result.detected_frames, "detector": detector.name},
             )
 
@@ -160,9 +160,9 @@ def crop_faces(
     judge_path = pretrained.active_speaker_weights(track["expert"], models) if judged else None
     sync_path = pretrained.sync_model_weights(params["check.sync_model"])
 
-    def work(task: Task) -> Measures | list[Measures]:
-        source = task.clip.source(data_root)
-        found = detection.read_boxes(task.clip.artefact(results / stages.BOXES.folder, ".parquet"))
+    def work(job: ClipJob) -> Measures | list[Measures]:
+        source = job.clip.source(data_root)
+        found = detection.read_boxes(job.clip.artifact(results / stages.BOXES.folder, ".parquet"))
         linked = reidentification.merge_tracks(source, tracks.link(found), found.cuts)
         if not linked:
             raise ClipError(Reason.NO_FACE, f"no face in any of {found.frames} frames")
@@ -171,20 +171,20 @@ def crop_faces(
             "tracks": sum(len(each) >= min_frames for each in linked),
             "shots": len(found.cuts) + 1,
         }
-        if task.clip.near and track["choice"] != "all":
-            those = [tracks.nearest_track(linked, task.clip.near, found.width, found.height)]
+        if job.clip.face_hint and track["choice"] != "all":
+            those = [tracks.nearest_track(linked, job.clip.face_hint, found.width, found.height)]
         elif not judged and track["choice"] != "all":
             those = [tracks.select_track(linked, track["choice"])]
         those = [tracks.fill_and_smooth(each, track["max_gap"], track["smooth"]) for each in those]
         if judged and len(those) > 1:
             from lipsync_core.preparation import active_speaker
 
-            wav = task.clip.artefact(results / stages.AUDIO.folder, ".wav")
-            judge = active_speaker.load_judge(judge_path, device)
-            best, confidence = active_speaker.speaker(source, wav, those, judge, style)
+            wav = job.clip.artifact(results / stages.AUDIO.folder, ".wav")
+            scorer = active_speaker.load_scorer(judge_path, device)
+            best, confidence = active_speaker.select_speaker(source, wav, those, scorer, style)
             common["active_speaker_confidence"] = confidence
             those = [those[best]]
-        targets = [task.part(number) for number in range(len(those))]
+        targets = [job.part(number) for number in range(len(those))]
         stats = crops.write_track_crops(
             source,
             those,
@@ -200,7 +200,7 @@ def crop_faces(
             speed = head_speed(each.frames, each.boxes, each.cuts)
             rows[-1] |= {"head_speed": speed} | picture_measures(target)
             if sync_path:
-                rows[-1] |= _sync(task, source, results, each, sync_path, device, style)
+                rows[-1] |= _sync(job, source, results, each, sync_path, device, style)
             if track["choice"] == "all" or found.cuts:
                 rows[-1] |= {"start_frame": int(each.frames[0]), "num_frames": each.span()}
             if track["choice"] != "all":
@@ -209,7 +209,7 @@ def crop_faces(
 
     weights = {"judge": judge_path, "sync": sync_path}
     sha = {name: file_sha(path) for name, path in weights.items() if path}
-    worker = precropped.apart(one_by_one(work), data_root, precropped.crop_faces)
+    worker = precropped.apart(per_clip(work), data_root, precropped.crop_faces)
     return run_shard(stages.FACES, clips, results, shard, {**params, **sha}, worker)
 
 
@@ -221,7 +221,7 @@ def _unused(track: Any, everybody: Sequence[Any]) -> Measures:
 
 
 def _sync(
-    task: Task,
+    job: ClipJob,
     source: Path,
     results: Path,
     track: Any,
@@ -232,9 +232,9 @@ def _sync(
     """sync_offset (frames) and sync_confidence of a face, blank where it is too short."""
     from lipsync_core.preparation import active_speaker
 
-    wav = task.clip.artefact(results / stages.AUDIO.folder, ".wav")
+    wav = job.clip.artifact(results / stages.AUDIO.folder, ".wav")
     found = active_speaker.measure_sync(
-        source, wav, track, active_speaker.load_judge(model, device), style
+        source, wav, track, active_speaker.load_scorer(model, device), style
     )
     return {"sync_offset": found[0], "sync_confidence": found[1]} if found else {}
 
@@ -244,9 +244,9 @@ def check_clips(
 ) -> list[Row]:
     """Compare each clip's measures with the thresholds; measures: see `checks.derived`."""
 
-    def work(task: Task) -> Measures:
+    def work(job: ClipJob) -> Measures:
         measures: Row = {}
-        for row in task.before.values():
+        for row in job.upstream.values():
             measures |= row
         own = derived(measures)
         try:
@@ -255,4 +255,4 @@ def check_clips(
             raise ClipError(error.reason, error.detail, own) from error
         return own
 
-    return run_shard(stages.CHECKS, clips, results, shard, params, one_by_one(work))
+    return run_shard(stages.CHECKS, clips, results, shard, params, per_clip(work))

@@ -68,7 +68,7 @@ def _token(target: Path) -> tuple[str, str]:
     return hashlib.sha1(os.fsencode(name)).hexdigest()[:12], number
 
 
-def remove_leftovers(folders: Iterable[Path], targets: Iterable[Path] = ()) -> None:
+def remove_stale_temporaries(folders: Iterable[Path], targets: Iterable[Path] = ()) -> None:
     """Remove temporary files that killed processes left.
 
     folders: nobody else writes there, so every temporary file goes. targets: files in folders that
@@ -87,7 +87,7 @@ def remove_leftovers(folders: Iterable[Path], targets: Iterable[Path] = ()) -> N
 
 
 @contextlib.contextmanager
-def only_one(lock: Path) -> Iterator[None]:
+def exclusive_lock(lock: Path) -> Iterator[None]:
     """Hold the file `lock` against other processes of this kind; wait for one that has it.
 
     Released by the system when the process ends, however it ends. Without effect where the system
@@ -106,8 +106,8 @@ def only_one(lock: Path) -> Iterator[None]:
         yield
 
 
-def is_held(lock: Path) -> bool:
-    """True while a process is in `only_one(lock)`."""
+def is_locked(lock: Path) -> bool:
+    """True while a process is in `exclusive_lock(lock)`."""
     if fcntl is None or not lock.is_file():
         return False
     with open(lock) as stream:

@@ -131,7 +131,7 @@ def test_parts_of_a_video_share_one_hash(tmp_path, monkeypatch):
     put(tmp_path, "data/avspeech_train.csv", lines)
     hashed = []
     monkeypatch.setattr(clips, "file_sha", lambda path, _: hashed.append(path) or "f" * 40)
-    options = {"signature": "content", "layout": "avspeech", "cuts": tmp_path / "cuts"}
+    options = {"signature": "content", "layout": "avspeech", "segments": tmp_path / "cuts"}
     first = clips.discover(tmp_path / "data", 8, **options)
     assert len(first) == 9
     assert hashed == [tmp_path / "data/abcdefghijk.mp4"]
@@ -214,7 +214,7 @@ def test_names_too_long_for_our_suffixes_are_cut(tmp_path):
     found = clips.discover(tmp_path, 8)
     assert len({clip.id for clip in found}) == 3
     for clip in found:
-        target = clip.artefact(tmp_path, ".parquet")
+        target = clip.artifact(tmp_path, ".parquet")
         assert len(os.fsencode(target.name)) <= 255
         assert clip.source(tmp_path).is_file()
 

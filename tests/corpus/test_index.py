@@ -5,7 +5,7 @@ import pytest
 from lipsync_core.corpus import clips, index
 from lipsync_core.corpus.journal import journal_path, lock_path, read_journal
 from lipsync_core.errors import LipsyncError
-from lipsync_core.preparation.runner import one_by_one, read_table, run_shard
+from lipsync_core.preparation.runner import per_clip, read_table, run_shard
 from lipsync_core.preparation.stages import AUDIO, Stage
 from lipsync_core.runtime import files
 from tests.corpus.test_clips import put
@@ -62,19 +62,19 @@ def by_speaker(clip: clips.Clip, shards: int) -> clips.Clip:
 def prepare(results, found, stage=AUDIO, interrupt_at="") -> list[str]:
     """Run a stage over all shards; which clips were worked on? `p/3` gives two clips."""
 
-    def work(task):
-        if task.clip.id == interrupt_at:
+    def work(job):
+        if job.clip.id == interrupt_at:
             raise KeyboardInterrupt
-        asked.append(task.clip.id)
-        count = 2 if stage is FACES and task.clip.id == "p/3" else 1
+        asked.append(job.clip.id)
+        count = 2 if stage is FACES and job.clip.id == "p/3" else 1
         for number in range(count):
-            task.part(number).parent.mkdir(parents=True, exist_ok=True)
-            task.part(number).write_text(f"{stage.folder} of {task.clip.id}, {number}")
+            job.part(number).parent.mkdir(parents=True, exist_ok=True)
+            job.part(number).write_text(f"{stage.folder} of {job.clip.id}, {number}")
         return [{"length": number} for number in range(count)]
 
     asked: list[str] = []
     for shard, members in clips.by_shard(found).items():
-        run_shard(stage, members, results, shard, {}, one_by_one(work))
+        run_shard(stage, members, results, shard, {}, per_clip(work))
     return asked
 
 
@@ -166,7 +166,7 @@ def test_shards_cannot_change_under_a_process_at_work(tmp_path):
     old = clips.discover(tmp_path / "data", 2)
     index.write_index(tmp_path, old)
     prepare(tmp_path, old)
-    with files.only_one(lock_path(journal_path(tmp_path / "audio", 0))):
+    with files.exclusive_lock(lock_path(journal_path(tmp_path / "audio", 0))):
         with pytest.raises(LipsyncError, match=r"audio/.*0.jsonl.*being prepared.*run again"):
             index.write_index(tmp_path, clips.discover(tmp_path / "data", 3))
         # Nothing of it is done: the run that is on goes on.

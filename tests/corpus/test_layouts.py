@@ -88,16 +88,16 @@ def test_voxceleb2_colliding_names_and_separate_sound(tmp_path):
         "test/aac/id00017/5MkXgwdrmJw/00001.m4a",
     )
     corpus = found(tmp_path, "voxceleb2")
-    assert {name: (clip.split, clip.sound) for name, clip in corpus.items()} == {
+    assert {name: (clip.split, clip.audio) for name, clip in corpus.items()} == {
         "id00012/21Uxsk56VDQ/00001": ("trainval", "dev/aac/id00012/21Uxsk56VDQ/00001.m4a"),
         "id00012/2DLq_Kkc1r8/00001": ("trainval", ""),
         "id00017/5MkXgwdrmJw/00001": ("test", "test/aac/id00017/5MkXgwdrmJw/00001.m4a"),
     }
     clip = corpus["id00012/21Uxsk56VDQ/00001"]
-    assert clip.sound_source(tmp_path).is_file()
-    assert clip.sound_source(tmp_path) != clip.source(tmp_path)
+    assert clip.audio_source(tmp_path).is_file()
+    assert clip.audio_source(tmp_path) != clip.source(tmp_path)
     silent = corpus["id00012/2DLq_Kkc1r8/00001"]
-    assert silent.sound_source(tmp_path) == silent.source(tmp_path)
+    assert silent.audio_source(tmp_path) == silent.source(tmp_path)
 
 
 @pytest.mark.parametrize("signature", ["mtime", "content"])
@@ -145,7 +145,7 @@ def test_avspeech_rows_of_whole_and_of_cut_videos(tmp_path, caplog):
     (tmp_path / "avspeech_test.csv").write_text("AAAA_BBB-CC,30.03,35.0,0.1,0.2\ngone,0,1,0,0\n")
     tree(tmp_path, "v/-abcdefghij.mp4", "v/AAAA_BBB-CC_30.030_35.mkv")
     corpus = found(tmp_path, "avspeech")
-    assert {name: (clip.split, clip.interval, clip.near) for name, clip in corpus.items()} == {
+    assert {name: (clip.split, clip.interval, clip.face_hint) for name, clip in corpus.items()} == {
         "-abcdefghij/1.500-4.500": ("trainval", (1.5, 4.5), "0.25,0.5"),
         "-abcdefghij/9.000-12.250": ("trainval", (9.0, 12.25), "0.75,0.5"),
         "AAAA_BBB-CC/30.030-35.000": ("test", None, "0.1,0.2"),
@@ -167,7 +167,7 @@ def test_wav2lip_folders(tmp_path):
     tree(tmp_path, "ann/00001/0.jpg", "ann/00001/2.jpg", "ann/00001/audio.wav", "bob/1/0.jpg")
     tree(tmp_path, "ann/notes/readme.jpg", "bob/video.mp4")
     before = found(tmp_path, "wav2lip")
-    assert {name: clip.sound for name, clip in before.items()} == {
+    assert {name: clip.audio for name, clip in before.items()} == {
         "ann/00001": "ann/00001/audio.wav",
         "bob/1": "",
     }

@@ -48,7 +48,7 @@ def fake(tmp_path, monkeypatch):
         lambda path: list(video.read_frames(path)),
         lambda path: audio.extract_audio(path, path.with_suffix(".wav")),
         lambda path: video.VideoWriter(path.with_name("out.mp4"), (16, 16), audio=path),
-        lambda path: segments.ensure_cut(CUT, path.parent),
+        lambda path: segments.ensure_segment(CUT, path.parent),
     ],
 )
 def test_a_hang_ends_in_time(clip, fake, read):

@@ -51,10 +51,10 @@ class Loudness:
 
 
 @pytest.fixture
-def expert() -> active_speaker.ExpertJudge:
-    judge = object.__new__(active_speaker.ExpertJudge)
-    judge.model, judge.side = Loudness(), SIDE
-    return judge
+def expert() -> active_speaker.SyncNetScorer:
+    scorer = object.__new__(active_speaker.SyncNetScorer)
+    scorer.model, scorer.side = Loudness(), SIDE
+    return scorer
 
 
 @pytest.fixture
@@ -77,8 +77,10 @@ def video(tmp_path, monkeypatch) -> tuple[Path, Path, list[Track]]:
 
 def test_the_face_that_fits_the_sound_speaks(video, expert):
     path, wav, tracks = video
-    assert active_speaker.speaker(path, wav, tracks, expert, CropSpec())[0] == 1
-    best, confidence = active_speaker.speaker(path, wav, tracks[::-1][:2], expert, CropSpec())
+    assert active_speaker.select_speaker(path, wav, tracks, expert, CropSpec())[0] == 1
+    best, confidence = active_speaker.select_speaker(
+        path, wav, tracks[::-1][:2], expert, CropSpec()
+    )
     assert (best, confidence > 0) == (1, True)
 
 
@@ -118,14 +120,14 @@ def test_the_public_judge_sees_and_hears_what_its_own_pipeline_gives_it(monkeypa
         return LseResult(7.0, 3.5, 0, np.zeros(31, np.float32))
 
     monkeypatch.setattr(active_speaker, "lse", lse)
-    judge = object.__new__(active_speaker.PublicJudge)
-    judge.model = None
+    scorer = object.__new__(active_speaker.LseScorer)
+    scorer.model = None
     pcm = np.arange(32000, dtype=np.int16)
     frames = np.zeros((20, 224, 224, 3), np.uint8)
-    assert judge.confidence(frames, pcm, 5) == 3.5
+    assert scorer.confidence(frames, pcm, 5) == 3.5
     np.testing.assert_array_equal(asked.pcm, pcm[3200:16000])
     track = Track(np.zeros(1, np.int32), np.float32([[100, 100, 180, 200]]))
-    np.testing.assert_allclose(judge.view(track).boxes, [[70, 100, 210, 240]])
+    np.testing.assert_allclose(scorer.view(track).boxes, [[70, 100, 210, 240]])
 
 
 def test_the_loudest_part_of_the_longest_run_is_judged():
@@ -134,7 +136,7 @@ def test_the_loudest_part_of_the_longest_run_is_judged():
     level = np.full(400, 0.1)
     level[200:260] = 1
     chosen = active_speaker._sample(track, sound(level)).frames
-    assert len(chosen) == active_speaker.SAMPLE
+    assert len(chosen) == active_speaker.MAX_FRAMES
     assert set(range(200, 260)) <= set(chosen.tolist())
     # Where the sound ends, nothing can be judged.
     assert active_speaker._sample(track, sound(level[:100])).frames.tolist() == list(range(60, 100))
@@ -158,7 +160,7 @@ def test_no_shift_of_the_sound_reaches_into_another_shot(video, expert, monkeypa
         expert, "sync", lambda frames, pcm, start: given.append(pcm) or (0, 1.0), raising=False
     )
     active_speaker.measure_sync(path, wav, own, expert, CropSpec())
-    active_speaker.speaker(path, wav, [own], expert, CropSpec())
+    active_speaker.select_speaker(path, wav, [own], expert, CropSpec())
     samples = wavfile.read(wav)[1]
     audible = np.zeros(len(samples), bool)
     audible[heard[0] * 640 : heard[1] * 640] = True
@@ -170,8 +172,10 @@ def test_no_shift_of_the_sound_reaches_into_another_shot(video, expert, monkeypa
 def test_faces_too_short_to_judge_lose(video, expert):
     path, wav, tracks = video
     short = [Track(track.frames[:10], track.boxes[:10]) for track in tracks]
-    assert active_speaker.speaker(path, wav, [short[1], tracks[0]], expert, CropSpec())[0] == 1
-    assert active_speaker.speaker(path, wav, short, expert, CropSpec()) == (0, 0.0)
+    assert (
+        active_speaker.select_speaker(path, wav, [short[1], tracks[0]], expert, CropSpec())[0] == 1
+    )
+    assert active_speaker.select_speaker(path, wav, short, expert, CropSpec()) == (0, 0.0)
 
 
 def test_pictures_are_made_as_large_as_the_judge_wants(video, expert, monkeypatch):
@@ -179,5 +183,5 @@ def test_pictures_are_made_as_large_as_the_judge_wants(video, expert, monkeypatc
     monkeypatch.setattr(
         expert, "confidence", lambda frames, *_: shapes.add(frames.shape) or 1.0, raising=False
     )
-    active_speaker.speaker(*video, expert, CropSpec("square"))
+    active_speaker.select_speaker(*video, expert, CropSpec("square"))
     assert shapes == {(FRAMES, SIDE, SIDE, 3)}

@@ -4,8 +4,7 @@ import pytest
 
 from lipsync_core.config import complete, load_schema
 from lipsync_core.errors import ClipError
-from lipsync_core.preparation.checks import LIMITS as ALL_LIMITS
-from lipsync_core.preparation.checks import check, derived
+from lipsync_core.preparation.checks import THRESHOLDS, check, derived
 
 GOOD = {
     "frames": "50",
@@ -85,6 +84,6 @@ def test_limits_that_are_off_and_measures_that_are_missing():
 
 def test_every_limit_is_a_key_of_the_config(root):
     keys = load_schema(root / "workflow/schemas/config.schema.yaml")["properties"]["check"]
-    assert {limit.key for limit in ALL_LIMITS} <= set(keys["properties"])
+    assert {threshold.key for threshold in THRESHOLDS} <= set(keys["properties"])
     normal = complete({}, {"properties": {"check": keys}})["check"]
     check(GOOD | derived(GOOD) | {"tracks": "3", "head_speed": "3", "sync_offset": "9"}, normal)

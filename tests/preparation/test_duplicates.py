@@ -21,7 +21,7 @@ class Corpus:
 
     def find(self, **split):
         where = {clip: split.get(clip.partition("/")[0], "train") for clip in self.rows}
-        return duplicates.resolve(self.rows, where, self.folder)
+        return duplicates.find_duplicates(self.rows, where, self.folder)
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_missing_and_damaged_files_confirm_nothing(corpus, caplog):
 
 def test_clips_without_prints_pass(tmp_path):
     rows = {"a/1": {"seconds": 2}, "b/1": {"audio_sha1": "", "audio_fingerprint": ""}}
-    assert duplicates.resolve(rows, {"a/1": "train", "b/1": "val"}, tmp_path) == {}
+    assert duplicates.find_duplicates(rows, {"a/1": "train", "b/1": "val"}, tmp_path) == {}
 
 
 def test_silence_is_no_copy(corpus):

@@ -206,7 +206,7 @@ def test_the_speaker_is_the_one_whom_the_judge_believes(prepared, monkeypatch):
     seen: list = []
     expert = prepared.data / "expert.pth"
     checkpoints.save_public(expert, SyncNet(width=0.125))
-    monkeypatch.setattr(active_speaker.ExpertJudge, "confidence", confidence)
+    monkeypatch.setattr(active_speaker.SyncNetScorer, "confidence", confidence)
     table = prepared.crop(track={"choice": "speaking", "expert": str(expert)})
     frames = CropArchive(prepared.results / "faces/duo/1.zip").frames.tolist()
     assert (table["duo/1"]["active_speaker_confidence"], table["duo/1"]["tracks"]) == ("5.0", "2")

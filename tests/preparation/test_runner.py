@@ -9,7 +9,7 @@ import pytest
 from lipsync_core.corpus.clips import Clip
 from lipsync_core.corpus.journal import report_damage, reported_damage
 from lipsync_core.errors import ClipError, DamagedFile, LipsyncError, Reason
-from lipsync_core.preparation.runner import one_by_one, read_table, run_shard, write_table
+from lipsync_core.preparation.runner import per_clip, read_table, run_shard, write_table
 from lipsync_core.preparation.stages import AUDIO, MELS, Stage, _lookup
 from lipsync_core.runtime.files import atomic_path
 
@@ -24,20 +24,20 @@ class Work:
     def __init__(self, bad: tuple[str, ...] = (), stop_at: str = "") -> None:
         self.bad, self.stop_at, self.asked = bad, stop_at, []
 
-    def __call__(self, task) -> dict:
-        if task.clip.id == self.stop_at:
+    def __call__(self, job) -> dict:
+        if job.clip.id == self.stop_at:
             raise KeyboardInterrupt
-        self.asked.append(task.clip.id)
-        if task.clip.id in self.bad:
+        self.asked.append(job.clip.id)
+        if job.clip.id in self.bad:
             raise ClipError(Reason.NO_AUDIO, "nothing to hear", {"fps_in": 25})
-        task.target.parent.mkdir(parents=True, exist_ok=True)
-        task.target.write_text(f"made for {task.clip.signature}")
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        job.target.write_text(f"made for {job.clip.signature}")
         return {"length": 3}
 
 
 def run(results: Path, clips, stage: Stage = AUDIO, params=None, **options) -> list[str]:
     work = Work(**options)
-    run_shard(stage, clips, results, 0, params or {}, one_by_one(work))
+    run_shard(stage, clips, results, 0, params or {}, per_clip(work))
     return work.asked
 
 
@@ -57,13 +57,13 @@ def test_in_equals_kept_plus_dropped(tmp_path):
 
 
 def test_what_took_too_long_is_tried_again(tmp_path):
-    def work(task) -> dict:
-        asked.append(task.clip.id)
+    def work(job) -> dict:
+        asked.append(job.clip.id)
         raise ClipError(Reason.TIMED_OUT, "slow")
 
     asked: list[str] = []
     for _ in range(2):
-        run_shard(AUDIO, [clip("a")], tmp_path, 0, {}, one_by_one(work))
+        run_shard(AUDIO, [clip("a")], tmp_path, 0, {}, per_clip(work))
     assert asked == ["s/a", "s/a"]
     assert read_table(tmp_path / "audio/0.csv")["s/a"]["reason"] == "timed_out"
 
@@ -143,7 +143,7 @@ def test_key_follows_the_stage_read(tmp_path):
 
 def test_worker_that_forgets_a_clip_is_an_error(tmp_path):
     with pytest.raises(RuntimeError, match="no result"):
-        run_shard(AUDIO, [clip("a")], tmp_path, 0, {}, lambda tasks: iter(()))
+        run_shard(AUDIO, [clip("a")], tmp_path, 0, {}, lambda jobs: iter(()))
 
 
 def test_any_name_in_the_table(tmp_path):
@@ -206,13 +206,13 @@ def test_second_process_waits_for_the_first(tmp_path):
     pytest.importorskip("fcntl")
     inside, go_on, asked = threading.Event(), threading.Event(), []
 
-    def slow(task) -> dict:
+    def slow(job) -> dict:
         inside.set()
         go_on.wait(10)
-        return Work()(task)
+        return Work()(job)
 
     first = threading.Thread(
-        target=run_shard, args=(AUDIO, [clip("a")], tmp_path, 0, {}, one_by_one(slow))
+        target=run_shard, args=(AUDIO, [clip("a")], tmp_path, 0, {}, per_clip(slow))
     )
     second = threading.Thread(target=lambda: asked.extend(run(tmp_path, [clip("a")])))
     first.start()
@@ -234,11 +234,11 @@ class Several(Work):
         super().__init__(**options)
         self.counts = counts
 
-    def __call__(self, task) -> list[dict]:
-        first = super().__call__(task)
-        count = self.counts.get(task.clip.id, 1)
+    def __call__(self, job) -> list[dict]:
+        first = super().__call__(job)
+        count = self.counts.get(job.clip.id, 1)
         for number in range(1, count):
-            task.part(number).write_text(f"part {number}")
+            job.part(number).write_text(f"part {number}")
         return [first | {"person": number} for number in range(count)]
 
 
@@ -248,7 +248,7 @@ CHECKS = Stage("check_clips", "checks", "", version=1, reads=(AUDIO, FACES))
 
 def split(results: Path, clips, counts: dict[str, int], params=None, **options) -> list[str]:
     work = Several(counts, **options)
-    run_shard(FACES, clips, results, 0, params or {}, one_by_one(work))
+    run_shard(FACES, clips, results, 0, params or {}, per_clip(work))
     return work.asked
 
 
@@ -276,14 +276,14 @@ def test_stages_after_take_each_of_them(tmp_path):
     split(tmp_path, members, {"s/a": 2})
     asked = []
 
-    def check(task):
-        asked.append((task.clip.id, task.before["faces"]["person"], task.before["audio"]["clip"]))
-        if task.clip.id == "s/a":
+    def check(job):
+        asked.append((job.clip.id, job.upstream["faces"]["person"], job.upstream["audio"]["clip"]))
+        if job.clip.id == "s/a":
             raise ClipError(Reason.SMALL_FACE, "tiny")
         return {}
 
     for _ in range(2):
-        run_shard(CHECKS, members, tmp_path, 0, {}, one_by_one(check))
+        run_shard(CHECKS, members, tmp_path, 0, {}, per_clip(check))
         table = read_table(tmp_path / "checks/0.csv")
         assert {name: row["reason"] for name, row in table.items()} == {
             "s/a": "small_face",
@@ -328,13 +328,13 @@ UNDECODABLE = os.fsdecode(b"/data/bo\xefris/01.mp4: bad\nheader")
 
 
 def test_a_detail_with_a_name_that_is_not_utf_8(tmp_path):
-    def work(task) -> dict:
-        if task.clip.id == "s/a":
+    def work(job) -> dict:
+        if job.clip.id == "s/a":
             raise ClipError(Reason.UNREADABLE, UNDECODABLE)
-        return Work()(task)
+        return Work()(job)
 
     for _ in range(2):
-        run_shard(AUDIO, [clip("a"), clip("b")], tmp_path, 0, {}, one_by_one(work))
+        run_shard(AUDIO, [clip("a"), clip("b")], tmp_path, 0, {}, per_clip(work))
         table = read_table(tmp_path / "audio/0.csv")
         assert [row["outcome"] for row in table.values()] == ["dropped", "kept"]
         assert table["s/a"]["detail"] == r"/data/bo\xefris/01.mp4: bad\x0aheader"
@@ -351,14 +351,14 @@ def test_a_journal_that_holds_such_a_detail_already(tmp_path):
 def test_a_damaged_file_costs_one_clip_and_is_made_anew(tmp_path):
     """Found by the stage that reads it: that drops the clip, and the next run mends both."""
 
-    def read(task) -> dict:
-        source = tmp_path / "audio" / f"{task.clip.id}.wav"
+    def read(job) -> dict:
+        source = tmp_path / "audio" / f"{job.clip.id}.wav"
         if source.read_text() != "made for 1":
             raise DamagedFile(source, "garbage")
-        return Work()(task)
+        return Work()(job)
 
     def run_mels() -> dict[str, str]:
-        run_shard(MELS, members, tmp_path, 0, {}, one_by_one(read))
+        run_shard(MELS, members, tmp_path, 0, {}, per_clip(read))
         rows = read_table(tmp_path / "mels/0.csv")
         return {name: row["reason"] for name, row in rows.items()}
 

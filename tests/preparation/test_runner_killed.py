@@ -17,19 +17,19 @@ import sys, time
 from pathlib import Path
 from lipsync_core.corpus.clips import Clip
 from lipsync_core.runtime.files import atomic_path
-from lipsync_core.preparation.runner import one_by_one, run_shard
+from lipsync_core.preparation.runner import per_clip, run_shard
 from lipsync_core.preparation.stages import AUDIO
 
-def work(task):
-    with atomic_path(task.target) as temporary:
+def work(job):
+    with atomic_path(job.target) as temporary:
         temporary.write_text("half")
-        print(task.clip.id, flush=True)
-        time.sleep(60 * (task.clip.id == "s/" + sys.argv[2]))
-        temporary.write_text("whole " + task.clip.id)
+        print(job.clip.id, flush=True)
+        time.sleep(60 * (job.clip.id == "s/" + sys.argv[2]))
+        temporary.write_text("whole " + job.clip.id)
     return {"length": 3}
 
 clips = [Clip(f"s/{n}", "s", 0, "1", "1", f"s/{n}.mp4") for n in range(int(sys.argv[3]))]
-run_shard(AUDIO, clips, Path(sys.argv[1]), 0, {}, one_by_one(work))
+run_shard(AUDIO, clips, Path(sys.argv[1]), 0, {}, per_clip(work))
 """
 
 

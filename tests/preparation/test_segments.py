@@ -35,13 +35,15 @@ def corpus(tmp_path):
 
 
 def found(folder) -> clips.Clip:
-    (clip,) = clips.discover(folder / "data", 1, layout="avspeech", cuts=folder / "results/cuts")
+    (clip,) = clips.discover(
+        folder / "data", 1, layout="avspeech", segments=folder / "results/cuts"
+    )
     return clip
 
 
 def test_sound_and_picture_begin_where_the_list_says(corpus):
     clip = found(corpus)
-    segments.ensure_cut(clip, corpus / "data")
+    segments.ensure_segment(clip, corpus / "data")
     part = clip.source(corpus / "data")
     assert part.resolve().is_relative_to(corpus / "results/cuts/AAAA_BBB-CC")
     bright = [frame.mean() > 128 for frame in read_frames(part)]
@@ -53,15 +55,15 @@ def test_sound_and_picture_begin_where_the_list_says(corpus):
 
 def test_cut_once_and_again_when_the_video_changed(corpus):
     first = found(corpus)
-    segments.ensure_cut(first, corpus / "data")
+    segments.ensure_segment(first, corpus / "data")
     part = first.source(corpus / "data")
     before = part.stat().st_mtime_ns
-    segments.ensure_cut(first, corpus / "data")
+    segments.ensure_segment(first, corpus / "data")
     assert part.stat().st_mtime_ns == before
     video = first.origin_source(corpus / "data")
     video.write_bytes(video.read_bytes() + b"\0")
     second = found(corpus)
-    segments.ensure_cut(second, corpus / "data")
+    segments.ensure_segment(second, corpus / "data")
     assert not part.exists()
     assert second.source(corpus / "data").is_file()
 
@@ -69,5 +71,5 @@ def test_cut_once_and_again_when_the_video_changed(corpus):
 def test_what_cannot_be_cut_is_dropped(corpus):
     (corpus / "data/AAAA_BBB-CC.mp4").write_bytes(b"no video")
     with pytest.raises(ClipError, match="unreadable"):
-        segments.ensure_cut(found(corpus), corpus / "data")
+        segments.ensure_segment(found(corpus), corpus / "data")
     assert not list((corpus / "results").rglob("*.mkv"))

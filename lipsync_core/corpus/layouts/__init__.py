@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lipsync_core.corpus.layouts import avspeech, corpora, wav2lip
 from lipsync_core.corpus.layouts.items import Item
-from lipsync_core.corpus.layouts.scan import SOUND_SUFFIXES, VIDEO_SUFFIXES, scan_files
+from lipsync_core.corpus.layouts.scan import AUDIO_SUFFIXES, VIDEO_SUFFIXES, scan_files
 
 __all__ = ["LAYOUTS", "Item", "Layout"]
 
@@ -40,7 +40,7 @@ class Layout:
 
 
 LAYOUTS = {
-    "own": Layout(corpora.own, "<speaker>/<clip>.mp4"),
+    "own": Layout(corpora.speaker_folders, "<speaker>/<clip>.mp4"),
     "lrs2": Layout(
         corpora.lrs2,
         "{main,pretrain}/<programme>/<clip>.mp4",
@@ -52,7 +52,7 @@ LAYOUTS = {
     "voxceleb2": Layout(
         corpora.voxceleb2,
         "{dev,test}/mp4/id<number>/<video>/<clip>.mp4 (sound in {dev,test}/aac/...m4a)",
-        scan=lambda root: scan_files(root, VIDEO_SUFFIXES | SOUND_SUFFIXES),
+        scan=lambda root: scan_files(root, VIDEO_SUFFIXES | AUDIO_SUFFIXES),
     ),
     "hdtf": Layout(corpora.hdtf, "{RD,WDA,WRA}_<speaker>_<number>.mp4"),
     "grid": Layout(corpora.grid, "s<number>/<code>.mpg"),

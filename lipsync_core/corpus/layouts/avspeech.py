@@ -28,11 +28,11 @@ class Segment(NamedTuple):
 
     start: float
     end: float
-    near: str
+    face_hint: str
     split: str
 
     @property
-    def cut(self) -> str:
+    def interval(self) -> str:
         return f"{self.start:.3f}-{self.end:.3f}"
 
 
@@ -45,8 +45,9 @@ def items(files: Mapping[str, str], data_root: Path) -> Iterator[Item]:
         for video, segment, whole in _named(name, segments):
             found += 1
             clip = f"{video}/{_clip_name(segment, segments[video])}"
-            cut = segment.cut if whole else ""
-            yield Item(clip, path, split=segment.split, cut=cut, near=segment.near)
+            interval = segment.interval if whole else ""
+            face = segment.face_hint
+            yield Item(clip, path, split=segment.split, segment=interval, face_hint=face)
     listed = sum(map(len, segments.values()))
     if found < listed:
         log.warning("%d of %d rows of the lists have no video", listed - found, listed)
@@ -66,8 +67,8 @@ def _named(name: str, segments: Mapping[str, list[Segment]]) -> Iterator[tuple[s
 
 
 def _clip_name(segment: Segment, others: list[Segment]) -> str:
-    alone = sum(other.cut == segment.cut for other in others) == 1
-    return segment.cut if alone else f"{segment.cut}@{segment.near}"
+    alone = sum(other.interval == segment.interval for other in others) == 1
+    return segment.interval if alone else f"{segment.interval}@{segment.face_hint}"
 
 
 def _starting(segments: list[Segment], rest: str) -> Segment | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lipsync_core.corpus.layouts.items import PRETRAIN, SPLITS, TRAINVAL, Item, stem
-from lipsync_core.corpus.layouts.scan import SOUND_SUFFIXES
+from lipsync_core.corpus.layouts.scan import AUDIO_SUFFIXES
 
 Files = Mapping[str, str]
 GRID_TALKER = re.compile(r"(s\d+)(\.mpg.*)?", re.IGNORECASE)
@@ -20,7 +20,7 @@ HDTF_NAME = re.compile(r"(?:(?:RD|WDA|WRA)_)?(?P<speaker>.+?)(?:_\d+)*")
 VOX_SPEAKER = re.compile(r"id\d+")
 
 
-def own(files: Files, data_root: Path) -> Iterator[Item]:
+def speaker_folders(files: Files, data_root: Path) -> Iterator[Item]:
     """`<speaker>/<clip>.<ext>` in any depth, with or without main/ above.
 
     A video that lies in the data root itself is its own speaker.
@@ -95,7 +95,7 @@ def voxceleb2(files: Files, data_root: Path) -> Iterator[Item]:
         parts = path.split("/")
         if len(parts) < 3 or not VOX_SPEAKER.fullmatch(parts[-3]):
             continue
-        if "." + parts[-1].rpartition(".")[2].lower() in SOUND_SUFFIXES:
+        if "." + parts[-1].rpartition(".")[2].lower() in AUDIO_SUFFIXES:
             continue
         above, names = parts[:-3], parts[-3:]
         split = next((name for name in reversed(above) if name in ("dev", "test")), "")
@@ -107,7 +107,7 @@ def voxceleb2(files: Files, data_root: Path) -> Iterator[Item]:
         yield Item(
             base,
             path,
-            sound=next((place for place in places if place in files), ""),
+            audio=next((place for place in places if place in files), ""),
             split={"dev": TRAINVAL, "test": "test"}.get(split, ""),
         )
 

@@ -15,17 +15,18 @@ class Item(NamedTuple):
     """One clip of a corpus. All paths are percent-encoded and relative to the data root.
 
     id: `<speaker>/<clip>`; two items may ask for the same one.
-    path: the video, or a folder of face crops. sound: a file of its own, or nothing.
-    split: the official one: see above. cut: "start-end" in seconds when the clip is a part of the
-    video. near: "x,y", where the speaker's face is, as shares of the picture's width and height.
+    path: the video, or a folder of face crops. audio: a file of its own, or "".
+    split: the official one, see above. segment: "start-end" in seconds when the clip is a part of
+    the video. face_hint: "x,y", the center of the speaker's face, as fractions of the frame's
+    width and height.
     """
 
     id: str
     path: str
-    sound: str = ""
+    audio: str = ""
     split: str = ""
-    cut: str = ""
-    near: str = ""
+    segment: str = ""
+    face_hint: str = ""
 
 
 def stem(name: str) -> str:

@@ -14,7 +14,7 @@ VIDEO_SUFFIXES = frozenset(
     ".mp4 .m4v .mov .mkv .avi .webm .mpg .mpeg .ts .mts .m2ts .flv .wmv .3gp .ogv .vob".split()
 )
 LIKE_PART = re.compile(r"\+(?=\d+(\.[^./]*)?$)")
-SOUND_SUFFIXES = frozenset(".m4a .aac .wav .mp3 .flac .ogg .opus".split())
+AUDIO_SUFFIXES = frozenset(".m4a .aac .wav .mp3 .flac .ogg .opus".split())
 
 
 def encode(name: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from lipsync_core.corpus.layouts.items import Item
 from lipsync_core.corpus.layouts.scan import folders, stamp
 
-SOUND = "audio.wav"
+AUDIO = "audio.wav"
 
 
 def scan(data_root: Path) -> dict[str, str]:
@@ -29,21 +29,20 @@ def scan(data_root: Path) -> dict[str, str]:
             continue
         found[prefix[:-1]] = f"{count}-{Path(files[0].path).parent.stat().st_mtime_ns}"
         for entry in files:
-            if entry.name == SOUND and entry.is_file():
-                found[prefix + SOUND] = stamp(entry.stat())
+            if entry.name == AUDIO and entry.is_file():
+                found[prefix + AUDIO] = stamp(entry.stat())
     return found
 
 
 def items(files: Mapping[str, str], data_root: Path) -> Iterator[Item]:
-    """Every folder of numbered pictures; `sound` is its audio.wav."""
+    """Every folder of numbered pictures; `audio` is its audio.wav."""
     for path in files:
-        if path.rpartition("/")[2] == SOUND and path[: -len(SOUND) - 1] in files:
+        if path.rpartition("/")[2] == AUDIO and path[: -len(AUDIO) - 1] in files:
             continue
         name = path.removeprefix("main/")
-        sound = f"{path}/{SOUND}"
-        yield Item(
-            name if "/" in name else f"{name}/{name}", path, sound=sound if sound in files else ""
-        )
+        audio = f"{path}/{AUDIO}"
+        clip_id = name if "/" in name else f"{name}/{name}"
+        yield Item(clip_id, path, audio=audio if audio in files else "")
 
 
 def is_frame(name: str) -> bool:

@@ -33,7 +33,12 @@ import torch
 
 from lipsync_core.checkpoints import write_tensors
 from lipsync_core.errors import LipsyncError
-from lipsync_core.runtime.files import atomic_path, only_one, remove_leftovers, write_text
+from lipsync_core.runtime.files import (
+    atomic_path,
+    exclusive_lock,
+    remove_stale_temporaries,
+    write_text,
+)
 from lipsync_core.training.engine.run_signature import LOCK, STATE
 
 log = logging.getLogger(__name__)
@@ -60,8 +65,8 @@ class RunFolder:
 
     def __enter__(self) -> RunFolder:
         if self.writes:
-            self._held.enter_context(only_one(self.path / LOCK))
-            remove_leftovers([self.path])
+            self._held.enter_context(exclusive_lock(self.path / LOCK))
+            remove_stale_temporaries([self.path])
         return self
 
     def __exit__(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lipsync_core.corpus.filelists import parse
-from lipsync_core.runtime.files import digest, file_sha, is_held, write_text
+from lipsync_core.runtime.files import digest, file_sha, is_locked, write_text
 
 log = logging.getLogger(__name__)
 Options = TypeVar("Options")
@@ -94,7 +94,7 @@ def tidy(folder: Path, keep: int) -> None:
     training = _record(folder)["options"]["training"]
     others = [run for run in _runs(folder.parent, training) if run != folder]
     for run in others[keep - 1 :] if keep > 0 else []:
-        if not is_held(run / LOCK):
+        if not is_locked(run / LOCK):
             shutil.rmtree(run)
             log.info("%s: removed the state of an older run, %s", training, run)
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lipsync_core.runtime.files import is_held, only_one
+from lipsync_core.runtime.files import exclusive_lock, is_locked
 from lipsync_core.training.engine import run_signature
 from lipsync_core.training.engine.tensorboard import Events
 
@@ -68,7 +68,7 @@ def test_old_states_go_and_say_so(tmp_path, caplog):
     other = finished(tmp_path, "wav2lip", age=900)
     current = kept[3]
     caplog.clear()
-    with only_one(kept[4] / run_signature.LOCK):
+    with exclusive_lock(kept[4] / run_signature.LOCK):
         run_signature.tidy(current, keep=2)
     assert [run.is_dir() for run in kept] == [True, False, False, True, True] and other.is_dir()
     assert caplog.text.count("removed the state of an older run") == 2
@@ -84,15 +84,15 @@ def test_all_states_stay_where_asked_for(tmp_path):
 
 def test_a_lock_is_held_by_a_process_and_falls_with_it(tmp_path):
     lock = tmp_path / "run/.lock"
-    assert not is_held(lock)
-    hold = "import sys, pathlib, time; from lipsync_core.runtime.files import only_one\n"
-    hold += "with only_one(pathlib.Path(sys.argv[1])): print(flush=True); time.sleep(60)"
+    assert not is_locked(lock)
+    hold = "import sys, pathlib, time; from lipsync_core.runtime.files import exclusive_lock\n"
+    hold += "with exclusive_lock(pathlib.Path(sys.argv[1])): print(flush=True); time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", hold, str(lock)], stdout=subprocess.PIPE)
     process.stdout.readline()
-    assert is_held(lock)
+    assert is_locked(lock)
     process.kill()
     process.wait()
-    assert not is_held(lock)
+    assert not is_locked(lock)
 
 
 def test_tensorboard_forgets_what_was_lost(tmp_path):
