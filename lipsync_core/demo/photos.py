@@ -1,7 +1,7 @@
-"""The two public-domain photographs behind the demo, and where everything is in them.
+"""The two public-domain photographs of the demo and their landmarks.
 
-Eileen Collins (NASA, 1999) ships with scikit-image, Grace Hopper (US Navy, 1984) with matplotlib.
-What is made of them is left to `portraits`.
+collins.jpg: Eileen Collins (NASA, 1999). hopper.jpg: Grace Hopper (US Navy, 1984). `portraits`
+renders the demo speakers from them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 
 from lipsync_core.errors import LipsyncError
 
+FOLDER = Path(__file__).parent
 # Hand-measured on the photographs as shipped, pixels (x, y); "left" is left in the picture.
 # Order: eyes (centre, outer, inner) left then right, brows, bridge, tip, wings, nose base, lips
 # (top, bottom), face outline from the left temple down over the chin to the right temple, hairline.
@@ -69,6 +70,11 @@ _HOPPER_OUTLINE = (
     (345, 303), (335, 308), (331, 312), (335, 318), (360, 335), (400, 355), (450, 372), (490, 385),
     (500, 410), (512, 450), (512, 600),
 )  # fmt: skip
+# Landmarks, inner edges of the upper and the lower lip, outline of the person.
+_MEASURED = {
+    "collins": (_COLLINS, _COLLINS_UPPER, _COLLINS_LOWER, _COLLINS_OUTLINE),
+    "hopper": (_HOPPER, _HOPPER_SEAM, _HOPPER_SEAM, _HOPPER_OUTLINE),
+}
 _LIP_STEPS = 9  # points of the seam from corner to corner that join the landmarks
 LEFT_EYE, RIGHT_EYE, NOSE_TIP, NOSE_BASE, LIP_TOP, LIP_BOTTOM = 0, 3, 13, 16, 17, 18
 CHIN, HAIRLINE = 24, 30
@@ -94,29 +100,21 @@ class Photo:
     lower: np.ndarray
 
 
+def photo_path(name: str) -> Path:
+    """Path of the photograph "collins" (512 x 512 pixels) or "hopper" (512 x 600)."""
+    return FOLDER / f"{name}.jpg"
+
+
 @functools.lru_cache(maxsize=4)
 def photo(name: str) -> Photo:
     """One of the two photographs, "collins" or "hopper". Raises LipsyncError if it is missing."""
-    if name == "collins":
-        import skimage
-
-        path = Path(skimage.__file__).parent / "data" / "astronaut.png"
-        points, upper, lower = _COLLINS, _COLLINS_UPPER, _COLLINS_LOWER
-        outline = _COLLINS_OUTLINE
-        package = "scikit-image"
-    else:
-        import matplotlib
-
-        path = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
-        points, upper, lower = _HOPPER, _HOPPER_SEAM, _HOPPER_SEAM
-        outline = _HOPPER_OUTLINE
-        package = "matplotlib"
+    path = photo_path(name)
     image = cv2.imread(str(path)) if path.is_file() else None
     if image is None:
         raise LipsyncError(
-            f"{path}: the demo portrait is missing or damaged; reinstall it with "
-            f"`pip install --force-reinstall {package}`"
+            f"{path}: the demo portrait is missing or damaged; reinstall this package"
         )
+    points, upper, lower, outline = _MEASURED[name]
     upper_edge, lower_edge = _even(upper), _even(lower)
     seam = upper_edge + 0.4 * (lower_edge - upper_edge)
     landmarks = np.concatenate([np.array(points, np.float64), seam])

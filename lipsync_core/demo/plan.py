@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from lipsync_core.demo.sentences import ENGLISH, OTHER, SAMPLE
 from lipsync_core.runtime.files import digest
 
-VERSION = 2  # raise it when the same plan gives other pictures or sounds
+VERSION = 3  # raise it when the same plan gives other pictures or sounds
 
 NOTICE = (
     "Synthetic demo: speech by eSpeak NG, mouth movement computed. Portraits in the public domain: "

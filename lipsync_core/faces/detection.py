@@ -186,7 +186,7 @@ def write_boxes(path: PathLike, detections: Detections) -> None:
             "width": str(detections.width),
             "height": str(detections.height),
             "detector": detections.detector,
-            "looked": str(detections.detected_frames),
+            "detected_frames": str(detections.detected_frames),
             "cuts": " ".join(map(str, detections.cuts)),
         }
     )
@@ -208,7 +208,7 @@ def read_boxes(path: PathLike) -> Detections:
             height=int(notes["height"]),
             faces=table.cast(SCHEMA).to_pandas(),
             detector=notes["detector"],
-            detected_frames=int(notes["looked"]),
+            detected_frames=int(notes["detected_frames"]),
             cuts=tuple(map(int, notes.get("cuts", "").split())),
         )
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:

@@ -208,6 +208,6 @@ class Decoder:
     def _timed_out(self) -> ClipError:
         return ClipError(
             Reason.TIMED_OUT,
-            f"{self.source}: ffmpeg was stopped after {self._seconds_limit:.0f} s and as much for each "
-            "minute read (check.timeout)",
+            f"{self.source}: ffmpeg was stopped after {self._seconds_limit:.0f} s and as much for "
+            "each minute read (check.timeout)",
         )

@@ -202,7 +202,7 @@ def crop_faces(
             if sync_path:
                 rows[-1] |= _sync(job, source, results, each, sync_path, device, style)
             if track["choice"] == "all" or found.cuts:
-                rows[-1] |= {"start_frame": int(each.frames[0]), "num_frames": each.span()}
+                rows[-1] |= {"start_frame": int(each.frames[0]), "num_frames": each.num_frames()}
             if track["choice"] != "all":
                 rows[-1] |= _unused(each, [other for other in linked if len(other) >= min_frames])
         return rows

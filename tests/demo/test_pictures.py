@@ -135,11 +135,9 @@ def test_people_blink_every_few_seconds():
 
 
 def test_a_missing_portrait_is_named_with_a_remedy(monkeypatch, tmp_path):
-    import skimage
-
-    monkeypatch.setattr(skimage, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(photos, "FOLDER", tmp_path)
     photos.photo.cache_clear()
-    with pytest.raises(LipsyncError, match=r"astronaut.png.*scikit-image"):
+    with pytest.raises(LipsyncError, match=r"collins.jpg.*reinstall"):
         photos.photo("collins")
 
 

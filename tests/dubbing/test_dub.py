@@ -11,13 +11,13 @@ import av
 import cv2
 import numpy as np
 import pytest
-import skimage
 import torch
 from torch import nn
 
 from benchmarks import dub_rates
 from lipsync_core.audio import mel_window, melspectrogram
 from lipsync_core.checkpoints import save_public
+from lipsync_core.demo.photos import photo_path
 from lipsync_core.dubbing import dub as dubbing
 from lipsync_core.dubbing.dub import dub
 from lipsync_core.errors import LipsyncError
@@ -28,7 +28,7 @@ from lipsync_core.models import Wav2Lip
 
 pytestmark = pytest.mark.media
 
-ASTRONAUT = Path(skimage.__file__).parent / "data" / "astronaut.png"
+PORTRAIT = photo_path("collins")
 BOX = (8, 104, 16, 112)  # top, bottom, left, right: 96 pixels a side, so that nothing is resized
 SIZE = (128, 112)
 
@@ -429,9 +429,9 @@ def test_unusable_files(tmp_path, checkpoint):
 def test_a_real_face_is_found(tmp_path, stub, checkpoint):
     stub(level=1.0)
     out = tmp_path / "out.mp4"
-    stats = dub(ASTRONAUT, sound(tmp_path / "a.wav", 0.2), checkpoint, out, detector="centerface")
+    stats = dub(PORTRAIT, sound(tmp_path / "a.wav", 0.2), checkpoint, out, detector="centerface")
     assert (stats.frames, stats.faceless_frames, stats.width) == (5, 0, 512)
-    before = cv2.imread(str(ASTRONAUT)).astype(np.float32)
+    before = cv2.imread(str(PORTRAIT)).astype(np.float32)
     changed = cv2.blur(np.abs(frames_of(out)[2] - before).max(axis=2), (9, 9)) > 60
     rows, columns = np.nonzero(changed)
     # Her mouth is at about x 225, y 150; the eyes, at y 110, and the suit must stay.

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 import pytest
-import skimage.data
 
+from lipsync_core.demo.photos import photo_path
 from lipsync_core.errors import ClipError, LipsyncError, Reason
 from lipsync_core.faces import crops, decoding
 from lipsync_core.faces.crops import (
@@ -35,8 +35,8 @@ def track(frames, box=BOX) -> Track:
 
 @pytest.fixture(scope="module")
 def portrait():
-    rgb = skimage.data.astronaut()[:384]
-    return cv2.resize(rgb[..., ::-1], SIZE, interpolation=cv2.INTER_AREA)
+    picture = cv2.imread(str(photo_path("collins")))[:384]
+    return cv2.resize(picture, SIZE, interpolation=cv2.INTER_AREA)
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import skimage
 
+from lipsync_core.demo.photos import photo_path
 from lipsync_core.media.video import VideoWriter
 
 SIDE = 160
@@ -18,7 +18,7 @@ SIDE = 160
 @cache
 def portrait() -> np.ndarray:
     """A public-domain face, uint8 (160, 160, 3) BGR."""
-    picture = cv2.imread(str(Path(skimage.__file__).parent / "data" / "astronaut.png"))
+    picture = cv2.imread(str(photo_path("collins")))
     return cv2.resize(picture[20:260, 100:340], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
 
 

