@@ -17,7 +17,7 @@ from tests.support.media import write_video
 
 pytestmark = pytest.mark.media
 
-CUT = Clip("a/b", "a", 0, "", "", "cut.mkv", cut="0.1-0.3", origin="a.mp4")
+CUT = Clip("a/b", "a", 0, "", "", "cut.mkv", segment="0.1-0.3", origin="a.mp4")
 HANG = ["-f", "null", "/dev/null"]
 
 
