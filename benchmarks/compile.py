@@ -16,13 +16,13 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from lipsync_core.data.dataset import Corpus, ExpertGroup, GeneratorSample
+from lipsync_core.data.dataset import ClipDataset, GeneratorBatch, SyncNetBatch
 from lipsync_core.models import SyncNet, Wav2Lip
 from lipsync_core.runtime import device as devices
 from lipsync_core.training.generator import GeneratorOptions, GeneratorTask
 from lipsync_core.training.syncnet import ExpertOptions, ExpertTask
 
-NOTHING = Corpus("none", [])
+NOTHING = ClipDataset("none", [])
 
 
 def expert(width: float, compile: bool, place: torch.device) -> Callable[[], None]:
@@ -30,7 +30,7 @@ def expert(width: float, compile: bool, place: torch.device) -> Callable[[], Non
         SyncNet(width), NOTHING, NOTHING, ExpertOptions(width, compile=compile), 0, place
     )
     draw = np.random.default_rng(0)
-    batch = ExpertGroup(
+    batch = SyncNetBatch(
         draw.integers(0, 256, (4, 12, 5, 48, 96, 3), np.uint8),
         draw.random((4, 12, 1, 80, 16), np.float32),
         np.arange(48).reshape(4, 12),
@@ -43,7 +43,7 @@ def generator(width: float, compile: bool, place: torch.device) -> Callable[[], 
     nets = Wav2Lip(width), SyncNet(width), None
     task = GeneratorTask("wav2lip", *nets, NOTHING, NOTHING, options, 0, place)
     draw = np.random.default_rng(0)
-    batch = GeneratorSample(
+    batch = GeneratorBatch(
         draw.integers(0, 256, (4, 5, 96, 96, 3), np.uint8),
         draw.integers(0, 256, (4, 5, 96, 96, 3), np.uint8),
         draw.random((4, 5, 1, 80, 16), np.float32),

@@ -36,7 +36,7 @@ import torch
 import yaml
 
 from lipsync_core import config
-from lipsync_core.data.dataset import Corpus, read_filelist
+from lipsync_core.data.dataset import ClipDataset, read_filelist
 from lipsync_core.errors import LipsyncError
 from lipsync_core.runtime import threads
 from lipsync_core.training import diagnosis, syncnet
@@ -136,7 +136,7 @@ def link(path: Path, target: Path) -> None:
 
 def diagnose(
     results: Path, out: Path, options: dict[str, Any], seed: int
-) -> tuple[dict, list, diagnosis.Course]:
+) -> tuple[dict, list, diagnosis.Diagnosis]:
     """The data check's judgement, the rows of a training on `results`, and its diagnosis."""
     files = [out / name for name in ("run", "checkpoint.pth", "metrics.csv")]
     data_check = out / "data_check.json"
@@ -145,8 +145,8 @@ def diagnose(
         rows = list(csv.DictReader(stream))
     found = json.loads(data_check.read_text(encoding="utf-8"))
     settings = from_section(syncnet.ExpertOptions, options)
-    corpora = [Corpus.load(results, split, settings.image_size) for split in ("train", "val")]
-    return found, rows, diagnosis.verdict(rows, syncnet.facts_of(settings, *corpora, found))
+    corpora = [ClipDataset.load(results, split, settings.image_size) for split in ("train", "val")]
+    return found, rows, diagnosis.diagnose(rows, syncnet.run_info(settings, *corpora, found))
 
 
 def options_of(arguments: argparse.Namespace, made: Made) -> dict[str, Any]:

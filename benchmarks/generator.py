@@ -38,8 +38,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from lipsync_core import config as settings
 from lipsync_core.checkpoints import build_from
-from lipsync_core.data.dataset import Corpus
-from lipsync_core.evaluation.generator import generator_metrics, motion_metrics
+from lipsync_core.data.dataset import ClipDataset
+from lipsync_core.evaluation.generator import generator_metrics, reference_leakage
 from lipsync_core.models import SyncNet, Wav2Lip
 from lipsync_core.training import generator
 
@@ -124,9 +124,9 @@ def judge(options: argparse.Namespace, folder: Path) -> dict[str, dict[str, floa
 
 
 def figures(model: Wav2Lip, expert: SyncNet, options: argparse.Namespace) -> dict[str, float]:
-    corpus = Corpus.load(options.results, options.split, model.image_size)
+    corpus = ClipDataset.load(options.results, options.split, model.image_size)
     found = generator_metrics(model, expert, corpus, windows=WINDOWS, shuffled_audio=True)
-    return found | motion_metrics(model, corpus, windows=WINDOWS)
+    return found | reference_leakage(model, corpus, windows=WINDOWS)
 
 
 def line(name: str, found: Sequence[Mapping[str, float]]) -> str:

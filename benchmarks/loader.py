@@ -101,17 +101,17 @@ def our_rates(results: Path, ids: list[str], what: str, seconds: float) -> dict[
         "augmented": augmentation.Augmentation(**{name: config[name] for name in kinds}),
     }
 
-    def draw(corpus: windows.Corpus, change: str = "plain") -> Callable[[int], int]:
+    def draw(corpus: windows.ClipDataset, change: str = "plain") -> Callable[[int], int]:
         def expert(index: int) -> int:
-            return len(windows.expert_group(corpus, 0, index, bounds=changes[change]).starts)
+            return len(windows.syncnet_group(corpus, 0, index, bounds=changes[change]).starts)
 
         def generator(index: int) -> int:
             return len([windows.generator_sample(corpus, 0, index)])
 
         return expert if what == "expert" else generator
 
-    nothing = windows.Corpus.load(results, ids, cache_bytes=0)
-    kept = windows.Corpus.load(results, ids)
+    nothing = windows.ClipDataset.load(results, ids, cache_bytes=0)
+    kept = windows.ClipDataset.load(results, ids)
     first, began, count, index = draw(kept), time.process_time(), 0, 0
     while count < kept.windows:  # as many samples as there are windows: nearly all frames
         count += first(index)

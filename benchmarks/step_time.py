@@ -28,7 +28,7 @@ from types import ModuleType
 
 import torch
 
-from lipsync_core.data.dataset import Corpus
+from lipsync_core.data.dataset import ClipDataset
 from lipsync_core.data.tensors import generator_input, stack_window, to_planes
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
 from lipsync_core.runtime import threads
@@ -111,7 +111,7 @@ def our_steps(task: ExpertTask | GeneratorTask, device: torch.device) -> Steps:
     return steps
 
 
-def expert_contest(options: argparse.Namespace, corpus: Corpus) -> dict[str, Steps]:
+def expert_contest(options: argparse.Namespace, corpus: ClipDataset) -> dict[str, Steps]:
     """Name -> steps, of the expert."""
     device = torch.device(options.device)
     contest: dict[str, Steps] = {}
@@ -133,7 +133,9 @@ def expert_contest(options: argparse.Namespace, corpus: Corpus) -> dict[str, Ste
     return {"public": public_steps(script, batch, device, script.SyncNet())} | contest
 
 
-def generator_contest(options: argparse.Namespace, corpus: Corpus, gan: bool) -> dict[str, Steps]:
+def generator_contest(
+    options: argparse.Namespace, corpus: ClipDataset, gan: bool
+) -> dict[str, Steps]:
     """Name -> steps, of the generator."""
     device = torch.device(options.device)
     contest: dict[str, Steps] = {}
@@ -184,7 +186,7 @@ def main() -> None:
     threads.limit(options.threads)
     with tempfile.TemporaryDirectory() as folder:
         ids = [f"speaker/{number}" for number in range(4)]
-        corpus = Corpus.load(write_corpus(Path(folder), {"train": ids}), "train")
+        corpus = ClipDataset.load(write_corpus(Path(folder), {"train": ids}), "train")
         print("| training, batch | whose | s a step | samples/s | ratio |\n|---|---|---|---|---|")
         if options.only in (None, "expert"):
             table("expert", options.expert, expert_contest(options, corpus), options)

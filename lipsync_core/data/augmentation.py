@@ -45,13 +45,13 @@ class Augmentation:
         return Augmentation(**numbers | {"flip": self.flip})
 
 
-class Change(NamedTuple):
+class Transform(NamedTuple):
     """One change, drawn within the bounds of an `Augmentation`."""
 
-    mirror: bool
+    hflip: bool
     zoom: float  # factor
-    way: np.ndarray  # across and down, shares of the crop's side
-    tone: np.ndarray  # six numbers about 0, see `_toned`
+    offset: np.ndarray  # across and down, shares of the crop's side
+    color: np.ndarray  # six numbers about 0, see `_color_jitter`
     warp: float  # factor
     gain: float  # mel units
     tilt: float  # mel units, at the highest band
@@ -59,13 +59,13 @@ class Change(NamedTuple):
     columns: slice
 
 
-def draw(rng: np.random.Generator, bounds: Augmentation) -> Change:
+def sample_transform(rng: np.random.Generator, bounds: Augmentation) -> Transform:
     """A change within the bounds; takes as many random numbers whatever they are."""
-    return Change(
-        mirror=bool(rng.random() < 0.5) and bounds.flip,
+    return Transform(
+        hflip=bool(rng.random() < 0.5) and bounds.flip,
         zoom=1 + bounds.zoom * rng.uniform(-1, 1),
-        way=bounds.shift * rng.uniform(-1, 1, 2),
-        tone=bounds.colour * rng.uniform(-1, 1, 6),
+        offset=bounds.shift * rng.uniform(-1, 1, 2),
+        color=bounds.colour * rng.uniform(-1, 1, 6),
         warp=float(np.exp(bounds.mel_warp * rng.uniform(-1, 1))),
         gain=bounds.mel_gain * rng.uniform(-1, 1),
         tilt=bounds.mel_gain * rng.uniform(-1, 1),
@@ -82,26 +82,26 @@ def _span(
     return slice(first, first + width if rng.random() < probability else first)
 
 
-def lower_halves(frames: np.ndarray, change: Change) -> np.ndarray:
+def transform_frames(frames: np.ndarray, transform: Transform) -> np.ndarray:
     """The changed lower halves of frames: uint8 (n, S, S, 3) -> uint8 (n, S/2, S, 3)."""
     size = frames.shape[1]
-    if change.zoom != 1 or change.way.any():
-        frames = mirrored(frames) if change.mirror else frames
-        frames = _moved(frames, change.zoom, *(change.way * size))
+    if transform.zoom != 1 or transform.offset.any():
+        frames = hflip(frames) if transform.hflip else frames
+        frames = _affine(frames, transform.zoom, *(transform.offset * size))
     else:
         frames = frames[:, size // 2 :]
-        frames = mirrored(frames) if change.mirror else frames
-    return _toned(frames, change.tone) if change.tone.any() else frames
+        frames = hflip(frames) if transform.hflip else frames
+    return _color_jitter(frames, transform.color) if transform.color.any() else frames
 
 
-def mirrored(frames: np.ndarray) -> np.ndarray:
+def hflip(frames: np.ndarray) -> np.ndarray:
     """Pictures, uint8 (T, H, W, 3), with left and right changed, as a new array."""
     # One tall picture: OpenCV turns it many times faster than a view with a negative step is read.
     tall = np.ascontiguousarray(frames).reshape(-1, *frames.shape[-2:])
     return cv2.flip(tall, 1).reshape(frames.shape)
 
 
-def _moved(frames: np.ndarray, zoom: float, across: float, down: float) -> np.ndarray:
+def _affine(frames: np.ndarray, zoom: float, across: float, down: float) -> np.ndarray:
     """Frames scaled about the middle of their lower half and moved by pixels; that half of them."""
     size = frames.shape[1]
     half, x, y = size // 2, size / 2, size * 0.75
@@ -116,30 +116,30 @@ def _moved(frames: np.ndarray, zoom: float, across: float, down: float) -> np.nd
     return out
 
 
-def _toned(frames: np.ndarray, tone: np.ndarray) -> np.ndarray:
-    """Frames under another light; tone: 6 numbers about 0, of contrast, brightness, gain, tint."""
+def _color_jitter(frames: np.ndarray, color: np.ndarray) -> np.ndarray:
+    """Frames under another light; color: 6 numbers about 0, of contrast, brightness, gain, tint."""
     contrast, brightness, gain = (
-        np.exp(2 * tone[0]),
-        tone[1] / 4,
-        np.exp(2 * tone[2] + tone[3:] / 2),
+        np.exp(2 * color[0]),
+        color[1] / 4,
+        np.exp(2 * color[2] + color[3:] / 2),
     )
     table = ((GREY**contrast * gain + brightness) * 255).clip(0, 255).round().astype(np.uint8)
     flat = np.ascontiguousarray(frames).reshape(-1, frames.shape[2], 3)
     return cv2.LUT(flat, table[None]).reshape(frames.shape)
 
 
-def sounds(mels: np.ndarray, change: Change) -> np.ndarray:
+def transform_mels(mels: np.ndarray, transform: Transform) -> np.ndarray:
     """Changed mel windows: float32 (n, 1, 80, 16) in [-4, 4] -> the same."""
-    changed = _warped(mels, change.warp) if change.warp != 1 else mels.copy()
-    if change.gain or change.tilt:
-        slope = np.linspace(-change.tilt, change.tilt, MEL_BANDS, dtype=np.float32)[:, None]
-        changed = np.clip(changed + np.float32(change.gain) + slope, -MAX_ABS, MAX_ABS)
-    changed[..., change.bands, :] = -MAX_ABS
-    changed[..., change.columns] = -MAX_ABS
+    changed = _vtlp(mels, transform.warp) if transform.warp != 1 else mels.copy()
+    if transform.gain or transform.tilt:
+        slope = np.linspace(-transform.tilt, transform.tilt, MEL_BANDS, dtype=np.float32)[:, None]
+        changed = np.clip(changed + np.float32(transform.gain) + slope, -MAX_ABS, MAX_ABS)
+    changed[..., transform.bands, :] = -MAX_ABS
+    changed[..., transform.columns] = -MAX_ABS
     return changed
 
 
-def _warped(mels: np.ndarray, factor: float) -> np.ndarray:
+def _vtlp(mels: np.ndarray, factor: float) -> np.ndarray:
     """Each band takes the value that stood at `factor` times its place: float32 (n, 1, 80, 16)."""
     at = np.clip(np.arange(MEL_BANDS) * factor, 0, MEL_BANDS - 1)
     below = at.astype(int)

@@ -1,7 +1,7 @@
 """Training windows: the clips of a split, checked up front, and the samples cut from them.
 
 Knows the artefacts of the preparation (filelists, faces/*.zip, mels/*.npy). Every sample is a pure
-function of (corpus, seed, index): no sampler state, so any number of threads or processes gives
+function of (dataset, seed, index): no sampler state, so any number of threads or processes gives
 the same stream and training resumes exactly. Samples are numpy arrays, frames still uint8; scaling
 to [0, 1], masking and stacking belong to the device that trains (`lipsync_core.data.tensors`).
 """
@@ -23,7 +23,13 @@ from lipsync_core.corpus.clips import source_id
 from lipsync_core.corpus.filelists import parse, read_line
 from lipsync_core.corpus.journal import report_damage, reporting_damage
 from lipsync_core.data.array_cache import ArrayCache
-from lipsync_core.data.augmentation import Augmentation, draw, lower_halves, mirrored, sounds
+from lipsync_core.data.augmentation import (
+    Augmentation,
+    hflip,
+    sample_transform,
+    transform_frames,
+    transform_mels,
+)
 from lipsync_core.errors import ClipError, DamagedFile, LipsyncError, Reason
 from lipsync_core.faces.crops import CropArchive
 from lipsync_core.media.video import FPS
@@ -34,7 +40,7 @@ CACHE_BYTES = 1 << 30
 OPEN_ARCHIVES = 256  # bounded: large corpora have more clips than a process may open files
 
 # One stream of random numbers for each use, so that no two uses of a seed are correlated.
-EXPERT_STREAM, GENERATOR_STREAM = 1, 2
+SYNCNET_STREAM, GENERATOR_STREAM = 1, 2
 OTHER_SAMPLES = 1 << 40  # batches between those of a step before and after a rollback
 FLIPPED = Augmentation(flip=True)
 Item = TypeVar("Item")
@@ -51,7 +57,7 @@ class Clip:
     cuts: tuple[int, ...] = ()  # first frames of further shots; see `within_shots`
 
 
-class ExpertGroup(NamedTuple):
+class SyncNetBatch(NamedTuple):
     """K windows of one clip. The pair (i, j) is in sync when i = j or starts[i] = starts[j]."""
 
     frames: np.ndarray  # uint8 (K, 5, S/2, S, 3) BGR, lower halves
@@ -59,7 +65,7 @@ class ExpertGroup(NamedTuple):
     starts: np.ndarray  # int64 (K,)
 
 
-class GeneratorSample(NamedTuple):
+class GeneratorBatch(NamedTuple):
     """One window to draw. The current frames are the target with its lower half masked."""
 
     target: np.ndarray  # uint8 (5, S, S, 3) BGR
@@ -68,7 +74,7 @@ class GeneratorSample(NamedTuple):
     sync_mel: np.ndarray  # float32 (1, 80, 16), the sound of the whole window
 
 
-class Corpus:
+class ClipDataset:
     """The clips of one split, with a bounded cache of frames and mels. Safe to share by threads."""
 
     def __init__(
@@ -87,7 +93,7 @@ class Corpus:
         split: str | Sequence[str],
         image_size: int = 96,
         cache_bytes: int = CACHE_BYTES,
-    ) -> Corpus:
+    ) -> ClipDataset:
         """Open and check every clip of a split.
 
         Parameters
@@ -129,15 +135,15 @@ class Corpus:
 
     def frames(self, clip: Clip, start: int) -> np.ndarray:
         """Frames start .. start + 4: uint8 (5, S, S, 3) BGR."""
-        return self.windows_at(clip, [start])[0]
+        return self.read_windows(clip, [start])[0]
 
-    def windows_at(self, clip: Clip, starts: Sequence[int] | np.ndarray) -> np.ndarray:
+    def read_windows(self, clip: Clip, starts: Sequence[int] | np.ndarray) -> np.ndarray:
         """The frames of the windows that begin at each of `starts`: uint8 (n, 5, S, S, 3) BGR."""
         chosen = [self._frame(clip, int(s) + step) for s in starts for step in range(WINDOW)]
         side = self.image_size
         return np.concatenate(chosen).reshape(len(starts), WINDOW, side, side, 3)
 
-    def lower_frames(self, clip: Clip, start: int) -> np.ndarray:
+    def lower_half(self, clip: Clip, start: int) -> np.ndarray:
         """The lower halves of frames start .. start + 4: uint8 (5, S/2, S, 3) BGR, as `frames`."""
         return self.frames(clip, start)[:, self.image_size // 2 :]
 
@@ -166,16 +172,17 @@ class Corpus:
 
 def load_splits(
     results: str | Path, splits: Sequence[str], image_size: int, cache_bytes: int
-) -> list[Corpus]:
-    """`Corpus.load` of each split; together they keep `cache_bytes`, each as its frames are many.
+) -> list[ClipDataset]:
+    """`ClipDataset.load` of each split; together they keep `cache_bytes`, each as its frames are
+    many.
 
     So the share of its frames that is kept is the same in each.
     """
-    corpora = [Corpus.load(results, split, image_size, cache_bytes) for split in splits]
-    frames = [sum(len(clip.starts) + WINDOW - 1 for clip in corpus.clips) for corpus in corpora]
-    for corpus, count in zip(corpora, frames, strict=True):
-        corpus.cache.room = cache_bytes * count // sum(frames)
-    return corpora
+    datasets = [ClipDataset.load(results, split, image_size, cache_bytes) for split in splits]
+    frames = [sum(len(clip.starts) + WINDOW - 1 for clip in dataset.clips) for dataset in datasets]
+    for dataset, count in zip(datasets, frames, strict=True):
+        dataset.cache.room = cache_bytes * count // sum(frames)
+    return datasets
 
 
 def read_filelist(path: str | Path, faces: str | Path) -> list[str]:
@@ -279,92 +286,94 @@ def _complaint(source: Path, problems: Sequence[ClipError], total: int) -> str:
     )
 
 
-def expert_group(
-    corpus: Corpus,
+def syncnet_group(
+    dataset: ClipDataset,
     seed: int,
     index: int,
     windows: int = 12,
     bounds: Augmentation = FLIPPED,
-    apart: int = 1,
-) -> ExpertGroup:
+    min_gap: int = 1,
+) -> SyncNetBatch:
     """`windows` windows of one clip, different ones as far as the clip has them.
 
-    Pure function of (corpus, seed, index, bounds, apart). bounds: how far the group is changed,
-    all of its windows alike. apart: least distance of their starts in frames, as far as the clip is
-    long enough; 1 for any.
+    Pure function of (dataset, seed, index, bounds, min_gap). bounds: how far the group is changed,
+    all of its windows alike. min_gap: least distance of their starts in frames, as far as the clip
+    is long enough; 1 for any.
     """
-    rng = np.random.default_rng((EXPERT_STREAM, seed, index))
-    clip = corpus.clips[rng.integers(len(corpus.clips))]
-    starts = spread(clip.starts, rng, windows, apart)
+    rng = np.random.default_rng((SYNCNET_STREAM, seed, index))
+    clip = dataset.clips[rng.integers(len(dataset.clips))]
+    starts = sample_starts(clip.starts, rng, windows, min_gap)
     # Other numbers than those that choose: what is augmented does not change what is seen.
-    change = draw(np.random.default_rng((EXPERT_STREAM, seed, index, 1)), bounds)
-    pictures = corpus.windows_at(clip, starts)
-    frames = lower_halves(pictures.reshape(-1, *pictures.shape[2:]), change)
-    mels = sounds(corpus.mels(clip, starts), change)
-    return ExpertGroup(frames.reshape(windows, WINDOW, *frames.shape[1:]), mels, starts)
+    transform = sample_transform(np.random.default_rng((SYNCNET_STREAM, seed, index, 1)), bounds)
+    pictures = dataset.read_windows(clip, starts)
+    frames = transform_frames(pictures.reshape(-1, *pictures.shape[2:]), transform)
+    mels = transform_mels(dataset.mels(clip, starts), transform)
+    return SyncNetBatch(frames.reshape(windows, WINDOW, *frames.shape[1:]), mels, starts)
 
 
-def spread(starts: np.ndarray, rng: np.random.Generator, count: int, apart: int = 1) -> np.ndarray:
-    """`count` of `starts` in random order, `apart` or more from each other if there is room.
+def sample_starts(
+    starts: np.ndarray, rng: np.random.Generator, count: int, min_gap: int = 1
+) -> np.ndarray:
+    """`count` of `starts` in random order, `min_gap` or more from each other if there is room.
 
     starts: int64 (n,), ascending, each once. With fewer than `count` some come more than once.
     """
     if len(starts) < count:
         return rng.choice(starts, size=count)
-    apart = min(apart, (len(starts) - 1) // max(1, count - 1))
+    min_gap = min(min_gap, (len(starts) - 1) // max(1, count - 1))
     # Choose without the gaps, then put them in: every such choice is equally likely.
-    places = rng.choice(len(starts) - (count - 1) * (apart - 1), size=count, replace=False)
+    places = rng.choice(len(starts) - (count - 1) * (min_gap - 1), size=count, replace=False)
     ranks = np.argsort(np.argsort(places))
-    return starts[places + ranks * (apart - 1)]
+    return starts[places + ranks * (min_gap - 1)]
 
 
-def expert_batch(
-    corpus: Corpus,
+def syncnet_batch(
+    dataset: ClipDataset,
     seed: int,
     step: int,
     clips: int = 4,
     windows: int = 12,
     bounds: Augmentation = FLIPPED,
-    apart: int = 1,
-) -> ExpertGroup:
+    min_gap: int = 1,
+) -> SyncNetBatch:
     """Groups step * clips .. step * clips + clips - 1, stacked on a new first axis."""
     groups = [
-        expert_group(corpus, seed, step * clips + place, windows, bounds, apart)
+        syncnet_group(dataset, seed, step * clips + place, windows, bounds, min_gap)
         for place in range(clips)
     ]
-    return ExpertGroup(*(np.stack(parts) for parts in zip(*groups, strict=True)))
+    return SyncNetBatch(*(np.stack(parts) for parts in zip(*groups, strict=True)))
 
 
 def generator_sample(
-    corpus: Corpus, seed: int, index: int, mel_shift: int = 0, flip: bool = False
-) -> GeneratorSample:
+    dataset: ClipDataset, seed: int, index: int, mel_shift: int = 0, flip: bool = False
+) -> GeneratorBatch:
     """One window and a reference window of the same clip that shares no frame with it.
 
-    Pure function of (corpus, seed, index). mel_shift: frame f is drawn from the mel window of frame
-    f + mel_shift. 0 is what inference uses; -1 is what the public training code does, a shift of
-    40 ms between training and use. The window of the sync loss is never shifted.
+    Pure function of (dataset, seed, index). mel_shift: frame f is drawn from the mel window of
+    frame f + mel_shift. 0 is what inference uses; -1 is what the public training code does, a shift
+    of 40 ms between training and use. The window of the sync loss is never shifted.
     """
     rng = np.random.default_rng((GENERATOR_STREAM, seed, index))
-    clip = corpus.clips[rng.integers(len(corpus.clips))]
+    clip = dataset.clips[rng.integers(len(dataset.clips))]
     start = int(rng.choice(within_shots(clip.starts, clip.cuts, mel_shift)))
-    apart = clip.starts[np.abs(clip.starts - start) >= WINDOW]
-    target = corpus.frames(clip, start)
-    reference = corpus.frames(clip, int(rng.choice(apart)))
+    elsewhere = clip.starts[np.abs(clip.starts - start) >= WINDOW]
+    target = dataset.frames(clip, start)
+    reference = dataset.frames(clip, int(rng.choice(elsewhere)))
     if flip and rng.random() < 0.5:
-        target, reference = mirrored(target), mirrored(reference)
-    mels = corpus.mels(clip, range(start + mel_shift, start + mel_shift + WINDOW))
-    return GeneratorSample(target, reference, mels, corpus.mels(clip, [start])[0])
+        target, reference = hflip(target), hflip(reference)
+    mels = dataset.mels(clip, range(start + mel_shift, start + mel_shift + WINDOW))
+    return GeneratorBatch(target, reference, mels, dataset.mels(clip, [start])[0])
 
 
 def generator_batch(
-    corpus: Corpus, seed: int, step: int, size: int, mel_shift: int = 0, flip: bool = False
-) -> GeneratorSample:
+    dataset: ClipDataset, seed: int, step: int, size: int, mel_shift: int = 0, flip: bool = False
+) -> GeneratorBatch:
     """Samples step * size .. step * size + size - 1, stacked on a new first axis."""
     samples = [
-        generator_sample(corpus, seed, step * size + place, mel_shift, flip)
+        generator_sample(dataset, seed, step * size + place, mel_shift, flip)
         for place in range(size)
     ]
-    return GeneratorSample(*(np.stack(parts) for parts in zip(*samples, strict=True)))
+    return GeneratorBatch(*(np.stack(parts) for parts in zip(*samples, strict=True)))
 
 
 def prefetch(

@@ -39,7 +39,7 @@ def generator_input(target: torch.Tensor, reference: torch.Tensor) -> torch.Tens
     return torch.cat((masked, reference), dim=1)
 
 
-def expert_view(faces: torch.Tensor) -> torch.Tensor:
+def syncnet_input(faces: torch.Tensor) -> torch.Tensor:
     """What the expert sees of drawn windows: (B, 3, 5, S, S) -> lower halves (B, 15, S/2, S)."""
     lower = faces[..., faces.shape[-2] // 2 :, :]
     return lower.transpose(1, 2).flatten(1, 2)

@@ -15,15 +15,15 @@ from torch import nn
 
 from lipsync_core.checkpoints import build_from
 from lipsync_core.corpus import split_summary
-from lipsync_core.data.dataset import Corpus, read_filelist
+from lipsync_core.data.dataset import ClipDataset, read_filelist
 from lipsync_core.errors import LipsyncError
-from lipsync_core.evaluation.generator import generator_metrics, motion_metrics
-from lipsync_core.evaluation.syncnet import Findings, clip_offset, judge_expert
+from lipsync_core.evaluation.generator import generator_metrics, reference_leakage
+from lipsync_core.evaluation.syncnet import SyncNetResult, clip_offset, evaluate_syncnet
 from lipsync_core.models import SyncNet, Wav2Lip
 
 log = logging.getLogger(__name__)
 DIGITS = 6
-WORST = 10  # clips named
+NUM_WORST_CLIPS = 10  # clips named
 
 
 def evaluate(
@@ -51,20 +51,20 @@ def evaluate(
     {split: [{clip, loss, windows, offset}]}, the ten clips of largest loss with the offset (frames,
     above 0 the picture comes late) that fits them best, and calibration {split: [{low, high, mean,
     positive_fraction, weight, count}]}, see `metrics.Bin`}; generators {name: {l1, l1_reference,
-    sync_loss, ... (see `generator_metrics` and `motion_metrics`), and its sizes}}.
+    sync_loss, ... (see `generator_metrics` and `reference_leakage`), and its sizes}}.
 
     Raises LipsyncError when data or checkpoints cannot be used.
     """
     split = _filled_split(Path(results), split)
     expert = build_from(syncnet, SyncNet).to(device)
-    corpus = Corpus.load(results, split, expert.image_size)
+    dataset = ClipDataset.load(results, split, expert.image_size)
     report: dict[str, Any] = {
         "split": split,
         "judged_on": split_summary.judged_on(results, split),
-        "clips": len(corpus.clips),
-        "speakers": len({clip.id.partition("/")[0] for clip in corpus.clips}),
+        "clips": len(dataset.clips),
+        "speakers": len({clip.id.partition("/")[0] for clip in dataset.clips}),
         "seed": seed,
-        "syncnet": _sizes(expert) | _expert(expert, results, split, corpus, seed, per_clip),
+        "syncnet": _sizes(expert) | _expert(expert, results, split, dataset, seed, per_clip),
         "generators": {},
     }
     log.info("figures on the %s split: %s", split, report["judged_on"])
@@ -75,41 +75,43 @@ def evaluate(
                 f"{path}: draws {model.image_size} pixels, the expert {syncnet} judges "
                 f"{expert.image_size}; train both with the same image_size"
             )
-        found = generator_metrics(model, expert, corpus, seed, windows, shuffled_audio=True)
-        found |= motion_metrics(model, corpus, seed, windows)
+        found = generator_metrics(model, expert, dataset, seed, windows, shuffled_audio=True)
+        found |= reference_leakage(model, dataset, seed, windows)
         report["generators"][name] = _sizes(model) | found
         log.info("%s: L1 %.4f, sync loss %.3f", name, found["l1"], found["sync_loss"])
     return _rounded(report)
 
 
 def _expert(
-    expert: SyncNet, results: str | Path, split: str, corpus: Corpus, seed: int, per_clip: int
+    expert: SyncNet, results: str | Path, split: str, dataset: ClipDataset, seed: int, per_clip: int
 ) -> dict[str, Any]:
-    """Figures on `corpus`, which is `split`; worst clips and calibration on validation too."""
-    corpora = {split: corpus}
+    """Figures on `dataset`, which is `split`; worst clips and calibration on validation too."""
+    datasets = {split: dataset}
     if split != "val" and read_filelist(
         Path(results) / "filelists" / "val.txt", Path(results) / "faces"
     ):
-        corpora = {"val": Corpus.load(results, "val", expert.image_size)} | corpora
-    found = {name: judge_expert(expert, held, seed, per_clip) for name, held in corpora.items()}
+        datasets = {"val": ClipDataset.load(results, "val", expert.image_size)} | datasets
+    found = {
+        name: evaluate_syncnet(expert, held, seed, per_clip) for name, held in datasets.items()
+    }
     return _by_offset(found[split].figures) | {
-        "per_clip": {name: _worst(expert, corpora[name], made) for name, made in found.items()},
+        "per_clip": {name: _worst(expert, datasets[name], made) for name, made in found.items()},
         "calibration": {
             name: [point._asdict() for point in made.curve] for name, made in found.items()
         },
     }
 
 
-def _worst(expert: SyncNet, corpus: Corpus, found: Findings) -> list[dict[str, Any]]:
+def _worst(expert: SyncNet, dataset: ClipDataset, found: SyncNetResult) -> list[dict[str, Any]]:
     """The clips that the expert judges worst, first the worst, with the offset that fits them."""
-    clips = {clip.id: clip for clip in corpus.clips}
-    worst = sorted(found.losses, key=lambda entry: -entry[1])[:WORST]
+    clips = {clip.id: clip for clip in dataset.clips}
+    worst = sorted(found.losses, key=lambda entry: -entry[1])[:NUM_WORST_CLIPS]
     return [
         {
             "clip": clip,
             "loss": loss,
             "windows": windows,
-            "offset": clip_offset(expert, corpus, clips[clip]),
+            "offset": clip_offset(expert, dataset, clips[clip]),
         }
         for clip, loss, windows in worst
     ]

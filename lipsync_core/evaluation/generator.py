@@ -8,21 +8,21 @@ import numpy as np
 import torch
 
 from lipsync_core.audio import MAX_ABS
-from lipsync_core.data.dataset import Corpus, GeneratorSample, generator_batch
+from lipsync_core.data.dataset import ClipDataset, GeneratorBatch, generator_batch
 from lipsync_core.data.tensors import (
-    expert_view,
     generator_input,
+    syncnet_input,
     to_device,
     to_planes,
 )
 from lipsync_core.evaluation import metrics
 from lipsync_core.models import SyncNet, Wav2Lip
 
-SHOTS = 8  # windows drawn at a time
+BATCH = 8  # windows drawn at a time
 
 
 @torch.no_grad()
-def draw(model: Wav2Lip, batch: GeneratorSample) -> np.ndarray:
+def generate(model: Wav2Lip, batch: GeneratorBatch) -> np.ndarray:
     """What a generator makes of a batch of windows: float32 (B, 5, S, S, 3) BGR in [0, 1]."""
     device = next(model.parameters()).device
     target, reference, mels, _ = (to_device(part, device) for part in batch)
@@ -31,21 +31,21 @@ def draw(model: Wav2Lip, batch: GeneratorSample) -> np.ndarray:
 
 
 @torch.no_grad()
-def cosines(expert: SyncNet, frames: np.ndarray, sync_mels: np.ndarray) -> np.ndarray:
+def sync_cosines(expert: SyncNet, frames: np.ndarray, sync_mels: np.ndarray) -> np.ndarray:
     """How well sounds and lips agree in the expert's eyes: float32 (B,) in [0, 1].
 
     frames: float32 (B, 5, S, S, 3) in [0, 1]; sync_mels: float32 (B, 1, 80, 16).
     """
     device = next(expert.parameters()).device
     planes = to_device(frames, device).permute(0, 4, 1, 2, 3)
-    audio, face = expert(to_device(sync_mels, device), expert_view(planes))
+    audio, face = expert(to_device(sync_mels, device), syncnet_input(planes))
     return (audio.float() * face.float()).sum(1).cpu().numpy()
 
 
 def generator_metrics(
     model: Wav2Lip,
     expert: SyncNet,
-    corpus: Corpus,
+    dataset: ClipDataset,
     seed: int = 0,
     windows: int = 64,
     mel_shift: int = 0,
@@ -53,7 +53,7 @@ def generator_metrics(
 ) -> dict[str, float]:
     """How close to the truth, and how much in sync, a generator draws fixed windows.
 
-    windows: their number, rounded up to a multiple of 8; a pure function of (corpus, seed).
+    windows: their number, rounded up to a multiple of 8; a pure function of (dataset, seed).
     shuffled_audio: draw each window a second time, with the sound of another one.
 
     Returns
@@ -71,29 +71,35 @@ def generator_metrics(
     against
         the right sound: a generator that listens is worse here.
     """
-    tallies = {"": _Tally(expert), "_reference": _Tally(expert), "_gt": _Tally(expert)}
+    accumulators = {
+        "": MetricAccumulator(expert),
+        "_reference": MetricAccumulator(expert),
+        "_gt": MetricAccumulator(expert),
+    }
     if shuffled_audio:
-        tallies["_shuffled_audio"] = _Tally(expert)
+        accumulators["_shuffled_audio"] = MetricAccumulator(expert)
     apart: list[np.ndarray] = []
-    for index in range(-(-windows // SHOTS)):
-        batch = generator_batch(corpus, seed, index, SHOTS, mel_shift)
-        tallies[""].add(batch, draw(model, batch))
-        tallies["_reference"].add(batch, batch.reference.astype(np.float32) / 255)
+    for index in range(-(-windows // BATCH)):
+        batch = generator_batch(dataset, seed, index, BATCH, mel_shift)
+        accumulators[""].add(batch, generate(model, batch))
+        accumulators["_reference"].add(batch, batch.reference.astype(np.float32) / 255)
         truth = batch.target.astype(np.float32) / 255
-        tallies["_gt"].add(batch, truth)
-        apart.append(cosines(expert, truth, np.roll(batch.sync_mel, 1, axis=0)))
+        accumulators["_gt"].add(batch, truth)
+        apart.append(sync_cosines(expert, truth, np.roll(batch.sync_mel, 1, axis=0)))
         if shuffled_audio:
             other = batch._replace(mels=np.roll(batch.mels, 1, axis=0))
-            tallies["_shuffled_audio"].add(batch, draw(model, other))
+            accumulators["_shuffled_audio"].add(batch, generate(model, other))
     figures = {
-        f"{name}{of}": value for of, tally in tallies.items() for name, value in tally.means()
+        f"{name}{of}": value
+        for of, accumulator in accumulators.items()
+        for name, value in accumulator.means()
     }
     figures["sync_loss_out_of_sync"] = metrics.sync_loss(np.concatenate(apart))
     trivial = ("l1_gt", "l1_lower_gt", "psnr_lower_gt", "output_std_reference")
     return {name: value for name, value in figures.items() if name not in trivial}
 
 
-class _Tally:
+class MetricAccumulator:
     """Figures of frames beside the truth, summed over batches."""
 
     def __init__(self, expert: SyncNet) -> None:
@@ -104,7 +110,7 @@ class _Tally:
         self.cosines: list[np.ndarray] = []
         self.sums, self.squares, self.frames = 0.0, 0.0, 0
 
-    def add(self, batch: GeneratorSample, frames: np.ndarray) -> None:
+    def add(self, batch: GeneratorBatch, frames: np.ndarray) -> None:
         """frames: float32 (B, 5, S, S, 3) in [0, 1], to be judged as the batch's target."""
         error = np.abs(frames - batch.target.astype(np.float32) / 255)
         half = error.shape[2] // 2
@@ -112,7 +118,7 @@ class _Tally:
         self.whole.append(error.mean())
         self.lower.append(lower.mean())
         self.square.append((lower**2).mean())
-        self.cosines.append(cosines(self.expert, frames, batch.sync_mel))
+        self.cosines.append(sync_cosines(self.expert, frames, batch.sync_mel))
         mouths = frames[:, :, half:].reshape(frames.shape[0] * frames.shape[1], -1).astype(float)
         self.sums, self.squares = self.sums + mouths.sum(0), self.squares + (mouths**2).sum(0)
         self.frames += len(mouths)
@@ -129,8 +135,8 @@ class _Tally:
 SILENCE = -MAX_ABS  # in every band of the mel spectrogram
 
 
-def motion_metrics(
-    model: Wav2Lip, corpus: Corpus, seed: int = 0, windows: int = 64
+def reference_leakage(
+    model: Wav2Lip, dataset: ClipDataset, seed: int = 0, windows: int = 64
 ) -> dict[str, float]:
     """How much drawn mouths move, with their sound and in silence: what leaks from the pictures.
 
@@ -141,11 +147,11 @@ def motion_metrics(
     motion_gt. The head moves in all three; a generator that listens moves less in silence.
     """
     found: dict[str, list[float]] = {"motion": [], "motion_silent_audio": [], "motion_gt": []}
-    for index in range(-(-windows // SHOTS)):
-        batch = generator_batch(corpus, seed, index, SHOTS)
+    for index in range(-(-windows // BATCH)):
+        batch = generator_batch(dataset, seed, index, BATCH)
         silent = batch._replace(mels=np.full_like(batch.mels, SILENCE))
-        found["motion"].append(_motion(draw(model, batch)))
-        found["motion_silent_audio"].append(_motion(draw(model, silent)))
+        found["motion"].append(_motion(generate(model, batch)))
+        found["motion_silent_audio"].append(_motion(generate(model, silent)))
         found["motion_gt"].append(_motion(batch.target.astype(np.float32) / 255))
     return {name: float(np.mean(values)) for name, values in found.items()}
 

@@ -1,4 +1,4 @@
-"""How good is an expert, how good is a generator: measures on fixed windows of a corpus.
+"""How good is an expert, how good is a generator: measures on fixed windows of a dataset.
 
 Used during training and by `lipsync_core.evaluation.evaluate`. Pure functions of their arguments;
 networks come in evaluation mode, on the device.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lipsync_core.data.dataset import Clip, Corpus, within_shots
+from lipsync_core.data.dataset import Clip, ClipDataset, within_shots
 from lipsync_core.data.tensors import (
     stack_window,
     to_device,
@@ -22,31 +22,31 @@ from lipsync_core.evaluation import metrics
 from lipsync_core.models import SyncNet
 
 OFFSETS = (1, 2, 3, 5)  # frames between a face and the wrong sound
-FAR = 10
-CHOICE = 12  # sounds to choose from in top1
-EXPERT_STREAM = 101  # of random numbers, apart from the training's
+MIN_FAR_OFFSET = 10
+TOP1_CANDIDATES = 12  # sounds to choose from in top1
+SYNCNET_STREAM = 101  # of random numbers, apart from the training's
 BATCH = 64
-MOST_OFFSET = 15  # frames, looked at either way
+MAX_OFFSET = 15  # frames, looked at either way
 
 
 @torch.no_grad()
-def embed_sounds(model: SyncNet, corpus: Corpus, clip: Clip, starts: np.ndarray) -> np.ndarray:
+def embed_audio(model: SyncNet, dataset: ClipDataset, clip: Clip, starts: np.ndarray) -> np.ndarray:
     """The expert's embeddings of the sounds of windows: float32 (n, D)."""
     device = next(model.parameters()).device
     parts = [
-        model.encode_audio(to_device(corpus.mels(clip, chunk), device)).float().cpu()
+        model.encode_audio(to_device(dataset.mels(clip, chunk), device)).float().cpu()
         for chunk in _chunks(starts)
     ]
     return torch.cat(parts).numpy()
 
 
 @torch.no_grad()
-def embed_faces(model: SyncNet, corpus: Corpus, clip: Clip, starts: np.ndarray) -> np.ndarray:
+def embed_faces(model: SyncNet, dataset: ClipDataset, clip: Clip, starts: np.ndarray) -> np.ndarray:
     """The expert's embeddings of the lips of windows: float32 (n, D)."""
     device = next(model.parameters()).device
     parts = []
     for chunk in _chunks(starts):
-        frames = np.stack([corpus.lower_frames(clip, int(start)) for start in chunk])
+        frames = np.stack([dataset.lower_half(clip, int(start)) for start in chunk])
         parts.append(model.encode_faces(stack_window(to_device(frames, device))).float().cpu())
     return torch.cat(parts).numpy()
 
@@ -57,11 +57,11 @@ def _chunks(starts: np.ndarray) -> Iterator[np.ndarray]:
 
 
 @dataclass(frozen=True)
-class Findings:
-    """What an expert makes of the windows of a corpus.
+class SyncNetResult:
+    """What an expert makes of the windows of a dataset.
 
     figures: loss, sync_loss_in_sync, sync_loss_out_of_sync, accuracy, auc, top1, ece, offset_<d>;
-    see `expert_metrics`.
+    see `syncnet_metrics`.
     losses: for each clip in order (id, binary cross entropy, windows).
     curve: the reliability curve of the cosines, taken as probabilities of being in sync.
     """
@@ -71,8 +71,8 @@ class Findings:
     curve: list[metrics.Bin]
 
 
-def expert_metrics(
-    model: SyncNet, corpus: Corpus, seed: int = 0, per_clip: int = 48
+def syncnet_metrics(
+    model: SyncNet, dataset: ClipDataset, seed: int = 0, per_clip: int = 48
 ) -> dict[str, float]:
     """How well an expert knows the sound of lips from other sound of the same clip.
 
@@ -92,22 +92,24 @@ def expert_metrics(
     offset_<d>: share of faces whose own sound scores above that d frames away (chance 0.5);
         offset_10plus: above those 10 frames or more away.
     """
-    return judge_expert(model, corpus, seed, per_clip).figures
+    return evaluate_syncnet(model, dataset, seed, per_clip).figures
 
 
-def judge_expert(model: SyncNet, corpus: Corpus, seed: int = 0, per_clip: int = 48) -> Findings:
-    """As `expert_metrics`, with what is behind the figures."""
+def evaluate_syncnet(
+    model: SyncNet, dataset: ClipDataset, seed: int = 0, per_clip: int = 48
+) -> SyncNetResult:
+    """As `syncnet_metrics`, with what is behind the figures."""
     right, wrong, groups, losses = [], [], [], []
     nearby: dict[str, list[np.ndarray]] = {f"offset_{d}": [] for d in OFFSETS}
-    nearby[f"offset_{FAR}plus"] = []
-    for index, clip in enumerate(corpus.clips):
-        rng = np.random.default_rng((EXPERT_STREAM, seed, index))
+    nearby[f"offset_{MIN_FAR_OFFSET}plus"] = []
+    for index, clip in enumerate(dataset.clips):
+        rng = np.random.default_rng((SYNCNET_STREAM, seed, index))
         count = min(per_clip, len(clip.starts))
         starts = np.sort(rng.choice(clip.starts, size=count, replace=False))
         shifted = {d: shifted_starts(clip.starts, starts, d) for d in OFFSETS}
         heard = np.unique(np.concatenate([starts, *shifted.values()]))
-        audio = embed_sounds(model, corpus, clip, heard)
-        face = embed_faces(model, corpus, clip, starts)
+        audio = embed_audio(model, dataset, clip, heard)
+        face = embed_faces(model, dataset, clip, starts)
         cosines = face @ audio[np.searchsorted(heard, starts)].T  # faces x sounds
         own = np.diagonal(cosines)
         right.append(own)
@@ -116,9 +118,11 @@ def judge_expert(model: SyncNet, corpus: Corpus, seed: int = 0, per_clip: int = 
         for d, others in shifted.items():
             score = np.sum(face * audio[np.searchsorted(heard, others)], axis=1)
             nearby[f"offset_{d}"].append((own > score)[others != starts])
-        far = np.abs(starts[:, None] - starts[None]) >= FAR
-        nearby[f"offset_{FAR}plus"].append((own[:, None] > cosines)[far])
-        order = rng.permutation(count)[: count // CHOICE * CHOICE].reshape(-1, CHOICE)
+        far = np.abs(starts[:, None] - starts[None]) >= MIN_FAR_OFFSET
+        nearby[f"offset_{MIN_FAR_OFFSET}plus"].append((own[:, None] > cosines)[far])
+        order = rng.permutation(count)[: count // TOP1_CANDIDATES * TOP1_CANDIDATES].reshape(
+            -1, TOP1_CANDIDATES
+        )
         groups += [cosines[np.ix_(chosen, chosen)] for chosen in order]
     positives, negatives = np.concatenate(right), np.concatenate(wrong)
     curve = metrics.calibration(positives, negatives)
@@ -131,10 +135,10 @@ def judge_expert(model: SyncNet, corpus: Corpus, seed: int = 0, per_clip: int = 
         "ece": metrics.ece(curve),
         "top1": metrics.top1(np.stack(groups)) if groups else float("nan"),
     } | {name: metrics.share(np.concatenate(found)) for name, found in nearby.items()}
-    return Findings(figures, losses, curve)
+    return SyncNetResult(figures, losses, curve)
 
 
-def clip_offset(model: SyncNet, corpus: Corpus, clip: Clip, windows: int = 48) -> int:
+def clip_offset(model: SyncNet, dataset: ClipDataset, clip: Clip, windows: int = 48) -> int:
     """Frames by which the picture of a clip comes late (below 0: early) in an expert's eyes.
 
     The offset of up to 15 frames at which lips and sound agree best on average, of windows spread
@@ -142,14 +146,14 @@ def clip_offset(model: SyncNet, corpus: Corpus, clip: Clip, windows: int = 48) -
     """
     spread = np.linspace(0, len(clip.starts) - 1, min(windows, len(clip.starts))).round()
     starts = clip.starts[np.unique(spread.astype(int))]
-    heard = np.unique(starts[:, None] + np.arange(-MOST_OFFSET, MOST_OFFSET + 1))
+    heard = np.unique(starts[:, None] + np.arange(-MAX_OFFSET, MAX_OFFSET + 1))
     heard = within_shots(heard[(heard >= 0) & (heard <= clip.starts[-1])], clip.cuts)
     shot_of = functools.partial(np.searchsorted, clip.cuts, side="right")
-    audio = embed_sounds(model, corpus, clip, heard)
-    face = embed_faces(model, corpus, clip, starts)
+    audio = embed_audio(model, dataset, clip, heard)
+    face = embed_faces(model, dataset, clip, starts)
     agreement = face @ audio.T
     means = {}
-    for offset in sorted(range(-MOST_OFFSET, MOST_OFFSET + 1), key=abs):  # ties: the smaller
+    for offset in sorted(range(-MAX_OFFSET, MAX_OFFSET + 1), key=abs):  # ties: the smaller
         present = np.isin(starts - offset, heard) & (shot_of(starts - offset) == shot_of(starts))
         if 2 * np.count_nonzero(present) >= len(starts):
             columns = np.searchsorted(heard, starts[present] - offset)

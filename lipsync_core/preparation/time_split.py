@@ -15,7 +15,7 @@ import numpy as np
 
 from lipsync_core.corpus.clips import source_id
 from lipsync_core.corpus.filelists import Listed
-from lipsync_core.data.dataset import MIN_RUN, WINDOW, Corpus
+from lipsync_core.data.dataset import MIN_RUN, WINDOW, ClipDataset
 from lipsync_core.errors import LipsyncError
 from lipsync_core.media.video import FPS
 
@@ -55,7 +55,7 @@ def divide(results: Path, clips: Iterable[str], val: float, test: float) -> dict
 def _starts(results: Path, clip: str) -> np.ndarray:
     """First frames of the clip's complete windows; none where it cannot be used."""
     try:
-        return Corpus.load(results, [clip]).clips[0].starts
+        return ClipDataset.load(results, [clip]).clips[0].starts
     except LipsyncError:  # training says so, with the reason
         return np.empty(0, np.int64)
 

@@ -44,7 +44,7 @@ class Generator:
     `reference_*` are figures of copying the reference frame instead of generating; `gt_sync_loss`
     and `out_of_sync_loss` are the expert's sync losses of the true frames, with their own sound and
     with other sound; `discriminator` its losses on (true, generated) frames; `motion` how much
-    drawn mouths move with (their sound, silence), see `evaluation.generator.motion_metrics`.
+    drawn mouths move with (their sound, silence), see `evaluation.generator.reference_leakage`.
     """
 
     step: int | None

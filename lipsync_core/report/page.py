@@ -119,7 +119,7 @@ def gather(
         "generators": [
             {
                 "name": name,
-                "course": diagnosis.generator_verdict(rows[name], _steps(config, name)),
+                "course": diagnosis.diagnose_generator(rows[name], _steps(config, name)),
                 "figures": curves.generator_figures(rows[name], states[name]),
                 "samples": gallery.sample_picture(results / name / "samples.png"),
                 "table": curves.metrics_table(rows[name], f"Metrics of {name}"),

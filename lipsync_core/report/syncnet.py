@@ -17,7 +17,7 @@ from lipsync_core.report.plots import Series
 from lipsync_core.report.results import Row, last, number, numbers, part
 from lipsync_core.report.verdicts import Verdict
 from lipsync_core.training import diagnosis
-from lipsync_core.training.data_check.result import OUT_OF_SYNC, blame, offset_found
+from lipsync_core.training.data_check.result import OUT_OF_SYNC, data_faults, has_constant_offset
 from lipsync_core.training.thresholds import AUC_CHANCE, AUC_USABLE
 
 LEVELS = ("good", "fair", "bad", "none")
@@ -82,7 +82,7 @@ def data_check_summary(
         return None
     said = "; ".join(f"{check.part.lower()}: {check.word}" for check in checks)
     if expert is not None and expert.auc is not None:
-        level, word = _outcome(expert.auc, offset_found(data_check))
+        level, word = _outcome(expert.auc, has_constant_offset(data_check))
         rule = "What the training showed goes before what the data check expected of it."
         return Verdict("Data check", level, word, f"AUC {expert.auc:.2f}; expected: {said}", rule)
     rule = (
@@ -165,24 +165,24 @@ def course(
     options: Mapping[str, Any],
     clips: Sequence[Row],
     data_check: Mapping[str, Any],
-) -> diagnosis.Course:
+) -> diagnosis.Diagnosis:
     """How the training went, as its log said; options: the `syncnet` section of the config."""
     parts = by_split(clips)
     train, val = ([row for row in parts if row["split"] == name] for name in ("train", "val"))
     speakers, judged = ({row.get("speaker") for row in part} for part in (train, val))
-    facts = diagnosis.Facts(
+    facts = diagnosis.RunInfo(
         steps=int(number(options.get("steps")) or last(rows, "step") or 0),
         loss=str(options.get("loss") or "contrastive+bce"),
         windows=int(number(options.get("windows")) or 12),
         speakers=len(speakers),
         minutes=sum(numbers(train, "seconds")) / 60,
-        found=blame(data_check),
+        found=data_faults(data_check),
         optimizer=str(options.get("optimizer") or "muon"),
         lr=number(options.get("lr")) or 0.0,
         seen=judged <= speakers,
-        out_of_sync=offset_found(data_check),
+        out_of_sync=has_constant_offset(data_check),
     )
-    return diagnosis.verdict(rows, facts)
+    return diagnosis.diagnose(rows, facts)
 
 
 def worst_clips(

@@ -12,7 +12,7 @@ from lipsync_core.report.results import SPLITS, Row, numbers
 from lipsync_core.report.timings import Timing, total_seconds
 from lipsync_core.training import thresholds
 from lipsync_core.training.data_check.amount import ONE_SPEAKER_MINUTES
-from lipsync_core.training.gan_health import HOPELESS
+from lipsync_core.training.gan_health import MAX_DISC_LOSS
 from lipsync_core.training.thresholds import AUC_CHANCE, AUC_USABLE, CHANCE_LOSS
 
 KEPT_WELL, KEPT_HALF = 0.9, 0.5
@@ -170,11 +170,11 @@ def _discriminator(name: str, losses: tuple[float, float]) -> Verdict:
     real, fake = losses
     figures = f"loss on true frames {real:.2f}, on generated ones {fake:.2f}"
     rule = (
-        f"Collapsed when either loss is above {HOPELESS:.0f}; when both are under "
+        f"Collapsed when either loss is above {MAX_DISC_LOSS:.0f}; when both are under "
         f"{DISC_EASY} it wins too easily to teach; an even contest is 0.69."
     )
     part = f"{name}: discriminator"
-    if max(losses) > HOPELESS:
+    if max(losses) > MAX_DISC_LOSS:
         return Verdict(part, "bad", "collapsed", f"{figures}; resume from before", rule)
     if max(losses) < DISC_EASY:
         return Verdict(part, "fair", "wins too easily", figures, rule)

@@ -21,14 +21,14 @@ from lipsync_core.checkpoints import build_from, load_pretrained, save_public
 from lipsync_core.corpus import split_summary
 from lipsync_core.data.dataset import (
     OTHER_SAMPLES,
-    Corpus,
-    GeneratorSample,
+    ClipDataset,
+    GeneratorBatch,
     generator_batch,
     load_splits,
 )
-from lipsync_core.data.tensors import expert_view, generator_input, to_device, to_planes
+from lipsync_core.data.tensors import generator_input, syncnet_input, to_device, to_planes
 from lipsync_core.errors import LipsyncError
-from lipsync_core.evaluation.generator import draw, generator_metrics
+from lipsync_core.evaluation.generator import generate, generator_metrics
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
 from lipsync_core.models.discriminator import data_dependent_init
 from lipsync_core.training import diagnosis, gan_health, losses
@@ -111,8 +111,8 @@ class GeneratorTask(loop.Task):
         model: Wav2Lip,
         expert: SyncNet,
         judge: QualityDiscriminator | None,
-        train: Corpus,
-        val: Corpus,
+        train: ClipDataset,
+        val: ClipDataset,
         options: GeneratorOptions,
         seed: int,
         device: torch.device,
@@ -143,7 +143,7 @@ class GeneratorTask(loop.Task):
         self.memory = {"sync_weight": 0.0, "caution": 1.0}
         self.precision = precision.resolve(options.precision, device)
 
-    def batch(self, step: int) -> GeneratorSample:
+    def batch(self, step: int) -> GeneratorBatch:
         """`batch` windows; see `dataset.generator_batch`. Other ones after a rollback."""
         options = self.options
         index = step + OTHER_SAMPLES * int(self.memory.get("rollbacks", 0))
@@ -155,7 +155,7 @@ class GeneratorTask(loop.Task):
         """What is evaluated and handed on: the averaged weights where there are any."""
         return self.model if self.average is None else self.average.module
 
-    def step(self, step: int, batch: GeneratorSample) -> dict[str, torch.Tensor]:
+    def step(self, step: int, batch: GeneratorBatch) -> dict[str, torch.Tensor]:
         """One step of the generator, then one of the discriminator if there is one."""
         options = self.options
         self._remember_start()
@@ -184,7 +184,7 @@ class GeneratorTask(loop.Task):
         return mean(reports)
 
     def _draw(
-        self, batch: GeneratorSample
+        self, batch: GeneratorBatch
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
         """The generator's loss, what it consists of, the true pictures and the drawn ones."""
         options = self.options
@@ -231,7 +231,7 @@ class GeneratorTask(loop.Task):
     def _sync_loss(self, drawn: torch.Tensor, sync_mel: torch.Tensor) -> torch.Tensor:
         self.expert.train(self.options.expert_mode == "train")
         with self._autocast():
-            audio, face = self.expert(sync_mel, expert_view(drawn))
+            audio, face = self.expert(sync_mel, syncnet_input(drawn))
         self.expert.eval()
         return losses.sync_loss(audio, face)
 
@@ -276,14 +276,14 @@ class GeneratorTask(loop.Task):
 
     def advice(self, rows: list[loop.Row]) -> str:
         """How the training is going, in words, where something can be done about it."""
-        return diagnosis.advice(diagnosis.generator_verdict(rows, self.options.steps))
+        return diagnosis.advice(diagnosis.diagnose_generator(rows, self.options.steps))
 
     def ill(self, rows: list[loop.Row]) -> str:
-        """Why a GAN has collapsed, in words, or nothing; see `gan_health.verdict`."""
+        """Why a GAN has collapsed, in words, or nothing; see `gan_health.diagnose_gan`."""
         if self.judge is None:
             return ""
         start = {name: self.memory[kept] for name, kept in START.items() if kept in self.memory}
-        return gan_health.verdict([start, *rows])
+        return gan_health.diagnose_gan([start, *rows])
 
     def recover(self, count: int) -> None:
         """After the `count`-th rollback both networks learn at half the rate, as often.
@@ -374,8 +374,8 @@ def train(
 SHOWN = 8  # windows
 
 
-def init_batch(model: Wav2Lip, corpus: Corpus, seed: int) -> torch.Tensor:
+def init_batch(model: Wav2Lip, corpus: ClipDataset, seed: int) -> torch.Tensor:
     """Ground-truth and generated faces of the first windows, for `data_dependent_init`."""
     batch = generator_batch(corpus, seed, 0, SHOWN)
-    drawn = torch.from_numpy(draw(model.eval(), batch)).permute(0, 4, 1, 2, 3)
+    drawn = torch.from_numpy(generate(model.eval(), batch)).permute(0, 4, 1, 2, 3)
     return torch.cat((to_planes(torch.from_numpy(batch.target)), drawn))

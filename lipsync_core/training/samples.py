@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lipsync_core.data.dataset import WINDOW, Corpus, generator_batch
-from lipsync_core.evaluation.generator import draw
+from lipsync_core.data.dataset import WINDOW, ClipDataset, generator_batch
+from lipsync_core.evaluation.generator import generate
 from lipsync_core.models import Wav2Lip
 from lipsync_core.runtime.files import atomic_path
 
@@ -18,20 +18,20 @@ LABEL_WIDTH = 104  # pixels
 
 def write_samples(
     model: Wav2Lip,
-    corpus: Corpus,
+    dataset: ClipDataset,
     path: str | Path,
     mel_shift: int = 0,
     columns: int = 8,
     seed: int = 0,
 ) -> None:
     """Write a PNG of the middle frames of `columns` windows; the rows are `ROWS`, labelled."""
-    batch = generator_batch(corpus, seed, 0, columns, mel_shift)
-    drawn = (draw(model, batch) * 255).round().astype(np.uint8)
+    batch = generator_batch(dataset, seed, 0, columns, mel_shift)
+    drawn = (generate(model, batch) * 255).round().astype(np.uint8)
     masked = batch.target.copy()
-    masked[:, :, corpus.image_size // 2 :] = 0
+    masked[:, :, dataset.image_size // 2 :] = 0
     middle = WINDOW // 2
     rows = [
-        np.hstack([_label(name, corpus.image_size), *frames[:, middle]])
+        np.hstack([_label(name, dataset.image_size), *frames[:, middle]])
         for name, frames in zip(ROWS, (batch.reference, masked, drawn, batch.target), strict=True)
     ]
     with atomic_path(path) as temporary:

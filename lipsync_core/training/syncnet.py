@@ -22,14 +22,20 @@ from torch import nn
 from lipsync_core import checkpoints
 from lipsync_core.corpus import split_summary
 from lipsync_core.data.augmentation import Augmentation
-from lipsync_core.data.dataset import OTHER_SAMPLES, Corpus, ExpertGroup, expert_batch, load_splits
+from lipsync_core.data.dataset import (
+    OTHER_SAMPLES,
+    ClipDataset,
+    SyncNetBatch,
+    load_splits,
+    syncnet_batch,
+)
 from lipsync_core.data.tensors import stack_window, to_device
 from lipsync_core.errors import LipsyncError
-from lipsync_core.evaluation.syncnet import expert_metrics
+from lipsync_core.evaluation.syncnet import syncnet_metrics
 from lipsync_core.models import SyncNet
 from lipsync_core.training import diagnosis, losses
 from lipsync_core.training.data_check import learnability
-from lipsync_core.training.data_check.result import offset_found
+from lipsync_core.training.data_check.result import has_constant_offset
 from lipsync_core.training.engine import distributed, loop, precision
 from lipsync_core.training.engine.muon import Muon
 from lipsync_core.training.engine.optimization import (
@@ -114,8 +120,8 @@ class ExpertTask(loop.Task):
     def __init__(
         self,
         model: SyncNet,
-        train: Corpus,
-        val: Corpus,
+        train: ClipDataset,
+        val: ClipDataset,
         options: ExpertOptions,
         seed: int,
         device: torch.device,
@@ -148,12 +154,12 @@ class ExpertTask(loop.Task):
         self.memory = {}
         self.data_check: dict[str, Any] = {"checks": []}  # of the data, see `learnability`
 
-    def batch(self, step: int) -> ExpertGroup:
-        """`clips` x `windows` windows; see `dataset.expert_batch`. Others after a rollback."""
+    def batch(self, step: int) -> SyncNetBatch:
+        """`clips` x `windows` windows; see `dataset.syncnet_batch`. Others after a rollback."""
         options = self.options
         index = step + OTHER_SAMPLES * int(self.memory.get("rollbacks", 0))
         part, clips = distributed.share(index, options.clips)
-        return expert_batch(
+        return syncnet_batch(
             self.train, self.seed, part, clips, options.windows, *self.hardness(step)
         )
 
@@ -164,7 +170,7 @@ class ExpertTask(loop.Task):
         change = from_section(Augmentation, asdict(options)).scaled(share)
         return change, round(1 + (options.apart - 1) * (1 - share))
 
-    def step(self, step: int, batch: ExpertGroup) -> dict[str, torch.Tensor]:
+    def step(self, step: int, batch: SyncNetBatch) -> dict[str, torch.Tensor]:
         """One step down the loss of the phase that `step` belongs to."""
         options = self.options
         self.model.train()
@@ -180,7 +186,7 @@ class ExpertTask(loop.Task):
         descend(judging(), self.optimizer, rate, options.clip)
         return mean(reports)
 
-    def _loss(self, step: int, batch: ExpertGroup) -> torch.Tensor:
+    def _loss(self, step: int, batch: SyncNetBatch) -> torch.Tensor:
         options = self.options
         frames, mels, starts = (to_device(part, self.device) for part in batch)
         with precision.autocast(self.precision, self.device):
@@ -203,9 +209,9 @@ class ExpertTask(loop.Task):
         return options.loss == "bce"
 
     def evaluate(self, step: int) -> loop.Row:
-        """The phase, and `expert_metrics` of the validation clips prefixed by val_."""
+        """The phase, and `syncnet_metrics` of the validation clips prefixed by val_."""
         self.model.eval()
-        found = expert_metrics(self.model, self.val, per_clip=self.options.val_windows)
+        found = syncnet_metrics(self.model, self.val, per_clip=self.options.val_windows)
         phase = "bce" if self.classic(step - 1) else "contrastive"
         return {"phase": phase} | {f"val_{name}": value for name, value in found.items()}
 
@@ -220,8 +226,8 @@ class ExpertTask(loop.Task):
 
     def advice(self, rows: list[loop.Row]) -> str:
         """How the training is going, in words, where something can be done about it."""
-        facts = facts_of(self.options, self.train, self.val, self.data_check)
-        return diagnosis.advice(diagnosis.verdict(rows, facts))
+        facts = run_info(self.options, self.train, self.val, self.data_check)
+        return diagnosis.advice(diagnosis.diagnose(rows, facts))
 
     def export(self, path: Path, step: int) -> None:
         """Public format, with Adam's state as public files have it, or none of Muon's."""
@@ -229,17 +235,17 @@ class ExpertTask(loop.Task):
         checkpoints.save_public(path, self.model, adams, step=step)
 
 
-def facts_of(
-    options: ExpertOptions, train: Corpus, val: Corpus, data_check: Mapping[str, Any]
-) -> diagnosis.Facts:
+def run_info(
+    options: ExpertOptions, train: ClipDataset, val: ClipDataset, data_check: Mapping[str, Any]
+) -> diagnosis.RunInfo:
     """What a diagnosis weighs beside the metrics. data_check: of the data, see `learnability`."""
-    minutes, speakers = learnability.size(train)
-    return diagnosis.Facts(
+    minutes, speakers = learnability.corpus_size(train)
+    return diagnosis.RunInfo(
         *(options.steps, options.loss, options.windows, speakers, minutes),
-        learnability.blame(data_check),
+        learnability.data_faults(data_check),
         *(options.optimizer, options.lr),
         learnability.seen_speakers(train, val),
-        offset_found(data_check),
+        has_constant_offset(data_check),
     )
 
 

@@ -7,7 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from lipsync_core.data.augmentation import Augmentation, draw, lower_halves, sounds
+from lipsync_core.data.augmentation import (
+    Augmentation,
+    sample_transform,
+    transform_frames,
+    transform_mels,
+)
 
 FULL = Augmentation(True, 0.05, 0.05, 0.1, 0.5, 0.1, 1.0)
 
@@ -31,11 +36,11 @@ def rng(seed=0):
 
 
 def lower_half(frames, rng, bounds):
-    return lower_halves(frames, draw(rng, bounds))
+    return transform_frames(frames, sample_transform(rng, bounds))
 
 
 def sound(mel, rng, bounds):
-    return sounds(mel[None], draw(rng, bounds))[0]
+    return transform_mels(mel[None], sample_transform(rng, bounds))[0]
 
 
 def dot(frame):
@@ -65,7 +70,7 @@ def test_all_frames_and_sounds_of_a_group_change_alike(frames, mel):
     for seed in range(5):
         changed = lower_half(frames, rng(seed), FULL)
         assert all(np.array_equal(frame, changed[0]) for frame in changed)
-        heard = sounds(np.stack([mel, mel]), draw(rng(seed), FULL))
+        heard = transform_mels(np.stack([mel, mel]), sample_transform(rng(seed), FULL))
         assert np.array_equal(heard[0], heard[1])
 
 

@@ -16,15 +16,15 @@ from lipsync_core.data import dataset
 from lipsync_core.data.array_cache import OVERHEAD
 from lipsync_core.data.augmentation import Augmentation
 from lipsync_core.data.dataset import (
-    Corpus,
-    expert_batch,
-    expert_group,
+    ClipDataset,
     generator_batch,
     generator_sample,
     load_splits,
     prefetch,
     read_filelist,
-    spread,
+    sample_starts,
+    syncnet_batch,
+    syncnet_group,
     window_starts,
 )
 from lipsync_core.errors import LipsyncError
@@ -42,7 +42,7 @@ def results(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def corpus(results):
-    return Corpus.load(results, "train")
+    return ClipDataset.load(results, "train")
 
 
 def test_load_opens_every_clip_of_the_list(corpus):
@@ -52,7 +52,7 @@ def test_load_opens_every_clip_of_the_list(corpus):
 
 
 def test_load_takes_clip_ids(results):
-    chosen = Corpus.load(results, ["cy/1", "cy/1", "anna/1"], image_size=192)
+    chosen = ClipDataset.load(results, ["cy/1", "cy/1", "anna/1"], image_size=192)
     assert [clip.id for clip in chosen.clips] == ["cy/1", "anna/1"]
     assert chosen.frames(chosen.clips[0], 0).shape == (5, 192, 192, 3)
 
@@ -61,7 +61,7 @@ def test_people_of_one_video_share_its_sound(tmp_path):
     write_clip(tmp_path, "anna/1.5", seed=1)
     write_clip(tmp_path, "anna/1.5+2", seed=2)
     (tmp_path / "mels/anna/1.5+2.npy").unlink()
-    first, second = Corpus.load(tmp_path, ["anna/1.5", "anna/1.5+2"]).clips
+    first, second = ClipDataset.load(tmp_path, ["anna/1.5", "anna/1.5+2"]).clips
     assert second.mel == first.mel
     assert second.faces.name == "1.5+2.zip"
 
@@ -86,12 +86,12 @@ def test_filelist_with_names_that_begin_or_end_with_a_space(tmp_path):
 
 def test_missing_list_names_the_file(tmp_path):
     with pytest.raises(LipsyncError, match=r"train\.txt: no such file; prepare"):
-        Corpus.load(tmp_path, "train")
+        ClipDataset.load(tmp_path, "train")
 
 
 def test_empty_split_is_refused(results):
     with pytest.raises(LipsyncError, match=r"test\.txt: no clip in it"):
-        Corpus.load(results, "test")
+        ClipDataset.load(results, "test")
 
 
 def test_unusable_clips_are_counted_with_reasons_and_examples(tmp_path):
@@ -102,7 +102,7 @@ def test_unusable_clips_are_counted_with_reasons_and_examples(tmp_path):
     write_clip(results, "a/6", frames=15)
     began = time.monotonic()
     with pytest.raises(LipsyncError) as raised:
-        Corpus.load(results, "train")
+        ClipDataset.load(results, "train")
     message = str(raised.value)
     assert "7 of 9 clips cannot be used (unreadable 6, too_short 1)" in message
     assert message.count("no such file") == 5  # the first five examples
@@ -129,12 +129,12 @@ def test_a_spoilt_clip_stops_before_training(tmp_path, spoil, complaint):
     results = write_corpus(tmp_path, {"train": ["a/1", "a/2"], "val": ["v/1"]})
     spoil(results)
     with pytest.raises(LipsyncError, match=complaint):
-        Corpus.load(results, "train")
+        ClipDataset.load(results, "train")
 
 
 def test_sixteen_frames_are_enough(tmp_path):
     results = write_corpus(tmp_path, {"train": ["a/1"]}, frames=16)
-    corpus = Corpus.load(results, "train")
+    corpus = ClipDataset.load(results, "train")
     batch = generator_batch(corpus, 0, 0, 32)
     assert batch.target.shape == (32, 5, 96, 96, 3)
 
@@ -147,9 +147,9 @@ def test_windows_need_five_frames_in_a_row_and_their_sound():
     assert window_starts(np.array([3]), columns=1000).tolist() == []
 
 
-def cut_corpus(folder) -> Corpus:
+def cut_corpus(folder) -> ClipDataset:
     write_clip(folder, "anna/1", frames=60, cuts=(18, 40))
-    return Corpus.load(folder, ["anna/1"])
+    return ClipDataset.load(folder, ["anna/1"])
 
 
 def straddles(first: int, last: int) -> bool:
@@ -164,7 +164,7 @@ def test_no_window_reaches_across_a_cut(tmp_path):
     # Five frames, and the sounds of the last of them, which last five frames more.
     assert not [start for start in clip.starts.tolist() if straddles(start, start + 8)]
     for index in range(20):
-        assert set(expert_group(corpus, 0, index).starts.tolist()) <= set(clip.starts.tolist())
+        assert set(syncnet_group(corpus, 0, index).starts.tolist()) <= set(clip.starts.tolist())
 
 
 @pytest.mark.parametrize("mel_shift", [-1, 0, 2])
@@ -187,21 +187,21 @@ def test_no_generator_sample_reaches_across_a_cut(tmp_path, monkeypatch, mel_shi
 def test_a_clip_needs_sixteen_frames_in_one_shot(tmp_path):
     write_clip(tmp_path, "anna/1", frames=40, cuts=(15, 30))
     with pytest.raises(LipsyncError, match=r"too_short 1.*15 consecutive frames"):
-        Corpus.load(tmp_path, ["anna/1"])
+        ClipDataset.load(tmp_path, ["anna/1"])
     write_clip(tmp_path, "anna/1", frames=40, cuts=(16, 30))
-    (clip,) = Corpus.load(tmp_path, ["anna/1"]).clips
+    (clip,) = ClipDataset.load(tmp_path, ["anna/1"]).clips
     assert clip.starts[-1] >= 30
 
 
 def test_expert_group_pairs_lower_halves_with_the_sound_of_the_same_frames(corpus):
-    group = expert_group(corpus, seed=1, index=5, windows=7, bounds=Augmentation())
+    group = syncnet_group(corpus, seed=1, index=5, windows=7, bounds=Augmentation())
     assert group.frames.shape == (7, 5, 48, 96, 3) and group.frames.dtype == np.uint8
     assert group.mels.shape == (7, 1, 80, 16) and group.mels.dtype == np.float32
     assert len(set(group.starts.tolist())) == 7
     owners = [
         clip
         for clip in corpus.clips
-        if np.array_equal(corpus.lower_frames(clip, group.starts[0]), group.frames[0])
+        if np.array_equal(corpus.lower_half(clip, group.starts[0]), group.frames[0])
     ]
     clip = owners[0]
     archive, mel = CropArchive(clip.faces), np.load(clip.mel)
@@ -215,7 +215,7 @@ def test_a_flip_turns_all_windows_of_a_group(corpus):
     turned = []
     for index in range(12):
         straight, flipped = (
-            expert_group(corpus, 1, index, 4, Augmentation(flip=flip)) for flip in (False, True)
+            syncnet_group(corpus, 1, index, 4, Augmentation(flip=flip)) for flip in (False, True)
         )
         turned.append(not np.array_equal(flipped.frames, straight.frames))
         step = -1 if turned[-1] else 1
@@ -224,45 +224,47 @@ def test_a_flip_turns_all_windows_of_a_group(corpus):
 
 
 def test_a_short_clip_repeats_windows(tmp_path):
-    corpus = Corpus.load(write_corpus(tmp_path, {"train": ["a/1"]}, frames=16), "train")
-    group = expert_group(corpus, 0, 0, windows=20)
+    corpus = ClipDataset.load(write_corpus(tmp_path, {"train": ["a/1"]}, frames=16), "train")
+    group = syncnet_group(corpus, 0, 0, windows=20)
     assert len(group.starts) == 20 and set(group.starts) <= set(range(12))
 
 
 def test_windows_are_as_far_apart_as_asked():
     starts = np.concatenate([np.arange(40), np.arange(50, 90)])
     for seed in range(20):
-        chosen = spread(starts, np.random.default_rng(seed), 8, apart=9)
+        chosen = sample_starts(starts, np.random.default_rng(seed), 8, min_gap=9)
         assert set(chosen) <= set(starts)
         assert np.diff(np.sort(chosen)).min() >= 9
     assert np.any(np.diff(chosen) < 0)  # in any order
 
 
 def test_windows_are_as_far_apart_as_the_clip_allows():
-    chosen = spread(np.arange(20), np.random.default_rng(0), 7, apart=100)
+    chosen = sample_starts(np.arange(20), np.random.default_rng(0), 7, min_gap=100)
     assert np.diff(np.sort(chosen)).min() >= 3
-    assert sorted(spread(np.arange(7), np.random.default_rng(0), 7, apart=100)) == list(range(7))
+    assert sorted(sample_starts(np.arange(7), np.random.default_rng(0), 7, min_gap=100)) == list(
+        range(7)
+    )
 
 
 def test_every_spread_choice_is_equally_likely():
     rng = np.random.default_rng(0)
-    drawn = [tuple(sorted(spread(np.arange(6), rng, 2, apart=3))) for _ in range(3000)]
+    drawn = [tuple(sorted(sample_starts(np.arange(6), rng, 2, min_gap=3))) for _ in range(3000)]
     pairs = {pair: drawn.count(pair) for pair in set(drawn)}
     assert set(pairs) == {(a, b) for a in range(6) for b in range(6) if b - a >= 3}
     assert min(pairs.values()) > 400
 
 
 def test_augmentation_does_not_change_which_windows_are_seen(corpus):
-    plain = expert_group(corpus, 2, 4, bounds=Augmentation())
-    changed = expert_group(corpus, 2, 4, bounds=Augmentation(True, 0.1, 0.1, 0.1, 1.0, 0.1, 1.0))
+    plain = syncnet_group(corpus, 2, 4, bounds=Augmentation())
+    changed = syncnet_group(corpus, 2, 4, bounds=Augmentation(True, 0.1, 0.1, 0.1, 1.0, 0.1, 1.0))
     assert np.array_equal(plain.starts, changed.starts)
     assert not np.array_equal(plain.frames, changed.frames)
     assert not np.array_equal(plain.mels, changed.mels)
 
 
 def test_samples_depend_on_seed_and_index_alone(results, corpus):
-    again = Corpus.load(results, "train", cache_bytes=0)
-    for make in (expert_group, generator_sample):
+    again = ClipDataset.load(results, "train", cache_bytes=0)
+    for make in (syncnet_group, generator_sample):
         for index in (0, 3):
             for left, right in zip(make(corpus, 7, index), make(again, 7, index), strict=True):
                 assert np.array_equal(left, right)
@@ -270,9 +272,9 @@ def test_samples_depend_on_seed_and_index_alone(results, corpus):
 
 
 def test_batches_are_consecutive_samples(corpus):
-    batch = expert_batch(corpus, 3, step=2, clips=4, windows=5)
+    batch = syncnet_batch(corpus, 3, step=2, clips=4, windows=5)
     assert batch.frames.shape == (4, 5, 5, 48, 96, 3) and batch.starts.shape == (4, 5)
-    assert np.array_equal(batch.frames[1], expert_group(corpus, 3, 9, 5).frames)
+    assert np.array_equal(batch.frames[1], syncnet_group(corpus, 3, 9, 5).frames)
     batch = generator_batch(corpus, 3, step=2, size=4)
     assert np.array_equal(batch.reference[1], generator_sample(corpus, 3, 9).reference)
 
@@ -322,14 +324,14 @@ def test_frames_are_decoded_once_where_the_cache_has_room(results, monkeypatch):
     monkeypatch.setattr(
         CropArchive, "decode", lambda self, *key: decoded.append(key) or real(self, *key)
     )
-    full, none = Corpus.load(results, "val"), Corpus.load(results, "val", cache_bytes=0)
+    full, none = ClipDataset.load(results, "val"), ClipDataset.load(results, "val", cache_bytes=0)
     for _ in range(3):
         full.frames(full.clips[0], 0)
     assert len(decoded) == 5
     for _ in range(3):
         none.frames(none.clips[0], 0)
     assert len(decoded) == 5 + 15
-    some = Corpus.load(results, "val", cache_bytes=3 * (96 * 96 * 3 + OVERHEAD))
+    some = ClipDataset.load(results, "val", cache_bytes=3 * (96 * 96 * 3 + OVERHEAD))
     for _ in range(3):
         some.frames(some.clips[0], 0)
     assert len(decoded) == 20 + 5 + 2 + 2
@@ -340,12 +342,12 @@ FILL = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from lipsync_core.data.dataset import Corpus
+from lipsync_core.data.dataset import ClipDataset
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
-corpus = Corpus.load(sys.argv[1], "train", int(sys.argv[2]), int(sys.argv[3]))
+corpus = ClipDataset.load(sys.argv[1], "train", int(sys.argv[2]), int(sys.argv[3]))
 corpus.frames(corpus.clips[0], 300)  # what the decoder itself takes
 before = resident()
 tasks = [(clip, start) for clip in corpus.clips for start in range(0, 640, 80)]
@@ -415,7 +417,7 @@ def test_a_closed_prefetch_leaves_no_thread():
 def test_many_clips_do_not_keep_files_open(tmp_path, monkeypatch):
     monkeypatch.setattr(dataset, "OPEN_ARCHIVES", 2)
     results = write_corpus(tmp_path, {"train": [f"a/{n}" for n in range(5)]}, frames=16)
-    corpus = Corpus.load(results, "train", cache_bytes=0)
+    corpus = ClipDataset.load(results, "train", cache_bytes=0)
     for clip in corpus.clips:
         corpus.frames(clip, 0)
     assert corpus._archive.cache_info().currsize == 2
@@ -424,14 +426,14 @@ def test_many_clips_do_not_keep_files_open(tmp_path, monkeypatch):
 def test_windows_of_a_clip_are_those_of_its_frames(tmp_path):
     results = write_corpus(tmp_path, {"train": ["a/1"]}, frames=40)
     write_clip(results, "a/1", frames=40, missing=[0, 1, 25])
-    corpus = Corpus.load(results, "train")
+    corpus = ClipDataset.load(results, "train")
     clip = corpus.clips[0]
     archive = CropArchive(clip.faces)
     for _ in range(2):  # decoded, then kept
         for start in clip.starts:
             expected = [archive.decode(start + step, 96) for step in range(5)]
             assert np.array_equal(corpus.frames(clip, start), expected)
-            assert np.array_equal(corpus.lower_frames(clip, start), np.array(expected)[:, 48:])
+            assert np.array_equal(corpus.lower_half(clip, start), np.array(expected)[:, 48:])
     corpus.frames(clip, clip.starts[0])[:] = 0
     assert np.array_equal(
         corpus.frames(clip, clip.starts[0])[0], archive.decode(clip.starts[0], 96)

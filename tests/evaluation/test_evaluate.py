@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from lipsync_core.checkpoints import save_public
-from lipsync_core.data.dataset import Corpus, within_shots
+from lipsync_core.data.dataset import ClipDataset, within_shots
 from lipsync_core.errors import LipsyncError
 from lipsync_core.evaluation import evaluate, generator, syncnet
 from lipsync_core.evaluation.generator import generator_metrics
-from lipsync_core.evaluation.syncnet import expert_metrics, shifted_starts
+from lipsync_core.evaluation.syncnet import shifted_starts, syncnet_metrics
 from lipsync_core.models import SyncNet, Wav2Lip
 from tests.support.training import small_corpus
 
@@ -116,7 +116,7 @@ class Knows(SyncNet):
 @pytest.fixture
 def numbered(results):
     """A corpus whose frames and sounds are their own numbers."""
-    corpus = Corpus.load(results, "test")
+    corpus = ClipDataset.load(results, "test")
 
     def lower(clip, start):
         return np.full((5, 48, 96, 3), start, np.uint8)
@@ -124,12 +124,12 @@ def numbered(results):
     def mels(clip, frames):
         return np.stack([np.full((1, 80, 16), frame, np.float32) for frame in frames])
 
-    corpus.lower_frames, corpus.mels = lower, mels
+    corpus.lower_half, corpus.mels = lower, mels
     return corpus
 
 
 def test_a_perfect_expert_has_perfect_figures(numbered):
-    found = expert_metrics(Knows(sharp=1.5 / 40), numbered, per_clip=24)
+    found = syncnet_metrics(Knows(sharp=1.5 / 40), numbered, per_clip=24)
     assert found["auc"] == found["top1"] == 1
     assert {found[f"offset_{d}"] for d in (1, 2, 3, 5)} == {1.0}
     assert found["offset_10plus"] == 1
@@ -137,21 +137,21 @@ def test_a_perfect_expert_has_perfect_figures(numbered):
 
 
 def test_the_scale_of_sync_has_the_truth_at_one_end_and_other_sound_at_the_other(numbered):
-    found = expert_metrics(Knows(sharp=1.5 / 40), numbered, per_clip=24)
+    found = syncnet_metrics(Knows(sharp=1.5 / 40), numbered, per_clip=24)
     assert found["sync_loss_in_sync"] == pytest.approx(0, abs=1e-3)
     assert found["sync_loss_out_of_sync"] > 0.1
-    blind = expert_metrics(Knows(sharp=0.0), numbered, per_clip=24)
+    blind = syncnet_metrics(Knows(sharp=0.0), numbered, per_clip=24)
     assert blind["sync_loss_in_sync"] == blind["sync_loss_out_of_sync"]
 
 
 def test_a_blind_expert_is_at_chance(numbered):
-    found = expert_metrics(Knows(sharp=0.0), numbered, per_clip=24)
+    found = syncnet_metrics(Knows(sharp=0.0), numbered, per_clip=24)
     assert found["auc"] == 0.5 and found["accuracy"] == 0.5
     assert found["top1"] == 0 and found["offset_1"] == 0  # ties are no success
 
 
 def test_clips_are_judged_one_by_one(results):
-    corpus = Corpus.load(results, "train")
+    corpus = ClipDataset.load(results, "train")
     easy = corpus.clips[1].id
 
     def mels(clip, frames):  # the sound of the other clips says little
@@ -159,8 +159,8 @@ def test_clips_are_judged_one_by_one(results):
         return np.stack([np.full((1, 80, 16), known * frame, np.float32) for frame in frames])
 
     corpus.mels = mels
-    corpus.lower_frames = lambda clip, start: np.full((5, 48, 96, 3), start, np.uint8)
-    found = syncnet.judge_expert(Knows(sharp=3.0), corpus, per_clip=24)
+    corpus.lower_half = lambda clip, start: np.full((5, 48, 96, 3), start, np.uint8)
+    found = syncnet.evaluate_syncnet(Knows(sharp=3.0), corpus, per_clip=24)
     losses = {clip: loss for clip, loss, _ in found.losses}
     assert min(losses, key=losses.get) == easy
     assert np.mean(list(losses.values())) == pytest.approx(found.figures["loss"])
@@ -169,7 +169,7 @@ def test_clips_are_judged_one_by_one(results):
 @pytest.mark.parametrize("late", [0, 4, -3])
 def test_the_offset_of_a_clip_is_found_with_its_sign(numbered, late):
     """A picture that comes late shows what was heard before."""
-    numbered.lower_frames = lambda clip, start: np.full((5, 48, 96, 3), start - late, np.uint8)
+    numbered.lower_half = lambda clip, start: np.full((5, 48, 96, 3), start - late, np.uint8)
     clip = numbered.clips[0]
     clip = type(clip)(clip.id, clip.faces, clip.mel, clip.starts[5:])  # no number below 0
     assert syncnet.clip_offset(Knows(sharp=1.5 / 40), numbered, clip) == late
@@ -185,7 +185,7 @@ def test_the_offset_of_a_clip_is_looked_for_within_its_shots(numbered, monkeypat
 
 
 def test_a_short_clip_has_no_choice_of_twelve(numbered):
-    found = expert_metrics(Knows(sharp=0.01), numbered, per_clip=5)
+    found = syncnet_metrics(Knows(sharp=0.01), numbered, per_clip=5)
     assert math.isnan(found["top1"]) and found["auc"] == 1
 
 
@@ -196,10 +196,10 @@ def test_shifted_starts_stay_in_the_clip():
 
 
 def test_copying_the_target_would_be_perfect(results, monkeypatch):
-    corpus = Corpus.load(results, "test")
+    corpus = ClipDataset.load(results, "test")
     expert = SyncNet(width=TINY).eval()
     monkeypatch.setattr(
-        generator, "draw", lambda model, batch: batch.target.astype(np.float32) / 255
+        generator, "generate", lambda model, batch: batch.target.astype(np.float32) / 255
     )
     found = generator_metrics(None, expert, corpus, windows=9, shuffled_audio=True)
     assert found["sync_loss_out_of_sync"] > 0
@@ -213,8 +213,8 @@ def test_copying_the_target_would_be_perfect(results, monkeypatch):
 
 
 def test_drawing_returns_pictures(results):
-    corpus = Corpus.load(results, "test")
+    corpus = ClipDataset.load(results, "test")
     batch = generator.generator_batch(corpus, 0, 0, 2)
-    found = generator.draw(Wav2Lip(width=TINY).eval(), batch)
+    found = generator.generate(Wav2Lip(width=TINY).eval(), batch)
     assert found.shape == (2, 5, 96, 96, 3) and found.dtype == np.float32
     assert found.min() >= 0 and found.max() <= 1

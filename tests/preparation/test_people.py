@@ -11,7 +11,7 @@ import pytest
 
 from lipsync_core import checkpoints
 from lipsync_core.corpus import clips
-from lipsync_core.data.dataset import Corpus
+from lipsync_core.data.dataset import ClipDataset
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces import detection, detectors
 from lipsync_core.faces.crops import CropArchive
@@ -128,7 +128,7 @@ def test_the_crops_say_where_the_shots_begin(prepared, everybody):
     for name in prepared.crops():
         assert CropArchive(prepared.results / f"faces/duo/{name}.zip").cuts == CUTS
     assert CropArchive(prepared.results / "faces/solo/1.zip").cuts == ()
-    for clip in Corpus.load(prepared.results, ["duo/1", "duo/1+1"]).clips:
+    for clip in ClipDataset.load(prepared.results, ["duo/1", "duo/1+1"]).clips:
         assert not {49, 79} & {*clip.starts.tolist(), *(clip.starts + 4).tolist()}
 
 
@@ -161,7 +161,7 @@ def test_a_face_that_was_covered_has_no_crop(prepared, everybody):
 
 
 def test_people_share_the_sound_of_their_video(prepared, everybody):
-    corpus = Corpus.load(prepared.results, ["duo/1", "duo/1+1"])
+    corpus = ClipDataset.load(prepared.results, ["duo/1", "duo/1+1"])
     assert corpus.clips[0].mel == corpus.clips[1].mel
     assert {60} - set(corpus.clips[1].starts.tolist()) == {60}  # Collins is not in that shot
     assert corpus.clips[1].starts[-1] >= 100

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lipsync_core.corpus import clips
-from lipsync_core.data.dataset import Corpus
+from lipsync_core.data.dataset import ClipDataset
 from lipsync_core.faces import detection
 from lipsync_core.faces.crops import CropArchive
 from lipsync_core.media.video import VideoWriter
@@ -97,7 +97,7 @@ def test_a_jump_cut_stays_one_clip_that_knows_its_cut(prepared):
     row = table["anna/1"]
     assert (row["outcome"], row["shots"], row["tracks"], row["faces"]) == ("kept", "2", "1", "60")
     assert CropArchive(results / "faces/anna/1.zip").cuts == (30,)
-    (clip,) = Corpus.load(results, ["anna/1"]).clips
+    (clip,) = ClipDataset.load(results, ["anna/1"]).clips
     straddling = {*range(26, 30)}
     assert not straddling & set(clip.starts.tolist())
     assert {0, 20, 30, 50} <= set(clip.starts.tolist())

@@ -9,7 +9,7 @@ import pytest
 
 from lipsync_core.audio import melspectrogram
 from lipsync_core.corpus.clips import Clip, source_id
-from lipsync_core.data.dataset import Corpus
+from lipsync_core.data.dataset import ClipDataset
 from lipsync_core.errors import LipsyncError
 from lipsync_core.preparation import splits
 from lipsync_core.preparation.runner import write_table
@@ -119,7 +119,7 @@ def test_a_single_clip_trains_and_validates(write, tmp_path, frames, parts):
     counts, lists, table = write(rows, val=0.15, test=0.15)
     assert counts == {"kept": 1}
     found = {
-        name: Corpus.load(tmp_path, name).clips[0] for name in ("train", "val", "test")[:parts]
+        name: ClipDataset.load(tmp_path, name).clips[0] for name in ("train", "val", "test")[:parts]
     }
     ends = [(clip.starts[0], clip.starts[-1] + 4) for clip in found.values()]
     for (_, last), (first, _) in itertools.pairwise(ends):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lipsync_core.checkpoints import save_public
-from lipsync_core.data.dataset import Corpus
+from lipsync_core.data.dataset import ClipDataset
 from lipsync_core.evaluation import evaluate
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
 from lipsync_core.report import curves, syncnet, timings
@@ -52,7 +52,7 @@ def results(tmp_path_factory):
 def tables(results, tmp_path_factory):
     """metrics.csv of a short training of each kind: the expert, a generator, one with GAN."""
     torch.manual_seed(0)
-    train, val = Corpus.load(results, "train"), Corpus.load(results, "val")
+    train, val = ClipDataset.load(results, "train"), ClipDataset.load(results, "val")
     small = {"width": TINY, "precision": "float32"}
     options = ExpertOptions(**small, clips=2, windows=4, val_windows=12)
     tasks = {"syncnet": ExpertTask(SyncNet(width=TINY), train, val, options, 0, CPU)}

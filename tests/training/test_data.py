@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from lipsync_core.data.dataset import Corpus, expert_batch, generator_batch
+from lipsync_core.data.dataset import ClipDataset, generator_batch, syncnet_batch
 from lipsync_core.errors import LipsyncError
 from lipsync_core.training import syncnet
 from tests.support.training import write_clip, write_corpus
@@ -129,11 +129,11 @@ GOES_ON = {
 def test_what_makes_them_hang_may_be_good_enough(tmp_path, case):
     results = write_corpus(tmp_path, {"train": ["a/1"]})
     GOES_ON[case](results)
-    corpus = Corpus.load(results, "train")
+    corpus = ClipDataset.load(results, "train")
     assert [clip.id for clip in corpus.clips] == ["a/1"]
     for step in range(20):
         assert generator_batch(corpus, 0, step, 1).target.shape == (1, 5, 96, 96, 3)
-        assert expert_batch(corpus, 0, step, 1, 4).frames.shape == (1, 4, 5, 48, 96, 3)
+        assert syncnet_batch(corpus, 0, step, 1, 4).frames.shape == (1, 4, 5, 48, 96, 3)
 
 
 def test_one_unreadable_picture_is_named(tmp_path):
@@ -142,7 +142,7 @@ def test_one_unreadable_picture_is_named(tmp_path):
     with zipfile.ZipFile(results / "faces/a/1.zip", "w") as archive:
         for frame in range(40):
             archive.writestr(f"{frame}.jpg", whole if frame != 20 else b"")
-    corpus = Corpus.load(results, "train")
+    corpus = ClipDataset.load(results, "train")
     with pytest.raises(LipsyncError, match=r"20\.jpg is no picture"):
         for step in range(99):
             generator_batch(corpus, 0, step, 1)

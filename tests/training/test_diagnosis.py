@@ -5,9 +5,9 @@ import math
 import pytest
 
 from lipsync_core.training import diagnosis
-from lipsync_core.training.diagnosis import Facts
+from lipsync_core.training.diagnosis import RunInfo
 
-FACTS = Facts(steps=4000, windows=8, speakers=8, minutes=3.7)
+FACTS = RunInfo(steps=4000, windows=8, speakers=8, minutes=3.7)
 CONTRASTIVE, CLASSIC = "contrastive", "bce"
 
 
@@ -19,7 +19,7 @@ def course(train, auc, loss=None, phase=CONTRASTIVE, facts=FACTS, every=200):
         {"step": every * (n + 1), "train_loss": t, "val_auc": a, "val_loss": v, "phase": p}
         for n, (t, a, v, p) in enumerate(zip(train, auc, loss, phases, strict=True))
     ]
-    return diagnosis.verdict(rows, facts)
+    return diagnosis.diagnose(rows, facts)
 
 
 def test_a_good_run_has_no_advice():
@@ -32,12 +32,12 @@ def test_a_good_run_has_no_advice():
 @pytest.mark.parametrize(("loss", "chance"), [("contrastive+bce", math.log(8)), ("bce", 0.693)])
 def test_standing_still_at_chance_is_named_with_its_cause(loss, chance):
     phase = CLASSIC if loss == "bce" else CONTRASTIVE
-    facts = Facts(steps=4000, loss=loss, windows=8, speakers=8)
+    facts = RunInfo(steps=4000, loss=loss, windows=8, speakers=8)
     found = course([chance * 1.001] * 4, [0.5, 0.51, 0.49, 0.5], phase=phase, facts=facts)
     assert (found.level, found.word) == ("bad", "stands still at chance")
     assert f"chance is {chance:.2f}" in found.text
     assert ("contrastive+bce" in found.text) == (loss == "bce")
-    known = Facts(steps=4000, loss=loss, windows=8, found="the picture comes 0.20 s too late")
+    known = RunInfo(steps=4000, loss=loss, windows=8, found="the picture comes 0.20 s too late")
     said = course([chance] * 4, [0.5] * 4, phase=phase, facts=known).text
     assert "0.20 s too late" in said and "syncnet.lr" not in said
 
@@ -45,7 +45,7 @@ def test_standing_still_at_chance_is_named_with_its_cause(loss, chance):
 def test_the_first_steps_of_every_run_are_at_chance():
     found = course([2.08] * 4, [0.5] * 4, every=50)
     assert found.level == "none" and diagnosis.advice(found) == ""
-    assert diagnosis.verdict([], FACTS).level == "none"
+    assert diagnosis.diagnose([], FACTS).level == "none"
 
 
 def test_learning_by_heart_is_told_from_standing_still():
@@ -79,7 +79,7 @@ def test_a_run_that_brings_nothing_more_stands_still():
 
 
 def test_a_run_that_ends_too_early_is_told():
-    short = Facts(steps=1000, windows=8)
+    short = RunInfo(steps=1000, windows=8)
     found = course([2.0, 1.9, 1.7, 1.6, 1.5], [0.55, 0.6, 0.65, 0.7, 0.74], facts=short)
     assert found.word == "cut short"
 
@@ -89,7 +89,7 @@ def test_rows_of_a_csv_file_are_texts():
         {"step": str(200 * n), "train_loss": "2.079", "val_auc": "0.5", "phase": CONTRASTIVE}
         for n in range(1, 6)
     ]
-    assert diagnosis.verdict(rows, FACTS).word == "stands still at chance"
+    assert diagnosis.diagnose(rows, FACTS).word == "stands still at chance"
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_generators_have_a_word_too(l1, weight, sync, truth, word):
     last = {"val_l1": l1, "val_l1_reference": 0.05, "sync_weight": weight}
     last |= {"val_sync_loss": sync, "val_sync_loss_gt": truth}
     rows = [{"step": n, **last} for n in (1000, 2000, 3000)]
-    assert diagnosis.generator_verdict(rows, 3000).word == word
+    assert diagnosis.diagnose_generator(rows, 3000).word == word
 
 
 @pytest.mark.parametrize(
@@ -117,16 +117,16 @@ def test_a_generator_that_loses_what_it_had_is_told(weights, words):
         {"step": 1000, "val_l1": 0.045, "val_l1_reference": 0.07, "sync_weight": weights[0]},
         {"step": 1250, "val_l1": 0.065, "val_l1_reference": 0.07, "sync_weight": weights[1]},
     ]
-    course = diagnosis.generator_verdict(rows, 3000)
+    course = diagnosis.diagnose_generator(rows, 3000)
     assert course.word == "worse than before" and words in course.text
     assert "at step 1000 it was 0.045" in course.text
     rows[-1]["val_l1"] = 0.05
-    assert diagnosis.generator_verdict(rows, 3000).word == "learning"
+    assert diagnosis.diagnose_generator(rows, 3000).word == "learning"
 
 
 def at_chance(**known):
     """The causes named after 800 steps at chance with the shipped recipe and what is known."""
-    facts = Facts(steps=1000, windows=8, **({"lr": 3e-3, "optimizer": "muon"} | known))
+    facts = RunInfo(steps=1000, windows=8, **({"lr": 3e-3, "optimizer": "muon"} | known))
     return course([2.05] * 4, [0.5] * 4, facts=facts).text
 
 
@@ -171,7 +171,7 @@ def test_a_learning_rate_with_which_nothing_learns_is_named_before_the_data(opti
 
 
 def test_one_speaker_is_not_told_to_bring_others():
-    facts = Facts(steps=4000, windows=8, speakers=1, minutes=5, seen=True)
+    facts = RunInfo(steps=4000, windows=8, speakers=1, minutes=5, seen=True)
     heart = course([1.9, 1.2, 0.6, 0.2], [0.5, 0.52, 0.51, 0.5], facts=facts).text
     assert "More minutes of this speaker help most" in heart and "other speakers" not in heart
     train, auc = [0.6, 0.5, 0.4, 0.3, 0.2, 0.1], [0.8, 0.82, 0.82, 0.81, 0.8, 0.8]
@@ -182,14 +182,14 @@ def test_one_speaker_is_not_told_to_bring_others():
 def test_a_generator_that_ends_out_of_sync_is_not_done():
     last = {"val_l1": 0.03, "val_l1_reference": 0.05, "sync_weight": 0.01, "val_sync_loss": 1.43}
     rows = [{"step": n, **last, "val_sync_loss_gt": 0.19} for n in (1000, 2000, 3000)]
-    found = diagnosis.generator_verdict(rows, 3000)
+    found = diagnosis.diagnose_generator(rows, 3000)
     assert (found.level, found.word) == ("fair", "not in sync yet")
     assert "1.43" in found.text and "true frames 0.19" in found.text
 
 
 def test_an_expert_that_learns_a_wrong_offset_is_told_so():
     found = "mouth and sound belong together: out of sync (5 frames)"
-    facts = Facts(steps=800, windows=8, found=found, out_of_sync=True)
+    facts = RunInfo(steps=800, windows=8, found=found, out_of_sync=True)
     told = course([2.0, 1.6, 1.2, 1.0], [0.55, 0.7, 0.8, 0.88], facts=facts)
     assert (told.level, told.word) == ("bad", "learns a wrong offset")
     assert "AUC 0.88" in told.text and f"Likely cause: {found}" in told.text

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lipsync_core.checkpoints import build_from, read_state, save_public
-from lipsync_core.data.dataset import Corpus
+from lipsync_core.data.dataset import ClipDataset
 from lipsync_core.errors import LipsyncError
 from lipsync_core.evaluation import generator as generator_evaluation
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
@@ -30,7 +30,7 @@ def results(tmp_path_factory):
 def make_task(results, judge=None, kind=GeneratorTask, **more):
     torch.manual_seed(0)
     options = {"width": TINY, "batch": 2, "precision": "float32", "val_windows": 8} | more
-    corpora = Corpus.load(results, "train"), Corpus.load(results, "val")
+    corpora = ClipDataset.load(results, "train"), ClipDataset.load(results, "val")
     models = Wav2Lip(width=TINY), SyncNet(width=TINY)
     return kind("task", *models, judge, *corpora, GeneratorOptions(**options), 0, CPU)
 
@@ -163,7 +163,7 @@ def blind(loss, accuracy):
     ],
 )
 def test_what_a_collapse_is(rows, words):
-    found = gan_health.verdict(rows)
+    found = gan_health.diagnose_gan(rows)
     assert words in found and bool(found) == bool(words)
 
 
@@ -262,19 +262,19 @@ def test_after_a_rollback_a_generator_goes_on_from_its_average(results):
 
 def test_motion_in_silence(results, monkeypatch):
     """A mouth that only the sound moves stands still without it."""
-    corpus = Corpus.load(results, "test")
+    corpus = ClipDataset.load(results, "test")
 
     def listens(model, batch):
         loud = batch.mels.mean(axis=(2, 3, 4), dtype=np.float32)
         return np.broadcast_to(loud[:, :, None, None, None], (*loud.shape, 96, 96, 3))
 
-    monkeypatch.setattr(generator_evaluation, "draw", listens)
-    found = generator_evaluation.motion_metrics(None, corpus, windows=8)
+    monkeypatch.setattr(generator_evaluation, "generate", listens)
+    found = generator_evaluation.reference_leakage(None, corpus, windows=8)
     assert found["motion_silent_audio"] == 0 < found["motion"]
     monkeypatch.setattr(
-        generator_evaluation, "draw", lambda model, batch: batch.reference / np.float32(255)
+        generator_evaluation, "generate", lambda model, batch: batch.reference / np.float32(255)
     )
-    found = generator_evaluation.motion_metrics(None, corpus, windows=8)
+    found = generator_evaluation.reference_leakage(None, corpus, windows=8)
     assert found["motion_silent_audio"] == found["motion"] > 0
     assert found["motion_gt"] > 0
 
@@ -287,7 +287,7 @@ def test_a_gan_step_at_every_size(results, image_size):
     torch.manual_seed(0)
     sizes = {"width": TINY, "image_size": image_size}
     options = GeneratorOptions(**sizes, batch=1, gan_weight=0.07, precision="float32")
-    corpora = [Corpus.load(results, split, image_size) for split in ("train", "val")]
+    corpora = [ClipDataset.load(results, split, image_size) for split in ("train", "val")]
     models = Wav2Lip(**sizes), SyncNet(**sizes), QualityDiscriminator(**sizes)
     task = GeneratorTask("task", *models, *corpora, options, 0, CPU)
     task.memory |= {"sync_weight": 0.03, "start_l1": 1.0}

@@ -188,7 +188,7 @@ def test_generator_input_hides_the_lower_half_of_the_target_only():
 def test_the_expert_sees_drawn_frames_as_it_sees_stored_ones():
     frames = torch.randint(0, 256, (2, 5, 96, 96, 3), dtype=torch.uint8)
     stored = tensors.stack_window(frames[:, :, 48:])
-    assert torch.equal(tensors.expert_view(tensors.to_planes(frames)), stored)
+    assert torch.equal(tensors.syncnet_input(tensors.to_planes(frames)), stored)
 
 
 def test_to_device_takes_views():

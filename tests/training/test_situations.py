@@ -7,7 +7,7 @@ speaker, of whom 14 minutes train, and on 6 minutes of 53 real speakers ("too li
 import pytest
 
 from lipsync_core.training import diagnosis
-from lipsync_core.training.data_check.result import BY_HEART, DATA, blame, offset_found
+from lipsync_core.training.data_check.result import DATA, OVERFIT, data_faults, has_constant_offset
 
 TOGETHER = "mouth and sound belong together"
 # step, phase, training loss, validation loss, AUC
@@ -76,7 +76,7 @@ def check(word: str, figures: str, level: str = "bad", name: str = TOGETHER) -> 
 IN_SYNC = [check("in sync", "correlation 0.72 at offset 0 frames", "good")]
 LATE = [check("out of sync", "correlation 0.72 at offset 5 frames, by chance up to 0.46")]
 OTHER = [check("no link found", "correlation 0.05 at offset -14 frames, by chance up to 0.09")]
-HEART = check("no", "0% of them after 30 steps", name=BY_HEART)
+HEART = check("no", "0% of them after 30 steps", name=OVERFIT)
 NOTHING = [HEART, check("no sound", "144 of 144 clips")]
 LITTLE = [check("too little", "0.4 min of 1 speaker, 8 clips", name=DATA), *IN_SYNC]
 MUON, LOW, HIGH = ("muon", 3e-3), ("muon", 3e-6), ("adam", 1.0)
@@ -104,15 +104,15 @@ def test_the_cause_that_was_made_is_named_first(recorded, checks, rate, data, le
     names = ("step", "phase", "train_loss", "val_loss", "val_auc")
     rows = [dict(zip(names, line.split(), strict=True)) for line in recorded.split("\n") if line]
     data_check, (optimizer, lr), (speakers, minutes, seen) = {"checks": checks}, rate, data
-    facts = diagnosis.Facts(
+    facts = diagnosis.RunInfo(
         steps=int(rows[-1]["step"]),
         windows=8,
         **{"speakers": speakers, "minutes": minutes, "seen": seen},
         **{"optimizer": optimizer, "lr": lr},
-        found=blame(data_check),
-        out_of_sync=offset_found(data_check),
+        found=data_faults(data_check),
+        out_of_sync=has_constant_offset(data_check),
     )
-    course = diagnosis.verdict(rows, facts)
+    course = diagnosis.diagnose(rows, facts)
     assert course.level == level, course
     assert course.text.partition("Likely cause: ")[2].startswith(cause), course
     assert ("Likely cause" in course.text) == bool(cause)

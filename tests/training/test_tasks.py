@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from lipsync_core.checkpoints import build_from, read_checkpoint, save_public
-from lipsync_core.data.dataset import Corpus
+from lipsync_core.data.dataset import ClipDataset
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
 from lipsync_core.models.discriminator import data_dependent_init
@@ -150,14 +150,14 @@ def test_the_outputs_of_a_training(trained):
 def make_expert_task(results, **more):
     torch.manual_seed(0)
     options = ExpertOptions(**{"width": TINY, "precision": "float32", "val_windows": 24} | more)
-    train, val = Corpus.load(results, "train"), Corpus.load(results, "val")
+    train, val = ClipDataset.load(results, "train"), ClipDataset.load(results, "val")
     return ExpertTask(SyncNet(width=TINY), train, val, options, 0, CPU)
 
 
 def make_generator_task(results, judge=None, **more):
     torch.manual_seed(0)
     options = GeneratorOptions(**{"width": TINY, "batch": 2, "precision": "float32"} | more)
-    corpora = Corpus.load(results, "train"), Corpus.load(results, "val")
+    corpora = ClipDataset.load(results, "train"), ClipDataset.load(results, "val")
     models = Wav2Lip(width=TINY), SyncNet(width=TINY)
     return GeneratorTask("task", *models, judge, *corpora, options, 0, CPU)
 

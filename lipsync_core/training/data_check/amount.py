@@ -25,7 +25,7 @@ class Amount:
     enough: str = ""
 
 
-def judge_amount(minutes: float, speakers: int, seen: bool = True) -> Amount:
+def rate_amount(minutes: float, speakers: int, seen: bool = True) -> Amount:
     """Whether so many minutes of so many training speakers are enough to learn from scratch.
 
     seen: the validation speakers are among them; it matters to one speaker alone.
@@ -36,7 +36,7 @@ def judge_amount(minutes: float, speakers: int, seen: bool = True) -> Amount:
     if alone and minutes >= ONE_SPEAKER_MINUTES:
         return Amount("good", "enough for one speaker")
     if minutes >= MANY_MINUTES and speakers >= MANY_SPEAKERS:
-        return Amount("good", "enough")
+        return Amount("good", "check_amount")
     return Amount("fair", "little", what_is_enough(speakers, seen))
 
 

@@ -1,7 +1,7 @@
 """Do mouths move with the sound, and with what offset? A cheap measure that needs no network.
 
 Sound is predicted from the mouth's picture and motion by ridge regression, at every offset of up to
-`MOST` frames, and each prediction is judged on clips that it was not fitted to. Where lips and
+`MAX_SHIFT` frames, and each prediction is judged on clips that it was not fitted to. Where lips and
 sound belong together the correlation has one clear peak, at the offset of the corpus. Sounds paired
 with other clips' faces tell how large a correlation chance gives. Numpy in, numbers out.
 """
@@ -18,19 +18,21 @@ from scipy.ndimage import uniform_filter1d
 from lipsync_core.audio import MEL_BANDS, MEL_RATE
 from lipsync_core.media.video import FPS
 
-MOST = 15  # frames of offset looked at, either way
+MAX_SHIFT = 15  # frames of offset looked at, either way
 BANDS = 5  # the sound is its level in so many bands
 SIDE = 96  # pixels: the size at which pictures are looked at
 MOUTH = (slice(SIDE // 2, SIDE), slice(20, 76))  # rows, columns of a face crop
 UPPER = (slice(10, 45), slice(20, 76))
 PARTS = 4  # the regression is fitted to three parts and judged on the fourth
 RIDGE = 30.0
-MISMATCHES = 64  # wrong pairings that tell what chance gives
-SLOW = 2 * FPS + 1  # frames: slower changes are light, pose and loudness of the recording
-SURE = 4.0  # standard deviations above chance from which a link counts as found
-USUAL = 0.15  # correlation that lips and sound of ordinary videos reach at least
-CLEAR = 0.75  # of the peak: a second peak as high as this makes the offset uncertain
-APART = 4  # frames from the peak, beyond which another one is a second peak
+NUM_MISMATCHES = 64  # wrong pairings that tell what chance gives
+HIGHPASS_FRAMES = (
+    2 * FPS + 1
+)  # frames: slower changes are light, pose and loudness of the recording
+DETECTION_SIGMAS = 4.0  # standard deviations above chance from which a link counts as found
+TYPICAL_CORRELATION = 0.15  # correlation that lips and sound of ordinary videos reach at least
+MAX_SECOND_PEAK = 0.75  # of the peak: a second peak as high as this makes the offset uncertain
+PEAK_WIDTH = 4  # frames from the peak, beyond which another one is a second peak
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Features:
 
 
 @dataclass(frozen=True)
-class Link:
+class Correlation:
     """correlations: for the offsets -15 .. 15 frames (above 0 the picture comes late).
 
     offset, peak: where it is highest, and how high. chance: mean and standard deviation for wrong
@@ -71,24 +73,24 @@ def features(faces: np.ndarray, mel: np.ndarray, first: int) -> Features:
 
     faces: uint8 (n, S, S, 3), n >= 2, whole crops; mel: float32 (T, 80), of the whole clip.
     """
-    grey = np.stack([_small(face) for face in faces])
+    grey = np.stack([_grey_face(face) for face in faces])
     mouth, upper = grey[:, *MOUTH], grey[:, *UPPER]
     shape = np.stack([cv2.resize(m, (7, 6), interpolation=cv2.INTER_AREA) for m in mouth])
     change = _changes(mouth)
     where = np.stack([cv2.resize(m, (3, 3), interpolation=cv2.INTER_AREA) for m in change])
     head = _changes(upper).mean((1, 2))[:, None]
-    shape = _quick(shape.reshape(len(grey), -1))
-    moving = _quick(np.log1p(np.hstack([where.reshape(len(grey), -1), head])))
+    shape = _highpass(shape.reshape(len(grey), -1))
+    moving = _highpass(np.log1p(np.hstack([where.reshape(len(grey), -1), head])))
     sound = _levels(mel, first, len(grey))
     return Features(
         np.hstack([shape / (shape.std() + 1.0), moving]).astype(np.float32),
-        _quick(sound).astype(np.float32),
+        _highpass(sound).astype(np.float32),
         float(change.mean()),
         float(sound.mean(1).std()),
     )
 
 
-def _small(face: np.ndarray) -> np.ndarray:
+def _grey_face(face: np.ndarray) -> np.ndarray:
     grey = cv2.cvtColor(face, cv2.COLOR_BGR2GRAY).astype(np.float32)
     if grey.shape == (SIDE, SIDE):
         return grey
@@ -101,9 +103,11 @@ def _changes(pictures: np.ndarray) -> np.ndarray:
     return (np.concatenate([steps[:1], steps]) + np.concatenate([steps, steps[-1:]])) / 2
 
 
-def _quick(series: np.ndarray) -> np.ndarray:
+def _highpass(series: np.ndarray) -> np.ndarray:
     """Without the changes that take more than two seconds: (n, F) -> (n, F)."""
-    return series - uniform_filter1d(series.astype(np.float64), SLOW, axis=0, mode="nearest")
+    return series - uniform_filter1d(
+        series.astype(np.float64), HIGHPASS_FRAMES, axis=0, mode="nearest"
+    )
 
 
 def _levels(mel: np.ndarray, first: int, count: int) -> np.ndarray:
@@ -117,7 +121,7 @@ def _levels(mel: np.ndarray, first: int, count: int) -> np.ndarray:
     return (total[end] - total[begin]) / (end - begin)[:, None]
 
 
-def measure(runs: Iterable[Features], seed: int = 0) -> Link:
+def av_correlation(runs: Iterable[Features], seed: int = 0) -> Correlation:
     """The link between mouths and sound in runs of frames, best of many clips and speakers."""
     runs = list(runs)
     mouth = _standard(np.concatenate([run.mouth for run in runs]))
@@ -131,30 +135,30 @@ def measure(runs: Iterable[Features], seed: int = 0) -> Link:
     judge = _Judge(mouth, part)
     place = np.arange(len(mouth))
     found = []
-    for offset in range(-MOST, MOST + 1):
+    for offset in range(-MAX_SHIFT, MAX_SHIFT + 1):
         heard = place - offset  # a late picture shows what was heard before
         inside = (heard >= begin) & (heard < end)
         found.append(judge(np.where(inside[:, None], sound[heard % len(sound)], 0), inside))
     rng = np.random.default_rng(seed)
-    rolls = rng.integers(len(sound) // 8, len(sound) - len(sound) // 8, MISMATCHES)
+    rolls = rng.integers(len(sound) // 8, len(sound) - len(sound) // 8, NUM_MISMATCHES)
     everywhere = np.ones(len(sound), bool)
     chance = [judge(np.roll(sound, roll, axis=0), everywhere) for roll in rolls]
-    return _weigh(np.array(found), float(np.mean(chance)), float(np.std(chance)))
+    return _summarize(np.array(found), float(np.mean(chance)), float(np.std(chance)))
 
 
-def _weigh(correlations: np.ndarray, mean: float, deviation: float) -> Link:
+def _summarize(correlations: np.ndarray, mean: float, deviation: float) -> Correlation:
     best = int(correlations.argmax())
     peak = float(correlations[best])
-    far = np.abs(np.arange(len(correlations)) - best) > APART
-    sure = peak > mean + SURE * deviation
-    return Link(
+    far = np.abs(np.arange(len(correlations)) - best) > PEAK_WIDTH
+    sure = peak > mean + DETECTION_SIGMAS * deviation
+    return Correlation(
         tuple(round(float(value), 4) for value in correlations),
-        best - MOST,
+        best - MAX_SHIFT,
         peak,
         (mean, deviation),
         found=sure,
-        certain=bool(sure and correlations[far].max() < CLEAR * peak),
-        enough=mean + SURE * deviation < USUAL,
+        certain=bool(sure and correlations[far].max() < MAX_SECOND_PEAK * peak),
+        enough=mean + DETECTION_SIGMAS * deviation < TYPICAL_CORRELATION,
     )
 
 

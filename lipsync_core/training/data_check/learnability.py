@@ -14,27 +14,34 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lipsync_core.data.dataset import WINDOW, Corpus
+from lipsync_core.data.dataset import WINDOW, ClipDataset
 from lipsync_core.errors import LipsyncError
 from lipsync_core.media.video import FPS
 from lipsync_core.models import SyncNet
 from lipsync_core.runtime.files import write_text
 from lipsync_core.training.data_check import offsets
-from lipsync_core.training.data_check.amount import amount_text, judge_amount
-from lipsync_core.training.data_check.overfit import by_heart, learnt
-from lipsync_core.training.data_check.result import DATA, Check, blame, in_words
+from lipsync_core.training.data_check.amount import amount_text, rate_amount
+from lipsync_core.training.data_check.overfit import check_overfit, overfit_test
+from lipsync_core.training.data_check.result import DATA, Check, data_faults, in_words
 
 log = logging.getLogger(__name__)
 CHOICES = ("warn", "stop", "off")
 ORDER = ("good", "none", "fair", "bad")
-__all__ = ["blame", "check_data", "enough", "run_data_check", "seen_speakers", "size"]
+__all__ = [
+    "check_amount",
+    "check_data",
+    "corpus_size",
+    "data_faults",
+    "run_data_check",
+    "seen_speakers",
+]
 
 
 def run_data_check(
     choice: str | bool,
     results: str | Path,
     model: SyncNet,
-    corpus: Corpus,
+    dataset: ClipDataset,
     run_dir: Path,
     out: str | Path,
     kind: str = "float32",
@@ -49,7 +56,7 @@ def run_data_check(
     choice: "warn" logs what is wrong, "stop" raises it, "off" does not look.
     results: folder of the prepared data; its clips.csv may hold measured offsets.
     model: the network about to be trained, on its device; it is not changed. kind: its precision.
-    corpus: the training clips. run_dir: where the judgement is kept for the run that continues.
+    dataset: the training clips. run_dir: where the judgement is kept for the run that continues.
     knows: the network begins with weights that were trained before, and can measure offsets.
     seen: the validation speakers are among the training speakers, see `seen_speakers`.
 
@@ -66,7 +73,7 @@ def run_data_check(
         found = json.loads(kept.read_text(encoding="utf-8"))
     else:
         began = time.perf_counter()
-        found = check_data(results, model, corpus, kind, seed, knows, seen)
+        found = check_data(results, model, dataset, kind, seed, knows, seen)
         log.info("data check: looked at in %.1f s", time.perf_counter() - began)
         write_text(kept, json.dumps(found, indent=2) + "\n")
     write_text(out, json.dumps(found, indent=2) + "\n")
@@ -82,25 +89,25 @@ def run_data_check(
     return found
 
 
-def size(corpus: Corpus) -> tuple[float, int]:
+def corpus_size(dataset: ClipDataset) -> tuple[float, int]:
     """Minutes of pictures and number of speakers."""
-    frames = sum(len(clip.starts) + WINDOW - 1 for clip in corpus.clips)
-    return frames / FPS / 60, len(_speakers(corpus))
+    frames = sum(len(clip.starts) + WINDOW - 1 for clip in dataset.clips)
+    return frames / FPS / 60, len(_speakers(dataset))
 
 
-def seen_speakers(train: Corpus, val: Corpus) -> bool:
+def seen_speakers(train: ClipDataset, val: ClipDataset) -> bool:
     """Whether every validation speaker is a training speaker, too."""
     return _speakers(val) <= _speakers(train)
 
 
-def _speakers(corpus: Corpus) -> set[str]:
-    return {clip.id.partition("/")[0] for clip in corpus.clips}
+def _speakers(dataset: ClipDataset) -> set[str]:
+    return {clip.id.partition("/")[0] for clip in dataset.clips}
 
 
 def check_data(
     results: str | Path,
     model: SyncNet,
-    corpus: Corpus,
+    dataset: ClipDataset,
     kind: str = "float32",
     seed: int = 0,
     knows: bool = False,
@@ -111,24 +118,28 @@ def check_data(
     offsets: {"correlations": at -15 .. 15 frames, "offset", "clips": {offset: clips} where clips
     were measured by a network}.
     """
-    runs = offsets.look(corpus, seed)
-    measured = offsets.recorded(results, corpus)
-    if knows and sum(measured.values()) < offsets.FEW:
-        measured = offsets.by_network(model, corpus, seed)
+    runs = offsets.sample_features(dataset, seed)
+    measured = offsets.recorded_offsets(results, dataset)
+    if knows and sum(measured.values()) < offsets.MIN_HISTOGRAM_CLIPS:
+        measured = offsets.measure_offsets(model, dataset, seed)
     together, found = offsets.check_sync(runs, measured)
-    checks = [enough(corpus, seen), learnt(*by_heart(model, corpus, kind, seed)), together]
+    checks = [
+        check_amount(dataset, seen),
+        check_overfit(*overfit_test(model, dataset, kind, seed)),
+        together,
+    ]
     worst = max((check.level for check in checks), key=ORDER.index)
     return {"verdict": worst, "checks": [asdict(check) for check in checks], "offsets": found}
 
 
-def enough(corpus: Corpus, seen: bool = True) -> Check:
+def check_amount(dataset: ClipDataset, seen: bool = True) -> Check:
     """Minutes and speakers of the training clips against what learning takes.
 
     seen: the validation speakers are among them.
     """
-    minutes, speakers = size(corpus)
-    clips = len(corpus.clips)
-    amount = judge_amount(minutes, speakers, seen)
+    minutes, speakers = corpus_size(dataset)
+    clips = len(dataset.clips)
+    amount = rate_amount(minutes, speakers, seen)
     figures = f"{amount_text(minutes, speakers)}, {clips} clip{'s' * (clips != 1)}"
     remedy = f"enough from scratch: {amount.enough}" if amount.enough else ""
     return Check(DATA, amount.level, amount.word, figures, remedy)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lipsync_core.data.dataset import WINDOW, Clip, Corpus
+from lipsync_core.data.dataset import WINDOW, Clip, ClipDataset
 from lipsync_core.evaluation.syncnet import clip_offset
 from lipsync_core.media.video import FPS
 from lipsync_core.models import SyncNet
@@ -23,27 +23,29 @@ from lipsync_core.training.data_check.result import OUT_OF_SYNC, STREAM, Check
 
 # Looked at, at most: frames of a clip, frames in all (short clips: the more of them), seconds of
 # this thread's work. 40 GRID clips of 3 s were too few to tell swapped audio from chance.
-FRAMES, TOTAL_FRAMES, SECONDS = 250, 10_000, 8.0
-JUDGED = 20  # clips whose offset a trained network measures
-STILL = 0.6  # grey levels from frame to frame; noise of the encoding stays below, speech is above 2
-EVEN = 0.05  # spread of the sound's level, 0.6 dB: speech has 0.5 or more
-CENTRED = 2  # frames
-FEW = 8  # clips, below which their measured offsets are no histogram
+MAX_CLIP_FRAMES, MAX_FRAMES, MAX_SECONDS = 250, 10_000, 8.0
+MAX_MEASURED_CLIPS = 20  # clips whose offset a trained network measures
+MIN_MOTION = (
+    0.6  # grey levels from frame to frame; noise of the encoding stays below, speech is above 2
+)
+MIN_LEVEL_STD = 0.05  # spread of the sound's level, 0.6 dB: speech has 0.5 or more
+MAX_OFFSET = 2  # frames
+MIN_HISTOGRAM_CLIPS = 8  # clips, below which their measured offsets are no histogram
 
 
-def look(corpus: Corpus, seed: int = 0) -> list[tuple[str, correlation.Features]]:
+def sample_features(dataset: ClipDataset, seed: int = 0) -> list[tuple[str, correlation.Features]]:
     """The middle of clips, speakers in turn, up to 10 s of each, 400 s in all, for some seconds."""
     began, runs, total = time.thread_time(), [], 0
-    for clip in _in_turn(corpus.clips, seed):
+    for clip in _in_turn(dataset.clips, seed):
         first, count = _middle(clip)
         if count < 2 * WINDOW:
             continue
         faces = np.concatenate(
-            [corpus.frames(clip, start) for start in range(first, first + count, WINDOW)]
+            [dataset.frames(clip, start) for start in range(first, first + count, WINDOW)]
         )
-        runs.append((clip.id, correlation.features(faces, corpus.mel(clip), first)))
+        runs.append((clip.id, correlation.features(faces, dataset.mel(clip), first)))
         total += count
-        if total >= TOTAL_FRAMES or time.thread_time() - began > SECONDS:
+        if total >= MAX_FRAMES or time.thread_time() - began > MAX_SECONDS:
             break
     return runs
 
@@ -66,32 +68,32 @@ def _middle(clip: Clip) -> tuple[int, int]:
     breaks = np.flatnonzero(np.diff(clip.starts) != 1) + 1
     run = max(np.split(clip.starts, breaks), key=len)
     frames = len(run) + WINDOW - 1
-    count = min(FRAMES, frames) // WINDOW * WINDOW
+    count = min(MAX_CLIP_FRAMES, frames) // WINDOW * WINDOW
     return int(run[0]) + (frames - count) // 2, count
 
 
-def recorded(results: str | Path, corpus: Corpus) -> dict[int, int]:
+def recorded_offsets(results: str | Path, dataset: ClipDataset) -> dict[int, int]:
     """Clips by offset in frames, as measured by a network while cropping; {} where none was."""
     path = Path(results) / "filelists" / "clips.csv"
     if not path.is_file():
         return {}
-    ids = {clip.id for clip in corpus.clips}
+    ids = {clip.id for clip in dataset.clips}
     with open(path, encoding="utf-8", newline="") as stream:
         rows = [row for row in csv.DictReader(stream) if row.get("clip") in ids]
     offsets = [round(float(row["sync_offset"])) for row in rows if row.get("sync_offset")]
     return {offset: offsets.count(offset) for offset in sorted(set(offsets))}
 
 
-def by_network(model: SyncNet, corpus: Corpus, seed: int = 0) -> dict[int, int]:
+def measure_offsets(model: SyncNet, dataset: ClipDataset, seed: int = 0) -> dict[int, int]:
     """Clips by offset in frames in the eyes of a trained network; {} when it is of no use.
 
     An untrained one, or one that another kind of crop was trained on, finds any offset.
     """
     began, offsets, mode = time.thread_time(), [], model.training
     model.eval()
-    for clip in _in_turn(corpus.clips, seed)[:JUDGED]:
-        offsets.append(clip_offset(model, corpus, clip, windows=16))
-        if time.thread_time() - began > SECONDS:
+    for clip in _in_turn(dataset.clips, seed)[:MAX_MEASURED_CLIPS]:
+        offsets.append(clip_offset(model, dataset, clip, windows=16))
+        if time.thread_time() - began > MAX_SECONDS:
             break
     model.train(mode)
     agree = np.mean(np.abs(np.array(offsets) - np.median(offsets)) <= 1)
@@ -105,8 +107,8 @@ def check_sync(
 ) -> tuple[Check, dict[str, Any]]:
     """Do mouths move with the sound, and is the offset's histogram centred?"""
     name = "mouth and sound belong together"
-    still = [clip for clip, run in runs if run.motion < STILL]
-    silent = [clip for clip, run in runs if run.level < EVEN]
+    still = [clip for clip, run in runs if run.motion < MIN_MOTION]
+    silent = [clip for clip, run in runs if run.level < MIN_LEVEL_STD]
     offsets: dict[str, Any] = {"clips": {str(key): value for key, value in measured.items()}}
     for few, word, remedy in (
         (still, "faces do not move", "videos of still pictures teach nothing: leave them out"),
@@ -117,26 +119,26 @@ def check_sync(
             return Check(name, "bad", word, figures, remedy), offsets
     runs = [pair for pair in runs if pair[0] not in {*still, *silent}]
     frames = sum(len(run.mouth) for _, run in runs)
-    if frames < 4 * correlation.MOST:
+    if frames < 4 * correlation.MAX_SHIFT:
         return Check(name, "none", "not enough to tell", f"{frames} frames"), offsets
-    found = correlation.measure([run for _, run in runs])
+    found = correlation.av_correlation([run for _, run in runs])
     offsets |= {
         "correlations": list(found.correlations),
         "offset": found.offset,
         "found": found.certain,
     }
-    if sum(measured.values()) >= FEW:
-        return judge_histogram(name, measured), offsets
-    return _by_link(name, found, frames), offsets
+    if sum(measured.values()) >= MIN_HISTOGRAM_CLIPS:
+        return check_histogram(name, measured), offsets
+    return _check_correlation(name, found, frames), offsets
 
 
-def judge_histogram(name: str, measured: dict[int, int]) -> Check:
+def check_histogram(name: str, measured: dict[int, int]) -> Check:
     """Is the histogram of clips by offset (frames), measured by a network, centred?"""
     every = np.repeat(list(measured), list(measured.values()))
     middle = int(np.median(every))
     near = float(np.mean(np.abs(every - middle) <= 1))
     figures = f"offset {middle} frames, {near:.0%} of {len(every)} clips within one frame of it"
-    if abs(middle) > CENTRED:
+    if abs(middle) > MAX_OFFSET:
         return Check(name, "bad", OUT_OF_SYNC, figures, shift_remedy(middle))
     if near < 0.5:
         remedy = "the clips' offsets differ: set `check.max_offset` and `check.min_confidence`"
@@ -144,13 +146,13 @@ def judge_histogram(name: str, measured: dict[int, int]) -> Check:
     return Check(name, "good", "in sync", figures)
 
 
-def _by_link(name: str, found: correlation.Link, frames: int) -> Check:
+def _check_correlation(name: str, found: correlation.Correlation, frames: int) -> Check:
     seconds, (mean, deviation) = frames / FPS, found.chance
     figures = (
         f"correlation {found.peak:.2f} at offset {found.offset} frames, by chance up to "
-        f"{mean + correlation.SURE * deviation:.2f}, in {seconds:.0f} s"
+        f"{mean + correlation.DETECTION_SIGMAS * deviation:.2f}, in {seconds:.0f} s"
     )
-    if found.certain and abs(found.offset) > CENTRED:
+    if found.certain and abs(found.offset) > MAX_OFFSET:
         return Check(name, "bad", OUT_OF_SYNC, figures, shift_remedy(found.offset))
     if found.certain:
         return Check(name, "good", "in sync", figures)

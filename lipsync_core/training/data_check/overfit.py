@@ -8,23 +8,26 @@ import time
 import numpy as np
 import torch
 
-from lipsync_core.data.dataset import Corpus
+from lipsync_core.data.dataset import ClipDataset
 from lipsync_core.data.tensors import stack_window, to_device
 from lipsync_core.models import SyncNet
 from lipsync_core.training import losses
-from lipsync_core.training.data_check.result import BY_HEART, STREAM, Check
+from lipsync_core.training.data_check.result import OVERFIT, STREAM, Check
 from lipsync_core.training.engine import precision
 from lipsync_core.training.engine.optimization import adam, descend
 
 GROUPS, GROUP = 4, 8  # 32 windows: so many of each of so many clips
 STEPS, SECONDS = 30, 8.0  # seconds of this thread's work, however busy the machine; usual: 5 steps
-LEARNT, LEARNING = 0.9, 0.5  # share of the 32 windows that find their own sound among eight
+MEMORIZED, PARTLY_MEMORIZED = (
+    0.9,
+    0.5,
+)  # share of the 32 windows that find their own sound among eight
 CPU_WIDTH = 0.25  # a processor needs seconds a step for a wider one
 RATE = 1e-3
 
 
-def by_heart(
-    model: SyncNet, corpus: Corpus, kind: str = "float32", seed: int = 0, seconds: float = 0.0
+def overfit_test(
+    model: SyncNet, dataset: ClipDataset, kind: str = "float32", seed: int = 0, seconds: float = 0.0
 ) -> tuple[int, float, bool]:
     """Let a copy of the network learn 32 windows by heart.
 
@@ -34,7 +37,7 @@ def by_heart(
     device = next(model.parameters()).device
     seconds = seconds or SECONDS
     net = _copy_of(model, device, seed)
-    frames, mels = _few_windows(corpus, seed)
+    frames, mels = _few_windows(dataset, seed)
     faces = stack_window(to_device(frames, device))
     sounds = to_device(mels, device)
     scale = torch.nn.Parameter(torch.tensor(10.0, device=device).log())
@@ -42,7 +45,7 @@ def by_heart(
     own = torch.eye(GROUP, dtype=torch.bool, device=device).expand(GROUPS, GROUP, GROUP)
     began, share, step = time.thread_time(), 0.0, 0
     net.train()
-    while step < STEPS and share < LEARNT and time.thread_time() - began < seconds:
+    while step < STEPS and share < MEMORIZED and time.thread_time() - began < seconds:
         with precision.autocast(kind, device):
             audio, face = net(sounds, faces)
         groups = (GROUPS, GROUP, -1)
@@ -51,7 +54,7 @@ def by_heart(
         share = float((cosines.diagonal(dim1=1, dim2=2) > others).float().mean())
         descend(losses.contrastive(cosines, own, scale), optimizer, RATE, clip=1.0)
         step += 1
-    return step, share, step == STEPS or share >= LEARNT
+    return step, share, step == STEPS or share >= MEMORIZED
 
 
 def _copy_of(model: SyncNet, device: torch.device, seed: int) -> SyncNet:
@@ -63,27 +66,27 @@ def _copy_of(model: SyncNet, device: torch.device, seed: int) -> SyncNet:
         return SyncNet(CPU_WIDTH, model.image_size).to(memory_format=torch.channels_last)
 
 
-def _few_windows(corpus: Corpus, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _few_windows(dataset: ClipDataset, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Eight windows, far apart, of each of four clips: lower halves (32, 5, ...) and mels."""
     rng = np.random.default_rng((STREAM, seed))
     frames, mels = [], []
-    for place in rng.permutation(max(GROUPS, len(corpus.clips)))[:GROUPS]:
-        clip = corpus.clips[place % len(corpus.clips)]
+    for place in rng.permutation(max(GROUPS, len(dataset.clips)))[:GROUPS]:
+        clip = dataset.clips[place % len(dataset.clips)]
         spread = np.linspace(0, len(clip.starts) - 1, GROUP).round().astype(int)
         starts = clip.starts[spread]
-        frames += [corpus.lower_frames(clip, int(start)) for start in starts]
-        mels.append(corpus.mels(clip, starts))
+        frames += [dataset.lower_half(clip, int(start)) for start in starts]
+        mels.append(dataset.mels(clip, starts))
     return np.stack(frames), np.concatenate(mels)
 
 
-def learnt(steps: int, share: float, whole: bool) -> Check:
+def check_overfit(steps: int, share: float, whole: bool) -> Check:
     """What the overfit test tells; chance is one in eight."""
-    name, figures = BY_HEART, f"{share:.0%} of them after {steps} steps"
-    if share >= LEARNT:
+    name, figures = OVERFIT, f"{share:.0%} of them after {steps} steps"
+    if share >= MEMORIZED:
         return Check(name, "good", "yes", figures)
     if not whole:  # a slow machine says nothing about the data
         return Check(name, "none", "not told", f"{figures}, all that {SECONDS:.0f} s allow")
-    if share >= LEARNING:
+    if share >= PARTLY_MEMORIZED:
         remedy = "slower than usual: give the training more steps, or a larger `lr`"
         return Check(name, "fair", "slowly", figures, remedy)
     remedy = (

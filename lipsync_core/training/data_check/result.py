@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 DATA = "enough data"  # name of the check of the amount
-BY_HEART = "learns 32 windows by heart"  # name of the overfit test
+OVERFIT = "learns 32 windows by heart"  # name of the overfit test
 OUT_OF_SYNC = "out of sync"  # word of a check; a training that learns does not refute it
 STREAM = 103  # of random numbers for such looks, apart from the training's
 
@@ -26,18 +26,18 @@ class Check:
     remedy: str = ""
 
 
-def blame(found: Mapping[str, Any]) -> str:
+def data_faults(found: Mapping[str, Any]) -> str:
     """What a judgement holds against audio and frames, in words; "" for nothing.
 
     found: as of `learnability.check_data`. The amount of data is left out: `amount` knows it. The
     overfit test comes last: it shows that something is wrong, the others say what.
     """
     wrong = [check for check in found.get("checks") or [] if check.get("level") == "bad"]
-    wrong.sort(key=lambda check: check.get("name") == BY_HEART)
+    wrong.sort(key=lambda check: check.get("name") == OVERFIT)
     return in_words([check for check in wrong if check.get("name") != DATA])
 
 
-def offset_found(found: Mapping[str, Any]) -> bool:
+def has_constant_offset(found: Mapping[str, Any]) -> bool:
     """Whether a judgement found audio and frames a constant offset apart."""
     checks = found.get("checks") or []
     return any(c.get("word") == OUT_OF_SYNC and c.get("level") == "bad" for c in checks)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lipsync_core.data.dataset import Clip, Corpus
+from lipsync_core.data.dataset import Clip, ClipDataset
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet
 from lipsync_core.training import syncnet
@@ -59,12 +59,14 @@ def model():
 
 def together(results, ids=IDS):
     """The check of mouths and sounds alone."""
-    corpus = Corpus.load(results, ids)
-    return offsets.check_sync(offsets.look(corpus), offsets.recorded(results, corpus))
+    corpus = ClipDataset.load(results, ids)
+    return offsets.check_sync(
+        offsets.sample_features(corpus), offsets.recorded_offsets(results, corpus)
+    )
 
 
 def test_good_data_passes_every_check(good):
-    found = learnability.check_data(good, model(), Corpus.load(good, "train"))
+    found = learnability.check_data(good, model(), ClipDataset.load(good, "train"))
     data, heart, sync = found["checks"]
     assert (data["level"], heart["level"], sync["level"]) == ("fair", "good", "good"), found
     assert abs(found["offsets"]["offset"]) <= 1 and found["verdict"] == "fair"
@@ -97,7 +99,7 @@ def test_silent_sound_is_named(spoilt, monkeypatch):
     results = spoilt(lambda mel, place, mels: np.full_like(mel, -4))
     check, _ = together(results)
     assert (check.level, check.word) == ("bad", "no sound")
-    heart = overfit.learnt(*overfit.by_heart(model(), Corpus.load(results, IDS)))
+    heart = overfit.check_overfit(*overfit.overfit_test(model(), ClipDataset.load(results, IDS)))
     assert heart.level in ("bad", "none"), heart
 
 
@@ -121,21 +123,21 @@ def test_faces_that_do_not_move_are_named(good, tmp_path):
 def test_offsets_measured_by_a_network_are_taken_where_there_are_enough():
     runs = []
     for clips, word in (({0: 8, 1: 3}, "in sync"), ({5: 9, 4: 1}, "out of sync")):
-        check = offsets.judge_histogram("sync", clips)
+        check = offsets.check_histogram("sync", clips)
         assert check.word == word
         runs.append(check.level)
     assert runs == ["good", "bad"]
-    assert offsets.judge_histogram("sync", {-9: 4, 0: 3, 9: 4}).word == "offsets differ"
+    assert offsets.check_histogram("sync", {-9: 4, 0: 3, 9: 4}).word == "offsets differ"
 
 
 def test_a_trained_network_measures_offsets_only_where_it_knows(good, monkeypatch):
-    corpus, net = Corpus.load(good, IDS[:12]), model()
+    corpus, net = ClipDataset.load(good, IDS[:12]), model()
     measured = iter([4, 5, 5, 5, 5, 6, 5, -9, 5, 5, 5, 5])
     monkeypatch.setattr(offsets, "clip_offset", lambda *_, **__: next(measured))
-    assert offsets.by_network(net, corpus) == {-9: 1, 4: 1, 5: 9, 6: 1}
+    assert offsets.measure_offsets(net, corpus) == {-9: 1, 4: 1, 5: 9, 6: 1}
     assert net.training
     measured = iter(range(-12, 12, 2))
-    assert offsets.by_network(net, corpus) == {}
+    assert offsets.measure_offsets(net, corpus) == {}
     measured = iter([5] * 12)
     check = learnability.check_data(good, net, corpus, knows=True)["checks"][2]
     assert check["word"] == "out of sync" and "of 12 clips" in check["figures"]
@@ -156,9 +158,9 @@ def test_training_is_the_same_with_and_without_a_look(good, tmp_path):
 
 
 def test_little_data_is_named(good):
-    one = Corpus.load(good, IDS[:1])
-    assert learnability.enough(one).level == "bad"
-    assert "1 speaker, 1 clip" in learnability.enough(one).figures
+    one = ClipDataset.load(good, IDS[:1])
+    assert learnability.check_amount(one).level == "bad"
+    assert "1 speaker, 1 clip" in learnability.check_amount(one).figures
 
 
 class Sized:
@@ -182,7 +184,7 @@ class Sized:
     ],
 )
 def test_what_is_enough_depends_on_whom_the_expert_is_to_judge(clips, speakers, seen, level, word):
-    check = learnability.enough(Sized(clips, speakers), seen)
+    check = learnability.check_amount(Sized(clips, speakers), seen)
     assert (check.level, check.word) == (level, word)
     assert ("enough from scratch: " in check.remedy) == (level != "good")
     assert ("of this speaker" in check.remedy) == (level != "good" and speakers == 1 and seen)
@@ -193,35 +195,35 @@ def test_of_short_clips_more_are_looked_at(monkeypatch):
     corpus = Sized(60, 3)
     corpus.frames = lambda clip, start: np.zeros((5, 96, 96, 3), np.uint8)
     corpus.mel = lambda clip: np.zeros((240, 80), np.float32)
-    assert len(offsets.look(corpus)) == 60
-    monkeypatch.setattr(offsets, "TOTAL_FRAMES", 140)
-    assert len(offsets.look(corpus)) == 2
+    assert len(offsets.sample_features(corpus)) == 60
+    monkeypatch.setattr(offsets, "MAX_FRAMES", 140)
+    assert len(offsets.sample_features(corpus)) == 2
 
 
 def test_validation_speakers_are_looked_up(good):
-    train, one = Corpus.load(good, "train"), Corpus.load(good, IDS[:1])
+    train, one = ClipDataset.load(good, "train"), ClipDataset.load(good, IDS[:1])
     assert learnability.seen_speakers(train, one)
-    assert not learnability.seen_speakers(train, Corpus.load(good, "val"))
+    assert not learnability.seen_speakers(train, ClipDataset.load(good, "val"))
 
 
 def test_the_look_leaves_the_network_and_the_random_numbers_alone(good):
-    net, corpus = model(), Corpus.load(good, IDS[:4])
+    net, corpus = model(), ClipDataset.load(good, IDS[:4])
     before = {name: value.clone() for name, value in net.state_dict().items()}
     state = torch.get_rng_state()
-    overfit.by_heart(net, corpus)
+    overfit.overfit_test(net, corpus)
     wide = SyncNet(width=0.5)  # a narrower one is made for it on a processor
     drawn = torch.get_rng_state()
-    overfit.by_heart(wide, corpus, seconds=0.01)
+    overfit.overfit_test(wide, corpus, seconds=0.01)
     assert torch.equal(drawn, torch.get_rng_state())
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     torch.set_rng_state(state)
-    offsets.look(corpus)
+    offsets.sample_features(corpus)
     assert torch.equal(state, torch.get_rng_state())
 
 
 def test_gate_warns_stops_or_does_not_look(spoilt, tmp_path, caplog):
     results = spoilt(lambda mel, place, mels: np.roll(mel, -16, axis=0))
-    corpus, net = Corpus.load(results, IDS), model()
+    corpus, net = ClipDataset.load(results, IDS), model()
     with pytest.raises(LipsyncError, match=r"out of sync .*itsoffset .*gate: warn"):
         learnability.run_data_check(
             "stop", results, net, corpus, tmp_path / "run", tmp_path / "a.json"
@@ -250,5 +252,5 @@ def test_link_of_series_made_up_with_a_known_offset():
         sound = rng.standard_normal((200, 5)).astype(np.float32)
         mouth = np.roll(sound, 3, axis=0) + rng.standard_normal((200, 5)).astype(np.float32)
         runs.append(correlation.Features(mouth, sound, 5.0, 1.0))
-    found = correlation.measure(runs)
+    found = correlation.av_correlation(runs)
     assert found.offset == 3 and found.certain and found.peak > 0.5

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from lipsync_core.data.dataset import ExpertGroup
+from lipsync_core.data.dataset import SyncNetBatch
 from lipsync_core.errors import LipsyncError
 from lipsync_core.training import launch
 from lipsync_core.training.engine.optimization import descend, micro_batches
@@ -177,10 +177,10 @@ def test_micro_batches_give_the_gradient_of_the_batch():
     weight = torch.nn.Parameter(torch.tensor([2.0]))
     optimizer = torch.optim.SGD([weight], lr=1.0)
     values = np.arange(6, dtype=np.float32)
-    group = ExpertGroup(values, values + 10, values + 20)
+    group = SyncNetBatch(values, values + 10, values + 20)
     parts = list(micro_batches(group, 3))
     assert [part.frames.tolist() for part in parts] == [[0, 3], [1, 4], [2, 5]]
-    assert isinstance(parts[0], ExpertGroup)
+    assert isinstance(parts[0], SyncNetBatch)
     descend((weight.sum() * float(part.mels.mean()) for part in parts), optimizer, rate=0.1)
     assert weight.item() == pytest.approx(2 - 0.1 * 12.5)
     with pytest.raises(LipsyncError, match="4 parts of a batch of 6"):
