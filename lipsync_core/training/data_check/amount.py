@@ -36,7 +36,7 @@ def rate_amount(minutes: float, speakers: int, seen: bool = True) -> Amount:
     if alone and minutes >= ONE_SPEAKER_MINUTES:
         return Amount("good", "enough for one speaker")
     if minutes >= MANY_MINUTES and speakers >= MANY_SPEAKERS:
-        return Amount("good", "check_amount")
+        return Amount("good", "enough")
     return Amount("fair", "little", what_is_enough(speakers, seen))
 
 

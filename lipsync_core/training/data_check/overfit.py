@@ -17,7 +17,7 @@ from lipsync_core.training.engine import precision
 from lipsync_core.training.engine.optimization import adam, descend
 
 GROUPS, GROUP = 4, 8  # 32 windows: so many of each of so many clips
-STEPS, SECONDS = 30, 8.0  # seconds of this thread's work, however busy the machine; usual: 5 steps
+MAX_STEPS, MAX_SECONDS = 30, 8.0  # seconds of this thread's work, however busy the machine; usual: 5 steps
 MEMORIZED, PARTLY_MEMORIZED = (
     0.9,
     0.5,
@@ -32,10 +32,10 @@ def overfit_test(
     """Let a copy of the network learn 32 windows by heart.
 
     Returns the steps taken, the share of windows that then found their own sound among the eight of
-    their clip, and whether it was given all its `STEPS` (or did not need them).
+    their clip, and whether it was given all its `MAX_STEPS` (or did not need them).
     """
     device = next(model.parameters()).device
-    seconds = seconds or SECONDS
+    seconds = seconds or MAX_SECONDS
     net = _copy_of(model, device, seed)
     frames, mels = _few_windows(dataset, seed)
     faces = stack_window(to_device(frames, device))
@@ -45,7 +45,7 @@ def overfit_test(
     own = torch.eye(GROUP, dtype=torch.bool, device=device).expand(GROUPS, GROUP, GROUP)
     began, share, step = time.thread_time(), 0.0, 0
     net.train()
-    while step < STEPS and share < MEMORIZED and time.thread_time() - began < seconds:
+    while step < MAX_STEPS and share < MEMORIZED and time.thread_time() - began < seconds:
         with precision.autocast(kind, device):
             audio, face = net(sounds, faces)
         groups = (GROUPS, GROUP, -1)
@@ -54,7 +54,7 @@ def overfit_test(
         share = float((cosines.diagonal(dim1=1, dim2=2) > others).float().mean())
         descend(losses.contrastive(cosines, own, scale), optimizer, RATE, clip=1.0)
         step += 1
-    return step, share, step == STEPS or share >= MEMORIZED
+    return step, share, step == MAX_STEPS or share >= MEMORIZED
 
 
 def _copy_of(model: SyncNet, device: torch.device, seed: int) -> SyncNet:
@@ -85,7 +85,7 @@ def check_overfit(steps: int, share: float, whole: bool) -> Check:
     if share >= MEMORIZED:
         return Check(name, "good", "yes", figures)
     if not whole:  # a slow machine says nothing about the data
-        return Check(name, "none", "not told", f"{figures}, all that {SECONDS:.0f} s allow")
+        return Check(name, "none", "not told", f"{figures}, all that {MAX_SECONDS:.0f} s allow")
     if share >= PARTLY_MEMORIZED:
         remedy = "slower than usual: give the training more steps, or a larger `lr`"
         return Check(name, "fair", "slowly", figures, remedy)

@@ -25,7 +25,7 @@ IDS = [f"{'abcdef'[n % 6]}/{n}" for n in range(CLIPS)]
 def patience(monkeypatch):
     """What is found must not depend on how busy the machine is."""
     for module in (overfit, offsets):
-        monkeypatch.setattr(module, "SECONDS", 600.0)
+        monkeypatch.setattr(module, "MAX_SECONDS", 600.0)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_too_few_clips_tell_nothing_rather_than_something_wrong(spoilt):
 
 
 def test_silent_sound_is_named(spoilt, monkeypatch):
-    monkeypatch.setattr(overfit, "STEPS", 12)
+    monkeypatch.setattr(overfit, "MAX_STEPS", 12)
     results = spoilt(lambda mel, place, mels: np.full_like(mel, -4))
     check, _ = together(results)
     assert (check.level, check.word) == ("bad", "no sound")
