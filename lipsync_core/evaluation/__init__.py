@@ -1,1 +1,1 @@
-"""Figures of trained networks on held-out clips."""
+"""Metrics of trained networks on held-out clips."""

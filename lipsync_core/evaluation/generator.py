@@ -1,29 +1,24 @@
-"""Figures of a generator: quality and sync on fixed windows, and reference leakage."""
+"""Metrics of a generator on fixed windows: quality, sync and reference leakage."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 import torch
 
 from lipsync_core.audio import MAX_ABS
 from lipsync_core.data.dataset import ClipDataset, GeneratorBatch, generator_batch
-from lipsync_core.data.tensors import (
-    generator_input,
-    syncnet_input,
-    to_device,
-    to_planes,
-)
+from lipsync_core.data.tensors import generator_input, syncnet_input, to_device, to_planes
 from lipsync_core.evaluation import metrics
 from lipsync_core.models import SyncNet, Wav2Lip
 
-BATCH = 8  # windows drawn at a time
+BATCH_SIZE = 8  # windows
+SILENCE = -MAX_ABS  # value of every mel band
+TRIVIAL = ("l1_gt", "l1_lower_gt", "psnr_lower_gt", "output_std_reference")  # carry no information
 
 
 @torch.no_grad()
 def generate(model: Wav2Lip, batch: GeneratorBatch) -> np.ndarray:
-    """What a generator makes of a batch of windows: float32 (B, 5, S, S, 3) BGR in [0, 1]."""
+    """Generated frames of a batch of windows: float32 (B, 5, S, S, 3) BGR in [0, 1]."""
     device = next(model.parameters()).device
     target, reference, mels, _ = (to_device(part, device) for part in batch)
     faces = generator_input(to_planes(target), to_planes(reference))
@@ -31,124 +26,113 @@ def generate(model: Wav2Lip, batch: GeneratorBatch) -> np.ndarray:
 
 
 @torch.no_grad()
-def sync_cosines(expert: SyncNet, frames: np.ndarray, sync_mels: np.ndarray) -> np.ndarray:
-    """How well sounds and lips agree in the expert's eyes: float32 (B,) in [0, 1].
+def sync_cosines(syncnet: SyncNet, frames: np.ndarray, sync_mels: np.ndarray) -> np.ndarray:
+    """Cosines of the face and audio embeddings of windows: float32 (B,) in [0, 1].
 
     frames: float32 (B, 5, S, S, 3) in [0, 1]; sync_mels: float32 (B, 1, 80, 16).
     """
-    device = next(expert.parameters()).device
+    device = next(syncnet.parameters()).device
     planes = to_device(frames, device).permute(0, 4, 1, 2, 3)
-    audio, face = expert(to_device(sync_mels, device), syncnet_input(planes))
+    audio, face = syncnet(to_device(sync_mels, device), syncnet_input(planes))
     return (audio.float() * face.float()).sum(1).cpu().numpy()
 
 
 def generator_metrics(
     model: Wav2Lip,
-    expert: SyncNet,
+    syncnet: SyncNet,
     dataset: ClipDataset,
     seed: int = 0,
     windows: int = 64,
     mel_shift: int = 0,
     shuffled_audio: bool = False,
 ) -> dict[str, float]:
-    """How close to the truth, and how much in sync, a generator draws fixed windows.
+    """Quality and sync of generated windows, with reference values.
 
     windows: their number, rounded up to a multiple of 8; a pure function of (dataset, seed).
-    shuffled_audio: draw each window a second time, with the sound of another one.
+    shuffled_audio: also generate each window from the audio of another window.
 
     Returns
     -------
-    l1, l1_lower: mean absolute difference to the true frames in [0, 1], of the whole faces and of
-        their lower halves; psnr_lower: peak signal-to-noise ratio of the lower halves in dB;
-        sync_loss: the expert's sync loss. spread: standard deviation over the frames of all
-        windows, mean over the pixels of the lower halves: 0 for drawings that are all alike.
-    <name>_reference: the same figures for the reference frames, shown instead of drawn ones: a
-    generator
-        that is of any use is better.
-    sync_loss_gt: the expert's sync loss of the true frames; sync_loss_out_of_sync: the same of
-        the true frames with another window's sound. Between these lies a generator's.
-    <name>_shuffled_audio: the same figures when drawn from another window's sound, `sync_loss`
-    against
-        the right sound: a generator that listens is worse here.
+    l1, l1_lower: mean absolute difference to the ground truth, of whole faces and of their lower
+        halves in [0, 1]; psnr_lower: peak signal-to-noise ratio of the lower halves in dB;
+        sync_loss: sync loss by `syncnet`; output_std: standard deviation over the frames of all
+        windows, mean over the pixels of the lower halves (0: all outputs are equal).
+    <name>_reference: the same of the reference frames instead of generated ones; a useful generator
+        is better.
+    sync_loss_gt: sync loss of the ground truth; sync_loss_out_of_sync: of the ground truth with the
+        audio of another window. The sync loss of a generator lies between them.
+    <name>_shuffled_audio: the same of frames generated from the audio of another window, with the
+        `sync_loss` against the right audio; worse if the generator uses the audio.
     """
-    accumulators = {
-        "": MetricAccumulator(expert),
-        "_reference": MetricAccumulator(expert),
-        "_gt": MetricAccumulator(expert),
-    }
-    if shuffled_audio:
-        accumulators["_shuffled_audio"] = MetricAccumulator(expert)
-    apart: list[np.ndarray] = []
-    for index in range(-(-windows // BATCH)):
-        batch = generator_batch(dataset, seed, index, BATCH, mel_shift)
+    suffixes = ("", "_reference", "_gt", *(["_shuffled_audio"] if shuffled_audio else []))
+    accumulators = {suffix: MetricAccumulator(syncnet) for suffix in suffixes}
+    out_of_sync: list[np.ndarray] = []
+    for index in range(-(-windows // BATCH_SIZE)):
+        batch = generator_batch(dataset, seed, index, BATCH_SIZE, mel_shift)
+        gt = batch.target.astype(np.float32) / 255
         accumulators[""].add(batch, generate(model, batch))
         accumulators["_reference"].add(batch, batch.reference.astype(np.float32) / 255)
-        truth = batch.target.astype(np.float32) / 255
-        accumulators["_gt"].add(batch, truth)
-        apart.append(sync_cosines(expert, truth, np.roll(batch.sync_mel, 1, axis=0)))
+        accumulators["_gt"].add(batch, gt)
+        out_of_sync.append(sync_cosines(syncnet, gt, np.roll(batch.sync_mel, 1, axis=0)))
         if shuffled_audio:
-            other = batch._replace(mels=np.roll(batch.mels, 1, axis=0))
-            accumulators["_shuffled_audio"].add(batch, generate(model, other))
-    figures = {
-        f"{name}{of}": value
-        for of, accumulator in accumulators.items()
-        for name, value in accumulator.means()
+            shuffled = batch._replace(mels=np.roll(batch.mels, 1, axis=0))
+            accumulators["_shuffled_audio"].add(batch, generate(model, shuffled))
+    found = {
+        f"{name}{suffix}": value
+        for suffix, accumulator in accumulators.items()
+        for name, value in accumulator.result().items()
     }
-    figures["sync_loss_out_of_sync"] = metrics.sync_loss(np.concatenate(apart))
-    trivial = ("l1_gt", "l1_lower_gt", "psnr_lower_gt", "output_std_reference")
-    return {name: value for name, value in figures.items() if name not in trivial}
+    found["sync_loss_out_of_sync"] = metrics.sync_loss(np.concatenate(out_of_sync))
+    return {name: value for name, value in found.items() if name not in TRIVIAL}
 
 
 class MetricAccumulator:
-    """Figures of frames beside the truth, summed over batches."""
+    """Accumulates metrics of frames against the ground truth over batches."""
 
-    def __init__(self, expert: SyncNet) -> None:
-        self.expert = expert
-        self.whole: list[float] = []
-        self.lower: list[float] = []
-        self.square: list[float] = []
+    def __init__(self, syncnet: SyncNet) -> None:
+        self.syncnet = syncnet
+        self.errors: list[tuple[float, float, float]] = []  # L1, L1 and MSE of the lower half
         self.cosines: list[np.ndarray] = []
         self.sums, self.squares, self.frames = 0.0, 0.0, 0
 
     def add(self, batch: GeneratorBatch, frames: np.ndarray) -> None:
-        """frames: float32 (B, 5, S, S, 3) in [0, 1], to be judged as the batch's target."""
+        """Add frames, float32 (B, 5, S, S, 3) in [0, 1], to be compared with the batch's target."""
         error = np.abs(frames - batch.target.astype(np.float32) / 255)
         half = error.shape[2] // 2
         lower = error[:, :, half:]
-        self.whole.append(error.mean())
-        self.lower.append(lower.mean())
-        self.square.append((lower**2).mean())
-        self.cosines.append(sync_cosines(self.expert, frames, batch.sync_mel))
+        self.errors.append((error.mean(), lower.mean(), (lower**2).mean()))
+        self.cosines.append(sync_cosines(self.syncnet, frames, batch.sync_mel))
         mouths = frames[:, :, half:].reshape(frames.shape[0] * frames.shape[1], -1).astype(float)
         self.sums, self.squares = self.sums + mouths.sum(0), self.squares + (mouths**2).sum(0)
         self.frames += len(mouths)
 
-    def means(self) -> Iterator[tuple[str, float]]:
-        yield "l1", float(np.mean(self.whole))
-        yield "l1_lower", float(np.mean(self.lower))
-        yield "psnr_lower", metrics.psnr(float(np.mean(self.square)))
-        yield "sync_loss", metrics.sync_loss(np.concatenate(self.cosines))
+    def result(self) -> dict[str, float]:
+        """Means over all that was added."""
+        l1, l1_lower, mse_lower = np.mean(self.errors, axis=0)
         variance = self.squares / self.frames - (self.sums / self.frames) ** 2
-        yield "output_std", float(np.sqrt(np.maximum(variance, 0)).mean())
-
-
-SILENCE = -MAX_ABS  # in every band of the mel spectrogram
+        return {
+            "l1": float(l1),
+            "l1_lower": float(l1_lower),
+            "psnr_lower": metrics.psnr(float(mse_lower)),
+            "sync_loss": metrics.sync_loss(np.concatenate(self.cosines)),
+            "output_std": float(np.sqrt(np.maximum(variance, 0)).mean()),
+        }
 
 
 def reference_leakage(
     model: Wav2Lip, dataset: ClipDataset, seed: int = 0, windows: int = 64
 ) -> dict[str, float]:
-    """How much drawn mouths move, with their sound and in silence: what leaks from the pictures.
+    """Reference leakage: mouth motion that the generator copies from its visual input.
 
-    windows: as in `generator_metrics`. The references are those of the windows, which talk.
+    windows: as in `generator_metrics`. The reference frames are those of the windows and speak.
 
-    Returns mean absolute differences, in [0, 1], between consecutive frames' lower halves:
-    motion (drawn with the sound), motion_silent_audio (drawn with silence in its place) and
-    motion_gt. The head moves in all three; a generator that listens moves less in silence.
+    Returns mean absolute differences, in [0, 1], of the lower halves of consecutive frames:
+    motion (generated from the audio), motion_silent_audio (generated from silence) and motion_gt.
+    The head moves in all three; a generator that uses the audio moves less in silence.
     """
     found: dict[str, list[float]] = {"motion": [], "motion_silent_audio": [], "motion_gt": []}
-    for index in range(-(-windows // BATCH)):
-        batch = generator_batch(dataset, seed, index, BATCH)
+    for index in range(-(-windows // BATCH_SIZE)):
+        batch = generator_batch(dataset, seed, index, BATCH_SIZE)
         silent = batch._replace(mels=np.full_like(batch.mels, SILENCE))
         found["motion"].append(_motion(generate(model, batch)))
         found["motion_silent_audio"].append(_motion(generate(model, silent)))
@@ -157,5 +141,5 @@ def reference_leakage(
 
 
 def _motion(frames: np.ndarray) -> float:
-    """Mean absolute difference of consecutive frames' lower halves: (B, 5, S, S, 3) -> number."""
+    """Mean absolute difference of the lower halves of consecutive frames (B, 5, S, S, 3)."""
     return float(np.abs(np.diff(frames[:, :, frames.shape[2] // 2 :], axis=1)).mean())

@@ -1,4 +1,4 @@
-"""Measures of trained networks: numpy in, numbers out."""
+"""Metrics on NumPy arrays; nan where there is nothing to average."""
 
 from __future__ import annotations
 
@@ -7,43 +7,46 @@ from typing import NamedTuple
 
 import numpy as np
 
+EPSILON = 1e-6  # lower bound of a probability in a logarithm
+
 
 def auc(positives: np.ndarray, negatives: np.ndarray) -> float:
-    """Probability that a positive scores above a negative, ties counting one half.
+    """Area under the ROC curve: P(positive scores above negative), ties count one half.
 
-    The area under the ROC curve, by ranks (Mann and Whitney, 1947). Arrays of any shape.
+    By ranks (Mann and Whitney, 1947). Arrays of any shape.
     """
-    positives, negatives = np.ravel(positives), np.ravel(negatives)
-    if not len(positives) or not len(negatives):
+    if not np.size(positives) or not np.size(negatives):
         return float("nan")
-    ordered = np.sort(negatives)
-    below = np.searchsorted(ordered, positives, side="left")
-    not_above = np.searchsorted(ordered, positives, side="right")
-    return float(np.mean((below + not_above) / 2) / len(negatives))
+    ordered = np.sort(negatives, axis=None)
+    below = np.searchsorted(ordered, np.ravel(positives), side="left")
+    not_above = np.searchsorted(ordered, np.ravel(positives), side="right")
+    return float(np.mean((below + not_above) / 2) / len(ordered))
 
 
 def accuracy(positives: np.ndarray, negatives: np.ndarray, threshold: float = 0.5) -> float:
-    """Mean of the shares of positives above and of negatives at or below `threshold`."""
-    if not np.size(positives) or not np.size(negatives):
-        return float("nan")
-    return float((np.mean(positives > threshold) + np.mean(negatives <= threshold)) / 2)
+    """Balanced accuracy: mean of the fractions of positives above and negatives at or below."""
+    positives, negatives = np.asarray(positives), np.asarray(negatives)
+    return (fraction(positives > threshold) + fraction(negatives <= threshold)) / 2
 
 
 def bce(positives: np.ndarray, negatives: np.ndarray) -> float:
-    """Binary cross entropy of probabilities, positives and negatives in equal shares."""
-    if not np.size(positives) or not np.size(negatives):
+    """Binary cross entropy of probabilities; positives and negatives have equal weight."""
+    return (sync_loss(positives) + sync_loss(1 - np.asarray(negatives))) / 2
+
+
+def sync_loss(cosines: np.ndarray) -> float:
+    """Cross entropy of cosines in [0, 1] against "in sync"; equals `losses.sync_loss`."""
+    if not np.size(cosines):
         return float("nan")
-    right = np.log(np.clip(positives, 1e-6, 1)).mean()
-    wrong = np.log(np.clip(1 - np.asarray(negatives), 1e-6, 1)).mean()
-    return float(-(right + wrong) / 2)
+    return float(-np.log(np.clip(cosines, EPSILON, 1)).mean())
 
 
 class Bin(NamedTuple):
-    """Pairs whose probability lies in [low, high): a point of the reliability curve.
+    """A point of the reliability curve: the pairs with a probability in [low, high).
 
-    mean: of their probabilities. positive_fraction: of pairs in sync among them, had there been as
-    many pairs in sync as out of sync in all. weight: their share of all pairs, likewise; count:
-    their number.
+    mean: their mean probability. positive_fraction: the fraction of them that are in sync.
+    weight: their fraction of all pairs. In both, pairs in sync and out of sync have equal weight.
+    count: their number.
     """
 
     low: float
@@ -55,34 +58,31 @@ class Bin(NamedTuple):
 
 
 def calibration(positives: np.ndarray, negatives: np.ndarray, bins: int = 10) -> list[Bin]:
-    """The reliability curve of probabilities: equal bins over [0, 1], the empty ones left out.
+    """Reliability curve of probabilities: equal bins over [0, 1] without the empty ones.
 
-    Positives and negatives count in equal shares, as in `bce`. Arrays of any shape.
+    Positives and negatives have equal weight, as in `bce`. Arrays of any shape.
     """
-    positives, negatives = np.ravel(positives), np.ravel(negatives)
-    if not len(positives) or not len(negatives):
+    if not np.size(positives) or not np.size(negatives):
         return []
-    values = np.concatenate([positives, negatives]).astype(np.float64)
-    halves = [np.full(len(part), 0.5 / len(part)) for part in (positives, negatives)]
-    weights, right = np.concatenate(halves), np.arange(len(values)) < len(positives)
-    place = np.clip((values * bins).astype(int), 0, bins - 1)
-    found = []
-    for index in np.unique(place):
-        here = place == index
-        weight = float(weights[here].sum())
-        mean = float((weights * values)[here].sum() / weight)
-        positive_fraction = float(weights[here & right].sum() / weight)
-        found.append(
-            Bin(
-                index / bins,
-                (index + 1) / bins,
-                mean,
-                positive_fraction,
-                weight,
-                int(np.count_nonzero(here)),
-            )
+    groups = [np.ravel(positives).astype(np.float64), np.ravel(negatives).astype(np.float64)]
+    values = np.concatenate(groups)
+    weights = np.concatenate([np.full(len(group), 0.5 / len(group)) for group in groups])
+    positive = np.arange(len(values)) < len(groups[0])
+    index = np.clip((values * bins).astype(int), 0, bins - 1)
+    count, weight, mean, hits = (
+        np.bincount(index, of, bins) for of in (None, weights, weights * values, weights * positive)
+    )
+    return [
+        Bin(
+            i / bins,
+            (i + 1) / bins,
+            float(mean[i] / weight[i]),
+            float(hits[i] / weight[i]),
+            float(weight[i]),
+            int(count[i]),
         )
-    return found
+        for i in np.flatnonzero(count).tolist()
+    ]
 
 
 def ece(curve: Sequence[Bin]) -> float:
@@ -93,17 +93,10 @@ def ece(curve: Sequence[Bin]) -> float:
 
 
 def top1(scores: np.ndarray) -> float:
-    """Share of rows whose diagonal is the strict maximum: scores (G, K, K) -> [0, 1]."""
-    right = np.diagonal(scores, axis1=1, axis2=2)
+    """Fraction of rows with the strict maximum on the diagonal: scores (G, K, K) -> [0, 1]."""
+    own = np.diagonal(scores, axis1=1, axis2=2)
     others = scores + np.where(np.eye(scores.shape[1], dtype=bool), -np.inf, 0)
-    return float(np.mean(right > others.max(axis=2)))
-
-
-def sync_loss(cosines: np.ndarray) -> float:
-    """Cross entropy of cosines in [0, 1] against "in sync", nan for none; as `losses.sync_loss`."""
-    if not np.size(cosines):
-        return float("nan")
-    return float(-np.log(np.clip(cosines, 1e-6, 1)).mean())
+    return float(np.mean(own > others.max(axis=2)))
 
 
 def psnr(mean_square: float) -> float:
@@ -111,6 +104,6 @@ def psnr(mean_square: float) -> float:
     return float("inf") if mean_square == 0 else -10 * float(np.log10(mean_square))
 
 
-def share(flags: np.ndarray) -> float:
+def fraction(flags: np.ndarray) -> float:
     """Mean of booleans; nan for none."""
     return float(np.mean(flags)) if np.size(flags) else float("nan")

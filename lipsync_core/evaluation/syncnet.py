@@ -1,12 +1,10 @@
-"""How good is an expert, how good is a generator: measures on fixed windows of a dataset.
+"""Metrics of a SyncNet on fixed windows of a dataset, and the audio-visual offset of a clip.
 
-Used during training and by `lipsync_core.evaluation.evaluate`. Pure functions of their arguments;
-networks come in evaluation mode, on the device.
+Pure functions of their arguments. Networks must be in evaluation mode; they run on their device.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,59 +12,59 @@ import numpy as np
 import torch
 
 from lipsync_core.data.dataset import Clip, ClipDataset, within_shots
-from lipsync_core.data.tensors import (
-    stack_window,
-    to_device,
-)
+from lipsync_core.data.tensors import stack_window, to_device
 from lipsync_core.evaluation import metrics
+from lipsync_core.evaluation.av_offset import SHIFTS, av_offset, cosine_distance
 from lipsync_core.models import SyncNet
 
-OFFSETS = (1, 2, 3, 5)  # frames between a face and the wrong sound
+OFFSETS = (1, 2, 3, 5)  # frames between a face window and the wrong audio
 MIN_FAR_OFFSET = 10
-TOP1_CANDIDATES = 12  # sounds to choose from in top1
-SYNCNET_STREAM = 101  # of random numbers, apart from the training's
-BATCH = 64
-MAX_OFFSET = 15  # frames, looked at either way
+TOP1_CANDIDATES = 12  # audio windows to choose from in top1
+SYNCNET_STREAM = 101  # random stream of the evaluation, different from those of training
+BATCH_SIZE = 64
 
 
 @torch.no_grad()
-def embed_audio(model: SyncNet, dataset: ClipDataset, clip: Clip, starts: np.ndarray) -> np.ndarray:
-    """The expert's embeddings of the sounds of windows: float32 (n, D)."""
+def embed_audio(
+    model: SyncNet, dataset: ClipDataset, clip: Clip, starts: np.ndarray
+) -> torch.Tensor:
+    """Audio embeddings of the windows at `starts`: float32 (n, D), on the CPU."""
     device = next(model.parameters()).device
     parts = [
         model.encode_audio(to_device(dataset.mels(clip, chunk), device)).float().cpu()
         for chunk in _chunks(starts)
     ]
-    return torch.cat(parts).numpy()
+    return torch.cat(parts)
 
 
 @torch.no_grad()
-def embed_faces(model: SyncNet, dataset: ClipDataset, clip: Clip, starts: np.ndarray) -> np.ndarray:
-    """The expert's embeddings of the lips of windows: float32 (n, D)."""
+def embed_faces(
+    model: SyncNet, dataset: ClipDataset, clip: Clip, starts: np.ndarray
+) -> torch.Tensor:
+    """Face embeddings of the windows at `starts`: float32 (n, D), on the CPU."""
     device = next(model.parameters()).device
     parts = []
     for chunk in _chunks(starts):
         frames = np.stack([dataset.lower_half(clip, int(start)) for start in chunk])
         parts.append(model.encode_faces(stack_window(to_device(frames, device))).float().cpu())
-    return torch.cat(parts).numpy()
+    return torch.cat(parts)
 
 
 def _chunks(starts: np.ndarray) -> Iterator[np.ndarray]:
-    for first in range(0, len(starts), BATCH):
-        yield starts[first : first + BATCH]
+    return (starts[first : first + BATCH_SIZE] for first in range(0, len(starts), BATCH_SIZE))
 
 
 @dataclass(frozen=True)
 class SyncNetResult:
-    """What an expert makes of the windows of a dataset.
+    """Evaluation of a SyncNet on the windows of a dataset.
 
-    figures: loss, sync_loss_in_sync, sync_loss_out_of_sync, accuracy, auc, top1, ece, offset_<d>;
+    metrics: loss, sync_loss_in_sync, sync_loss_out_of_sync, accuracy, auc, top1, ece, offset_<d>;
     see `syncnet_metrics`.
-    losses: for each clip in order (id, binary cross entropy, windows).
-    curve: the reliability curve of the cosines, taken as probabilities of being in sync.
+    losses: (clip id, binary cross entropy, number of windows) of each clip, in order.
+    curve: reliability curve of the cosines as probabilities of being in sync.
     """
 
-    figures: dict[str, float]
+    metrics: dict[str, float]
     losses: list[tuple[str, float, int]]
     curve: list[metrics.Bin]
 
@@ -74,59 +72,58 @@ class SyncNetResult:
 def syncnet_metrics(
     model: SyncNet, dataset: ClipDataset, seed: int = 0, per_clip: int = 48
 ) -> dict[str, float]:
-    """How well an expert knows the sound of lips from other sound of the same clip.
+    """Metrics of a SyncNet: its own audio against other audio of the same clip.
 
-    `per_clip` windows of each clip are drawn from the seed; each face is compared with its own
-    sound and with the sounds of the other windows.
+    `per_clip` windows of each clip are sampled by the seed; each face window is compared with its
+    own audio and with the audio of the other windows.
 
     Returns
     -------
-    loss: binary cross entropy of the cosine, pairs in and out of sync in equal shares (0.693: the
-        expert knows nothing; about 0.25: a good judge for the generator).
-    sync_loss_in_sync, sync_loss_out_of_sync: the sync loss (cross entropy against "in sync") of
-        pairs in sync and of pairs out of sync: the ends of the scale that a generator is judged by.
-    accuracy: share of pairs on the right side of 0.5, in the same shares (chance 0.5).
+    loss: binary cross entropy of the cosine; pairs in and out of sync have equal weight (0.693:
+        chance; about 0.25: good enough to train a generator).
+    sync_loss_in_sync, sync_loss_out_of_sync: sync loss (cross entropy against "in sync") of pairs
+        in sync and out of sync: the reference values for the sync loss of a generator.
+    accuracy: fraction of pairs on the right side of 0.5, equally weighted (chance 0.5).
     auc: probability that a pair in sync scores above one out of sync (chance 0.5).
-    ece: expected calibration error: how far cosines are from the share of pairs in sync, 0..1.
-    top1: share of faces whose own sound scores best among 12 (chance 0.083).
-    offset_<d>: share of faces whose own sound scores above that d frames away (chance 0.5);
-        offset_10plus: above those 10 frames or more away.
+    ece: expected calibration error of the cosines, 0..1.
+    top1: fraction of face windows with the best score for their own audio among 12 (chance 0.083).
+    offset_<d>: fraction of face windows with a better score for their own audio than for that d
+        frames away (chance 0.5); offset_10plus: than for that 10 or more frames away.
     """
-    return evaluate_syncnet(model, dataset, seed, per_clip).figures
+    return evaluate_syncnet(model, dataset, seed, per_clip).metrics
 
 
 def evaluate_syncnet(
     model: SyncNet, dataset: ClipDataset, seed: int = 0, per_clip: int = 48
 ) -> SyncNetResult:
-    """As `syncnet_metrics`, with what is behind the figures."""
-    right, wrong, groups, losses = [], [], [], []
-    nearby: dict[str, list[np.ndarray]] = {f"offset_{d}": [] for d in OFFSETS}
-    nearby[f"offset_{MIN_FAR_OFFSET}plus"] = []
+    """As `syncnet_metrics`, with the loss of each clip and the reliability curve."""
+    in_sync, out_of_sync, groups, losses = [], [], [], []
+    wins: dict[str, list[np.ndarray]] = {f"offset_{d}": [] for d in OFFSETS}
+    wins[f"offset_{MIN_FAR_OFFSET}plus"] = []
     for index, clip in enumerate(dataset.clips):
         rng = np.random.default_rng((SYNCNET_STREAM, seed, index))
         count = min(per_clip, len(clip.starts))
         starts = np.sort(rng.choice(clip.starts, size=count, replace=False))
         shifted = {d: shifted_starts(clip.starts, starts, d) for d in OFFSETS}
-        heard = np.unique(np.concatenate([starts, *shifted.values()]))
-        audio = embed_audio(model, dataset, clip, heard)
-        face = embed_faces(model, dataset, clip, starts)
-        cosines = face @ audio[np.searchsorted(heard, starts)].T  # faces x sounds
+        needed = np.unique(np.concatenate([starts, *shifted.values()]))
+        audio = embed_audio(model, dataset, clip, needed).numpy()
+        face = embed_faces(model, dataset, clip, starts).numpy()
+        cosines = face @ audio[np.searchsorted(needed, starts)].T  # (faces, audio)
         own = np.diagonal(cosines)
-        right.append(own)
-        wrong.append(cosines[~np.eye(count, dtype=bool)])
-        losses.append((clip.id, metrics.bce(right[-1], wrong[-1]), count))
+        in_sync.append(own)
+        out_of_sync.append(cosines[~np.eye(count, dtype=bool)])
+        losses.append((clip.id, metrics.bce(in_sync[-1], out_of_sync[-1]), count))
         for d, others in shifted.items():
-            score = np.sum(face * audio[np.searchsorted(heard, others)], axis=1)
-            nearby[f"offset_{d}"].append((own > score)[others != starts])
+            score = np.sum(face * audio[np.searchsorted(needed, others)], axis=1)
+            wins[f"offset_{d}"].append((own > score)[others != starts])
         far = np.abs(starts[:, None] - starts[None]) >= MIN_FAR_OFFSET
-        nearby[f"offset_{MIN_FAR_OFFSET}plus"].append((own[:, None] > cosines)[far])
-        order = rng.permutation(count)[: count // TOP1_CANDIDATES * TOP1_CANDIDATES].reshape(
-            -1, TOP1_CANDIDATES
-        )
-        groups += [cosines[np.ix_(chosen, chosen)] for chosen in order]
-    positives, negatives = np.concatenate(right), np.concatenate(wrong)
+        wins[f"offset_{MIN_FAR_OFFSET}plus"].append((own[:, None] > cosines)[far])
+        order = rng.permutation(count)[: count // TOP1_CANDIDATES * TOP1_CANDIDATES]
+        chosen = order.reshape(-1, TOP1_CANDIDATES)
+        groups += [cosines[np.ix_(group, group)] for group in chosen]
+    positives, negatives = np.concatenate(in_sync), np.concatenate(out_of_sync)
     curve = metrics.calibration(positives, negatives)
-    figures = {
+    found = {
         "loss": metrics.bce(positives, negatives),
         "sync_loss_in_sync": metrics.sync_loss(positives),
         "sync_loss_out_of_sync": metrics.sync_loss(negatives),
@@ -134,35 +131,31 @@ def evaluate_syncnet(
         "auc": metrics.auc(positives, negatives),
         "ece": metrics.ece(curve),
         "top1": metrics.top1(np.stack(groups)) if groups else float("nan"),
-    } | {name: metrics.share(np.concatenate(found)) for name, found in nearby.items()}
-    return SyncNetResult(figures, losses, curve)
+    } | {name: metrics.fraction(np.concatenate(flags)) for name, flags in wins.items()}
+    return SyncNetResult(found, losses, curve)
 
 
 def clip_offset(model: SyncNet, dataset: ClipDataset, clip: Clip, windows: int = 48) -> int:
-    """Frames by which the picture of a clip comes late (below 0: early) in an expert's eyes.
+    """Audio-visual offset of a clip in frames, -15..15; above 0 the video is late.
 
-    The offset of up to 15 frames at which lips and sound agree best on average, of windows spread
-    over the clip; sounds that the clip does not have, and those of another shot, are left out.
+    Uses up to `windows` face windows, evenly spaced over the clip. Audio outside the clip or in
+    another shot is left out.
     """
-    spread = np.linspace(0, len(clip.starts) - 1, min(windows, len(clip.starts))).round()
-    starts = clip.starts[np.unique(spread.astype(int))]
-    heard = np.unique(starts[:, None] + np.arange(-MAX_OFFSET, MAX_OFFSET + 1))
-    heard = within_shots(heard[(heard >= 0) & (heard <= clip.starts[-1])], clip.cuts)
-    shot_of = functools.partial(np.searchsorted, clip.cuts, side="right")
-    audio = embed_audio(model, dataset, clip, heard)
-    face = embed_faces(model, dataset, clip, starts)
-    agreement = face @ audio.T
-    means = {}
-    for offset in sorted(range(-MAX_OFFSET, MAX_OFFSET + 1), key=abs):  # ties: the smaller
-        present = np.isin(starts - offset, heard) & (shot_of(starts - offset) == shot_of(starts))
-        if 2 * np.count_nonzero(present) >= len(starts):
-            columns = np.searchsorted(heard, starts[present] - offset)
-            means[offset] = float(agreement[np.flatnonzero(present), columns].mean())
-    return max(means, key=means.__getitem__)
+    picked = np.linspace(0, len(clip.starts) - 1, min(windows, len(clip.starts))).round()
+    starts = clip.starts[np.unique(picked.astype(int))]
+    wanted = starts[:, None] + SHIFTS
+    needed = np.unique(wanted[(wanted >= 0) & (wanted <= clip.starts[-1])])
+    needed = within_shots(needed, clip.cuts)
+    shot, own_shot = (np.searchsorted(clip.cuts, at, side="right") for at in (wanted, starts))
+    present = np.isin(wanted, needed) & (shot == own_shot[:, None])
+    rows = np.where(present, np.searchsorted(needed, wanted), -1)
+    faces = embed_faces(model, dataset, clip, starts)
+    audio = embed_audio(model, dataset, clip, needed)
+    return av_offset(faces, audio, rows, cosine_distance).offset
 
 
 def shifted_starts(present: np.ndarray, starts: np.ndarray, offset: int) -> np.ndarray:
-    """For each start one `offset` frames later or earlier (in turns) that is present, else itself.
+    """For each start another one `offset` frames later or earlier (alternately), else itself.
 
     present: int64 (m,), all starts of a clip; starts: int64 (n,). Returns int64 (n,).
     """

@@ -20,7 +20,8 @@ from scipy.io import wavfile
 
 from lipsync_core import audio
 from lipsync_core.checkpoints import build_from
-from lipsync_core.evaluation.lse import MAX_SHIFT, SAMPLES_A_FRAME, lse
+from lipsync_core.evaluation.av_offset import MAX_SHIFT, av_offset, cosine_distance
+from lipsync_core.evaluation.lse import SAMPLES_A_FRAME, lse
 from lipsync_core.faces.crops import CropSpec, iter_crops
 from lipsync_core.faces.track import Track
 from lipsync_core.models import LseSyncNet, SyncNet
@@ -79,7 +80,7 @@ class LseScorer:
     def sync(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> tuple[int, float]:
         part = pcm[start * SAMPLES_A_FRAME : (start + len(frames)) * SAMPLES_A_FRAME]
         result = lse(self.model, frames, np.array(part))
-        return result.offset, result.lse_c
+        return result.offset, result.confidence
 
 
 class SyncNetScorer:
@@ -116,14 +117,8 @@ class SyncNetScorer:
         audio_embeddings = torch.cat(
             [self.model.encode_audio(batch.to(device)) for batch in batches]
         )
-        distances = torch.stack(
-            [
-                (1 - (face_embeddings * audio_embeddings[shift : shift + count]).sum(dim=1)).mean()
-                for shift in range(2 * MAX_SHIFT + 1)
-            ]
-        )
-        offset = MAX_SHIFT - int(distances.argmin())
-        return offset, float(distances.median() - distances.min())
+        found = av_offset(face_embeddings, audio_embeddings, distance=cosine_distance)
+        return found.offset, found.confidence
 
 
 @functools.cache

@@ -81,7 +81,7 @@ def test_whose_clips_they_are_is_said(results, weights, tmp_path):
 
 def test_sizes_must_agree(results, weights):
     with pytest.raises(
-        LipsyncError, match=r"large\.pth: draws 192 pixels, the expert .* judges 96"
+        LipsyncError, match=r"large\.pth: generates 192 pixels, the SyncNet .* needs 96"
     ):
         evaluate.evaluate(results, weights / "expert.pth", {"l": weights / "large.pth"}, CPU)
 
@@ -163,7 +163,7 @@ def test_clips_are_judged_one_by_one(results):
     found = syncnet.evaluate_syncnet(Knows(sharp=3.0), corpus, per_clip=24)
     losses = {clip: loss for clip, loss, _ in found.losses}
     assert min(losses, key=losses.get) == easy
-    assert np.mean(list(losses.values())) == pytest.approx(found.figures["loss"])
+    assert np.mean(list(losses.values())) == pytest.approx(found.metrics["loss"])
 
 
 @pytest.mark.parametrize("late", [0, 4, -3])

@@ -50,8 +50,8 @@ def test_features_and_scores_are_those_of_the_public_judge(golden, judge, frames
     np.testing.assert_allclose(audio[:, ::16], golden["aud"], atol=1e-4, rtol=1e-6)
     result = lse.scores(faces, audio)
     np.testing.assert_allclose(result.distances, golden["mean_dist"], rtol=1e-4)
-    np.testing.assert_allclose(result.lse_d, golden["lse_d"], rtol=1e-4)
-    np.testing.assert_allclose(result.lse_c, golden["lse_c"], rtol=1e-3)
+    np.testing.assert_allclose(result.distance, golden["lse_d"], rtol=1e-4)
+    np.testing.assert_allclose(result.confidence, golden["lse_c"], rtol=1e-3)
     assert result.offset == golden["offset"]
 
 
@@ -73,7 +73,7 @@ def test_offset_finds_the_shift(shift):
     seen = torch.roll(heard, shift, dims=0)
     result = lse.scores(seen[20:60], heard[20:60])
     assert result.offset == shift
-    assert result.lse_d == result.distances.min() and result.lse_c > 0
+    assert result.distance == result.distances.min() and result.confidence > 0
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_usable_windows(frames, samples, windows):
 
 
 def test_short_tracks_are_refused(judge, frames):
-    with pytest.raises(ClipError, match=r"5 frames and 4\.00 s of sound; LSE needs 6") as caught:
+    with pytest.raises(ClipError, match=r"5 frames and 4\.00 s of audio; LSE needs 6") as caught:
         lse.lse(judge, frames[:5], np.zeros(64000, np.int16))
     assert caught.value.reason is Reason.TOO_SHORT
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.io import wavfile
 
-from lipsync_core.evaluation.lse import LseResult
+from lipsync_core.evaluation.av_offset import AvOffset
 from lipsync_core.faces.crops import CropSpec
 from lipsync_core.faces.track import Track
 from lipsync_core.preparation import active_speaker
@@ -117,7 +117,7 @@ def test_the_public_judge_sees_and_hears_what_its_own_pipeline_gives_it(monkeypa
 
     def lse(model, frames, pcm):
         asked.frames, asked.pcm = frames, pcm
-        return LseResult(7.0, 3.5, 0, np.zeros(31, np.float32))
+        return AvOffset(0, 7.0, 3.5, np.zeros(31, np.float32))
 
     monkeypatch.setattr(active_speaker, "lse", lse)
     scorer = object.__new__(active_speaker.LseScorer)

@@ -139,8 +139,8 @@ def test_top1_wants_a_strict_maximum():
 def test_psnr_and_share():
     assert metrics.psnr(0.01) == pytest.approx(20)
     assert metrics.psnr(0.0) == math.inf
-    assert metrics.share(np.array([True, False])) == 0.5
-    assert math.isnan(metrics.share(np.array([], bool)))
+    assert metrics.fraction(np.array([True, False])) == 0.5
+    assert math.isnan(metrics.fraction(np.array([], bool)))
 
 
 # tensors

@@ -17,11 +17,8 @@ from lipsync_core.training.engine import precision
 from lipsync_core.training.engine.optimization import adam, descend
 
 GROUPS, GROUP = 4, 8  # 32 windows: so many of each of so many clips
-MAX_STEPS, MAX_SECONDS = 30, 8.0  # seconds of this thread's work, however busy the machine; usual: 5 steps
-MEMORIZED, PARTLY_MEMORIZED = (
-    0.9,
-    0.5,
-)  # share of the 32 windows that find their own sound among eight
+MAX_STEPS, MAX_SECONDS = 30, 8.0  # of CPU time of this thread, whatever the load; typical: 5 steps
+MEMORIZED, PARTLY_MEMORIZED = 0.9, 0.5  # fraction of windows that find their own audio among eight
 CPU_WIDTH = 0.25  # a processor needs seconds a step for a wider one
 RATE = 1e-3
 
