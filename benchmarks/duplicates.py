@@ -33,7 +33,7 @@ from lipsync_core.media.ffmpeg import ffmpeg_exe
 from lipsync_core.media.video import probe
 from lipsync_core.preparation import duplicates, same_take
 from lipsync_core.preparation.audio_fingerprint import audio_fingerprint, landmarks
-from lipsync_core.preparation.runner import read_table
+from lipsync_core.runtime.tables import read_by_clip
 
 SUFFIXES = (".mp4", ".mpg", ".webm", ".avi", ".mkv", ".mov")
 H264 = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "28", "-c:a", "aac", "-b:a", "64k"]
@@ -129,7 +129,7 @@ def recall(folder: Path, every: int, cores: int, work: Path) -> None:
     subprocess.run(command, check=True, cwd=Path(__file__).parents[1])
     rows = {}
     for table in (results / "checks").glob("*.csv"):
-        rows |= {name: row for name, row in read_table(table).items() if row["outcome"] == "kept"}
+        rows |= {name: row for name, row in read_by_clip(table).items() if row["outcome"] == "kept"}
     total, found = Counter[str](), Counter[str]()
     missed = []
     for clip, kind in made:

@@ -27,8 +27,8 @@ from lipsync_core.corpus import clips
 from lipsync_core.media import ffmpeg
 from lipsync_core.media.ffmpeg import ffmpeg_exe
 from lipsync_core.preparation import splits, stages, steps
-from lipsync_core.preparation.runner import read_table
 from lipsync_core.runtime.files import file_sha
+from lipsync_core.runtime.tables import read_by_clip
 
 ROOT = Path(__file__).parents[1]
 NOT_UTF_8 = os.fsdecode(b"Fran\xe7ois \xff")  # of an old archive: bytes in another encoding
@@ -264,13 +264,13 @@ def compare(work: Path, count: int, seed: int, timeout: float) -> tuple[dict, di
         found = run_stages(work / "among", work / "results_among")
         run_stages(work / "alone", work / "results_alone")
     splits.write_filelists(work / "results_among", found, stages.ALL, 0.1, 0.1, 0)
-    rows = read_table(work / "results_among" / "checks" / "0.csv")
+    rows = read_by_clip(work / "results_among" / "checks" / "0.csv")
     assert len(found) == count + 2, "a file was not found"
     assert len(rows) == count + 2, "a file has no row"
     by_id = {clip.id: kinds.get(clip.path, "good") for clip in found}
     for clip_id, row in rows.items():
         assert (row["outcome"] == "kept") == (row["reason"] == ""), f"{clip_id}: no reason"
-    alone = read_table(work / "results_alone" / "checks" / "0.csv")
+    alone = read_by_clip(work / "results_alone" / "checks" / "0.csv")
     for clip_id, row in alone.items():
         measures = {name: value for name, value in row.items() if name != "key"}
         assert {name: rows[clip_id][name] for name in measures} == measures

@@ -7,17 +7,16 @@ own.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lipsync_core.corpus.clips import Clip, by_shard, members_digest, splits_digest
 from lipsync_core.corpus.journal import redistribute
 from lipsync_core.runtime.files import write_text, write_text_if_changed
+from lipsync_core.runtime.tables import format_table, read_lines
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def write_index(results: Path, clips: Sequence[Clip], demo: bool = False) -> Sum
 
     Clips that are in another shard than before (`shards` was changed) take their records there.
     """
-    text = _table(clips)
+    text = format_table(Clip._fields, clips, "\t")
     shards = by_shard(clips)
     summary = Summary(
         members={shard: members_digest(members) for shard, members in shards.items()},
@@ -64,7 +63,8 @@ def write_index(results: Path, clips: Sequence[Clip], demo: bool = False) -> Sum
         if not old.stem.isdecimal() or int(old.stem) not in shards:
             old.unlink()
     for shard, members in shards.items():
-        write_text_if_changed(folder / "shards" / f"{shard}.tsv", _table(members))
+        own = format_table(Clip._fields, members, "\t")
+        write_text_if_changed(folder / "shards" / f"{shard}.tsv", own)
     write_text_if_changed(index_path(results), text)
     write_text(folder / "summary.json", json.dumps(asdict(summary), indent=1) + "\n")
     return summary
@@ -80,22 +80,13 @@ def read_summary(results: Path) -> Summary | None:
     return Summary(**found)
 
 
-def _table(clips: Iterable[Clip]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
-    writer.writerow(Clip._fields)
-    writer.writerows(clips)
-    return text.getvalue()
-
-
 def read_index(path: Path) -> list[Clip]:
     """The clips of an index table; empty when there is none."""
     if not path.is_file():
         return []
-    with open(path, newline="", encoding="utf-8") as stream:
-        rows = csv.reader(stream, delimiter="\t")
-        next(rows, None)
-        return [Clip(row[0], row[1], int(row[2]), *row[3:]) for row in rows]
+    lines = read_lines(path, "\t")
+    next(lines, None)
+    return [Clip(row[0], row[1], int(row[2]), *row[3:]) for row in lines]
 
 
 def read_shard(results: Path, shard: int) -> list[Clip]:

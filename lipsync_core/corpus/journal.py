@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,19 @@ def read_journal(path: Path) -> dict[str, Record]:
 def write_journal(path: Path, records: Iterable[Record]) -> None:
     """Replace a journal by these records, atomically."""
     write_text(path, "".join(json.dumps(record) + "\n" for record in records))
+
+
+@contextlib.contextmanager
+def append_journal(path: Path) -> Iterator[Callable[[Record], None]]:
+    """Yield a function that appends a record; a kill cuts the last one short at most."""
+    with open(path, "a", encoding="utf-8") as stream:
+        stream.write("\n")  # ends a line that a kill cut short
+
+        def append(record: Record) -> None:
+            stream.write(json.dumps(record) + "\n")
+            stream.flush()
+
+        yield append
 
 
 def report_damage(path: Path) -> None:

@@ -1,12 +1,10 @@
-"""In = kept + dropped (reason), stage by stage, from the index to the lists; it must add up.
+"""Accounting of clips: in + split_off = kept + dropped (reason) at each stage; it must add up.
 
 A stage may split a clip (one clip per person in a video): the new ones count as split off.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,23 +13,26 @@ from pathlib import Path
 from lipsync_core.corpus.clips import source_id
 from lipsync_core.errors import LipsyncError, Reason
 from lipsync_core.preparation.stages import Stage
-from lipsync_core.runtime.files import write_text
+from lipsync_core.runtime.tables import Row, read_table, write_table
 
-LAST = "filelists"
-KNOWN = frozenset(reason.value for reason in Reason)
+FILELISTS = "filelists"  # the stage that makes the lists
+REASONS = tuple(reason.value for reason in Reason)
+COLUMNS = ("stage", "in", "split_off", "kept", "dropped")
 
 
 @dataclass
 class Line:
-    """One stage: the clips that came in, those that it split off (further people in a video),
-    those it kept, and how many it dropped for each reason.
-    """
+    """Clip counts of one stage; `split_off` are clips that it made of others, `reasons` drops."""
 
     stage: str
     entered: int
     split_off: int = 0
     kept: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def dropped(self) -> int:
+        return self.reasons.total()
 
 
 def count_stages(
@@ -47,60 +48,51 @@ def count_stages(
     Raises LipsyncError when a table lacks a clip or has one too many, when a row is neither kept
     nor dropped for a known reason, or when a dropped clip comes back.
     """
-    lines, dropped = [], {}
+    lines: list[Line] = []
+    dropped: dict[str, str] = {}  # clip -> reason
     expected = set(found)
     for stage in chain:
         line = Line(stage.rule, len(expected) - len(dropped))
         seen: set[str] = set()
-        split_off: set[str] = set()
         for shard in shards:
             table = results / stage.folder / f"{shard}.csv"
-            for clip, outcome, reason, dropped_by in _outcomes(table):
-                if clip not in expected and source_id(clip) in expected:
-                    split_off.add(clip)
-                elif clip in seen or clip not in expected:
-                    raise _wrong(table, f"{clip!r} has two rows, or is no clip of the index")
+            for row in read_table(table):
+                clip, reason = row["clip"], row["reason"]
+                _check_row(table, row, stage, seen, expected, dropped)
                 seen.add(clip)
-                if (outcome, bool(reason)) not in (("kept", False), ("dropped", True)):
-                    raise _wrong(table, f"{clip!r} is {outcome!r} for reason {reason!r}")
-                if reason and reason not in KNOWN:
-                    raise _wrong(table, f"{clip!r} has the unknown reason {reason!r}")
-                if clip in dropped:
-                    if reason != dropped[clip]:
-                        raise _wrong(table, f"{clip!r} was dropped ({dropped[clip]}) and is back")
-                elif reason:
-                    if dropped_by != stage.rule:
-                        raise _wrong(table, f"{clip!r} was dropped by {dropped_by!r}, not here")
+                if not reason:
+                    line.kept += 1
+                elif clip not in dropped:
                     dropped[clip] = reason
                     line.reasons[reason] += 1
-                else:
-                    line.kept += 1
-        if expected - seen:
-            missing = sorted(expected - seen)
+        if missing := sorted(expected - seen):
             raise _wrong(results / stage.folder, f"no row for {len(missing)} clips, {missing[:5]}")
-        line.split_off = len(split_off)
-        if stage.suffix or not split_off:
-            expected |= split_off
-        else:
-            raise _wrong(
-                results / stage.folder,
-                f"clips that no stage can have split off, {sorted(split_off)[:5]}",
-            )
+        line.split_off = len(seen - expected)
+        expected = seen
         lines.append(line)
     return lines
 
 
-def _outcomes(table: Path) -> list[tuple[str, str, str, str]]:
-    with open(table, newline="", encoding="utf-8") as stream:
-        rows = csv.reader(stream)
-        header = next(rows)
-        places = [header.index(name) for name in ("clip", "outcome", "reason", "dropped_by")]
-        return [tuple(row[place] for place in places) for row in rows]
-
-
-def last_line(kept_before: int, reasons: Mapping[str, int], listed: int) -> Line:
-    """The line of the lists: `listed` clips in train, val and test; the rest dropped (reason)."""
-    return Line(LAST, kept_before, kept=listed, reasons=Counter(reasons))
+def _check_row(
+    table: Path,
+    row: Row,
+    stage: Stage,
+    seen: Collection[str],
+    expected: Collection[str],
+    dropped: Mapping[str, str],
+) -> None:
+    clip, outcome, reason = row["clip"], row["outcome"], row["reason"]
+    split_off = stage.suffix and source_id(clip) in expected
+    if clip in seen or not (clip in expected or split_off):
+        raise _wrong(table, f"{clip!r} has two rows, or is no clip of the index")
+    if (outcome, bool(reason)) not in (("kept", False), ("dropped", True)):
+        raise _wrong(table, f"{clip!r} is {outcome!r} for reason {reason!r}")
+    if reason and reason not in REASONS:
+        raise _wrong(table, f"{clip!r} has the unknown reason {reason!r}")
+    if reason != dropped.get(clip, reason):
+        raise _wrong(table, f"{clip!r} was dropped ({dropped[clip]}) and is back")
+    if reason and clip not in dropped and row["dropped_by"] != stage.rule:
+        raise _wrong(table, f"{clip!r} was dropped by {row['dropped_by']!r}, not here")
 
 
 def write_accounting(path: Path, lines: Sequence[Line]) -> None:
@@ -112,27 +104,33 @@ def write_accounting(path: Path, lines: Sequence[Line]) -> None:
     total = Line("all", lines[0].entered, sum(line.split_off for line in lines), lines[-1].kept)
     for line in lines:
         total.reasons.update(line.reasons)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    reasons = [reason.value for reason in Reason]
-    writer.writerow(["stage", "in", "split_off", "kept", "dropped", *reasons])
+    rows = []
     for line in (*lines, total):
-        counts = (line.reasons[reason] for reason in reasons)
-        writer.writerow(
-            [line.stage, line.entered, line.split_off, line.kept, line.reasons.total(), *counts]
-        )
-    write_text(path, text.getvalue())
+        counts = (line.stage, line.entered, line.split_off, line.kept, line.dropped)
+        reasons = {reason: line.reasons[reason] for reason in REASONS}
+        rows.append(dict(zip(COLUMNS, counts, strict=True)) | reasons)
+    write_table(path, rows)
     entered = lines[0].entered
     for line in (*lines, total):
         if line is not total and line.entered != entered:
             raise _wrong(path, f"{line.stage} began with {line.entered} clips, not {entered}")
-        if line.entered + line.split_off != line.kept + line.reasons.total():
+        if (came := line.entered + line.split_off) != line.kept + line.dropped:
             raise _wrong(
-                path,
-                f"{line.stage}: {line.entered + line.split_off} clips in, {line.kept} kept and "
-                f"{line.reasons.total()} dropped",
+                path, f"{line.stage}: {came} clips in, {line.kept} kept and {line.dropped} dropped"
             )
         entered = line.kept
+
+
+def read_accounting(path: Path) -> list[Line]:
+    """The lines that `write_accounting` wrote, the one for all last; [] when there is no file."""
+    if not path.is_file():
+        return []
+    lines = []
+    for row in read_table(path):
+        counts = (int(row[name]) for name in COLUMNS[1:4])
+        reasons = Counter({name: int(row[name]) for name in REASONS if int(row[name])})
+        lines.append(Line(row["stage"], *counts, reasons))
+    return lines
 
 
 def _wrong(place: Path, what: str) -> LipsyncError:

@@ -12,7 +12,6 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -24,6 +23,7 @@ from lipsync_core.errors import ClipError
 from lipsync_core.preparation import stages
 from lipsync_core.preparation.audio_fingerprint import CODE_BITS, landmarks
 from lipsync_core.preparation.same_take import Files, Match, match
+from lipsync_core.runtime.tables import Row
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,6 @@ NEIGHBORS = 32  # each with the next so many in its bucket: a common jingle cost
 MAX_BITS_ALONE, MAX_BITS_TWICE = 10, 16
 LAG_STEPS = 2  # columns by which equal lags may differ
 
-Row = Mapping[str, Any]
 Pair = tuple[str, str]
 
 

@@ -9,7 +9,6 @@ Knows the artefacts of the preparation; makes no crops itself.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,9 @@ from pathlib import Path, PurePosixPath
 
 from lipsync_core.corpus.clips import source_id
 from lipsync_core.corpus.filelists import Listed, parse, read_line
+from lipsync_core.corpus.journal import append_journal, read_journal
+from lipsync_core.corpus.layouts.items import SPLITS
+from lipsync_core.corpus.layouts.scan import stamp
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.archive import CropArchive
 from lipsync_core.runtime.files import atomic_path, write_text
@@ -24,8 +26,7 @@ from lipsync_core.runtime.progress import Progress
 
 log = logging.getLogger(__name__)
 
-SPLITS = ("train", "val", "test")
-SOUND = "audio.wav"
+AUDIO = "audio.wav"
 JOURNAL = ".export.jsonl"
 
 
@@ -66,22 +67,20 @@ def export(
             f"{source}: {len(missing)} of {len(ids)} clips are not prepared, first {missing[:3]}; "
             f"see {results / 'filelists' / 'clips.csv'} for the reasons"
         )
-    journal = out / JOURNAL
-    done = _read_journal(journal)
+    done = read_journal(out / JOURNAL)
     written = frames = 0
     out.mkdir(parents=True, exist_ok=True)
     with (
-        open(journal, "a", encoding="utf-8") as stream,
+        append_journal(out / JOURNAL) as append,
         Progress(len(ids), f"export to {out}", "clip") as progress,
     ):
-        stream.write("\n")  # ends a line that a kill cut short
         for clip in ids:
             name = _folder(clip)
-            stamp = [_stamp(_faces(results, clip.id)), _stamp(_sound(results, clip.id))]
-            if done.get(name) != stamp or not (out / name / SOUND).is_file():
+            files = _faces(results, clip.id), _audio(results, clip.id)
+            record = {"clip": name, "stamp": [stamp(path.stat()) for path in files]}
+            if done.get(name) != record or not (out / name / AUDIO).is_file():
                 frames += _write(results, clip, out / name)
-                stream.write(json.dumps({"clip": name, "stamp": stamp}) + "\n")
-                stream.flush()
+                append(record)
                 written += 1
             progress.advance(note=name)
     for name, members in splits.items():
@@ -129,21 +128,16 @@ def _faces(results: Path, clip: str) -> Path:
     return results / "faces" / f"{clip}.zip"
 
 
-def _sound(results: Path, clip: str) -> Path:
+def _audio(results: Path, clip: str) -> Path:
     """The clip's sound, or that of the video which it shares with others."""
     own = results / "audio" / f"{clip}.wav"
     return own if own.is_file() else results / "audio" / f"{source_id(clip)}.wav"
 
 
-def _stamp(path: Path) -> str:
-    stat = path.stat()
-    return f"{stat.st_size}-{stat.st_mtime_ns}"
-
-
 def _write(results: Path, clip: Listed, folder: Path) -> int:
     """Write one clip's folder; return the number of its pictures."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / SOUND).unlink(missing_ok=True)
+    (folder / AUDIO).unlink(missing_ok=True)
     # File by file: a folder of this name may hold other clips' folders.
     for old in folder.glob("*.jpg"):
         old.unlink()
@@ -156,17 +150,6 @@ def _write(results: Path, clip: Listed, folder: Path) -> int:
             (folder / f"{frame}.jpg").write_bytes(archive.read(frame))
     finally:
         archive.close()
-    with atomic_path(folder / SOUND) as temporary:
-        temporary.write_bytes(_sound(results, clip.id).read_bytes())
+    with atomic_path(folder / AUDIO) as temporary:
+        temporary.write_bytes(_audio(results, clip.id).read_bytes())
     return len(frames)
-
-
-def _read_journal(path: Path) -> dict[str, list[str]]:
-    done = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            continue  # cut short by a kill
-        done[entry["clip"]] = entry["stamp"]
-    return done

@@ -17,8 +17,7 @@ from lipsync_core.media import audio
 from lipsync_core.media.ffmpeg import Decoder
 from lipsync_core.media.timestamps import PACKET_OUTPUT, Timeline, parse_timeline, read_timeline
 from lipsync_core.media.video import FIRST_FRAME_OUTPUT, parse_first_frame, probe
-
-Measures = dict[str, float | int | str]
+from lipsync_core.preparation.stages import Measures
 
 
 def extract(source: Path, sound: Path, wav_path: Path) -> Measures:

@@ -14,8 +14,8 @@ from lipsync_core.faces.archive import CropArchive
 from lipsync_core.media.audio import SAMPLE_RATE
 from lipsync_core.media.video import FPS
 from lipsync_core.preparation.audio_fingerprint import audio_fingerprint
+from lipsync_core.preparation.stages import Measures
 
-Measures = dict[str, float | int | str]
 SILENCE_DBFS = -50.0  # a quieter window is silent
 SILENCE_WINDOW = SAMPLE_RATE // 40  # samples: 25 ms
 CLIPPING_LEVEL = 0.999  # of full scale

@@ -18,8 +18,9 @@ from lipsync_core.faces.archive import write_archive
 from lipsync_core.media import audio
 from lipsync_core.media.video import FPS, read_image
 from lipsync_core.preparation.measures import picture_measures
-from lipsync_core.preparation.runner import ClipJob, Measures, Worker
+from lipsync_core.preparation.runner import ClipJob, Worker
 from lipsync_core.preparation.segments import ensure_segment
+from lipsync_core.preparation.stages import Measures
 
 DETECTOR = "given"
 

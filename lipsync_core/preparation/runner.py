@@ -1,27 +1,25 @@
 """Run one stage over one shard: skip what is current, record every clip, lose nothing.
 
-A worker may make several clips of one (a video with several people): the further ones are rows of
-their own in the table, right after their source's, and clips of their own for the stages after.
+A worker may split a clip (a video with several people): the new clips are rows of their own in the
+table, right after their source's, and clips of their own for the later stages.
 
 A finished clip is one line in the shard's journal (`<folder>/.journal/<shard>.jsonl`), written as
-soon as its file is in place, so an interrupt loses at most the clip in hand. The table that the
+soon as its file is in place, so an interrupt loses at most the clip in progress. The table that the
 rule declares is written from the journal at the end: one row a clip, kept or dropped(reason).
 A process that a killed run left behind is waited for, and its temporary files are removed.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from lipsync_core.corpus.clips import Clip, part_id, source_id
 from lipsync_core.corpus.journal import (
+    append_journal,
     journal_path,
     lock_path,
     read_journal,
@@ -29,17 +27,17 @@ from lipsync_core.corpus.journal import (
     write_journal,
 )
 from lipsync_core.errors import ClipError, DamagedFile, LipsyncError, Reason
-from lipsync_core.preparation.stages import Stage
-from lipsync_core.runtime.files import digest, exclusive_lock, remove_stale_temporaries, write_text
+from lipsync_core.preparation.stages import Measures, Stage
+from lipsync_core.runtime.files import digest, exclusive_lock, remove_stale_temporaries
 from lipsync_core.runtime.progress import Progress
+from lipsync_core.runtime.tables import Row, read_by_clip, write_table
 
 log = logging.getLogger(__name__)
 
-Row = dict[str, Any]
-Measures = dict[str, float | int | str]
-# The measures of a clip, those of each clip that was made of it (itself first), or why not.
+# The measures of a clip, or those of each clip that it was split into (itself first), or the error
+# that drops it.
 Outcome = Measures | Sequence[Measures] | ClipError
-# A journal's record: `COLUMNS`, a clip's own measures apart, the records of its further clips, and
+# A journal's record: `COLUMNS`, the clip's own measures, the records of the clips split off it, and
 # whether it was dropped for a damaged file of an earlier stage.
 MEASURES, PARTS, DAMAGED = "measures", "parts", "damaged"
 # The columns every table has; measures follow.
@@ -48,22 +46,24 @@ COLUMNS = ("clip", "key", "outcome", "reason", "detail", "dropped_by", "bytes")
 
 @dataclass(frozen=True)
 class ClipJob:
-    """A clip to work on: where its file goes, and what the stages before said of it.
+    """A clip to work on and where its file goes.
 
-    `upstream` maps a stage's folder name ("audio") to its row for this clip. Where a clip becomes
-    several, the others go to `part(1)`, `part(2)`, ..., written in this order.
+    upstream: folder of an earlier stage ("audio") -> its row for this clip. key: digest of what the
+    result depends on. Where a clip is split, the others go to `part(1)`, `part(2)`, ..., written in
+    this order.
     """
 
     clip: Clip
     target: Path
     upstream: Mapping[str, Row]
+    key: str
 
     def part(self, number: int) -> Path:
-        """Where the file of a further clip goes; `part(0)` is the target."""
+        """Where the file of a clip that is split off goes; `part(0)` is the target."""
         return _part(self.target, number)
 
 
-# A worker takes jobs and yields, for each, its measures or the error that drops it.
+# Takes jobs and yields, for each, its measures or the error that drops it.
 Worker = Callable[[Iterable[ClipJob]], Iterator[tuple[ClipJob, Outcome]]]
 
 
@@ -98,111 +98,121 @@ def run_shard(
     worker: does the work for the clips that need it.
 
     A clip dropped by an earlier stage stays dropped, with that stage's reason.
-    Returns the rows of the table, in the order of `clips`, each with its further clips after it.
+    Returns the rows of the table, in the order of `clips`, those of split clips after their source.
     """
-    folder = results / stage.folder
-    journal = journal_path(folder, shard)
-    with exclusive_lock(lock_path(journal)):
-        return ShardRun(stage, shard, folder, journal).bring_up_to_date(
-            clips, results, params, worker
-        )
+    run = ShardRun(stage, results, shard, params)
+    with exclusive_lock(lock_path(run.journal)):
+        return run.bring_up_to_date(clips, worker)
 
 
-@dataclass
+@dataclass(frozen=True)
 class ShardRun:
-    """One run of one stage over one shard."""
+    """One run of one stage over one shard; see `run_shard`."""
 
     stage: Stage
+    results: Path
     shard: int
-    folder: Path
-    journal: Path
+    params: Mapping[str, Any]
 
-    def bring_up_to_date(
-        self, clips: Sequence[Clip], results: Path, params: Mapping[str, Any], worker: Worker
-    ) -> list[Row]:
+    @property
+    def folder(self) -> Path:
+        return self.results / self.stage.folder
+
+    @property
+    def journal(self) -> Path:
+        return journal_path(self.folder, self.shard)
+
+    def bring_up_to_date(self, clips: Sequence[Clip], worker: Worker) -> list[Row]:
         stage, table = self.stage, self.folder / f"{self.shard}.csv"
-        earlier = {
-            other.folder: read_table(results / other.folder / table.name)
+        upstream = {
+            other.folder: read_by_clip(self.results / other.folder / table.name)
             for other in stage.upstream
         }
-        clips = _with_parts(clips, earlier.values())
+        clips = _with_parts(clips, upstream.values())
         done = read_journal(self.journal)
-        # Other shards write to the same folders: only what is this shard's own is removed.
+        # Other shards write to the same folders: remove only the files of this shard.
         ids = dict.fromkeys([*(clip.id for clip in clips), *done]) if stage.suffix else ()
         own = (self.folder / f"{clip_id}{stage.suffix}" for clip_id in ids)
         remove_stale_temporaries((), (table, self.journal, *own))
-        records: dict[str, Row] = {}
-        jobs: list[ClipJob] = []
-        keys: dict[str, str] = {}
-        upstream: dict[str, dict[str, Row]] = {}
-        for clip in clips:
-            upstream[clip.id] = rows = _upstream_rows(clip, earlier)
-            dropped = next((row for row in rows.values() if row["outcome"] == "dropped"), None)
-            origin = [clip.signature, *(rows[other.folder]["key"] for other in stage.reads)]
-            keys[clip.id] = key = digest([stage.rule, stage.version, dict(params), origin])
-            target = clip.artifact(self.folder, stage.suffix) if stage.suffix else self.folder
-            if dropped is not None:
-                story = (dropped["reason"], dropped["detail"], dropped["dropped_by"])
-                records[clip.id] = _record(clip.id, key, *story)
-                _discard(target, stage)
-            elif clip.id in done and _current(done[clip.id], key, target, stage):
-                records[clip.id] = done[clip.id]
-            else:
-                jobs.append(ClipJob(clip, target, rows))
-        for clip_id in done.keys() - keys.keys():
+        jobs = {clip.id: self._job(clip, upstream) for clip in clips}
+        known = {clip_id: self._known(job, done.get(clip_id)) for clip_id, job in jobs.items()}
+        records = {clip_id: record for clip_id, record in known.items() if record is not None}
+        for clip_id in done.keys() - jobs.keys():
             _discard(self.folder / f"{clip_id}{stage.suffix}", stage)
-        counts = (len(clips), len(clips) - len(jobs), len(jobs))
+        todo = [job for clip_id, job in jobs.items() if clip_id not in records]
+        counts = (len(jobs), len(records), len(todo))
         log.info("%s shard %s: %d clips, %d current, %d to do", stage.rule, self.shard, *counts)
-        if jobs:
-            with open(self.journal, "a", encoding="utf-8") as stream:
-                stream.write("\n")  # ends a line that a kill cut short
-                records |= self._work(jobs, keys, worker, stream)
-        write_journal(self.journal, (records[clip.id] for clip in clips))
-        rows = [row for clip in clips for row in _rows(records[clip.id], upstream[clip.id])]
-        write_table(table, rows)
+        if todo:
+            records |= self._work(todo, worker)
+        write_journal(self.journal, (records[clip_id] for clip_id in jobs))
+        rows = [row for name, job in jobs.items() for row in _rows(records[name], job.upstream)]
+        write_table(table, rows, first=COLUMNS)
         return rows
 
-    def _work(
-        self,
-        jobs: Sequence[ClipJob],
-        keys: Mapping[str, str],
-        worker: Worker,
-        journal: IO[str],
-    ) -> dict[str, Row]:
-        """Records of the jobs; each is in the journal before the next begins."""
-        stage, records = self.stage, {}
-        with Progress(len(jobs), f"{stage.rule} shard {self.shard}", "clip") as progress:
-            for job, result in worker(jobs):
-                clip, key = job.clip, keys[job.clip.id]
-                made = 0 if isinstance(result, ClipError) else len(_measures(result))
-                _discard(job.target, stage, first=made)
-                if isinstance(result, ClipError):
-                    story = (str(result.reason), result.detail, stage.rule)
-                    record = _record(clip.id, key, *story, measures=result.measures)
-                    log.warning("%s: dropped %s", clip.id, result)
-                    if isinstance(result, DamagedFile):
-                        record[DAMAGED] = True
-                        report_damage(Path(result.path))
-                else:
-                    record, *parts = (
-                        _record(part_id(clip.id, number), key, measures=measures)
-                        | ({"bytes": job.part(number).stat().st_size} if stage.suffix else {})
-                        for number, measures in enumerate(_measures(result))
-                    )
-                    if parts:
-                        record[PARTS] = parts
-                journal.write(json.dumps(record) + "\n")
-                journal.flush()
-                records[clip.id] = record
-                progress.advance(note=clip.id)
+    def _job(self, clip: Clip, upstream: Mapping[str, Mapping[str, Row]]) -> ClipJob:
+        try:  # the row of the clip, or of the one that it was split off
+            rows = {
+                name: table.get(clip.id) or table[source_id(clip.id)]
+                for name, table in upstream.items()
+            }
+        except KeyError as error:
+            raise LipsyncError(
+                f"{clip.id}: a table of shard {clip.shard} has no row for it; the corpus changed "
+                "while it was prepared: run again"
+            ) from error
+        stage = self.stage
+        origin = [clip.signature, *(rows[other.folder]["key"] for other in stage.reads)]
+        key = digest([stage.rule, stage.version, dict(self.params), origin])
+        target = clip.artifact(self.folder, stage.suffix) if stage.suffix else self.folder
+        return ClipJob(clip, target, rows, key)
+
+    def _known(self, job: ClipJob, record: Row | None) -> Row | None:
+        """The record of a clip that needs no work: dropped upstream, or done and current."""
+        for row in job.upstream.values():
+            if row["outcome"] == "dropped":
+                _discard(job.target, self.stage)
+                why = (row["reason"], row["detail"], row["dropped_by"])
+                return _record(job.clip.id, job.key, {}, *why)
+        return record if record and _current(record, job, self.stage) else None
+
+    def _work(self, jobs: Sequence[ClipJob], worker: Worker) -> dict[str, Row]:
+        """Records of the jobs; each is in the journal before the next job begins."""
+        records: dict[str, Row] = {}
+        label = f"{self.stage.rule} shard {self.shard}"
+        with append_journal(self.journal) as append, Progress(len(jobs), label, "clip") as progress:
+            for job, outcome in worker(jobs):
+                records[job.clip.id] = record = self._finish(job, outcome)
+                append(record)
+                progress.advance(note=job.clip.id)
         missing = [job.clip.id for job in jobs if job.clip.id not in records]
         if missing:
-            raise RuntimeError(f"{stage.rule}: the worker gave no result for {missing[:5]}")
+            raise RuntimeError(f"{self.stage.rule}: the worker gave no result for {missing[:5]}")
         return records
+
+    def _finish(self, job: ClipJob, outcome: Outcome) -> Row:
+        """The record of a job; files of an earlier outcome are removed."""
+        clip_id, stage = job.clip.id, self.stage
+        if isinstance(outcome, ClipError):
+            _discard(job.target, stage)
+            log.warning("%s: dropped %s", clip_id, outcome)
+            why = (str(outcome.reason), outcome.detail, stage.rule)
+            record = _record(clip_id, job.key, outcome.measures, *why)
+            if isinstance(outcome, DamagedFile):
+                report_damage(Path(outcome.path))
+                record[DAMAGED] = True
+            return record
+        every = [outcome] if isinstance(outcome, Mapping) else outcome
+        _discard(job.target, stage, first=len(every))
+        record, *parts = (
+            _record(part_id(clip_id, number), job.key, measures)
+            | ({"bytes": job.part(number).stat().st_size} if stage.suffix else {})
+            for number, measures in enumerate(every)
+        )
+        return record | ({PARTS: parts} if parts else {})
 
 
 def _with_parts(clips: Sequence[Clip], tables: Iterable[Mapping[str, Row]]) -> list[Clip]:
-    """The clips, each followed by those that an earlier stage made of it."""
+    """The clips, each followed by those that an earlier stage split off it."""
     own = {clip.id for clip in clips}
     parts: dict[str, list[str]] = {}
     for name in dict.fromkeys(name for table in tables for name in table if name not in own):
@@ -214,36 +224,22 @@ def _with_parts(clips: Sequence[Clip], tables: Iterable[Mapping[str, Row]]) -> l
     ]
 
 
-def _upstream_rows(clip: Clip, earlier: Mapping[str, Mapping[str, Row]]) -> dict[str, Row]:
-    """The row of the clip, or of the one it was made of, in each earlier table."""
-    try:
-        return {
-            name: table.get(clip.id) or table[source_id(clip.id)] for name, table in earlier.items()
-        }
-    except KeyError as error:
-        raise LipsyncError(
-            f"{clip.id}: a table of shard {clip.shard} has no row for it; the corpus changed while "
-            "it was prepared: run again"
-        ) from error
-
-
 def _record(
     clip_id: str,
     key: str,
+    measures: Mapping[str, Any],
     reason: str = "",
     detail: str = "",
     dropped_by: str = "",
-    measures: Mapping[str, Any] | None = None,
 ) -> Row:
-    outcome = "dropped" if reason else "kept"
-    values = (clip_id, key, outcome, reason, detail, dropped_by, 0)
-    return dict(zip(COLUMNS, values, strict=True)) | {MEASURES: dict(measures or {})}
+    values = (clip_id, key, "dropped" if reason else "kept", reason, detail, dropped_by, 0)
+    return dict(zip(COLUMNS, values, strict=True)) | {MEASURES: dict(measures)}
 
 
 def _rows(record: Row, upstream: Mapping[str, Row]) -> Iterator[Row]:
-    """The table's row of a record, then those of its further clips.
+    """The table's row of a record, then those of the clips split off it.
 
-    Each has the measures of the stages before: the last table tells the whole story.
+    Each includes the measures of the earlier stages: the last table has all of them.
     """
     inherited: Row = {}
     for earlier in upstream.values():
@@ -252,29 +248,24 @@ def _rows(record: Row, upstream: Mapping[str, Row]) -> Iterator[Row]:
         yield inherited | {name: each[name] for name in COLUMNS} | each[MEASURES]
 
 
-def _measures(result: Measures | Sequence[Measures]) -> Sequence[Measures]:
-    return [result] if isinstance(result, Mapping) else result
+def _current(record: Row, job: ClipJob, stage: Stage) -> bool:
+    """Is the journal's record still valid? A missing or truncated file is redone.
 
-
-def _current(record: Row, key: str, target: Path, stage: Stage) -> bool:
-    """Is the journal's record still true? A missing or truncated file is redone.
-
-    So is a clip that took too long: the limit is no part of the key, and machines differ; and one
-    of which a file of an earlier stage was damaged: that is made anew.
+    So is a clip that timed out, since the limit is no part of the key and machines differ; one that
+    was dropped for a damaged file of an earlier stage, which is made again; and one that an earlier
+    stage had dropped and does not drop now.
     """
-    if record["key"] != key or MEASURES not in record or record.get(DAMAGED):
+    if record["key"] != job.key or MEASURES not in record or record.get(DAMAGED):
         return False
-    # Nor what an earlier stage had dropped: it has not, this time.
     if record["reason"] == Reason.TIMED_OUT or record["dropped_by"] not in ("", stage.rule):
         return False
     if record["outcome"] == "dropped" or not stage.suffix:
         return True
-    made = (record, *record.get(PARTS, ()))
-    files = (_part(target, number) for number in range(len(made)))
-    return all(
-        path.is_file() and path.stat().st_size == part["bytes"]
-        for path, part in zip(files, made, strict=True)
-    )
+    files = [
+        (job.part(number), each["bytes"])
+        for number, each in enumerate((record, *record.get(PARTS, ())))
+    ]
+    return all(path.is_file() and path.stat().st_size == size for path, size in files)
 
 
 def _part(target: Path, number: int) -> Path:
@@ -284,7 +275,7 @@ def _part(target: Path, number: int) -> Path:
 
 
 def _discard(target: Path, stage: Stage, first: int = 0) -> None:
-    """Remove a clip's files from number `first` on: its own is 0, those of further clips follow."""
+    """Remove a clip's files from number `first` on: its own is 0, those split off follow."""
     if not stage.suffix:
         return
     last = max(first, 1)
@@ -293,19 +284,3 @@ def _discard(target: Path, stage: Stage, first: int = 0) -> None:
         last += 1
     for number in range(last - 1, first - 1, -1):
         _part(target, number).unlink(missing_ok=True)
-
-
-def write_table(path: Path, rows: Sequence[Row]) -> None:
-    """Write rows as CSV, atomically; columns are the union of the rows' keys, `COLUMNS` first."""
-    names = dict.fromkeys(COLUMNS) | dict.fromkeys(name for row in rows for name in row)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(names), restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
-
-
-def read_table(path: Path) -> dict[str, Row]:
-    """Clip id -> row (all values str) of a table written by `write_table`."""
-    with open(path, newline="", encoding="utf-8") as stream:
-        return {row["clip"]: row for row in csv.DictReader(stream)}

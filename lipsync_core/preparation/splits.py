@@ -9,9 +9,7 @@ from it is decided here and nowhere else.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import logging
 from collections import Counter
@@ -26,9 +24,9 @@ from lipsync_core.corpus.index import index_path, read_index
 from lipsync_core.corpus.layouts.items import SPLITS
 from lipsync_core.errors import LipsyncError, Reason
 from lipsync_core.preparation import accounting, duplicates, time_split
-from lipsync_core.preparation.runner import Row, read_table
 from lipsync_core.preparation.stages import CHECKS, Stage
 from lipsync_core.runtime.files import write_text
+from lipsync_core.runtime.tables import Row, read_by_clip, write_table
 
 log = logging.getLogger(__name__)
 
@@ -223,7 +221,7 @@ def write_filelists(
     shards = sorted({clip.shard for clip in clips})
     rows: dict[str, Row] = {}
     for shard in shards:
-        rows |= read_table(results / chain[-1].folder / f"{shard}.csv")
+        rows |= read_by_clip(results / chain[-1].folder / f"{shard}.csv")
     lines = accounting.count_stages(results, chain, shards, {clip.id for clip in clips})
     rows = dict(sorted(rows.items()))
     named = {clip.id: clip.split for clip in clips}
@@ -232,7 +230,7 @@ def write_filelists(
     seconds = {clip: float(row["seconds"]) for clip, row in kept.items()}
     by, parts = parts_of(results, official, val, test, seed, seconds, judged)
     reasons = _drop(results, rows, parts, drop_duplicates)
-    lines.append(accounting.last_line(len(kept), reasons, len(parts)))
+    lines.append(accounting.Line(accounting.FILELISTS, len(kept), 0, len(parts), reasons))
     folder = results / "filelists"
     accounting.write_accounting(folder / "accounting.csv", lines)
     counts = Counter(row["reason"] or "kept" for row in rows.values())
@@ -273,33 +271,28 @@ def _drop(
             "outcome": "dropped",
             "reason": str(reason),
             "detail": detail,
-            "dropped_by": accounting.LAST,
+            "dropped_by": accounting.FILELISTS,
         }
         del parts[clip]
     return Counter(str(reason) for reason, _ in gone.values())
 
 
 def _write_clips_table(path: Path, rows: Mapping[str, Row], parts: Mapping[str, Parts]) -> None:
-    measures = dict.fromkeys(name for row in rows.values() for name in row)
-    names = [*COLUMNS, *(name for name in measures if name not in (*COLUMNS, "outcome", "bytes"))]
-    text = io.StringIO()
-    writer = csv.DictWriter(
-        text, [*names, "split_frames"], restval="", extrasaction="ignore", lineterminator="\n"
-    )
-    writer.writeheader()
+    table = []
     for clip, row in rows.items():
-        own = {
-            "speaker": speaker_of(clip),
-            "split": "+".join(parts.get(clip, ())),
-            "kept": int(row["outcome"] == "kept"),
-            "frames": row.get("frames") or 0,
-            "coverage": row.get("coverage") or 0,
-            "split_frames": "+".join(
-                filter(None, (p.stretch for p in parts.get(clip, {}).values()))
-            ),
-        }
-        writer.writerow(row | own)
-    write_text(path, text.getvalue())
+        own = parts.get(clip, {})
+        table.append(
+            row
+            | {
+                "speaker": speaker_of(clip),
+                "split": "+".join(own),
+                "kept": int(row["outcome"] == "kept"),
+                "frames": row.get("frames") or 0,
+                "coverage": row.get("coverage") or 0,
+                "split_frames": "+".join(filter(None, (part.stretch for part in own.values()))),
+            }
+        )
+    write_table(path, table, first=COLUMNS, omit=("outcome", "bytes"))
 
 
 def held_out_pair(folder: Path) -> tuple[str, str]:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+Measures = dict[str, float | int | str]  # what a stage measures of a clip: column -> value
+
 
 @dataclass(frozen=True)
 class Stage:

@@ -20,8 +20,10 @@ from lipsync_core.errors import ClipError, Reason
 from lipsync_core.media.timestamps import FPS
 from lipsync_core.preparation import stages
 from lipsync_core.preparation.checks import check, derived
-from lipsync_core.preparation.runner import ClipJob, Measures, Row, per_clip, run_shard
+from lipsync_core.preparation.runner import ClipJob, per_clip, run_shard
+from lipsync_core.preparation.stages import Measures
 from lipsync_core.runtime.files import file_sha
+from lipsync_core.runtime.tables import Row
 
 log = logging.getLogger(__name__)
 

@@ -1,31 +1,32 @@
-"""What became of the clips: found = kept + dropped, stage by stage; the splits; the measures.
-
-Reads rows, returns tables and figures. Which clips to keep was decided by others.
-"""
+"""The data section of the report: clips kept and dropped by stage, the splits, the measures."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import median
 
 from markupsafe import Markup
 
-from lipsync_core.corpus.clips import source_id
+from lipsync_core.corpus.layouts.items import SPLITS
 from lipsync_core.media.timestamps import FPS
+from lipsync_core.preparation import stages
+from lipsync_core.preparation.accounting import FILELISTS, Line
 from lipsync_core.report import plots
 from lipsync_core.report.blocks import Figure, Table, clip_name, count, duration, percent, plural
-from lipsync_core.report.results import SPLITS, Row, number, numbers
+from lipsync_core.report.results import number, numbers
+from lipsync_core.runtime.tables import Row
 
-MOST_DROPPED = 200
-STAGE_WORDS = {
-    "audio": "Sound",
-    "mels": "Mel spectrograms",
-    "boxes": "Face detection",
-    "faces": "Face crops",
-    "checks": "Checks",
-    "filelists": "Splits",
+MAX_DROPPED_SHOWN = 200
+STAGE_NAMES = {
+    stages.AUDIO.rule: "Audio",
+    stages.MELS.rule: "Mel spectrograms",
+    stages.BOXES.rule: "Face detection",
+    stages.FACES.rule: "Face crops",
+    stages.CHECKS.rule: "Checks",
+    FILELISTS: "Splits",
+    "all": "All",
 }
 # Column, title, unit.
 MEASURES = (
@@ -37,89 +38,26 @@ MEASURES = (
 )
 
 
-@dataclass
-class Stage:
-    """One step of the accounting; `missing` counts clips that came in and have no row."""
-
-    name: str
-    entered: int
-    missing: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def dropped(self) -> int:
-        return self.reasons.total()
-
-    @property
-    def kept(self) -> int:
-        return self.entered - self.dropped - self.missing
-
-
-@dataclass(frozen=True)
-class Dropped:
-    """A clip that was dropped, and where."""
-
-    clip: str
-    stage: str
-    reason: str
-    detail: str
-
-
 @dataclass(frozen=True)
 class Account:
-    """Every clip found, each kept or dropped once."""
+    """Clip counts. found: with those that were split off; lines: by stage, the last for all.
+
+    dropped: the rows of clips.csv of the clips that are in no split.
+    """
 
     found: int
     kept: int
-    stages: Sequence[Stage]
-    dropped: Sequence[Dropped]
-
-    @property
-    def balanced(self) -> bool:
-        return self.found == self.kept + len(self.dropped)
-
-    @property
-    def sentence(self) -> str:
-        text = f"{plural(self.found, 'clip')} found = {count(self.kept)} kept + "
-        text += f"{count(len(self.dropped))} dropped"
-        if self.balanced:
-            return f"{text}."
-        lost = self.found - self.kept - len(self.dropped)
-        return f"The account does not balance: {text} ({lost} without an outcome)."
+    lines: Sequence[Line]
+    dropped: Sequence[Row]
 
 
-def account(clips: Sequence[Row], stages: Mapping[str, Sequence[Row]]) -> Account:
-    """Follow the clips through the stages; a clip is dropped where it is first dropped.
-
-    `clips` (clips.csv) settles what was found and kept in the end; without it the union of the
-    stages does. Stage tables may or may not repeat a clip that an earlier one dropped.
-    """
-    names = {row["clip"] for row in clips if row.get("clip")}
-    names = names or {row["clip"] for rows in stages.values() for row in rows if row.get("clip")}
-    alive, steps, dropped = set(names), [], []
-    for name, rows in stages.items():
-        step = Stage(name, len(alive))
-        by_clip = {row.get("clip", ""): row for row in rows}
-        for clip in sorted(alive):
-            # Stages before the crops know the video, not the people in it.
-            row = by_clip.get(clip) or by_clip.get(source_id(clip))
-            if row is None:
-                step.missing += 1
-            elif row.get("outcome") == "dropped":
-                dropped.append(_dropped(clip, name, row))
-                step.reasons[dropped[-1].reason] += 1
-                alive.discard(clip)
-        steps.append(step)
-    if clips:
-        step = Stage("filelists", len(alive))
-        for row in sorted(clips, key=lambda row: row.get("clip", "")):
-            if row.get("clip") in alive and not is_kept(row):
-                dropped.append(_dropped(row["clip"], "filelists", row))
-                step.reasons[dropped[-1].reason] += 1
-                alive.discard(row["clip"])
-        steps.append(step)
-    kept = sum(is_kept(row) for row in clips) if clips else len(alive)
-    return Account(len(names), kept, steps, sorted(dropped, key=lambda item: item.clip))
+def account(lines: Sequence[Line], clips: Sequence[Row]) -> Account | None:
+    """The account in accounting.csv (`lines`) and clips.csv; None without one."""
+    if not lines:
+        return None
+    total = lines[-1]
+    dropped = [row for row in clips if not is_kept(row)]
+    return Account(total.entered + total.split_off, total.kept, lines, dropped)
 
 
 def is_kept(row: Mapping[str, str]) -> bool:
@@ -145,41 +83,27 @@ def by_split(clips: Sequence[Row]) -> list[Row]:
     return rows
 
 
-def _dropped(clip: str, stage: str, row: Mapping[str, str]) -> Dropped:
-    return Dropped(clip, stage, row.get("reason") or "no reason given", row.get("detail") or "")
-
-
-def reason_words(code: str) -> str:
-    """A reason code in words."""
-    return code.replace("_", " ")
-
-
 def account_table(result: Account) -> Table:
-    """In = kept + dropped (reason), a row a stage."""
+    """In + split off = kept + dropped (reason), a row a stage."""
     rows = []
-    for step in result.stages:
-        reasons = [f"{reason_words(code)} {count(n)}" for code, n in sorted(step.reasons.items())]
-        if step.missing:
-            reasons.append(f"no row {count(step.missing)}")
-        name = STAGE_WORDS.get(step.name, step.name)
+    for line in result.lines:
+        reasons = sorted(line.reasons.items()) if line.stage != "all" else []
         rows.append(
-            [name, count(step.entered), count(step.kept), count(step.dropped), ", ".join(reasons)]
+            [
+                STAGE_NAMES.get(line.stage, line.stage),
+                *map(count, (line.entered, line.split_off, line.kept, line.dropped)),
+                ", ".join(f"{_words(reason)} {count(n)}" for reason, n in reasons),
+            ]
         )
-    kept_last = [
-        "All",
-        count(result.found),
-        count(result.kept),
-        count(len(result.dropped)),
-        "",
-    ]
     return Table(
         "Clips in, kept and dropped at each stage",
-        ("Stage", "In", "Kept", "Dropped", "Reasons"),
-        [*rows, kept_last],
-        numeric=(1, 2, 3),
+        ("Stage", "In", "Split off", "Kept", "Dropped", "Reasons"),
+        rows,
+        numeric=(1, 2, 3, 4),
         total=True,
         wide=True,
-        note=result.sentence,
+        note=f"{plural(result.found, 'clip')} found = {count(result.kept)} kept + "
+        f"{count(len(result.dropped))} dropped.",
     )
 
 
@@ -187,20 +111,23 @@ def dropped_table(result: Account) -> Table | None:
     """The dropped clips with reason and detail; None when there are none."""
     if not result.dropped:
         return None
-    shown = result.dropped[:MOST_DROPPED]
     rows = [
         [
-            clip_name(item.clip),
-            STAGE_WORDS.get(item.stage, item.stage),
-            reason_words(item.reason),
-            Markup("<bdi>{}</bdi>").format(item.detail),
+            clip_name(row["clip"]),
+            STAGE_NAMES.get(row.get("dropped_by", ""), ""),
+            _words(row.get("reason", "")),
+            Markup("<bdi>{}</bdi>").format(row.get("detail", "")),
         ]
-        for item in shown
+        for row in result.dropped[:MAX_DROPPED_SHOWN]
     ]
-    left = len(result.dropped) - len(shown)
+    left = len(result.dropped) - len(rows)
     note = f"{plural(left, 'more clip')} in results/filelists/clips.csv." if left else ""
     columns = ("Clip", "Dropped at", "Reason", "Detail")
     return Table("Clips dropped, and why", columns, rows, stack=True, note=note)
+
+
+def _words(reason: str) -> str:
+    return reason.replace("_", " ")
 
 
 def split_table(clips: Sequence[Row]) -> Table:
@@ -237,15 +164,14 @@ def split_table(clips: Sequence[Row]) -> Table:
     )
 
 
-def distributions(clips: Sequence[Row], checks: Sequence[Row]) -> list[Figure]:
-    """Histograms of the measures that clips.csv or the checks tables hold."""
-    kept_names = {row.get("clip") for row in clips if is_kept(row)}
+def distributions(clips: Sequence[Row]) -> list[Figure]:
+    """Histograms of the measures in clips.csv."""
     figures = []
     for column, title, unit in MEASURES:
-        # clips.csv writes 0 where a dropped clip was never measured; the checks leave a blank.
-        rows = checks if numbers(checks, column) else clips
-        kept = numbers([r for r in rows if r.get("clip") in kept_names], column)
-        dropped = numbers([r for r in rows if r.get("clip") not in kept_names], column)
+        # A coverage of "0" stands for a clip that was dropped before it was measured.
+        measured = [row for row in clips if row.get(column) != "0"]
+        kept = numbers(filter(is_kept, measured), column)
+        dropped = numbers([row for row in measured if not is_kept(row)], column)
         both = [*kept, *dropped]
         if not both:
             continue

@@ -13,7 +13,8 @@ from lipsync_core.corpus.split_summary import UNKNOWN
 from lipsync_core.report import plots
 from lipsync_core.report.blocks import Figure, Table, count, figure, plural
 from lipsync_core.report.plots import Point, Series
-from lipsync_core.report.results import Row, curve, first_of, last, number, part
+from lipsync_core.report.results import curve, first_of, last, number, part
+from lipsync_core.runtime.tables import Row
 from lipsync_core.training.thresholds import CHANCE_LOSS
 
 CHANCE = 0.5

@@ -19,11 +19,12 @@ from urllib.parse import quote
 import cv2
 import numpy as np
 
+from lipsync_core.corpus.layouts.items import SPLITS
 from lipsync_core.errors import ClipError
 from lipsync_core.media.video import probe, read_frames
 from lipsync_core.report.blocks import duration
 from lipsync_core.report.corpus import by_split
-from lipsync_core.report.results import SPLITS, Row
+from lipsync_core.runtime.tables import Row
 
 log = logging.getLogger(__name__)
 MOST_CLIPS, FRAMES, SIDE = 24, 4, 112

@@ -13,16 +13,19 @@ import yaml
 from markupsafe import Markup
 
 from lipsync_core.corpus import split_summary
+from lipsync_core.preparation import accounting
 from lipsync_core.report import corpus, curves, gallery, syncnet, timings, verdicts
 from lipsync_core.report import results as artefacts
 from lipsync_core.report.blocks import Table, clip_name
 from lipsync_core.report.versions import collect_versions
 from lipsync_core.runtime.files import write_text
+from lipsync_core.runtime.tables import Row
 from lipsync_core.training import diagnosis
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
 VIDEO_BYTES = 40_000_000
+ACCOUNTING = "filelists/accounting.csv"
 SHOWN_ELSEWHERE = ("syncnet.per_clip", "syncnet.calibration")
 SAMPLE_ROWS = ("reference", "masked input", "generated", "truth")
 
@@ -42,7 +45,7 @@ def build(
 
     Parameters
     ----------
-    config: the validated config, shown as YAML; `shards` and `syncnet` are read from it.
+    config: the validated config, shown as YAML; `syncnet` is read from it.
     dubs: dicts of face, audio, output (path of the video, or its name in `results`) and checkpoint.
     variants: names of the generators, each a folder of `results`.
     versions: name -> version; collected here when None.
@@ -73,7 +76,6 @@ def gather(
 ) -> dict[str, Any]:
     """Everything that the template shows but the versions and the demo's note."""
     clips = artefacts.read_clips(results)
-    stages = artefacts.read_stages(results, config.get("shards"))
     evaluation = artefacts.read_evaluation(results)
     expert_rows = artefacts.read_metrics(results, "syncnet")
     data_check = artefacts.read_data_check(results)
@@ -87,7 +89,7 @@ def gather(
         name: curves.read_generator(name, rows[name], evaluation, validated_on) for name in variants
     }
     times = timings.read_timings(results)
-    result = corpus.account(clips, stages) if clips or stages else None
+    result = corpus.account(accounting.read_accounting(results / ACCOUNTING), clips)
     judged = verdicts.data_verdicts(result, clips) if result else []
     judged += [verdict for verdict in [syncnet.data_check_summary(data_check, judge)] if verdict]
     if expert_rows or judge.auc is not None:
@@ -102,7 +104,7 @@ def gather(
         "account": corpus.account_table(result) if result else None,
         "dropped": corpus.dropped_table(result) if result else None,
         "splits": corpus.split_table(clips) if clips else None,
-        "distributions": corpus.distributions(clips, stages.get("checks", [])),
+        "distributions": corpus.distributions(clips),
         "sheet": gallery.contact_sheet(results, clips),
         "expert": {
             "data_check": syncnet.data_check_verdicts(data_check, judge),
@@ -129,7 +131,7 @@ def gather(
         "compared": curves.generator_table(trained) if trained else None,
         "evaluation": evaluation_table(evaluation),
         "timings": timings.timing_table(times) if times else None,
-        "detector": detector(stages.get("boxes", []), config),
+        "detector": detector(clips, config),
         "config": config_yaml(config),
         "sample_rows": SAMPLE_ROWS,
         "validated_on": validated_on,
@@ -145,9 +147,9 @@ def _steps(config: Mapping[str, Any], variant: str) -> int:
     return int(artefacts.first_of(own, "steps") or artefacts.first_of(section, "steps") or 0)
 
 
-def detector(boxes: Sequence[artefacts.Row], config: Mapping[str, Any]) -> str:
-    """The detectors which the boxes tables name, else the one that the config asks for."""
-    used = sorted({row["detector"] for row in boxes if row.get("detector")})
+def detector(clips: Sequence[Row], config: Mapping[str, Any]) -> str:
+    """The detectors that found the faces of the clips, else the one that the config asks for."""
+    used = sorted({row["detector"] for row in clips if row.get("detector")})
     return ", ".join(used) or str(config.get("detector", "unknown"))
 
 

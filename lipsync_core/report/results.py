@@ -5,65 +5,26 @@ Knows file names and columns; leaves their meaning and their looks to the other 
 
 from __future__ import annotations
 
-import csv
 import json
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lipsync_core.errors import LipsyncError
-
-Row = dict[str, str]
-STAGES = ("audio", "mels", "boxes", "faces", "checks")
-SPLITS = ("train", "val", "test")
-# What is kept of the earlier stages' rows: the checks repeat their measures, and a large corpus
-# has a million rows.
-STAGE_COLUMNS = ("clip", "outcome", "reason", "detail", "detector")
-
-
-def read_table(
-    path: Path, delimiter: str = ",", columns: Collection[str] | None = None
-) -> list[Row]:
-    """Rows of a CSV file with a header line; an empty list when the file is missing or empty.
-
-    With `columns`, only the filled cells of those.
-    """
-    if not path.is_file():
-        return []
-    with open(path, newline="", encoding="utf-8", errors="replace") as stream:
-        reader = csv.DictReader(stream, delimiter=delimiter, restkey="", restval="")
-        if columns is None:
-            return [{key: value for key, value in row.items() if key} for row in reader]
-        return [{key: row[key] for key in columns if row.get(key)} for row in reader]
+from lipsync_core.runtime.tables import Row, read_table
 
 
 def read_clips(results: Path) -> list[Row]:
-    """`filelists/clips.csv`, one row a clip found."""
-    return read_table(results / "filelists" / "clips.csv")
-
-
-def read_stages(results: Path, shards: int | None = None) -> dict[str, list[Row]]:
-    """Rows of every shard's table by stage, in the order of the pipeline; only stages present.
-
-    With `shards`, only the tables 0 ... shards-1: a run with more shards may have left others.
-    """
-    wanted = None if shards is None else {f"{shard}.csv" for shard in range(shards)}
-    tables = {
-        stage: [
-            row
-            for path in sorted((results / stage).glob("*.csv"))
-            if wanted is None or path.name in wanted
-            for row in read_table(path, columns=None if stage == "checks" else STAGE_COLUMNS)
-        ]
-        for stage in STAGES
-    }
-    return {stage: rows for stage, rows in tables.items() if rows}
+    """`filelists/clips.csv`, one row a clip found; [] when it is missing."""
+    path = results / "filelists" / "clips.csv"
+    return read_table(path) if path.is_file() else []
 
 
 def read_metrics(results: Path, model: str) -> list[Row]:
     """`<model>/metrics.csv`, one row a validation, in order of step."""
-    rows = read_table(results / model / "metrics.csv")
+    path = results / model / "metrics.csv"
+    rows = read_table(path) if path.is_file() else []
     return sorted(rows, key=lambda row: number(row.get("step")) or 0.0)
 
 

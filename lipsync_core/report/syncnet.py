@@ -14,8 +14,9 @@ from lipsync_core.report.corpus import by_split
 from lipsync_core.report.curves import Expert
 from lipsync_core.report.gallery import Strip, crop_strip
 from lipsync_core.report.plots import Series
-from lipsync_core.report.results import Row, last, number, numbers, part
+from lipsync_core.report.results import last, number, numbers, part
 from lipsync_core.report.verdicts import Verdict
+from lipsync_core.runtime.tables import Row
 from lipsync_core.training import diagnosis
 from lipsync_core.training.data_check.result import OUT_OF_SYNC, data_faults, has_constant_offset
 from lipsync_core.training.thresholds import AUC_CHANCE, AUC_USABLE

@@ -9,7 +9,8 @@ from pathlib import Path
 from markupsafe import Markup
 
 from lipsync_core.report.blocks import NO_VALUE, Table, count, duration, size
-from lipsync_core.report.results import number, read_table
+from lipsync_core.report.results import number
+from lipsync_core.runtime.tables import read_table
 
 ORDER = (
     "demo_corpus",

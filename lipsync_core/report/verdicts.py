@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lipsync_core.corpus.layouts.items import SPLITS
 from lipsync_core.report.blocks import THIN, count, duration, figure, percent, plural
 from lipsync_core.report.corpus import Account, by_split, is_kept
 from lipsync_core.report.curves import Expert, Generator
-from lipsync_core.report.results import SPLITS, Row, numbers
+from lipsync_core.report.results import numbers
 from lipsync_core.report.timings import Timing, total_seconds
+from lipsync_core.runtime.tables import Row
 from lipsync_core.training import thresholds
 from lipsync_core.training.data_check.amount import ONE_SPEAKER_MINUTES
 from lipsync_core.training.gan_health import MAX_DISC_LOSS

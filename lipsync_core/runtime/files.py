@@ -17,13 +17,14 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+PathLike = str | os.PathLike[str]
 log = logging.getLogger(__name__)
 LEFTOVER = re.compile(r"\.([0-9a-f]{12})(\+\d+)?\.\d+\.tmp(\..*)?")
 NUMBERED = re.compile(r"(.+)(\+\d+)", re.DOTALL)  # the name of a further file of one owner
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_path(path: PathLike) -> Iterator[Path]:
     """Yield a temporary path beside `path`, renamed onto it when the block succeeds.
 
     The content is on the disk before the name, and the name before the block is left: after a power
@@ -120,13 +121,13 @@ def is_locked(lock: Path) -> bool:
     return False
 
 
-def write_text(path: str | os.PathLike[str], text: str) -> None:
+def write_text(path: PathLike, text: str) -> None:
     """Write `text` to `path` as UTF-8, atomically; what UTF-8 cannot hold is written \\uNNNN."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def write_text_if_changed(path: str | os.PathLike[str], text: str) -> bool:
+def write_text_if_changed(path: PathLike, text: str) -> bool:
     """Like `write_text`, but leave an equal file (and its mtime) alone. True when written."""
     target = Path(path)
     if target.is_file() and target.read_text(encoding="utf-8") == text:
@@ -141,7 +142,7 @@ def digest(value: Any) -> str:
     return hashlib.sha1(text.encode()).hexdigest()
 
 
-def file_sha(path: str | os.PathLike[str], algorithm: str = "sha256") -> str:
+def file_sha(path: PathLike, algorithm: str = "sha256") -> str:
     """Hex digest of a file's content, read in blocks."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()

@@ -5,9 +5,10 @@ import pytest
 from lipsync_core.corpus import clips, index
 from lipsync_core.corpus.journal import journal_path, lock_path, read_journal
 from lipsync_core.errors import LipsyncError
-from lipsync_core.preparation.runner import per_clip, read_table, run_shard
+from lipsync_core.preparation.runner import per_clip, run_shard
 from lipsync_core.preparation.stages import AUDIO, Stage
 from lipsync_core.runtime import files
+from lipsync_core.runtime.tables import read_by_clip
 from tests.corpus.test_clips import put
 
 
@@ -105,7 +106,7 @@ def test_clips_that_change_their_shard_are_not_redone(tmp_path, before, shards):
     assert made(tmp_path) == files_before
     rows = {}
     for shard in clips.by_shard(new):
-        rows |= read_table(tmp_path / f"faces/{shard}.csv")
+        rows |= read_by_clip(tmp_path / f"faces/{shard}.csv")
     assert len(rows) == 21
     assert {row["outcome"] for row in rows.values()} == {"kept"}
     assert prepare(tmp_path, [clip for clip in new if clip.id != "p/3"], FACES) == []

@@ -19,7 +19,7 @@ from lipsync_core.faces.tracking import association
 from lipsync_core.faces.tracking import reidentification as looks
 from lipsync_core.models import SyncNet
 from lipsync_core.preparation import splits, stages, steps
-from lipsync_core.preparation.runner import read_table
+from lipsync_core.runtime.tables import read_by_clip
 from tests.preparation.test_steps import settings
 from tests.support.media import write_video
 from tests.support.media_people import (
@@ -57,7 +57,7 @@ class Preparation:
         faces = self.of(stages.FACES, **changes)
         steps.crop_faces(self.clips, self.data, self.results, 0, faces, "cpu", self.data)
         steps.check_clips(self.clips, self.results, 0, self.of(stages.CHECKS))
-        return read_table(self.results / "checks/0.csv")
+        return read_by_clip(self.results / "checks/0.csv")
 
     def crops(self) -> list[str]:
         return sorted(path.stem for path in (self.results / "faces/duo").glob("*.zip"))

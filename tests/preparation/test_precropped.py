@@ -13,7 +13,7 @@ import pytest
 from lipsync_core.corpus import clips
 from lipsync_core.faces.detection import read_boxes
 from lipsync_core.preparation import stages, steps
-from lipsync_core.preparation.runner import read_table
+from lipsync_core.runtime.tables import read_by_clip
 from tests.preparation.test_steps import settings
 from tests.support.media import portrait, write_wav
 
@@ -44,7 +44,7 @@ def prepared(root, tmp_path_factory) -> tuple[Path, dict[str, dict]]:
     steps.detect_faces(found, data, results, 0, settings(root, stages.BOXES), **options)
     steps.crop_faces(found, data, results, 0, settings(root, stages.FACES))
     steps.check_clips(found, results, 0, settings(root, stages.CHECKS))
-    return folder, read_table(results / "checks" / "0.csv")
+    return folder, read_by_clip(results / "checks" / "0.csv")
 
 
 def test_rows_say_where_the_crops_came_from(prepared):

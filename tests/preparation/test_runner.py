@@ -9,9 +9,10 @@ import pytest
 from lipsync_core.corpus.clips import Clip
 from lipsync_core.corpus.journal import report_damage, reported_damage
 from lipsync_core.errors import ClipError, DamagedFile, LipsyncError, Reason
-from lipsync_core.preparation.runner import per_clip, read_table, run_shard, write_table
+from lipsync_core.preparation.runner import per_clip, run_shard
 from lipsync_core.preparation.stages import AUDIO, MELS, Stage, _lookup
 from lipsync_core.runtime.files import atomic_path
+from lipsync_core.runtime.tables import read_by_clip, write_table
 
 
 def clip(name: str, signature: str = "1") -> Clip:
@@ -43,7 +44,7 @@ def run(results: Path, clips, stage: Stage = AUDIO, params=None, **options) -> l
 
 def test_in_equals_kept_plus_dropped(tmp_path):
     run(tmp_path, [clip("a"), clip("b"), clip("c")], bad=("s/b",))
-    table = read_table(tmp_path / "audio/0.csv")
+    table = read_by_clip(tmp_path / "audio/0.csv")
     assert {name: row["outcome"] for name, row in table.items()} == {
         "s/a": "kept",
         "s/b": "dropped",
@@ -65,7 +66,7 @@ def test_what_took_too_long_is_tried_again(tmp_path):
     for _ in range(2):
         run_shard(AUDIO, [clip("a")], tmp_path, 0, {}, per_clip(work))
     assert asked == ["s/a", "s/a"]
-    assert read_table(tmp_path / "audio/0.csv")["s/a"]["reason"] == "timed_out"
+    assert read_by_clip(tmp_path / "audio/0.csv")["s/a"]["reason"] == "timed_out"
 
 
 def test_nothing_is_redone(tmp_path):
@@ -122,7 +123,7 @@ def test_dropped_clip_stays_dropped_downstream(tmp_path):
     members = [clip("a"), clip("b")]
     run(tmp_path, members, bad=("s/b",))
     assert run(tmp_path, members, stage=MELS) == ["s/a"]
-    row = read_table(tmp_path / "mels/0.csv")["s/b"]
+    row = read_by_clip(tmp_path / "mels/0.csv")["s/b"]
     assert (row["reason"], row["dropped_by"], row["fps_in"]) == ("no_audio", "extract_audio", "25")
 
 
@@ -131,7 +132,7 @@ def test_file_of_a_clip_that_became_bad_or_left_is_removed(tmp_path):
     run(tmp_path, [clip("a", "2")], bad=("s/a",))
     assert not (tmp_path / "audio/s/a.wav").exists()
     assert not (tmp_path / "audio/s/b.wav").exists()
-    assert list(read_table(tmp_path / "audio/0.csv")) == ["s/a"]
+    assert list(read_by_clip(tmp_path / "audio/0.csv")) == ["s/a"]
 
 
 def test_key_follows_the_stage_read(tmp_path):
@@ -148,7 +149,7 @@ def test_worker_that_forgets_a_clip_is_an_error(tmp_path):
 
 def test_any_name_in_the_table(tmp_path):
     run(tmp_path, [clip("é \"quoted\", 'name' -x")])
-    assert list(read_table(tmp_path / "audio/0.csv")) == ["s/é \"quoted\", 'name' -x"]
+    assert list(read_by_clip(tmp_path / "audio/0.csv")) == ["s/é \"quoted\", 'name' -x"]
 
 
 def test_settings_are_exactly_those_named():
@@ -190,9 +191,9 @@ def test_measures_of_the_stages_before_stay_fresh(tmp_path):
     run(tmp_path, [clip("a")])
     assert run(tmp_path, [clip("a")], stage=boxes) == ["s/a"]
     table = tmp_path / "audio/0.csv"
-    write_table(table, [row | {"loudness": "-9"} for row in read_table(table).values()])
+    write_table(table, [row | {"loudness": "-9"} for row in read_by_clip(table).values()])
     assert run(tmp_path, [clip("a")], stage=boxes) == []
-    assert read_table(tmp_path / "boxes/0.csv")["s/a"]["loudness"] == "-9"
+    assert read_by_clip(tmp_path / "boxes/0.csv")["s/a"]["loudness"] == "-9"
 
 
 def test_table_without_a_clip_says_to_run_again(tmp_path):
@@ -260,14 +261,14 @@ def test_one_clip_becomes_several(tmp_path):
     members = [clip("a"), clip("b.c")]
     run(tmp_path, members)
     split(tmp_path, members, {"s/a": 3})
-    table = read_table(tmp_path / "faces/0.csv")
+    table = read_by_clip(tmp_path / "faces/0.csv")
     assert list(table) == ["s/a", "s/a+1", "s/a+2", "s/b.c"]
     assert [row["person"] for row in table.values()] == ["0", "1", "2", "0"]
     assert table["s/a+2"]["bytes"] == "6"
     assert table["s/a+2"]["length"] == "3"  # measures of the video are handed on
     assert faces(tmp_path) == {"a.zip", "a+1.zip", "a+2.zip", "b.c.zip"}
     assert split(tmp_path, members, {}) == []
-    assert list(read_table(tmp_path / "faces/0.csv")) == list(table)
+    assert list(read_by_clip(tmp_path / "faces/0.csv")) == list(table)
 
 
 def test_stages_after_take_each_of_them(tmp_path):
@@ -284,7 +285,7 @@ def test_stages_after_take_each_of_them(tmp_path):
 
     for _ in range(2):
         run_shard(CHECKS, members, tmp_path, 0, {}, per_clip(check))
-        table = read_table(tmp_path / "checks/0.csv")
+        table = read_by_clip(tmp_path / "checks/0.csv")
         assert {name: row["reason"] for name, row in table.items()} == {
             "s/a": "small_face",
             "s/a+1": "",
@@ -309,7 +310,7 @@ def test_files_of_clips_that_are_no_more_are_removed(tmp_path):
     split(tmp_path, members, {"s/a": 4, "s/b": 3, "s/c": 2})
     split(tmp_path, members[:2], {"s/a": 2}, params={"x": 1}, bad=("s/b",))
     assert faces(tmp_path) == {"a.zip", "a+1.zip"}
-    assert list(read_table(tmp_path / "faces/0.csv")) == ["s/a", "s/a+1", "s/b"]
+    assert list(read_by_clip(tmp_path / "faces/0.csv")) == ["s/a", "s/a+1", "s/b"]
     run(tmp_path, members[:1], params={"x": 1}, bad=("s/a",))
     split(tmp_path, members[:1], {})
     assert faces(tmp_path) == set()
@@ -321,7 +322,7 @@ def test_interrupt_between_clips_that_become_several(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         split(tmp_path, members, {"s/a": 2}, stop_at="s/b")
     assert split(tmp_path, members, {"s/a": 2}) == ["s/b"]
-    assert list(read_table(tmp_path / "faces/0.csv")) == ["s/a", "s/a+1", "s/b"]
+    assert list(read_by_clip(tmp_path / "faces/0.csv")) == ["s/a", "s/a+1", "s/b"]
 
 
 UNDECODABLE = os.fsdecode(b"/data/bo\xefris/01.mp4: bad\nheader")
@@ -335,7 +336,7 @@ def test_a_detail_with_a_name_that_is_not_utf_8(tmp_path):
 
     for _ in range(2):
         run_shard(AUDIO, [clip("a"), clip("b")], tmp_path, 0, {}, per_clip(work))
-        table = read_table(tmp_path / "audio/0.csv")
+        table = read_by_clip(tmp_path / "audio/0.csv")
         assert [row["outcome"] for row in table.values()] == ["dropped", "kept"]
         assert table["s/a"]["detail"] == r"/data/bo\xefris/01.mp4: bad\x0aheader"
 
@@ -345,7 +346,7 @@ def test_a_journal_that_holds_such_a_detail_already(tmp_path):
     journal = tmp_path / "audio/.journal/0.jsonl"
     journal.write_text(journal.read_text().replace("nothing to hear", r"bo\udcefris"))
     assert run(tmp_path, [clip("a"), clip("b")]) == []
-    assert "bo" in read_table(tmp_path / "audio/0.csv")["s/a"]["detail"]
+    assert "bo" in read_by_clip(tmp_path / "audio/0.csv")["s/a"]["detail"]
 
 
 def test_a_damaged_file_costs_one_clip_and_is_made_anew(tmp_path):
@@ -359,7 +360,7 @@ def test_a_damaged_file_costs_one_clip_and_is_made_anew(tmp_path):
 
     def run_mels() -> dict[str, str]:
         run_shard(MELS, members, tmp_path, 0, {}, per_clip(read))
-        rows = read_table(tmp_path / "mels/0.csv")
+        rows = read_by_clip(tmp_path / "mels/0.csv")
         return {name: row["reason"] for name, row in rows.items()}
 
     members = [clip("a"), clip("b")]

@@ -15,7 +15,7 @@ from lipsync_core.faces import detection
 from lipsync_core.faces.crops import CropArchive
 from lipsync_core.media.video import VideoWriter
 from lipsync_core.preparation import stages, steps
-from lipsync_core.preparation.runner import read_table
+from lipsync_core.runtime.tables import read_by_clip
 from tests.preparation.test_steps import settings
 from tests.support.media import write_wav
 from tests.support.media_people import SIDE, SIZE, portraits
@@ -79,7 +79,7 @@ def prepared(root, tmp_path) -> Callable[..., tuple[Path, dict[str, dict]]]:
         steps.detect_faces(corpus, data, results, 0, boxes, 8, "cpu", Path("models"))
         steps.crop_faces(corpus, data, results, 0, faces)
         steps.check_clips(corpus, results, 0, settings(root, stages.CHECKS))
-        return results, read_table(results / "checks/0.csv")
+        return results, read_by_clip(results / "checks/0.csv")
 
     return make
 

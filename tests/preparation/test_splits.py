@@ -12,8 +12,8 @@ from lipsync_core.corpus.clips import Clip, source_id
 from lipsync_core.data.dataset import ClipDataset
 from lipsync_core.errors import LipsyncError
 from lipsync_core.preparation import splits
-from lipsync_core.preparation.runner import write_table
 from lipsync_core.preparation.stages import AUDIO, CHECKS
+from lipsync_core.runtime.tables import write_table
 from tests.support.media import portrait
 from tests.support.media_takes import frames, prepare, speech, through_mp3
 from tests.support.training import write_clip

@@ -18,7 +18,7 @@ from lipsync_core.config import complete, load_schema
 from lipsync_core.corpus import clips
 from lipsync_core.media import ffmpeg
 from lipsync_core.preparation import splits, stages, steps
-from lipsync_core.preparation.runner import read_table
+from lipsync_core.runtime.tables import read_by_clip
 from tests.support.media import write_video, write_wav
 
 pytestmark = pytest.mark.media
@@ -40,7 +40,7 @@ def run_all(root: Path, data: Path, results: Path, **changes) -> dict[str, dict]
     steps.detect_faces(found, data, results, 0, settings(root, stages.BOXES), **options)
     steps.crop_faces(found, data, results, 0, settings(root, stages.FACES))
     steps.check_clips(found, results, 0, settings(root, stages.CHECKS, **changes))
-    return read_table(results / "checks" / "0.csv")
+    return read_by_clip(results / "checks" / "0.csv")
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_each_clip_has_its_reason(hostile, clip, reason):
 def test_every_stage_adds_up(hostile):
     folder, checks = hostile
     for stage in stages.ALL:
-        table = read_table(folder / "results" / stage.folder / "0.csv")
+        table = read_by_clip(folder / "results" / stage.folder / "0.csv")
         assert table.keys() == checks.keys()
         assert all((row["outcome"] == "kept") == (row["reason"] == "") for row in table.values())
 

@@ -5,6 +5,7 @@ import csv
 import json
 import re
 import zipfile
+from collections import Counter
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from lipsync_core.errors import LipsyncError
+from lipsync_core.preparation import accounting
 from lipsync_core.report import gallery, page
 from lipsync_core.report import results as artefacts
 from lipsync_core.report.blocks import duration
@@ -80,34 +82,32 @@ def fabricate(results: Path) -> None:
     """A small run: six clips of four speakers, two of them dropped at different stages."""
     outcomes = {
         "00001/00001": ("train", "", ""),
-        "00001/00002": ("", "no_audio", "audio"),
+        "00001/00002": ("", "no_audio", "extract_audio"),
         NASTY: ("train", "", ""),
         "00003/00001": ("val", "", ""),
-        "00003/00002": ("", "low_coverage", "checks"),
+        "00003/00002": ("", "low_coverage", "check_clips"),
         "00004/00001": ("test", "", ""),
     }
     clips: list[dict[str, object]] = []
-    tables: dict[str, list[dict[str, object]]] = {name: [] for name in artefacts.STAGES}
     for index, (clip, (split, reason, stage)) in enumerate(outcomes.items()):
         detail = f"detail <{index}>" if reason else ""
         measures = {"seconds": 8 + index, "coverage": 0.99, "face_px": 120 + index}
         clips.append(
             {"clip": clip, "speaker": clip.partition("/")[0], "split": split}
-            | {"kept": int(not reason), "reason": reason, "detail": detail, **measures}
+            | {"kept": int(not reason), "reason": reason, "detail": detail, "dropped_by": stage}
+            | {"detector": "centerface", **measures}
         )
-        gone = False
-        for name in artefacts.STAGES:
-            gone = gone or stage == name
-            tables[name].append(
-                {"clip": clip, "outcome": "dropped" if gone else "kept", "detector": "centerface"}
-                | ({"reason": reason, "detail": detail} if gone else measures)
-            )
         if not reason:
             write_crops(results / "faces" / f"{clip}.zip")
     write_csv(results / "filelists" / "clips.csv", clips)
-    for name, rows in tables.items():
-        write_csv(results / name / "0.csv", rows[:3])
-        write_csv(results / name / "1.csv", rows[3:])
+    accounting.write_accounting(
+        results / "filelists" / "accounting.csv",
+        [
+            accounting.Line("extract_audio", 6, 0, 5, Counter(no_audio=1)),
+            accounting.Line("check_clips", 5, 0, 4, Counter(low_coverage=1)),
+            accounting.Line("filelists", 4, 0, 4),
+        ],
+    )
     steps = range(0, 400, 100)
     write_csv(
         results / "syncnet" / "metrics.csv",
@@ -255,8 +255,7 @@ def test_missing_artefacts_are_said_in_a_sentence(tmp_path: Path) -> None:
     "lost",
     [
         "filelists/clips.csv",
-        "audio/0.csv",
-        "checks/1.csv",
+        "filelists/accounting.csv",
         "syncnet/metrics.csv",
         "wav2lip/samples.png",
         "wav2lip_gan/metrics.csv",
@@ -296,13 +295,6 @@ def test_broken_evaluation_is_a_readable_error(tmp_path: Path) -> None:
 def test_names_that_are_no_unicode_do_not_stop_the_page(tmp_path: Path) -> None:
     html = build(tmp_path, tmp_path / "index.html", config={"data_root": "caf\udce9"})
     assert "caf" in html
-
-
-def test_tables_of_more_shards_than_the_config_has_are_stale(tmp_path: Path) -> None:
-    for shard in range(3):
-        write_csv(tmp_path / "audio" / f"{shard}.csv", [{"clip": f"s/{shard}"}])
-    assert len(artefacts.read_stages(tmp_path)["audio"]) == 3
-    assert len(artefacts.read_stages(tmp_path, 2)["audio"]) == 2
 
 
 def test_strip_and_samples_survive_bad_files(tmp_path: Path) -> None:
@@ -350,9 +342,8 @@ def test_figures_on_a_speaker_who_was_trained_on_say_so(tmp_path: Path) -> None:
         {"clip": "me/1", "speaker": "me", "kept": 1, "reason": "", "seconds": 124, **parts},
     ]
     write_csv(tmp_path / "filelists" / "clips.csv", rows)
-    for stage in artefacts.STAGES:
-        for table in (tmp_path / stage).glob("*.csv"):
-            table.unlink()
+    lines = [accounting.Line("filelists", 1, 0, 1)]
+    accounting.write_accounting(tmp_path / "filelists" / "accounting.csv", lines)
     split = {name: {"judged_on": "seen speaker"} for name in ("val", "test")}
     (tmp_path / "filelists" / "split.json").write_text(json.dumps(split))
     evaluation = {"judged_on": "seen speaker", "syncnet": {"auc": 0.93, "loss": 0.3}}

@@ -4,47 +4,55 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from lipsync_core.preparation import accounting
 from lipsync_core.report import blocks, corpus, curves, gallery, page, plots, results, verdicts
+from lipsync_core.report.corpus import MAX_DROPPED_SHOWN
 from lipsync_core.report.curves import Expert, Generator
 from lipsync_core.report.versions import collect_versions
 
 
-def test_a_clip_is_dropped_once_whether_or_not_later_tables_repeat_it() -> None:
-    clips = [{"clip": name, "kept": "0", "reason": "silent"} for name in "ab"]
-    clips.append({"clip": "c", "kept": "1"})
-    first = [
-        {"clip": "a", "outcome": "dropped", "reason": "silent"},
-        {"clip": "b", "outcome": "kept"},
-        {"clip": "c", "outcome": "kept"},
+def test_the_account_is_the_one_that_the_filelists_wrote(tmp_path: Path) -> None:
+    clips = [
+        {"clip": "a", "kept": "0", "reason": "silent", "detail": "d", "dropped_by": "check_clips"},
+        {"clip": "b", "kept": "1"},
+        {"clip": "b+1", "kept": "0", "reason": "duplicate", "dropped_by": "filelists"},
     ]
-    for later in ([*first[:1], {"clip": "c", "outcome": "kept"}], first[2:]):
-        found = corpus.account(clips, {"audio": first, "mels": later})
-        assert (found.found, found.kept, len(found.dropped)) == (3, 1, 2)
-        assert [(s.entered, s.kept, s.dropped, s.missing) for s in found.stages] == [
-            (3, 2, 1, 0),
-            (2, 1, 0, 1),
-            (2, 1, 1, 0),
-        ]
-        assert found.balanced
-    unsettled = corpus.account([], {"audio": first, "mels": []})
-    assert (unsettled.found, unsettled.kept) == (3, 2)
-    lost = corpus.Account(3, 1, [], [])
-    assert "does not balance" in lost.sentence
+    lines = [
+        accounting.Line("crop_faces", 2, 1, 3),
+        accounting.Line("check_clips", 3, 0, 2, Counter(silent=1)),
+        accounting.Line("filelists", 2, 0, 1, Counter(duplicate=1)),
+    ]
+    accounting.write_accounting(tmp_path / "accounting.csv", lines)
+    found = corpus.account(accounting.read_accounting(tmp_path / "accounting.csv"), clips)
+    assert found is not None and (found.found, found.kept, len(found.dropped)) == (3, 1, 2)
+    assert corpus.account_table(found).rows == [
+        ["Face crops", "2", "1", "3", "0", ""],
+        ["Checks", "3", "0", "2", "1", "silent 1"],
+        ["Splits", "2", "0", "1", "1", "duplicate 1"],
+        ["All", "2", "1", "1", "2", ""],
+    ]
+    assert corpus.account_table(found).note == "3 clips found = 1 kept + 2 dropped."
+    dropped = corpus.dropped_table(found)
+    assert dropped is not None and [row[1:] for row in dropped.rows] == [
+        ["Checks", "silent", "<bdi>d</bdi>"],
+        ["Splits", "duplicate", "<bdi></bdi>"],
+    ]
+    assert corpus.account([], clips) is None
 
 
-def test_people_of_one_video_are_accounted_for() -> None:
-    clips = [{"clip": name, "kept": "1"} for name in ("a", "a+1", "a+2")]
-    clips[1] |= {"kept": "0", "reason": "small_face"}
-    video = [{"clip": "a", "outcome": "kept"}]
-    people = [{"clip": row["clip"], "outcome": "kept"} for row in clips]
-    checks = [people[0], people[1] | {"outcome": "dropped", "reason": "small_face"}, people[2]]
-    found = corpus.account(clips, {"audio": video, "faces": people, "checks": checks})
-    assert found.balanced and (found.found, found.kept) == (3, 2)
-    assert [step.missing for step in found.stages] == [0, 0, 0, 0]
+def test_clips_that_were_not_measured_are_in_no_histogram() -> None:
+    clips = [
+        {"clip": "a", "kept": "1", "coverage": "0.9"},
+        {"clip": "b", "kept": "0", "coverage": "0.2"},
+        {"clip": "c", "kept": "0", "coverage": "0"},
+    ]
+    (figure,) = corpus.distributions(clips)
+    assert "over 2 clips: from 0.2 to 0.9" in figure.svg
 
 
 def test_leaking_speakers_are_named() -> None:
@@ -56,11 +64,9 @@ def test_leaking_speakers_are_named() -> None:
 
 
 def test_long_lists_of_dropped_clips_are_cut() -> None:
-    dropped = [
-        corpus.Dropped(f"s/{n}", "audio", "silent", "") for n in range(corpus.MOST_DROPPED + 3)
-    ]
+    dropped = [{"clip": f"s/{n}", "reason": "silent"} for n in range(MAX_DROPPED_SHOWN + 3)]
     table = corpus.dropped_table(corpus.Account(len(dropped), 0, [], dropped))
-    assert table is not None and len(table.rows) == corpus.MOST_DROPPED
+    assert table is not None and len(table.rows) == MAX_DROPPED_SHOWN
     assert table.note.startswith("3 more clips")
 
 

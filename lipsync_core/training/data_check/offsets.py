@@ -6,7 +6,6 @@ which needs no network. Offsets are in frames; above 0 the picture comes late.
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from lipsync_core.data.dataset import WINDOW, Clip, ClipDataset
 from lipsync_core.evaluation.syncnet import clip_offset
 from lipsync_core.media.video import FPS
 from lipsync_core.models import SyncNet
+from lipsync_core.runtime.tables import read_table
 from lipsync_core.training.data_check import correlation
 from lipsync_core.training.data_check.result import OUT_OF_SYNC, STREAM, Check
 
@@ -78,8 +78,7 @@ def recorded_offsets(results: str | Path, dataset: ClipDataset) -> dict[int, int
     if not path.is_file():
         return {}
     ids = {clip.id for clip in dataset.clips}
-    with open(path, encoding="utf-8", newline="") as stream:
-        rows = [row for row in csv.DictReader(stream) if row.get("clip") in ids]
+    rows = [row for row in read_table(path) if row["clip"] in ids]
     offsets = [round(float(row["sync_offset"])) for row in rows if row.get("sync_offset")]
     return {offset: offsets.count(offset) for offset in sorted(set(offsets))}
 

@@ -17,8 +17,6 @@ is set aside, and the newest whole one takes its place.
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import logging
 import os
 import pickle
@@ -39,6 +37,7 @@ from lipsync_core.runtime.files import (
     remove_stale_temporaries,
     write_text,
 )
+from lipsync_core.runtime.tables import format_rows
 from lipsync_core.training.engine.run_signature import LOCK, STATE
 
 log = logging.getLogger(__name__)
@@ -217,10 +216,6 @@ def describe(row: Row) -> str:
 
 def to_csv(rows: list[Row]) -> str:
     """Rows as CSV text; the columns are the keys of all rows in order of appearance."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
-    return text.getvalue()
+    return format_rows(
+        [{k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows]
+    )

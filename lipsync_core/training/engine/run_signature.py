@@ -5,7 +5,6 @@ Light: imports no torch.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import logging
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 
 from lipsync_core.corpus.filelists import parse
 from lipsync_core.runtime.files import digest, file_sha, is_locked, write_text
+from lipsync_core.runtime.tables import read_by_clip
 
 log = logging.getLogger(__name__)
 Options = TypeVar("Options")
@@ -123,10 +123,8 @@ def data_digest(results: str | Path, weights: Iterable[str | Path] = ()) -> str:
     lists = Path(results) / "filelists"
     texts = {name: (lists / f"{name}.txt").read_text(encoding="utf-8") for name in ("train", "val")}
     used = {parse(line).id for text in texts.values() for line in text.splitlines()}
-    with open(lists / "clips.csv", encoding="utf-8", newline="") as stream:
-        keys = {
-            row["clip"]: row.get("key", "") for row in csv.DictReader(stream) if row["clip"] in used
-        }
+    rows = read_by_clip(lists / "clips.csv")
+    keys = {clip: row.get("key", "") for clip, row in rows.items() if clip in used}
     return digest({"lists": texts, "keys": keys, "weights": [file_sha(path) for path in weights]})
 
 
