@@ -1,7 +1,7 @@
-"""The face file of a dubbing: a still or a video as a stream of pictures, and the face in them.
+"""The face file of a dubbing (a still picture or a video) as a stream of frames with tracked faces.
 
-Knows the options that change the picture before anything looks for a face in it. What is done with
-the face is left to others.
+Applies the options that change the frames (resize, rotate, crop) before detection. `dub` renders
+the faces.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pandas as pd
 
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces import detection
 from lipsync_core.faces.boxes import area
+from lipsync_core.faces.decoding import FrameStream, downscale
 from lipsync_core.faces.detectors.base import Detector
 from lipsync_core.faces.tracking import tracks
 from lipsync_core.faces.tracking.shots import ShotDetector
@@ -31,11 +31,11 @@ Sides = tuple[int, int, int, int]  # top, bottom, left, right
 
 @dataclass(frozen=True)
 class FaceSource:
-    """The pictures of the face file, made smaller, turned and cut, in this order.
+    """The frames of the face file, resized, rotated and cropped, in this order.
 
     `resize_factor` divides both sides; `rotate` turns by 90 degrees clockwise; `crop` is (top,
-    bottom, left, right) in pixels, -1 for the picture's own edge; `static` keeps the first
-    picture only; `fps` is the constant rate at which a video is read.
+    bottom, left, right) in pixels, -1 for the frame's own edge; `static` keeps the first
+    frame only; `fps` is the constant rate at which a video is read.
     """
 
     path: Path
@@ -47,27 +47,27 @@ class FaceSource:
 
     @property
     def still(self) -> bool:
-        """True when the file holds one picture, whatever its name."""
+        """True when the file is a still picture, whatever its name."""
         return is_image(self.path)
 
     @property
     def length(self) -> int:
-        """How many pictures there are, by what the file says: good for a progress bar."""
+        """Number of frames by the file's header: an estimate for a progress bar."""
         if self.static or self.still:
             return 1
         return max(1, round(probe(self.path).seconds * self.fps))
 
     def frames(self) -> Iterator[np.ndarray]:
-        """Yield uint8 (H, W, 3) BGR: every picture once, at `fps` a second."""
-        pictures = self._decoded()
-        with contextlib.closing(pictures):
-            for picture in itertools.islice(pictures, 1 if self.static else None):
+        """Yield every frame once at `fps`: uint8 (H, W, 3) BGR."""
+        decoded = self._decoded()
+        with contextlib.closing(decoded):
+            for frame in itertools.islice(decoded, 1 if self.static else None):
                 if self.rotate:
-                    picture = cv2.rotate(picture, cv2.ROTATE_90_CLOCKWISE)
-                yield self._cut(picture)
+                    frame = cv2.rotate(frame, cv2.ROTATE_90_CLOCKWISE)
+                yield self._cropped(frame)
 
     def loop(self, count: int) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield `count` pairs (index in the file, frame), from the start again after the end."""
+        """Yield `count` pairs (index in the file, frame); starts again after the end."""
         left = count
         while left > 0:
             shown = 0
@@ -94,19 +94,19 @@ class FaceSource:
             long_side = max(2, max(shape.width, shape.height) // self.resize_factor)
         yield from read_frames(self.path, self.fps, long_side, exact_color=True)
 
-    def _cut(self, frame: np.ndarray) -> np.ndarray:
+    def _cropped(self, frame: np.ndarray) -> np.ndarray:
         if self.crop is None:
             return frame
         top, bottom, left, right = self.crop
         height, width = frame.shape[:2]
         bottom, right = (height if bottom == -1 else bottom), (width if right == -1 else right)
-        cut = frame[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
-        if min(cut.shape[:2]) < 2:
+        region = frame[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
+        if min(region.shape[:2]) < 2:
             raise LipsyncError(
                 f"{self.path}: crop {list(self.crop)} (top bottom left right) leaves nothing of "
                 f"its {width}x{height} picture"
             )
-        return np.ascontiguousarray(cut)
+        return np.ascontiguousarray(region)
 
 
 def track_face(
@@ -118,67 +118,51 @@ def track_face(
     max_gap: int = tracks.MAX_GAP_FRAMES,
     smooth: int = tracks.SMOOTHING_WINDOW,
 ) -> np.ndarray:
-    """Where the speaker's face is: float32 (n, 4) x1, y1, x2, y2, NaN in frames without one.
+    """Boxes of the speaker's face: float32 (n, 4) x1, y1, x2, y2, NaN in frames without one.
 
-    n is the number of pictures of the source, at most `count`. No face is followed across a cut
-    from one shot to the next. `long_side` and `batch_size` as for
-    `detection.detect_videos`, `max_gap` and `smooth` as for `tracks.main_track`, where they count
-    frames of 1/25 s: at another rate they last as long. Keeps boxes only.
-    Raises LipsyncError when no frame has a face.
+    n is the number of frames of the source, at most `count`. No face is followed across a cut
+    from one shot to the next. `long_side` and `batch_size` as for `detection.detect_videos`,
+    `max_gap` and `smooth` as for `tracks.main_track`, where they count frames of 1/25 s: at another
+    rate they last as long. Keeps boxes only. Raises LipsyncError when no frame has a face.
     """
     max_gap, smooth = (round(frames * source.fps / FPS) for frames in (max_gap, smooth))
-    rows: list[np.ndarray] = []
-    done, finder, width = 0, ShotDetector(), 0
+    stream, shots = FrameStream(source.path), ShotDetector()
     with (
         contextlib.closing(source.frames()) as frames,
         Progress(min(count, source.length), f"find the face in {source.path.name}", "frame") as bar,
     ):
-        pictures = itertools.islice(frames, count)
-        while batch := [
-            _shrunk(frame, long_side) for frame in itertools.islice(pictures, batch_size)
-        ]:
-            found = detector.detect(np.stack([small for small, _ in batch]))
-            for number, (boxes, (_, scale)) in enumerate(
-                zip(found, batch, strict=True), start=done
-            ):
-                rows.append(np.insert(boxes[:, :4] / scale, 0, number, axis=1))
-            for small, scale in batch:
-                finder.add(small)
-                width = round(small.shape[1] / scale[0])
-            done += len(batch)
-            bar.advance(len(batch))
-    table = np.concatenate(rows)
-    if not len(table):
-        raise LipsyncError(
-            f"{source.path}: no face in any of its {done} frames; turn it with --rotate, search "
-            "larger frames with --long_side, or give its place with --box TOP BOTTOM LEFT RIGHT"
+
+        def scaled_down() -> Iterator[np.ndarray]:
+            for frame in itertools.islice(frames, count):
+                stream.height, stream.width = frame.shape[:2]
+                yield downscale(frame, long_side)
+                bar.advance()
+
+        [(_, found)] = detection.detect_streams(
+            [(stream, scaled_down())],
+            detector,
+            batch_size,
+            on_frame=lambda _, frame: shots.add(frame),
         )
-    faces = pd.DataFrame(table, columns=["frame", "x1", "y1", "x2", "y2"])
-    faces = faces.astype({"frame": np.int32})
-    whole = detection.Detections(done, width, 0, faces)
-    linked = tracks.link(replace(whole, cuts=finder.cuts(whole)))
-    result = np.full((done, 4), np.nan, np.float32)
+    if not len(found.faces):
+        raise LipsyncError(
+            f"{source.path}: no face in any of its {found.frames} frames; turn it with --rotate, "
+            "search larger frames with --long_side, or give its place with --box TOP BOTTOM LEFT "
+            "RIGHT"
+        )
+    linked = tracks.link(replace(found, cuts=shots.cuts(found)))
+    result = np.full((found.frames, 4), np.nan, np.float32)
     for track in reversed(_speaker(linked)):
-        track = tracks.smooth_boxes(tracks.fill_gaps(track, max_gap), smooth)
+        track = tracks.fill_and_smooth(track, max_gap, smooth)
         result[track.frames] = track.boxes
     return result
-
-
-def _shrunk(frame: np.ndarray, long_side: int) -> tuple[np.ndarray, np.ndarray]:
-    """A picture for the detector, and the factors that take x, y, x, y into its pixels."""
-    height, width = frame.shape[:2]
-    scale = min(1.0, long_side / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    x, y = size[0] / width, size[1] / height
-    small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA) if scale < 1 else frame
-    return small, np.array([x, y, x, y], np.float32)
 
 
 def _speaker(linked: Sequence[tracks.Track]) -> list[tracks.Track]:
     """The tracks to dub, largest first: the main one, and those never seen together with another.
 
-    A cut or a jump ends a track, so one track would leave the other shots silent; a second person
-    beside the speaker shares frames with them and stays out.
+    A cut or a jump ends a track, so that one track alone would leave the other shots undubbed; a
+    second person beside the speaker shares frames with the speaker and is left out.
     """
     chosen: list[tracks.Track] = []
     taken: set[int] = set()

@@ -1,7 +1,7 @@
-"""Face detection over many clips: batching across clips, and the files of boxes.
+"""Face detection over many clips, batched across clips, and the Parquet files of boxes.
 
-Knows no particular detector, and nothing of tracks: every face of every frame is kept. Which frames
-are looked at is decided by `keyframes`.
+Works with any detector of `detectors`. Every face of every frame is kept; tracks are built later by
+`tracking`. `keyframes` chooses the frames that the detector sees.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ import pyarrow.parquet as pq
 
 from lipsync_core.errors import ClipError, DamagedFile
 from lipsync_core.faces.batching import BatchedDetector
-from lipsync_core.faces.decoding import ClipStream, SizeOf, decode_clips, downscale
-from lipsync_core.faces.detectors.base import Detector, Faces
-from lipsync_core.faces.keyframes import StridedFaces
+from lipsync_core.faces.decoding import FrameStream, SizeOf, decode_clips
+from lipsync_core.faces.detectors.base import Detector
+from lipsync_core.faces.keyframes import Request, StridedFaces
 from lipsync_core.media.video import FPS
 from lipsync_core.runtime.files import atomic_path
 
-LONG_SIDE = 480  # see detect_videos
+LONG_SIDE = 480  # pixels; see detect_videos
 BATCH_SIZE = 16
 MAX_MOTION = 0.15  # see detect_videos
-PREFETCH_FRAMES = 128  # frames of each of the two clips being decoded, at most
-MAX_PENDING_FRAMES = 512  # frames that wait for the detections beside them, at most
+PREFETCH_FRAMES = 128  # decoded ahead in each of the two clips that are being decoded
+MAX_PENDING_FRAMES = 512  # scaled-down frames that wait for the detections beside them
 COORDINATES = ("x1", "y1", "x2", "y2", "score")
 SCHEMA = pa.schema(
     [("frame", pa.int32())]
@@ -48,13 +48,13 @@ PathLike = str | os.PathLike[str]
 class Detections:
     """Every face found in one clip.
 
-    frames: number of frames at 25 fps. width, height: of the full-size, rotated picture, pixels.
+    frames: number of frames at 25 fps. width, height: of the full-size, rotated frame, pixels.
     faces: one row a face, in order of frame and falling score: frame int32; x1, y1, x2, y2, score
-        float32 (full-size pixels, not clipped to the picture); landmarks, a list of 10 float32
+        float32 (full-size pixels, not clipped to the frame); landmarks, a list of 10 float32
         (x, y of five points), empty when the detector has none; detected, False where the face
-        is interpolated between two frames that the detector looked at (all True when left out).
-    detector: name of the detector. looked: number of frames it looked at. cuts: first frames of
-    all shots but the first.
+        is interpolated between two frames that the detector saw (all True when left out).
+    detector: name of the detector. detected_frames: number of frames that the detector saw.
+    cuts: first frames of all shots but the first.
     """
 
     frames: int
@@ -83,95 +83,109 @@ def detect_videos(
     Parameters
     ----------
     items: a key of the caller's and the path of a video, or of a still picture (one frame).
-    long_side: frames are scaled down to this before detection; None detects at full size. On four
-        real talking clips (512 to 1920 pixels) CenterFace's tracks at 480 overlap the mean of seven
-        scales by 0.953, the best of all (256: 0.948, 320: 0.929, 400: 0.922, 640: 0.947, full:
-        0.951), and those at full size by 0.924. It finds faces of 20 pixels and more in the scaled
-        picture (recall 0.97; 0.83 of 16, 0.38 of 12): 4 % of the longer side at 480, 8 % at 256.
-    batch_size: frames of one call of the detector. Batches run across clips while the frames keep
-        their shape, so that short clips fill a GPU too.
-    stride, motion: which frames are looked at; see `keyframes.StridedFaces`. On the same clips the
-        track with 5 and 0.15 overlaps that of every frame by 0.975 and has half its jitter, for a
-        fifth of the work (3: 0.985, a third; 8: 0.967, a seventh; a motion of 0.06 doubles the work
-        of 5 for 0.98).
-    observe: is shown each frame, scaled down, with its clip's key: all of a clip's, in order.
-    size_of: width and height of a clip's pictures by its key, where they are known; saves looking.
-    threads: of each decoder, 0 for all cores. On a CPU, whose other cores are the detector's and
-        other jobs', more than one gain little and cost a tenth of the decoding.
+    long_side: frames are scaled down to this before detection; None detects at full size. With
+        CenterFace at 480, tracks of real clips are best; faces of 20 pixels and more in the
+        scaled frame (4 % of its longer side) are found.
+    batch_size, stride, motion, on_frame: as for `detect_streams`.
+    size_of: width and height of a clip by its key, where they are known; saves a probe.
+    threads: of each decoder, 0 for all cores. On a CPU, whose other cores run the detector and
+        other jobs, more than one gain little and cost a tenth of the decoding time.
 
     A clip that cannot be decoded yields its ClipError, and the others go on. Other errors end the
     iteration. Closing the generator stops the decoders. Memory does not grow with the clips'
     length, but for the boxes.
     """
-    batch_size = max(1, min(batch_size, MAX_PENDING_FRAMES // stride))
-    batches = BatchedDetector(detector, batch_size)
-    queue: deque[tuple[_ClipState[Key], int, np.ndarray]] = deque()  # frames to look at
-    unfinished: deque[_ClipState[Key]] = deque()
-
-    def detect_batch() -> None:
-        shape = queue[0][2].shape
-        same = itertools.takewhile(lambda request: request[2].shape == shape, queue)
-        batch = list(itertools.islice(same, batch_size))
-        for _ in batch:
-            queue.popleft()
-        results = batches.detect_faces(np.stack([frame for _, _, frame in batch]))
-        for (part, index, _), faces in zip(batch, results, strict=True):
-            queue.extend((part, *request) for request in part.faces.add_faces(index, faces))
-
-    def finished() -> Iterator[tuple[Key, Detections | ClipError]]:
-        while unfinished and unfinished[0].done:
-            part = unfinished.popleft()
-            yield part.clip.key, part.clip.error or part.detections(detector.name)
-
     depth = min(PREFETCH_FRAMES, 2 * batch_size * stride)
     with contextlib.closing(decode_clips(items, long_side, fps, depth, size_of, threads)) as clips:
-        for clip, frames in clips:
-            part = _ClipState(clip, StridedFaces(stride, motion))
-            unfinished.append(part)
-            for frame in frames:
-                part.shape = frame.shape
-                while queue and (len(queue) >= batch_size or queue[0][2].shape != frame.shape):
-                    detect_batch()
-                    yield from finished()
-                if on_frame is not None:
-                    on_frame(clip.key, frame)
-                queue.extend((part, *request) for request in part.faces.push(frame))
-            queue.extend((part, *request) for request in part.faces.end())
-            part.ended = True
-            yield from finished()
-    while queue:
-        detect_batch()
-        yield from finished()
-    yield from finished()
+        yield from detect_streams(clips, detector, batch_size, stride, motion, on_frame)
 
 
-def detect_image(
-    picture: np.ndarray, detector: Detector, long_side: int | None = LONG_SIDE
-) -> Faces:
-    """Faces of one picture, uint8 (H, W, 3) BGR, in its own pixels, best score first."""
-    small = downscale(picture, long_side)
-    faces = detector.detect_faces(small[None])[0]
-    return _scaled(faces, picture.shape[1] / small.shape[1], picture.shape[0] / small.shape[0])
-
-
-def detect_frames(
-    frames: Iterable[np.ndarray],
+def detect_streams(
+    streams: Iterable[tuple[FrameStream[Key], Iterable[np.ndarray]]],
     detector: Detector,
-    long_side: int | None = LONG_SIDE,
     batch_size: int = BATCH_SIZE,
-) -> Detections:
-    """Faces of frames that are read already, uint8 (H, W, 3) BGR of one size, none too many."""
-    found, shape, width, height = StridedFaces(1, MAX_MOTION), (1, 1), 0, 0
-    batches = BatchedDetector(detector, batch_size)
-    pictures = iter(frames)
-    while batch := list(itertools.islice(pictures, batch_size)):
-        height, width = batch[0].shape[:2]
-        small = np.stack([downscale(picture, long_side) for picture in batch])
-        shape = small.shape[1:]
-        requests = [request for picture in small for request in found.push(picture)]
-        for (index, _), faces in zip(requests, batches.detect_faces(small), strict=True):
-            found.add_faces(index, faces)
-    return _detections(found, shape, width, height, detector.name)
+    stride: int = 1,
+    motion: float = MAX_MOTION,
+    on_frame: Callable[[Key, np.ndarray], None] | None = None,
+) -> Iterator[tuple[Key, Detections | ClipError]]:
+    """`detect_videos` for frames that the caller decodes and scales down.
+
+    Parameters
+    ----------
+    streams: each with its frames, uint8 (H, W, 3) BGR of one size; read in turn.
+    batch_size: frames of one call of the detector. Batches run across clips while the frames keep
+        their shape, so that short clips fill a GPU too.
+    stride, motion: which frames the detector sees; see `keyframes.StridedFaces`. With 5 and 0.15,
+        tracks overlap those of every frame by 0.975 for a fifth of the work.
+    on_frame: is called with each frame and its clip's key, in order.
+    """
+    batches = _Batches(detector, max(1, min(batch_size, MAX_PENDING_FRAMES // stride)))
+    for stream, frames in streams:
+        clip = _ClipState(stream, StridedFaces(stride, motion))
+        batches.clips.append(clip)
+        for frame in frames:
+            clip.shape = frame.shape
+            while batches.full(frame.shape):
+                batches.detect()
+                yield from batches.finished()
+            if on_frame is not None:
+                on_frame(stream.key, frame)
+            batches.add(clip, clip.faces.push(frame))
+        batches.add(clip, clip.faces.end())
+        clip.ended = True
+        yield from batches.finished()
+    while batches.queue:
+        batches.detect()
+        yield from batches.finished()
+    yield from batches.finished()
+
+
+class _ClipState(Generic[Key]):
+    """A clip in progress: what is found in it so far. `shape` is that of its decoded frames."""
+
+    def __init__(self, stream: FrameStream[Key], faces: StridedFaces) -> None:
+        self.stream = stream
+        self.faces = faces
+        self.shape: tuple[int, ...] = (1, 1)
+        self.ended = False
+
+
+class _Batches(Generic[Key]):
+    """Frames that wait for the detector (`queue`), and the unfinished `clips`, in order."""
+
+    def __init__(self, detector: Detector, size: int) -> None:
+        self.size = size
+        self.queue: deque[tuple[_ClipState[Key], int, np.ndarray]] = deque()
+        self.clips: deque[_ClipState[Key]] = deque()
+        self._detector = BatchedDetector(detector, size)
+        self._name = detector.name
+
+    def add(self, clip: _ClipState[Key], requests: Iterable[Request]) -> None:
+        """Queue the frames that `clip` asks for."""
+        self.queue.extend((clip, *request) for request in requests)
+
+    def full(self, shape: tuple[int, ...]) -> bool:
+        """True when a batch must be detected before a frame of `shape` is added."""
+        return bool(self.queue) and (
+            len(self.queue) >= self.size or self.queue[0][2].shape != shape
+        )
+
+    def detect(self) -> None:
+        """Detect the frames at the head of the queue that have one shape."""
+        shape = self.queue[0][2].shape
+        same = itertools.takewhile(lambda request: request[2].shape == shape, self.queue)
+        batch = list(itertools.islice(same, self.size))
+        for _ in batch:
+            self.queue.popleft()
+        results = self._detector.detect_faces(np.stack([frame for _, _, frame in batch]))
+        for (clip, index, _), faces in zip(batch, results, strict=True):
+            self.add(clip, clip.faces.add_faces(index, faces))
+
+    def finished(self) -> Iterator[tuple[Key, Detections | ClipError]]:
+        """Remove and yield the clips at the head that need no more detections."""
+        while self.clips and self.clips[0].ended and self.clips[0].faces.complete:
+            clip = self.clips.popleft()
+            yield clip.stream.key, clip.stream.error or _detections(clip, self._name)
 
 
 def write_boxes(path: PathLike, detections: Detections) -> None:
@@ -215,30 +229,10 @@ def read_boxes(path: PathLike) -> Detections:
         raise DamagedFile(path, f"not a whole file of face boxes ({error})") from error
 
 
-class _ClipState(Generic[Key]):
-    """A clip on its way: what is found in it so far. `shape` is that of its decoded frames."""
-
-    def __init__(self, clip: ClipStream[Key], faces: StridedFaces) -> None:
-        self.clip = clip
-        self.faces = faces
-        self.shape: tuple[int, ...] = (1, 1)
-        self.ended = False
-
-    @property
-    def done(self) -> bool:
-        """True when nothing more will be found."""
-        return self.ended and self.faces.complete
-
-    def detections(self, detector: str) -> Detections:
-        return _detections(self.faces, self.shape, self.clip.width, self.clip.height, detector)
-
-
-def _detections(
-    found: StridedFaces, shape: tuple[int, ...], width: int, height: int, detector: str
-) -> Detections:
-    """Faces found in pictures of `shape`, in the pixels of pictures of full size."""
-    rows = found.table()
-    factors = np.array([width / shape[1], height / shape[0]], np.float32)
+def _detections(clip: _ClipState, detector: str) -> Detections:
+    """The faces of a clip, scaled to the pixels of the full-size frame."""
+    stream, rows = clip.stream, clip.faces.table()
+    factors = np.array([stream.width / clip.shape[1], stream.height / clip.shape[0]], np.float32)
     faces = pd.DataFrame({"frame": rows[:, 0].astype(np.int32)})
     for column, name in enumerate(COORDINATES[:4], start=2):
         faces[name] = rows[:, column] * factors[column % 2]
@@ -246,10 +240,5 @@ def _detections(
     landmarks = rows[:, 7:] * np.tile(factors, (rows.shape[1] - 7) // 2)
     faces["landmarks"] = pd.Series(list(landmarks), dtype=object)
     faces["detected"] = rows[:, 1] > 0
-    return Detections(found.frames, width, height, faces, detector, found.detected_frames)
-
-
-def _scaled(faces: Faces, x: float, y: float) -> Faces:
-    factors = np.array([x, y, x, y, 1], np.float32)
-    points = np.tile(np.array([x, y], np.float32), faces.landmarks.shape[1] // 2)
-    return Faces(faces.boxes * factors, faces.landmarks * points)
+    counts = clip.faces.frames, stream.width, stream.height
+    return Detections(*counts, faces, detector, clip.faces.detected_frames)

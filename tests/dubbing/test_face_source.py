@@ -6,6 +6,7 @@ import pytest
 
 from lipsync_core.dubbing.face_source import FaceSource, track_face
 from lipsync_core.errors import LipsyncError
+from lipsync_core.faces.detectors.base import Faces
 from lipsync_core.media.video import VideoWriter
 
 pytestmark = pytest.mark.media
@@ -90,10 +91,11 @@ class Scripted:
     def __init__(self, script):
         self.script, self.shapes = script, []
 
-    def detect(self, frames):
+    def detect_faces(self, frames):
         self.shapes.append(frames.shape)
         found = [self.script[min(LEVELS, key=lambda v: abs(v - f.mean()))] for f in frames]
-        return [np.array(boxes, np.float32).reshape(-1, 5) for boxes in found]
+        boxes = [np.array(boxes, np.float32).reshape(-1, 5) for boxes in found]
+        return [Faces(each, np.zeros((len(each), 0), np.float32)) for each in boxes]
 
 
 def test_every_shot_of_the_speaker_but_no_second_person(video):

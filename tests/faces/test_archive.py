@@ -91,8 +91,7 @@ def test_an_hour_of_crops(tmp_path):
 def test_beyond_four_gigabytes(tmp_path):
     with write_archive(tmp_path / "a.zip") as writer:
         writer.add(0, data(0))
-        writer._offset = 5 << 30  # a hole, which takes no room on the disk
-        writer._stream.seek(writer._offset)
+        writer.archive.start_dir = 5 << 30  # a hole, which takes no room on the disk
         writer.add(6, data(6))
         writer.add(12, data(12))
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:

@@ -9,10 +9,10 @@ import pytest
 
 from lipsync_core.errors import ClipError, LipsyncError, Reason
 from lipsync_core.faces import decoding
+from lipsync_core.faces.decoding import FrameStream, downscale
 from lipsync_core.faces.detection import (
     Detections,
-    detect_frames,
-    detect_image,
+    detect_streams,
     detect_videos,
     read_boxes,
     write_boxes,
@@ -185,16 +185,23 @@ def test_a_still_that_cannot_be_decoded(tmp_path):
     assert isinstance(error, ClipError) and error.reason is Reason.UNREADABLE
 
 
-def test_detect_image_and_detect_frames_agree():
+def found_in(*frames, long_side=None, batch_size=16):
+    """Detections of frames that the caller reads, all of one size."""
+    stream = FrameStream("a", *frames[0].shape[1::-1]) if frames else FrameStream("a", 1, 1)
+    small = (downscale(frame, long_side) for frame in frames)
+    [(_, found)] = detect_streams([(stream, small)], Bright(), batch_size)
+    return found
+
+
+def test_streams_of_the_callers_frames():
     frames = [picture((200, 150), left) for left in (20, 60, 100)]
-    found = detect_frames(frames, Bright(), long_side=100, batch_size=2)
+    found = found_in(*frames, long_side=100, batch_size=2)
     assert (found.frames, found.width, found.height) == (3, 200, 150)
-    for index, frame in enumerate(frames):
-        faces = detect_image(frame, Bright(), long_side=100)
-        row = found.faces.loc[index, ["x1", "y1", "x2", "y2", "score"]].tolist()
-        assert faces.boxes[0].tolist() == pytest.approx(row)
-        assert faces.boxes[0, 0] == pytest.approx(20 + 40 * index, abs=2)
-    assert detect_frames([], Bright()).frames == 0
+    assert found.faces["frame"].tolist() == [0, 1, 2]
+    assert found.faces["x1"].tolist() == pytest.approx([20, 60, 100], abs=2)
+    alone = [found_in(frame, long_side=100).faces["x1"][0] for frame in frames]
+    assert found.faces["x1"].tolist() == alone
+    assert found_in().frames == 0
 
 
 def test_boxes_survive_writing_and_reading(tmp_path):
@@ -212,10 +219,10 @@ def test_boxes_survive_writing_and_reading(tmp_path):
 
 
 def test_no_faces_and_no_landmarks_can_be_written(tmp_path):
-    empty = detect_frames([np.zeros((8, 8, 3), np.uint8)], Bright())
+    empty = found_in(np.zeros((8, 8, 3), np.uint8))
     write_boxes(tmp_path / "a.parquet", empty)
     assert len(read_boxes(tmp_path / "a.parquet").faces) == 0
-    found = detect_frames([picture((40, 40), 4)], Bright())
+    found = found_in(picture((40, 40), 4))
     bare = found.faces.assign(landmarks=[np.zeros(0, np.float32)])
     write_boxes(tmp_path / "b.parquet", Detections(1, 40, 40, bare, "bright"))
     assert len(read_boxes(tmp_path / "b.parquet").faces["landmarks"][0]) == 0
@@ -224,7 +231,7 @@ def test_no_faces_and_no_landmarks_can_be_written(tmp_path):
 @pytest.mark.parametrize("damage", ["absent", "torn", "foreign"])
 def test_a_broken_file_of_boxes_is_reported(tmp_path, damage):
     path = tmp_path / "a.parquet"
-    found = detect_frames([picture((40, 40), 4)], Bright())
+    found = found_in(picture((40, 40), 4))
     if damage == "torn":
         write_boxes(path, found)
         path.write_bytes(path.read_bytes()[:-20])

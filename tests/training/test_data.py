@@ -82,7 +82,7 @@ ENDS = {
     ),
     "pictures that nobody can read": (
         pictures_that_nobody_can_read,
-        r"1\.zip: not a whole archive of face crops \(\d+\.jpg is no picture\)",
+        r"1\.zip: not a whole archive of face crops \(\d+\.jpg is not an image\)",
     ),
     "no sound": (lambda r: (r / "mels/a/1.npy").unlink(), r"mels/a/1\.npy: no such file"),
     "broken sound": (lambda r: (r / "mels/a/1.npy").write_bytes(b"RIFF"), r"mels/a/1\.npy: "),
@@ -143,6 +143,6 @@ def test_one_unreadable_picture_is_named(tmp_path):
         for frame in range(40):
             archive.writestr(f"{frame}.jpg", whole if frame != 20 else b"")
     corpus = ClipDataset.load(results, "train")
-    with pytest.raises(LipsyncError, match=r"20\.jpg is no picture"):
+    with pytest.raises(LipsyncError, match=r"20\.jpg is not an image"):
         for step in range(99):
             generator_batch(corpus, 0, step, 1)
