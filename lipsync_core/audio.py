@@ -18,8 +18,8 @@ import numpy as np
 from lipsync_core.errors import ClipError, DamagedFile, Reason
 from lipsync_core.media.audio import BLOCK_SAMPLES, SAMPLE_RATE, _decode_pcm, _floats, _open_wav
 from lipsync_core.media.audio import load_wav as load_wav  # a public name of this module
-from lipsync_core.media.video import FPS, PathLike
-from lipsync_core.runtime.files import atomic_path
+from lipsync_core.media.video import FPS
+from lipsync_core.runtime.files import PathLike, atomic_path
 
 HOP = 200  # samples between mel columns: 80 columns a second
 MEL_RATE = SAMPLE_RATE // HOP

@@ -8,7 +8,6 @@ Where public files come from is `pretrained`'s part; what training keeps besides
 from __future__ import annotations
 
 import logging
-import os
 import pickle
 import re
 import shutil
@@ -23,7 +22,7 @@ from torch import nn
 
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models.blocks import STRIDES_TO_GRID, steps_to_grid
-from lipsync_core.runtime.files import atomic_path
+from lipsync_core.runtime.files import PathLike, atomic_path
 
 log = logging.getLogger(__name__)
 __all__ = [
@@ -39,7 +38,6 @@ __all__ = [
 
 Network = TypeVar("Network", bound=nn.Module)
 State = dict[str, torch.Tensor]
-PathLike = str | os.PathLike[str]
 
 WRAPPER_PREFIXES = re.compile(r"^(module\.|_orig_mod\.)+")  # DataParallel, torch.compile
 PLAIN_TYPES = (str, int, float, bool, type(None))

@@ -21,7 +21,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import logging
-import os
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from pathlib import Path
 
 from lipsync_core import pretrained
 from lipsync_core.errors import LipsyncError
-from lipsync_core.runtime.files import atomic_path
+from lipsync_core.runtime.files import PathLike, atomic_path
 from lipsync_core.runtime.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -95,7 +94,7 @@ KNOWN_WEIGHTS: dict[str, Weights] = {
 }
 
 
-def find(name: str, folder: str | os.PathLike[str]) -> Path | None:
+def find(name: str, folder: PathLike) -> Path | None:
     """The file `name` in `folder`, under its own name or under that of its download; else None."""
     names = [name]
     if name in KNOWN_WEIGHTS:
@@ -104,9 +103,7 @@ def find(name: str, folder: str | os.PathLike[str]) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def fetch(
-    name: str, folder: str | os.PathLike[str], sha256: str | None = None, timeout: float = 30.0
-) -> Path:
+def fetch(name: str, folder: PathLike, sha256: str | None = None, timeout: float = 30.0) -> Path:
     """Path of the public file `name` in `folder`, downloaded when it is not there yet.
 
     A local file wins, whatever it holds (your own weights under a public name are welcome). A
@@ -173,7 +170,7 @@ S3FD_WEIGHTS = "s3fd.pth"
 LSE_WEIGHTS = "syncnet_v2.model"
 
 
-def resolve(name: str, models_dir: str | os.PathLike[str] = "models") -> str:
+def resolve(name: str, models_dir: PathLike = "models") -> str:
     """The detector that the config value `name` means: "s3fd" or "centerface".
 
     "auto" is S3FD, with which the public models were trained, when its weights lie in
@@ -189,9 +186,7 @@ def resolve(name: str, models_dir: str | os.PathLike[str] = "models") -> str:
     return name
 
 
-def active_speaker_weights(
-    expert: str | os.PathLike[str], models_dir: str | os.PathLike[str]
-) -> Path:
+def active_speaker_weights(expert: PathLike, models_dir: PathLike) -> Path:
     """The network that tells who speaks (`track.choice: speaking`).
 
     `expert`, a checkpoint of this project's expert, wins; without one (""), the public

@@ -27,7 +27,7 @@ from lipsync_core.demo.visemes import CHANNELS, mouth_tracks
 from lipsync_core.errors import LipsyncError
 from lipsync_core.media import ffmpeg_binary
 from lipsync_core.media.video import VideoWriter
-from lipsync_core.runtime.files import atomic_path, write_text_if_changed
+from lipsync_core.runtime.files import PathLike, atomic_path, write_text_if_changed
 from lipsync_core.runtime.progress import Progress
 
 MANIFEST = "demo.json"
@@ -61,7 +61,7 @@ def write_clip(path: Path, clip: DemoClip) -> None:
 
 
 def write_corpus(
-    data_root: str | os.PathLike[str],
+    data_root: PathLike,
     processes: int | None = None,
     clips: Sequence[DemoClip] | None = None,
 ) -> list[Path]:

@@ -16,8 +16,8 @@ from lipsync_core.demo.eyes import Eye
 from lipsync_core.demo.mouth import Mouth
 from lipsync_core.demo.portraits import HEIGHT, WIDTH, Still
 from lipsync_core.demo.visemes import CHANNELS
+from lipsync_core.media.timestamps import FPS
 
-FPS = 25
 HEAD_MOVES = ("x", "y", "turn", "zoom", "yaw", "pitch")
 # Standard deviations: pixels, pixels, radians, share, pixels at the nose, pixels at the nose.
 _SWAY = (1.6, 1.2, 0.010, 0.006, 2.2, 1.6)

@@ -29,9 +29,10 @@ from lipsync_core.faces import detection, detectors
 from lipsync_core.faces.crops import clip_box
 from lipsync_core.faces.tracking import tracks
 from lipsync_core.media.timestamps import FPS, read_timeline
-from lipsync_core.media.video import PathLike, VideoWriter, probe
+from lipsync_core.media.video import VideoWriter, probe
 from lipsync_core.models import Wav2Lip
 from lipsync_core.runtime.device import pick
+from lipsync_core.runtime.files import PathLike
 from lipsync_core.runtime.progress import Progress
 
 log = logging.getLogger(__name__)

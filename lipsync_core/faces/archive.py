@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from lipsync_core.errors import ClipError, DamagedFile, Reason
-from lipsync_core.runtime.files import atomic_path
+from lipsync_core.runtime.files import PathLike, atomic_path
 
 # Layouts of the ZIP specification (APPNOTE.TXT), for the fast reader.
 LOCAL_HEADER = struct.Struct("<26xHH")  # lengths of a member's name and extra field
@@ -33,7 +33,6 @@ END = struct.Struct("<4s4H2IH")
 END_MARK = b"PK\x05\x06"
 MAX_COMMENT_BYTES = 0xFFFF
 CUTS = "cuts"  # first word of the comment
-PathLike = str | os.PathLike[str]
 
 
 class ArchiveWriter:

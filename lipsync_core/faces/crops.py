@@ -8,7 +8,6 @@ left to others.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +20,7 @@ from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.archive import CropArchive, write_archive
 from lipsync_core.faces.decoding import Region, open_region
 from lipsync_core.faces.track import Track
+from lipsync_core.runtime.files import PathLike
 
 __all__ = [
     "CropArchive",
@@ -42,7 +42,6 @@ MAX_PENDING_CROPS = 16  # crops that may wait for the encoder
 ALIGNED_LANDMARKS = np.array(
     [[0.32, 0.38], [0.68, 0.38], [0.5, 0.575], [0.34, 0.73], [0.66, 0.73]], np.float64
 )
-PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)

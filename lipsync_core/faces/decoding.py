@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-import os
 import queue
 import threading
 from collections import deque
@@ -20,10 +19,10 @@ import numpy as np
 
 from lipsync_core.errors import ClipError, Reason
 from lipsync_core.media.video import FPS, is_image, probe, read_frames, read_image
+from lipsync_core.runtime.files import PathLike
 
 NUM_DECODERS = 2  # clips decoded at once: the one in use and the next
 Key = TypeVar("Key")
-PathLike = str | os.PathLike[str]
 SizeOf = Callable[[Key], tuple[int, int] | None]
 
 

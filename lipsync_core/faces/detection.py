@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from lipsync_core.faces.decoding import FrameStream, SizeOf, decode_clips
 from lipsync_core.faces.detectors.base import Detector
 from lipsync_core.faces.keyframes import Request, StridedFaces
 from lipsync_core.media.video import FPS
-from lipsync_core.runtime.files import atomic_path
+from lipsync_core.runtime.files import PathLike, atomic_path
 
 LONG_SIDE = 480  # pixels; see detect_videos
 BATCH_SIZE = 16
@@ -41,7 +40,6 @@ SCHEMA = pa.schema(
     + [("landmarks", pa.list_(pa.float32())), ("detected", pa.bool_())]
 )
 Key = TypeVar("Key", bound=Hashable)
-PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)

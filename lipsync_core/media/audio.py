@@ -13,8 +13,8 @@ import numpy as np
 from lipsync_core.errors import ClipError, DamagedFile, Reason
 from lipsync_core.media import audio_alignment
 from lipsync_core.media.ffmpeg import Decoder
-from lipsync_core.media.video import CLOCK_OUTPUT, PathLike
-from lipsync_core.runtime.files import atomic_path
+from lipsync_core.media.video import CLOCK_OUTPUT
+from lipsync_core.runtime.files import PathLike, atomic_path
 
 SAMPLE_RATE = 16_000
 WAV_HEADER_BYTES = 44  # bytes

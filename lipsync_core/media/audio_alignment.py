@@ -13,7 +13,7 @@ from typing import IO
 import numpy as np
 
 from lipsync_core.errors import ClipError, Reason
-from lipsync_core.media.ffmpeg import PathLike
+from lipsync_core.runtime.files import PathLike
 
 SAMPLE_RATE = 16_000  # samples a second, of those that follow
 MIN_SHIFT_SAMPLES = (

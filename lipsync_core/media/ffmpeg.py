@@ -22,6 +22,7 @@ from typing import IO
 
 from lipsync_core.errors import ClipError, Reason
 from lipsync_core.media import ffmpeg_binary
+from lipsync_core.runtime.files import PathLike
 
 TIME_LIMIT = 300.0  # seconds without any result, and for each minute of the clip; see `Decoder`
 _limit = TIME_LIMIT  # the process's own, see `time_limit`
@@ -34,7 +35,6 @@ FOLLOW_UP_ERRORS = re.compile(
     r"|Could not write header|has not been used for any stream|Conversion failed"
     r"|Error (opening|parsing options|marking filters)"
 )
-PathLike = str | os.PathLike[str]
 
 
 def ffmpeg_exe() -> str:

@@ -17,8 +17,9 @@ import numpy as np
 
 from lipsync_core.errors import ClipError, LipsyncError, Reason
 from lipsync_core.media import audio_alignment
-from lipsync_core.media.ffmpeg import Decoder, PathLike
+from lipsync_core.media.ffmpeg import Decoder
 from lipsync_core.media.timestamps import CLOCK_OUTPUT
+from lipsync_core.runtime.files import PathLike
 
 # What AAC encodes without a question; other layouts are mixed to the nearest of them.
 LAYOUTS = "mono|stereo|5.1|7.1"

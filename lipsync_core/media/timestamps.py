@@ -13,7 +13,8 @@ from fractions import Fraction
 import numpy as np
 
 from lipsync_core.errors import ClipError, Reason
-from lipsync_core.media.ffmpeg import Decoder, PathLike
+from lipsync_core.media.ffmpeg import Decoder
+from lipsync_core.runtime.files import PathLike
 
 FPS = 25  # the frame rate of every public model of this family
 MAX_GAP_SECONDS = 60.0  # seconds between two pictures; more means damaged time stamps

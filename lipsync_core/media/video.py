@@ -25,10 +25,10 @@ import numpy as np
 import PIL.Image
 
 from lipsync_core.errors import ClipError, LipsyncError, Reason
-from lipsync_core.media.ffmpeg import Decoder, PathLike, ffmpeg_exe, input_path
+from lipsync_core.media.ffmpeg import Decoder, ffmpeg_exe, input_path
 from lipsync_core.media.soundtrack import soundtrack
 from lipsync_core.media.timestamps import CLOCK_OUTPUT, FPS
-from lipsync_core.runtime.files import atomic_path
+from lipsync_core.runtime.files import PathLike, atomic_path
 
 EXACT_FLAGS = "+accurate_rnd+full_chroma_int+full_chroma_inp"  # the scaler's flags for true colours
 MAX_IMAGE_BYTES = 1 << 30

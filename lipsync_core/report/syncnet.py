@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lipsync_core.media.timestamps import FPS
 from lipsync_core.report import plots
 from lipsync_core.report.blocks import Figure, figure, percent, plural
 from lipsync_core.report.corpus import by_split
@@ -23,7 +24,6 @@ from lipsync_core.training.thresholds import AUC_CHANCE, AUC_USABLE
 
 LEVELS = ("good", "fair", "bad", "none")
 WORST = 10
-FPS = 25
 OFF = 2  # frames of offset from which a clip is called out of sync
 # What of a clip's measures is worth a look: column, below or above which value, in words.
 ODD = (

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-
 from lipsync_core.faces.detectors.base import Detector
 from lipsync_core.pretrained import resolve
+from lipsync_core.runtime.files import PathLike
 
 
 def build(
     name: str,
     device: str = "auto",
-    models_dir: str | os.PathLike[str] = "models",
+    models_dir: PathLike = "models",
     threshold: float = 0.5,
     precision: str = "auto",
 ) -> Detector:

@@ -7,7 +7,6 @@ second at 272 x 480; without them 2, where CenterFace manages 65.
 
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from lipsync_core.faces.boxes import nms
 from lipsync_core.faces.detectors.base import Faces, check_frames
 from lipsync_core.pretrained import S3FD_WEIGHTS
 from lipsync_core.runtime.device import pick
+from lipsync_core.runtime.files import PathLike
 
 MEANS = (104.0, 117.0, 123.0)  # of blue, green and red
 CANDIDATE = 0.05  # lowest score which the public post-processing looks at
@@ -69,7 +69,7 @@ class S3FD:
     @classmethod
     def from_folder(
         cls,
-        models_dir: str | os.PathLike[str],
+        models_dir: PathLike,
         device: str = "auto",
         threshold: float = 0.5,
         precision: str = "auto",

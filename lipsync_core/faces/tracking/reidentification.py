@@ -8,7 +8,6 @@ apart.
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Sequence
 
 import cv2
@@ -18,6 +17,7 @@ from scipy.optimize import linear_sum_assignment
 from lipsync_core.faces.crops import CropSpec, iter_crops
 from lipsync_core.faces.track import Track
 from lipsync_core.faces.tracking.association import MAX_LOST_FRAMES
+from lipsync_core.runtime.files import PathLike
 
 CROPS_PER_END = 8  # crops at an end of a track
 CROP_SIDE_PX = 24  # pixels to which they are scaled
@@ -31,7 +31,6 @@ MAX_DISTANCE = 18.0
 CROP_MARGIN = 0.2  # around the face, with hair and collar; without: 15 between two people
 MIN_TRACK_FRAMES = 5  # boxes; shorter tracks have too few looks
 MAX_TRACKS = 256  # tracks compared, the longest ones: all pairs of more take minutes
-PathLike = str | os.PathLike[str]
 
 
 def merge_tracks(

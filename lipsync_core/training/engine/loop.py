@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import nn
 
 from lipsync_core.data.dataset import prefetch
 from lipsync_core.errors import LipsyncError
+from lipsync_core.runtime.files import PathLike
 from lipsync_core.runtime.progress import Progress
 from lipsync_core.training.engine import distributed, run_folder
 from lipsync_core.training.engine.run_folder import BEST, HEALTHY, METRICS, Row, RunFolder, describe
@@ -377,8 +377,8 @@ class _Run:
 def publish(
     task: Task,
     run_dir: Path,
-    checkpoint: str | os.PathLike[str],
-    metrics: str | os.PathLike[str],
+    checkpoint: PathLike,
+    metrics: PathLike,
     step: int,
     final: str = "best",
 ) -> None:

@@ -32,6 +32,7 @@ import torch
 from lipsync_core.checkpoints import write_tensors
 from lipsync_core.errors import LipsyncError
 from lipsync_core.runtime.files import (
+    PathLike,
     atomic_path,
     exclusive_lock,
     remove_stale_temporaries,
@@ -188,7 +189,7 @@ def read_state(path: Path) -> State:
     return state
 
 
-def link(source: Path, target: str | os.PathLike[str]) -> None:
+def link(source: Path, target: PathLike) -> None:
     """Let `target` be what `source` is now, atomically; a copy where there are no hard links.
 
     Safe for files that are only ever replaced as a whole.
@@ -200,7 +201,7 @@ def link(source: Path, target: str | os.PathLike[str]) -> None:
             shutil.copyfile(source, temporary)
 
 
-def copy(source: Path, target: str | os.PathLike[str]) -> None:
+def copy(source: Path, target: PathLike) -> None:
     """Copy a file, atomically."""
     with atomic_path(target) as temporary:
         shutil.copyfile(source, temporary)
