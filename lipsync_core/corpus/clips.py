@@ -1,4 +1,4 @@
-"""Which clips there are: discovery, names, signatures, shards. Light: the Snakefile imports it.
+"""Discovery of the clips: their ids, signatures and shards. Light: the Snakefile imports it.
 
 A clip's id is `<speaker>/<clip>`, formed by the corpus' layout (`lipsync_core.corpus.layouts`) from
 its path below the data root, without the extension. Characters that would break a table or a list
@@ -25,17 +25,14 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from lipsync_core.corpus.layouts import LAYOUTS, Item, wav2lip
-from lipsync_core.corpus.layouts.items import PRETRAIN
 from lipsync_core.corpus.layouts.lists import official, read_lists
-from lipsync_core.corpus.layouts.scan import VIDEO_SUFFIXES, decode, encode
+from lipsync_core.corpus.layouts.scan import VIDEO_SUFFIXES, decode, encode, suffix_of
 from lipsync_core.errors import LipsyncError
 from lipsync_core.runtime.files import digest, file_sha
 
-__all__ = ["VIDEO_SUFFIXES", "Clip", "by_shard", "discover", "encode", "members_digest"]
-
 log = logging.getLogger(__name__)
 PART = re.compile(r"\+\d+$")  # the end of the id of a further track
-LONGEST_NAME = 200  # bytes of a part of an id: file systems allow 255, with our suffixes
+MAX_NAME_BYTES = 200  # of a part of an id: file systems allow 255, with our suffixes
 
 
 class Clip(NamedTuple):
@@ -45,8 +42,7 @@ class Clip(NamedTuple):
     signature: changes whenever what it is made from may have changed;
     stamp: size and modification time of its files;
     path, audio, split, segment, face_hint: see `Item`;
-    origin: the whole video when `path` is a part that is cut from it
-    (`lipsync_core.preparation.segments`).
+    origin: the whole video when `path` is a segment of it (`lipsync_core.preparation.segments`).
     """
 
     id: str
@@ -70,7 +66,7 @@ class Clip(NamedTuple):
         return data_root / decode(self.audio or self.path)
 
     def portrait(self, data_root: Path) -> Path:
-        """Something to look at: the video, or the first crop of a folder."""
+        """A file that shows the face: the video, or the first crop of a folder."""
         source = self.source(data_root)
         return next(iter(wav2lip.frames(source).values())) if source.is_dir() else source
 
@@ -95,12 +91,12 @@ def part_id(clip_id: str, number: int) -> str:
 
 
 def source_id(clip_id: str) -> str:
-    """The id of the video that a clip comes from, and whose sound it shares."""
+    """The id of the video that a clip comes from, and whose audio it shares."""
     return PART.sub("", clip_id)
 
 
 def shard_of(clip_id: str, shards: int) -> int:
-    """The shard of a clip, 0 .. shards - 1; what is made of it (`<clip>+1`) goes with it.
+    """The shard of a clip, 0 .. shards - 1; clips split off it (`<clip>+1`) have the same.
 
     It follows from the id alone: new data never moves old data, and the clips of one speaker are
     spread over all shards.
@@ -124,43 +120,59 @@ def discover(
 
     Parameters
     ----------
-    data_root: the folder of the corpus; hidden files are passed over.
+    data_root: the folder of the corpus; hidden files are ignored.
     shards: how many shards the clips are spread over.
     signature: "mtime" (size and modification time) or "content" (SHA-1 of the file).
     previous: the last index; a file that it has the content's hash of is not hashed again while
         its stamp stays.
-    demo: path -> signature of the demo clips which stand in when there is no other video; they
-        are listed before they are made, with the signature that they will have.
+    demo: path -> signature of the demo clips which are used when there is no other video; they
+        are listed before they are written, with the signature that they will have.
     demo_splits: clip id -> split of the demo, until its own lists are written.
     layout: a key of `lipsync_core.corpus.layouts.LAYOUTS`.
     segments: folder for clips that are a part of a longer video.
     ffmpeg: identity of the program that extracts them; another one extracts them again.
-    partial_lists: the lists may name clips that are not there, see `lists.official`.
+    partial_lists: the lists may name clips that are missing, see `lists.official`.
 
     Lists `{train,val,test}.txt` in the data root set the splits of the clips that they name.
     Raises LipsyncError when there is no clip at all, or none that fits the layout, or a list names
-    a clip that is not there.
+    a clip that is missing.
     """
     adapter = LAYOUTS[layout]
     files = adapter.scan(data_root)
     own = {path: stamp for path, stamp in files.items() if path not in demo}
-    lines = read_lists(data_root, adapter.homes(files))
-    # The demo's lists stay in the data root when its clips are removed, or step aside for others.
-    also = list(adapter.items(demo, data_root)) if lines and demo else []
-    if not own and demo:
-        planned = _demo_files(data_root, files, demo)
-        items = list(adapter.items(planned, data_root))
-        splits = official(lines, items, data_root, also, partial_lists)
-        splits = splits or {item: demo_splits.get(item.id, "") for item in items}
-        return _clips([(item, *planned[item.path]) for item in items], shards, splits)
-    if not own:
+    if not own and not demo:
         raise LipsyncError(
             f"data_root {str(data_root)!r} holds no video; put clips there as "
             f"<speaker>/<clip>.mp4 (or {' '.join(sorted(VIDEO_SUFFIXES - {'.mp4'}))}), "
             "or set `data_root` in config/config.yaml to the folder that holds them"
         )
-    items = list(adapter.items(own, data_root))
-    _report_strays(items, own, layout, data_root)
+    planned = {} if own else _demo_files(data_root, files, demo)
+    items = list(adapter.items(own or planned, data_root))
+    if own:
+        _report_strays(items, own, layout, data_root)
+        signed = _sign(items, own, data_root, signature == "content", previous)
+    else:
+        signed = [(item, planned[item.path], planned[item.path]) for item in items]
+    lines = read_lists(data_root, adapter.list_folders(files))
+    # The demo's lists stay in the data root when its clips are removed or replaced by others.
+    also = list(adapter.items(demo, data_root)) if lines and demo else []
+    splits = official(lines, items, data_root, also, partial_lists)
+    if not own and not splits:
+        splits = {item: demo_splits.get(item.id, "") for item in items}
+    clips = _clips(signed, shards, splits)
+    if segments is None:
+        return clips
+    return [_as_segment(clip, data_root, segments, ffmpeg) for clip in clips]
+
+
+def _sign(
+    items: Iterable[Item],
+    files: Mapping[str, str],
+    data_root: Path,
+    by_content: bool,
+    previous: Iterable[Clip],
+) -> list[tuple[Item, str, str]]:
+    """Each item with its signature and its stamp; files: path -> stamp."""
     # An index of signatures by time gives each clip's stamp for its signature: no hash.
     hashes = {
         (clip.origin or clip.path, clip.audio, clip.stamp): mark
@@ -169,26 +181,19 @@ def discover(
     }
     signed = []
     for item in items:
-        stamp = own[item.path] + (f"+{own[item.audio]}" if item.audio else "")
-        mark = stamp
-        if signature == "content":
-            files = (item.path, item.audio, stamp)
-            if files not in hashes:  # several clips may be parts of one video
-                hashes[files] = _content(data_root, item)
-            mark = hashes[files]
+        mark = stamp = files[item.path] + (f"+{files[item.audio]}" if item.audio else "")
+        if by_content:
+            key = (item.path, item.audio, stamp)
+            if key not in hashes:  # several clips may be parts of one video
+                hashes[key] = _content(data_root, item)
+            mark = hashes[key]
         extras = f"|{item.segment}|{item.face_hint}" if item.segment or item.face_hint else ""
         signed.append((item, mark + extras, stamp))
-    splits = official(lines, items, data_root, also, partial_lists)
-    clips = _clips(signed, shards, splits)
-    return (
-        [_as_segment(clip, data_root, segments, ffmpeg) for clip in clips]
-        if segments is not None
-        else clips
-    )
+    return signed
 
 
 def _as_segment(clip: Clip, data_root: Path, segments: Path, ffmpeg: str) -> Clip:
-    """A part of a video is read from a file of its own, named after what it is cut from."""
+    """A segment of a video is read from a file of its own, named after what it is cut from."""
     if not clip.segment:
         return clip
     target = segments / f"{clip.id}.{digest([clip.signature, ffmpeg])[:8]}.mkv"
@@ -199,19 +204,15 @@ def _as_segment(clip: Clip, data_root: Path, segments: Path, ffmpeg: str) -> Cli
 def _report_strays(
     items: Sequence[Item], files: Mapping[str, str], layout: str, data_root: Path
 ) -> None:
-    """Say which videos the layout has no place for; an error when it has one for none."""
-    used = {name for item in items for name in (item.path, item.audio)}
-    strays = sorted(
-        path
-        for path in files.keys() - used
-        if "." + path.rpartition(".")[2].lower() in VIDEO_SUFFIXES
-    )
+    """Warn of videos that do not fit the layout; raise LipsyncError when none fits."""
     shape = LAYOUTS[layout].shape
     if not items:
         raise LipsyncError(
             f"data_root {str(data_root)!r}: nothing in it (such as {min(files)!r}) fits layout "
             f"{layout}, {shape}; set `layout` in config/config.yaml to the layout of your corpus"
         )
+    used = {name for item in items for name in (item.path, item.audio)}
+    strays = sorted(path for path in files.keys() - used if suffix_of(path) in VIDEO_SUFFIXES)
     if strays:
         log.warning(
             "%d videos do not fit layout %s (%s) and are left out, first %s",
@@ -220,7 +221,7 @@ def _report_strays(
 
 
 def _content(data_root: Path, item: Item) -> str:
-    """SHA-1 of the video, of its sound where that is apart, of all crops of a folder."""
+    """SHA-1 of the video (or of all crops of a folder), and of its audio file if it has one."""
     source = data_root / decode(item.path)
     if source.is_dir():
         parts = [[frame, file_sha(path, "sha1")] for frame, path in wav2lip.frames(source).items()]
@@ -232,20 +233,18 @@ def _content(data_root: Path, item: Item) -> str:
 
 def _demo_files(
     data_root: Path, found: Mapping[str, str], demo: Mapping[str, str]
-) -> dict[str, tuple[str, str]]:
-    """(signature, stamp) of the demo's clips: planned, or the file's own once it was edited."""
+) -> dict[str, str]:
+    """Signature of each demo clip: the planned one, or the file's own once it was edited."""
     written = demo_manifest(data_root)
     return {
-        path: (signature, signature)
-        if not written or found.get(path) == written.get(path)
-        else (found[path], found[path])
+        path: signature if not written or found[path] == written.get(path) else found[path]
         for path, signature in demo.items()
-        if path in found or not written  # made once and missing now: the user removed it
+        if path in found or not written  # written once and missing now: the user removed it
     }
 
 
 def demo_manifest(data_root: Path) -> dict[str, str]:
-    """Path -> stamp of the demo clips as they were written; empty before the demo is made."""
+    """Path -> stamp of the demo clips as they were written; empty before the demo is written."""
     manifest = data_root / "demo.json"
     if not manifest.is_file():
         return {}
@@ -269,11 +268,11 @@ def _clips(
             clip_id = _suffixed(item)
             if suffixed[clip_id] > 1:
                 clip_id = f"{item.id.partition('/')[0]}/{item.path}"
-        clip_id = _short(clip_id)
+        clip_id = "/".join(map(_shorten, clip_id.split("/")))
         speaker, shard = clip_id.partition("/")[0], shard_of(clip_id, shards)
-        split = splits.get(item, "" if item.split == PRETRAIN else item.split)
-        own = (clip_id, speaker, shard, signature, stamp, item.path, item.audio, split)
-        clips.append(Clip(*own, item.segment, item.face_hint))
+        split = splits.get(item, item.split)
+        own = (item.path, item.audio, split, item.segment, item.face_hint)
+        clips.append(Clip(clip_id, speaker, shard, signature, stamp, *own))
     clips.sort()
     for one, other in itertools.pairwise(clips):
         if one.id == other.id:
@@ -288,18 +287,13 @@ def _suffixed(item: Item) -> str:
     return f"{item.id}{name[name.rfind('.') :]}" if "." in name[1:] else item.id
 
 
-def _short(clip_id: str) -> str:
-    """Parts too long for a file name with our suffixes are cut, and told apart by a digest."""
-    if len(clip_id) <= LONGEST_NAME // 4:  # no part can be too long
-        return clip_id
-    parts = []
-    for part in clip_id.split("/"):
-        data = part.encode()
-        if len(data) > LONGEST_NAME:
-            token = hashlib.sha1(data).hexdigest()[:12]
-            part = data[: LONGEST_NAME - 16].decode(errors="ignore") + "~" + token
-        parts.append(part)
-    return "/".join(parts)
+def _shorten(name: str) -> str:
+    """A name too long for a file name with our suffixes is cut and gets a digest at its end."""
+    # A character has 4 bytes at most: most names need no encoding.
+    if len(name) <= MAX_NAME_BYTES // 4 or len(data := name.encode()) <= MAX_NAME_BYTES:
+        return name
+    token = hashlib.sha1(data).hexdigest()[:12]
+    return data[: MAX_NAME_BYTES - 16].decode(errors="ignore") + "~" + token
 
 
 def by_shard(clips: Iterable[Clip]) -> dict[int, list[Clip]]:

@@ -1,4 +1,4 @@
-"""How the split of a corpus was made, and whose clips figures are judged on: split.json. Light."""
+"""Summary of a corpus' split (split.json): by what, sizes, held-out or seen speakers. Light."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from lipsync_core.corpus.layouts.items import SPLITS
 from lipsync_core.media.timestamps import FPS
 
 log = logging.getLogger(__name__)
-UNKNOWN = "held-out clips"  # where it is not known who speaks in them
+UNKNOWN = "held-out clips"  # where the speakers are not known
 
 
-def summary(
+def summarize(
     by: str,
     parts: Mapping[str, Mapping[str, Listed]],
     seconds: Mapping[str, float],
-    judged: bool = True,
+    speakers_known: bool = True,
 ) -> dict[str, Any]:
-    """How the split was made, for split.json.
+    """The content of split.json.
 
-    by, parts: see `splits.parts_of`. seconds: lengths of the clips. judged: their speakers are
-    known.
+    by, parts: see `splits.assign`. seconds: lengths of the clips. speakers_known: ids begin with
+    the speaker.
 
     Returns "by" and, for each split, its clips, speakers and seconds; for val and test also "seen",
-    how many of the speakers train, too, and "judged_on", that in words.
+    how many of the speakers are in train, and "judged_on", that in words.
     """
     found: dict[str, Any] = {"by": by}
     speakers = {
@@ -47,44 +47,48 @@ def summary(
         }
         if name != "train":
             seen = len(speakers[name] & speakers["train"])
-            words = in_words(len(speakers[name]), seen) if judged else UNKNOWN
+            words = in_words(len(speakers[name]), seen) if speakers_known else UNKNOWN
             found[name] |= {"seen": seen, "judged_on": words if members else ""}
     return found
 
 
 def in_words(speakers: int, seen: int) -> str:
-    """Who speaks in a split of so many `speakers`, of whom so many train, too."""
+    """Words for a split of `speakers` speakers, of whom `seen` are also in train."""
     who = "speaker" if speakers == 1 else "speakers"
     if seen in (0, speakers):
         return f"seen {who}" if seen else f"held-out {who}"
     return f"{seen} seen and {speakers - seen} held-out speakers"
 
 
-def say(made: Mapping[str, Any], seconds: float) -> None:
-    """Log a `summary`; seconds: of all kept clips."""
+def log_summary(summary: Mapping[str, Any], seconds: float) -> None:
+    """Log what `summarize` returned; seconds: of all kept clips."""
     sizes = [
-        f"{name} {made[name]['clips']} clips"
-        + (f" ({made[name]['judged_on']})" if made[name].get("judged_on") else "")
+        f"{name} {summary[name]['clips']} clips"
+        + (f" ({summary[name]['judged_on']})" if summary[name].get("judged_on") else "")
         for name in SPLITS
     ]
-    log.info("split by %s: %s", made["by"], ", ".join(sizes))
-    if made["by"] == "time":
-        between = seconds - sum(made[name]["seconds"] for name in SPLITS)
-        log.info("%.1f s lie between the parts, 2 s or more each, and are in none", between)
-    if made["by"] in ("clip", "time"):
-        log.warning("one speaker trains and validates: figures say nothing of other people")
-    if not made["val"]["clips"]:
+    log.info("split by %s: %s", summary["by"], ", ".join(sizes))
+    if summary["by"] == "time":
+        between = seconds - sum(summary[name]["seconds"] for name in SPLITS)
+        log.info(
+            "%.1f s lie in the gaps of 2 s or more between the parts, and are in none", between
+        )
+    if summary["by"] in ("clip", "time"):
         log.warning(
-            "nothing validates, which training needs: give it more videos, or longer ones (4 s)"
+            "training and validation have the same speaker: metrics do not apply to other people"
+        )
+    if not summary["val"]["clips"]:
+        log.warning(
+            "the validation split is empty, which stops training: add videos, or longer ones (4 s)"
         )
 
 
 def read_split(results: str | Path) -> dict[str, Any]:
-    """The `summary` in `results/filelists/split.json`; {} where there is none."""
+    """The content of `results/filelists/split.json`; {} where there is none."""
     path = Path(results) / "filelists" / "split.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def judged_on(results: str | Path, split: str) -> str:
-    """In words whose clips the figures of a split are made of, such as "seen speaker"."""
+    """Words for the speakers that the metrics of a split are measured on, as "seen speaker"."""
     return read_split(results).get(split, {}).get("judged_on") or UNKNOWN

@@ -1,10 +1,10 @@
-"""Splits: who trains, who validates, who tests. By speaker, deterministic, stable.
+"""Train, validation and test splits: by speaker, deterministic, stable; and the lists of them.
 
 A speaker's split follows from a hash of its name and the seed, so that adding clips or speakers
 moves nobody. Official splits (of the layout, or of lists in the data root) win. A single speaker's
 corpus is split by clip where there are many, else by time within the videos. Copies of a clip never
-end in different splits. Layouts and lists only carry what is official (`Clip.split`); what follows
-from it is decided here and nowhere else.
+end in different splits. Layouts and lists only carry the official split (`Clip.split`); what
+follows from it is decided here and nowhere else.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lipsync_core.corpus import split_summary
 from lipsync_core.corpus.clips import Clip, source_id
 from lipsync_core.corpus.filelists import Listed, parse, speaker_of
 from lipsync_core.corpus.index import index_path, read_index
-from lipsync_core.corpus.layouts.items import SPLITS
+from lipsync_core.corpus.layouts.items import PRETRAIN, SPLITS
 from lipsync_core.errors import LipsyncError, Reason
 from lipsync_core.preparation import accounting, duplicates, time_split
 from lipsync_core.preparation.stages import CHECKS, Stage
+from lipsync_core.preparation.time_split import Parts
 from lipsync_core.runtime.files import write_text
 from lipsync_core.runtime.tables import Row, read_by_clip, write_table
 
@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 
 # The first columns of clips.csv; the stages' measures follow.
 COLUMNS = ("clip", "speaker", "split", "kept", "reason", "frames", "coverage", "seconds", "fps_in")
-BY_TIME = "time"  # instead of a split: the clip's frames are to be divided
 
 
 def unit_hash(name: str, seed: int) -> float:
@@ -42,18 +41,23 @@ def unit_hash(name: str, seed: int) -> float:
 
 
 def split_speakers(
-    speakers: Sequence[str], val: float, test: float, seed: int, trained: bool = False
+    speakers: Iterable[str], val: float, test: float, seed: int, trained: bool = False
 ) -> dict[str, str]:
     """Speaker -> "train", "val" or "test", with shares `val` and `test` of the speakers.
 
     When chance leaves validation (or test) without a speaker, one is moved there, as long as one
     stays in training; training comes first, then validation. trained: others train already.
     """
-    order = sorted(set(speakers), key=lambda speaker: unit_hash(speaker, seed))
-    chosen = {}
-    for speaker in order:
-        place = unit_hash(speaker, seed)
-        chosen[speaker] = "val" if place < val else "test" if place < val + test else "train"
+    places = {speaker: unit_hash(speaker, seed) for speaker in set(speakers)}
+    order = sorted(places, key=places.__getitem__)
+    chosen = {
+        speaker: "val"
+        if places[speaker] < val
+        else "test"
+        if places[speaker] < val + test
+        else "train"
+        for speaker in order
+    }
     if order and not trained and "train" not in chosen.values():
         chosen[order[-1]] = "train"
     for name, share, donors in (("val", val, ("train", "test")), ("test", test, ("train",))):
@@ -67,130 +71,93 @@ def split_speakers(
     return chosen
 
 
-@dataclass(frozen=True)
-class Pool:
-    """The clips whose split is official, and those that are drawn with shares `val` and `test`."""
+def separate(official: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The clips whose split is fixed, with it, and those whose split is drawn.
 
-    fixed: Mapping[str, str]
-    drawn: Sequence[str]
-    val: float
-    test: float
+    official: clip id -> "train", "val", "test", "trainval" (train or val), "pretrain" (train where
+    others have a split) or "" for none.
 
-    @property
-    def speakers(self) -> set[str]:
-        """Of the clips that are drawn."""
-        return set(map(speaker_of, self.drawn))
-
-    @property
-    def alone(self) -> bool:
-        """One speaker would have to train and to validate."""
-        return len(self.speakers) == 1 and "train" not in self.fixed.values()
-
-
-def pool(official: Mapping[str, str], val: float, test: float) -> Pool:
-    """What is official, and what that leaves to be drawn.
-
-    Where nothing is official, everything is drawn. Else no test is drawn, and no validation where
-    there is an official one: what no list names then trains. Without an official validation it is
-    drawn from what no list names (a lone test.txt) or, where all of that trains, from train.txt.
+    Where nothing is official, everything is drawn. Else what no list names trains, if there is an
+    official validation. If not, validation is drawn from what no list names (a lone test.txt) or,
+    where all of that trains, from train.txt.
     """
-    if not any(official.values()):
-        return Pool({}, list(official), val, test)
-    fixed = {clip: name for clip, name in official.items() if name in SPLITS}
-    rest = [clip for clip in official if clip not in fixed]
+    if set(official.values()) <= {"", PRETRAIN}:
+        return {}, list(official)
+    names = {clip: "train" if name == PRETRAIN else name for clip, name in official.items()}
+    fixed = {clip: name for clip, name in names.items() if name in SPLITS}
+    rest = [clip for clip in names if clip not in fixed]
     if "val" in fixed.values():
-        return Pool(fixed | dict.fromkeys(rest, "train"), [], 0, 0)
+        return fixed | dict.fromkeys(rest, "train"), []
     training = {speaker_of(clip) for clip, name in fixed.items() if name == "train"}
     fixed |= {clip: "train" for clip in rest if speaker_of(clip) in training}
     rest = [clip for clip in rest if clip not in fixed]
-    rest = rest or [clip for clip, name in fixed.items() if name == "train"]
-    return Pool({clip: fixed[clip] for clip in fixed if clip not in set(rest)}, rest, val, 0)
+    if not rest:
+        rest = [clip for clip, name in fixed.items() if name == "train"]
+        fixed = {clip: name for clip, name in fixed.items() if name != "train"}
+    return fixed, rest
+
+
+def check_leaks(split: Mapping[str, str], speakers_known: bool = True) -> None:
+    """Raise LipsyncError when a speaker of a multi-speaker corpus is in more than one split.
+
+    Where speakers are not known (an official split by something else), only log a warning.
+    """
+    found: dict[str, set[str]] = {}
+    for clip, name in split.items():
+        found.setdefault(speaker_of(clip), set()).add(name)
+    leaks = sorted(speaker for speaker, names in found.items() if len(names) > 1)
+    if not leaks or len(found) == 1:
+        return
+    message = f"{len(leaks)} speakers are in more than one split, first {leaks[:5]}"
+    if speakers_known:
+        raise LipsyncError(
+            f"filelists: {message}; correct the official lists in the data root, or remove them"
+        )
+    log.warning("%s, according to the official split", message)
 
 
 def assign(
-    official: Mapping[str, str],
-    val: float,
-    test: float,
-    seed: int,
-    seconds: Mapping[str, float] | None = None,
-) -> dict[str, str]:
-    """Clip id -> split of the kept clips (ids `<speaker>/<clip>`).
-
-    official: clip id -> "train", "val", "test", "trainval" (train or val) or "" for none, see
-    `pool`. seconds: clip id -> its length; all alike where it is not given.
-
-    Speakers are drawn. With one speaker only, its videos are drawn where they are many: where none
-    is longer than the smallest share; else the clips are `BY_TIME`.
-    """
-    found = pool(official, val, test)
-    if not found.alone:
-        home = split_speakers(
-            *(list(found.speakers), found.val, found.test, seed),
-            trained="train" in found.fixed.values(),
-        )
-        return {**found.fixed, **{clip: home[speaker_of(clip)] for clip in found.drawn}}
-    videos = {source_id(clip): (seconds or {}).get(clip, 1.0) for clip in found.drawn}
-    least = min((share for share in (found.val, found.test) if share), default=1.0)
-    if max(videos.values()) <= least * sum(videos.values()) * (1 + 1e-9):
-        home = split_speakers(list(videos), found.val, found.test, seed)
-        return {**found.fixed, **{clip: home[source_id(clip)] for clip in found.drawn}}
-    return {**found.fixed, **dict.fromkeys(found.drawn, BY_TIME)}
-
-
-Parts = dict[str, Listed]  # of one clip, by split
-
-
-def check_leaks(split: Mapping[str, str], judged: bool = True) -> None:
-    """Raise LipsyncError when a speaker of a multi-speaker corpus is in more than one split.
-
-    With `judged` false (an official split by something else than speakers) only say so.
-    """
-    homes: dict[str, set[str]] = {}
-    for clip, name in split.items():
-        homes.setdefault(speaker_of(clip), set()).add(name)
-    leaks = sorted(speaker for speaker, names in homes.items() if len(names) > 1)
-    if not leaks or len(homes) == 1:
-        return
-    said = f"{len(leaks)} speakers are in more than one split, first {leaks[:5]}"
-    if judged:
-        raise LipsyncError(
-            f"filelists: {said}; correct the official lists in the data root, or remove them"
-        )
-    log.warning("%s: so the official split has it", said)
-
-
-def parts_of(
     results: Path,
     official: Mapping[str, str],
     val: float,
     test: float,
     seed: int,
     seconds: Mapping[str, float],
-    judged: bool = True,
+    speakers_known: bool = True,
 ) -> tuple[str, dict[str, Parts]]:
-    """How the clips were split, and clip id -> its part in each split.
+    """How the clips are split, and clip id -> its part in each split.
 
-    official, val, test, seed, seconds: see `assign`; judged: see `check_leaks`, whose error this
+    official: see `separate`; where there is any, no test is drawn. val, test: shares that are
+    drawn. seconds: clip id -> its length. speakers_known: see `check_leaks`, whose error this
     raises.
 
+    Speakers are drawn. Of a single speaker, the videos are drawn where they are many (none is
+    longer than the smallest share); else each is divided by time, if that leaves a validation.
+
     Returns "official", "speaker", "clip" or "time" (how those were drawn whose split is not
-    official), and of each clip the whole in one split, or stretches of it in several. A clip that
-    lies in no stretch of its video has {}.
+    official), and of each clip the whole in one split, or parts of it in several. A clip that lies
+    in no part of its video has {}.
     """
-    found = pool(official, val, test)
-    split = assign(official, val, test, seed, seconds)
-    # What is drawn of one speaker, who must train and validate, is no leak.
-    check_leaks(split | (dict.fromkeys(found.drawn, "train") if found.alone else {}), judged)
-    by = "official" if not found.drawn else "clip" if found.alone else "speaker"
-    timed = [clip for clip, name in split.items() if name == BY_TIME]
-    divided = time_split.divide(results, timed, found.val, found.test) if found.val else {}
-    if any("val" in own for own in divided.values()):
-        by = "time"
-    else:  # all are too short: whole clips, where there are several
-        home = split_speakers([source_id(clip) for clip in timed], found.val, found.test, seed)
-        divided = {clip: {home[source_id(clip)]: Listed(clip)} for clip in timed}
-    whole = {clip: {name: Listed(clip)} for clip, name in split.items() if name != BY_TIME}
-    return by, whole | divided
+    fixed, drawn = separate(official)
+    if not set(official.values()) <= {"", PRETRAIN}:
+        test = 0
+    trained = "train" in fixed.values()
+    alone = len(set(map(speaker_of, drawn))) == 1 and not trained
+    by = "official" if not drawn else "clip" if alone else "speaker"
+    unit = source_id if alone else speaker_of
+    home = split_speakers(map(unit, drawn), val, test, seed, trained)
+    # The drawn clips of a single speaker, who must train and validate, are no leak.
+    splits = fixed | {clip: "train" if alone else home[unit(clip)] for clip in drawn}
+    check_leaks(splits, speakers_known)
+    parts = {clip: {home[unit(clip)]: Listed(clip)} for clip in drawn}
+    if alone and val:
+        lengths = {source_id(clip): seconds[clip] for clip in drawn}
+        smallest = min(share for share in (val, test) if share)
+        if max(lengths.values()) > smallest * sum(lengths.values()) * (1 + 1e-9):
+            divided = time_split.divide(results, drawn, val, test)
+            if any("val" in own for own in divided.values()):
+                by, parts = "time", divided
+    return by, {clip: {name: Listed(clip)} for clip, name in fixed.items()} | parts
 
 
 def write_filelists(
@@ -202,17 +169,17 @@ def write_filelists(
     seed: int,
     max_dropped_share: float = 1.0,
     drop_duplicates: bool = True,
-    judged: bool = True,
+    speakers_known: bool = True,
 ) -> Counter[str]:
     """Write `{train,val,test}.txt` (see `corpus.filelists`) and the files beside them.
 
-    `clips.csv` has a row a clip found, `accounting.csv` counts them by stage, `split.json` says how
-    the split was made, see `split_summary`. All lie in `results/filelists`.
+    `clips.csv` has a row a clip found, `accounting.csv` counts them by stage, `split.json` tells
+    how they were split, see `split_summary`. All lie in `results/filelists`.
 
     Parameters
     ----------
     clips: the index. chain: the stages that were run, in order; the last one's tables are read.
-    judged: see `check_leaks`.
+    speakers_known: see `check_leaks`.
 
     Returns how many clips were kept and how many dropped for each reason. Raises LipsyncError
     when the account of clips does not add up, more than `max_dropped_share` of them were dropped,
@@ -222,40 +189,40 @@ def write_filelists(
     rows: dict[str, Row] = {}
     for shard in shards:
         rows |= read_by_clip(results / chain[-1].folder / f"{shard}.csv")
-    lines = accounting.count_stages(results, chain, shards, {clip.id for clip in clips})
     rows = dict(sorted(rows.items()))
+    lines = accounting.count_stages(results, chain, shards, {clip.id for clip in clips})
     named = {clip.id: clip.split for clip in clips}
-    kept = {clip: row for clip, row in rows.items() if row["outcome"] == "kept"}
+    kept = [clip for clip, row in rows.items() if row["outcome"] == "kept"]
     official = {clip: named[source_id(clip)] for clip in kept}
-    seconds = {clip: float(row["seconds"]) for clip, row in kept.items()}
-    by, parts = parts_of(results, official, val, test, seed, seconds, judged)
+    seconds = {clip: float(rows[clip]["seconds"]) for clip in kept}
+    by, parts = assign(results, official, val, test, seed, seconds, speakers_known)
     reasons = _drop(results, rows, parts, drop_duplicates)
     lines.append(accounting.Line(accounting.FILELISTS, len(kept), 0, len(parts), reasons))
     folder = results / "filelists"
     accounting.write_accounting(folder / "accounting.csv", lines)
     counts = Counter(row["reason"] or "kept" for row in rows.values())
-    said = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
-    log.info("%d clips: %s", len(rows), said)
+    outcomes = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
+    log.info("%d clips: %s", len(rows), outcomes)
     if len(rows) - len(parts) > max_dropped_share * len(rows):
         raise LipsyncError(
-            f"{len(rows) - len(parts)} of {len(rows)} clips were dropped ({said}), more than "
+            f"{len(rows) - len(parts)} of {len(rows)} clips were dropped ({outcomes}), more than "
             f"split.max_dropped_share = {max_dropped_share}; see {results / CHECKS.folder}"
         )
     for name in SPLITS:
         members = [parts[clip][name] for clip in kept if name in parts.get(clip, {})]
         write_text(folder / f"{name}.txt", "".join(f"{member}\n" for member in members))
     _write_clips_table(folder / "clips.csv", rows, parts)
-    made = split_summary.summary(by, parts, seconds, judged)
-    split_summary.say(made, sum(seconds[clip] for clip in parts))
-    write_text(folder / "split.json", json.dumps(made, indent=2) + "\n")
+    summary = split_summary.summarize(by, parts, seconds, speakers_known)
+    split_summary.log_summary(summary, sum(seconds[clip] for clip in parts))
+    write_text(folder / "split.json", json.dumps(summary, indent=2) + "\n")
     return counts
 
 
 def _drop(
     results: Path, rows: dict[str, Row], parts: dict[str, Parts], drop_duplicates: bool
 ) -> Counter[str]:
-    """Drop from `parts`, and say so in `rows`, the clips that can be in no list; their reasons."""
-    gone = {
+    """Drop the clips that can be in no list from `parts` and in `rows`; return their reasons."""
+    dropped = {
         clip: (Reason.TOO_SHORT, "it lies in no part of a video that is split by time")
         for clip, own in parts.items()
         if not own
@@ -265,16 +232,12 @@ def _drop(
         copies = duplicates.find_duplicates({clip: rows[clip] for clip in label}, label, results)
         for clip, original in copies.items():
             detail = f"the same as {original} (split.drop_duplicates)"
-            gone[clip] = (Reason.DUPLICATE, detail)
-    for clip, (reason, detail) in gone.items():
-        rows[clip] |= {
-            "outcome": "dropped",
-            "reason": str(reason),
-            "detail": detail,
-            "dropped_by": accounting.FILELISTS,
-        }
+            dropped[clip] = (Reason.DUPLICATE, detail)
+    for clip, (reason, detail) in dropped.items():
+        values = ("dropped", str(reason), detail, accounting.FILELISTS)
+        rows[clip] |= dict(zip(("outcome", "reason", "detail", "dropped_by"), values, strict=True))
         del parts[clip]
-    return Counter(str(reason) for reason, _ in gone.values())
+    return Counter(str(reason) for reason, _ in dropped.values())
 
 
 def _write_clips_table(path: Path, rows: Mapping[str, Row], parts: Mapping[str, Parts]) -> None:
@@ -296,15 +259,15 @@ def _write_clips_table(path: Path, rows: Mapping[str, Row], parts: Mapping[str, 
 
 
 def held_out_pair(folder: Path) -> tuple[str, str]:
-    """Two clips to try a dubbing on: whose face, and whose sound.
+    """The clips of the face and of the audio of an example dubbing.
 
-    The face is the first test clip (else validation, else training); the sound is the first clip
-    of another speaker (else another clip), looked for in the same order. A single clip is both.
+    The face is the first test clip (else validation, else training); the audio is the first clip of
+    another speaker (else another clip) in the same order. A single clip is both.
     Raises LipsyncError when no clip was kept.
     """
     ids = [
         parse(line).id
-        for name in ("test", "val", "train")
+        for name in reversed(SPLITS)
         for line in (folder / f"{name}.txt").read_text(encoding="utf-8").splitlines()
     ]
     if not ids:
@@ -317,7 +280,7 @@ def held_out_pair(folder: Path) -> tuple[str, str]:
 def dubbing_files(entry: Mapping[str, str], results: Path, data_root: Path) -> tuple[Path, Path]:
     """The face and the audio file of an entry of `dub`; only "auto" asks for a prepared corpus.
 
-    Raises as `held_out_pair`.
+    Raises the errors of `held_out_pair`.
     """
     files = {key: Path(entry[key]) for key in ("face", "audio")}
     if "auto" in (entry["face"], entry["audio"]):

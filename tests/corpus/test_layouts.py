@@ -39,7 +39,7 @@ def test_lrs2_lists_and_their_second_token(tmp_path, root):
         "53554/00001": "",
         "53554/00002": "",
         "60000/00001": "",
-        "53554/pretrain/00001": "",
+        "53554/pretrain/00001": "pretrain",
     }
     (tmp_path / root / "train.txt").write_text("53554/00001\n")
     (tmp_path / root / "test.txt").write_text("60000/00001 NF\n53554/00002 MV\n")

@@ -105,7 +105,7 @@ def test_a_line_without_a_clip_stops_with_the_nearest_name(corpus):
 def test_lists_of_a_part_of_a_corpus_are_counted(corpus, caplog):
     (corpus / "test.txt").write_text("carla/01\nsomeone/99\n")
     assert splits(corpus, partial_lists=True) == {"carla/01": "test"}
-    assert "1 of 2 lines of the lists name clips that are not there, first" in caplog.text
+    assert "1 of 2 lines of the lists name clips that are missing, first" in caplog.text
     (corpus / "test.txt").write_text("someone/99\n")
     with pytest.raises(LipsyncError, match="'someone/99' names no clip"):
         splits(corpus, partial_lists=True)

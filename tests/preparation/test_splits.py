@@ -140,7 +140,7 @@ def test_a_single_clip_too_short_for_two_parts_trains(write, tmp_path, caplog):
     write_clip(tmp_path, "me/1", frames=70)
     _, lists, _ = write([row("me/1")])
     assert lists == {"train": ["me/1"], "val": [], "test": []}
-    assert "nothing validates" in caplog.text
+    assert "the validation split is empty" in caplog.text
     assert summary(tmp_path)["val"]["judged_on"] == ""
 
 
@@ -192,7 +192,7 @@ def test_how_the_split_was_made_is_written_down(write, tmp_path):
     assert found["by"] == "speaker"
     assert found["val"]["seen"] == 0 and found["val"]["judged_on"].startswith("held-out speaker")
     assert sum(found[name]["clips"] for name in splits.SPLITS) == 20
-    write([row(f"s{i}/{j}") for i in range(10) for j in range(2)], judged=False)
+    write([row(f"s{i}/{j}") for i in range(10) for j in range(2)], speakers_known=False)
     assert summary(tmp_path)["test"]["judged_on"] == "held-out clips"  # speakers are not known
     write([row(f"me/{j}") for j in range(10)])
     found = summary(tmp_path)
@@ -278,12 +278,22 @@ def test_validation_is_drawn_by_speaker_where_only_the_test_is_official(write):
     assert len(lists["train"]) + len(lists["val"]) == 60
 
 
+def test_pretrain_trains_where_others_have_a_split(write):
+    official = {"a/1": "pretrain", "b/1": "val", "c/1": "test"}
+    _, lists, _ = write([row(clip) for clip in official], official)
+    assert lists == {"train": ["a/1"], "val": ["b/1"], "test": ["c/1"]}
+    official = {f"s{i}/1": "pretrain" if i % 2 else "" for i in range(20)}
+    _, lists, _ = write([row(clip) for clip in official], official)
+    assert all(lists.values())
+    assert any(int(line[1:-2]) % 2 for line in lists["val"] + lists["test"])
+
+
 def test_official_splits_that_leak(write, caplog):
     rows = [row("a/1"), row("a/2"), row("b/1")]
     with pytest.raises(LipsyncError, match=r"more than one split, first \['a'\]"):
         write(rows, {"a/1": "val"})
-    write(rows, {"a/1": "val"}, judged=False)
-    assert "so the official split has it" in caplog.text
+    write(rows, {"a/1": "val"}, speakers_known=False)
+    assert "according to the official split" in caplog.text
 
 
 def test_copies_are_dropped_and_counted(write, tmp_path):

@@ -14,6 +14,6 @@ with logs.job_log(snakemake.log[0]):
         index.read_index(index.index_path(results)),
         stages.ALL,
         seed=snakemake.params.seed,
-        judged=LAYOUTS[snakemake.config["layout"]].judged,
+        speakers_known=LAYOUTS[snakemake.config["layout"]].speakers_known,
         **snakemake.params.split,
     )

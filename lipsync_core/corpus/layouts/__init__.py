@@ -1,13 +1,12 @@
-"""Dataset layouts: where a corpus keeps clips, sounds, speakers and official splits. Light.
+"""Dataset layouts: where a corpus keeps clips, audio, speakers and official splits. Light.
 
-A layout turns the files below the data root into `Item`s. Signatures, shards and unique names are
-`lipsync_core.corpus.clips`' work.
+A layout turns the files below the data root into `Item`s.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from lipsync_core.corpus.layouts import avspeech, corpora, wav2lip
@@ -25,18 +24,16 @@ class Layout:
     """One way to lay out a corpus.
 
     items: files -> the clips that fit the layout. shape: what it looks like, for messages.
-    scan: data root -> the files that `items` sees. homes: files -> the folders that may hold lists
-    of the splits (see `lists`). judged: its speakers are known, so that one in
-    two splits is a leak and an error; else the first part of an id is only a group (a programme).
+    scan: data root -> the files that `items` sees. list_folders: files -> the folders that may hold
+    lists of the splits (see `lists`). speakers_known: a speaker in two splits is a leak and an
+    error; else the first part of an id is only a group (such as a programme).
     """
 
     items: Callable[[Files, Path], Iterator[Item]]
     shape: str
-    scan: Callable[[Path], dict[str, str]] = field(
-        default=lambda root: scan_files(root, VIDEO_SUFFIXES)
-    )
-    homes: Callable[[Files], Collection[str]] = lambda files: ("",)
-    judged: bool = True
+    scan: Callable[[Path], dict[str, str]] = lambda root: scan_files(root, VIDEO_SUFFIXES)
+    list_folders: Callable[[Files], Collection[str]] = lambda files: ("",)
+    speakers_known: bool = True
 
 
 LAYOUTS = {
@@ -44,14 +41,16 @@ LAYOUTS = {
     "lrs2": Layout(
         corpora.lrs2,
         "{main,pretrain}/<programme>/<clip>.mp4",
-        homes=corpora.lrs2_homes,
-        judged=False,
+        list_folders=corpora.lrs2_list_folders,
+        speakers_known=False,
     ),
-    "lrs3": Layout(corpora.lrs3, "{pretrain,trainval,test}/<video>/<clip>.mp4", judged=False),
-    "lrw": Layout(corpora.lrw, "<WORD>/{train,val,test}/<WORD>_<number>.mp4", judged=False),
+    "lrs3": Layout(
+        corpora.lrs3, "{pretrain,trainval,test}/<video>/<clip>.mp4", speakers_known=False
+    ),
+    "lrw": Layout(corpora.lrw, "<WORD>/{train,val,test}/<WORD>_<number>.mp4", speakers_known=False),
     "voxceleb2": Layout(
         corpora.voxceleb2,
-        "{dev,test}/mp4/id<number>/<video>/<clip>.mp4 (sound in {dev,test}/aac/...m4a)",
+        "{dev,test}/mp4/id<number>/<video>/<clip>.mp4 (audio in {dev,test}/aac/...m4a)",
         scan=lambda root: scan_files(root, VIDEO_SUFFIXES | AUDIO_SUFFIXES),
     ),
     "hdtf": Layout(corpora.hdtf, "{RD,WDA,WRA}_<speaker>_<number>.mp4"),

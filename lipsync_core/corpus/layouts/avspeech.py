@@ -1,13 +1,12 @@
 """AVSpeech-style lists: `ytid,start,end,x,y` rows, and videos named by YouTube id.
 
-A video named `<ytid>.<ext>` is a whole one, and each of its rows a part of it; one named
-`<ytid>_<start>...` was cut already. (x, y) is the centre of the speaker's face, as shares of the
-picture's width and height.
+A video named `<ytid>.<ext>` is a whole one, and each of its rows a segment of it; one named
+`<ytid>_<start>...` is a segment already. (x, y) is the center of the speaker's face, as fractions
+of the frame's width and height.
 """
 
 from __future__ import annotations
 
-import csv
 import logging
 import re
 from collections import defaultdict
@@ -17,14 +16,15 @@ from typing import NamedTuple
 
 from lipsync_core.corpus.layouts.items import TRAINVAL, Item, stem
 from lipsync_core.errors import LipsyncError
+from lipsync_core.runtime.tables import read_lines
 
 log = logging.getLogger(__name__)
-NEAR_ENOUGH = 0.02  # seconds between the start in a file's name and in the list: rounding
+MAX_ROUNDING_SECONDS = 0.02  # between the start in a file's name and in the list
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 class Segment(NamedTuple):
-    """A row: seconds, the face's place, the split."""
+    """A row of a list: start and end in seconds, the face's center, the split."""
 
     start: float
     end: float
@@ -54,7 +54,7 @@ def items(files: Mapping[str, str], data_root: Path) -> Iterator[Item]:
 
 
 def _named(name: str, segments: Mapping[str, list[Segment]]) -> Iterator[tuple[str, Segment, bool]]:
-    """What a file's name stands for: video, segment, and is the file the whole video?"""
+    """The segments that a file's name stands for: video, segment, whether the file is the whole."""
     if name in segments:
         yield from ((name, segment, True) for segment in segments[name])
         return
@@ -78,7 +78,7 @@ def _starting(segments: list[Segment], rest: str) -> Segment | None:
         return None
     start = float(number[0])
     best = min(segments, key=lambda segment: abs(segment.start - start), default=None)
-    return best if best is not None and abs(best.start - start) <= NEAR_ENOUGH else None
+    return best if best is not None and abs(best.start - start) <= MAX_ROUNDING_SECONDS else None
 
 
 def _read_lists(data_root: Path) -> dict[str, list[Segment]]:
@@ -92,16 +92,15 @@ def _read_lists(data_root: Path) -> dict[str, list[Segment]]:
     for path in lists:
         name = path.stem.lower()
         split = "test" if "test" in name else "val" if "val" in name else TRAINVAL
-        with open(path, newline="", encoding="utf-8") as stream:
-            for number, row in enumerate(csv.reader(stream), start=1):
-                try:
-                    video, start, end, x, y = (cell.strip() for cell in row[:5])
-                    segment = Segment(float(start), float(end), f"{float(x)},{float(y)}", split)
-                except ValueError:
-                    if number == 1 or not row:
-                        continue  # a header, an empty line
-                    raise LipsyncError(
-                        f"{path}, line {number}: wanted ytid,start,end,x,y, got {','.join(row)!r}"
-                    ) from None
-                segments[video][segment] = None
+        for number, row in enumerate(read_lines(path), start=1):
+            try:
+                video, start, end, x, y = (cell.strip() for cell in row[:5])
+                segment = Segment(float(start), float(end), f"{float(x)},{float(y)}", split)
+            except ValueError:
+                if number == 1 or not row:
+                    continue  # a header, an empty line
+                raise LipsyncError(
+                    f"{path}, line {number}: wanted ytid,start,end,x,y, got {','.join(row)!r}"
+                ) from None
+            segments[video][segment] = None
     return {video: list(rows) for video, rows in segments.items()}

@@ -1,4 +1,4 @@
-"""The layouts that file names alone decide: own folders, LRS2, LRS3, LRW, VoxCeleb2, HDTF, GRID.
+"""Layouts that follow from file names: speaker folders, LRS2, LRS3, LRW, VoxCeleb2, HDTF, GRID.
 
 Paths are matched from their end, so that the data root may be the corpus' own folder or one above.
 """
@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lipsync_core.corpus.layouts.items import PRETRAIN, SPLITS, TRAINVAL, Item, stem
-from lipsync_core.corpus.layouts.scan import AUDIO_SUFFIXES
+from lipsync_core.corpus.layouts.scan import AUDIO_SUFFIXES, suffix_of
 
 Files = Mapping[str, str]
-GRID_TALKER = re.compile(r"(s\d+)(\.mpg.*)?", re.IGNORECASE)
+GRID_SPEAKER = re.compile(r"(s\d+)(\.mpg.*)?", re.IGNORECASE)
 # A leading RD_, WDA_ or WRA_ names the list, trailing numbers the video and its part.
 HDTF_NAME = re.compile(r"(?:(?:RD|WDA|WRA)_)?(?P<speaker>.+?)(?:_\d+)*")
 VOX_SPEAKER = re.compile(r"id\d+")
@@ -33,7 +33,7 @@ def speaker_folders(files: Files, data_root: Path) -> Iterator[Item]:
 def lrs2(files: Files, data_root: Path) -> Iterator[Item]:
     """`{main,pretrain}/<programme>/<clip>.mp4`; main/ as in the lists, pretrain/ below its name.
 
-    Both parts use the same names. Where there are lists, pretrain/ trains.
+    Both parts use the same names.
     """
     for path in files:
         place = _lrs2_place(path)
@@ -43,14 +43,14 @@ def lrs2(files: Files, data_root: Path) -> Iterator[Item]:
             yield Item(f"{place.programme}/{below}{stem(place.name)}", path, split=split)
 
 
-def lrs2_homes(files: Files) -> set[str]:
+def lrs2_list_folders(files: Files) -> set[str]:
     """The folders that hold main/ and pretrain/: the lists lie there or in the data root."""
     places = (_lrs2_place(path) for path in files)
-    return {"", *(place.home for place in places if place is not None)}
+    return {"", *(place.folder for place in places if place is not None)}
 
 
 class _Place(NamedTuple):
-    home: str
+    folder: str
     part: str
     programme: str
     name: str
@@ -93,9 +93,11 @@ def voxceleb2(files: Files, data_root: Path) -> Iterator[Item]:
     """
     for path in files:
         parts = path.split("/")
-        if len(parts) < 3 or not VOX_SPEAKER.fullmatch(parts[-3]):
-            continue
-        if "." + parts[-1].rpartition(".")[2].lower() in AUDIO_SUFFIXES:
+        if (
+            len(parts) < 3
+            or not VOX_SPEAKER.fullmatch(parts[-3])
+            or suffix_of(path) in AUDIO_SUFFIXES
+        ):
             continue
         above, names = parts[:-3], parts[-3:]
         split = next((name for name in reversed(above) if name in ("dev", "test")), "")
@@ -122,9 +124,9 @@ def hdtf(files: Files, data_root: Path) -> Iterator[Item]:
 
 
 def grid(files: Files, data_root: Path) -> Iterator[Item]:
-    """`s<number>/.../<code>.mpg`; unpacked archives (`s1.mpg_vcd`) are the same talker."""
+    """`s<number>/.../<code>.mpg`; unpacked archives (`s1.mpg_vcd`) are the same speaker."""
     for path in files:
         *above, name = path.split("/")
-        talkers = [match[1].lower() for part in above if (match := GRID_TALKER.fullmatch(part))]
-        if talkers:
-            yield Item(f"{talkers[0]}/{stem(name)}", path)
+        speakers = [match[1].lower() for part in above if (match := GRID_SPEAKER.fullmatch(part))]
+        if speakers:
+            yield Item(f"{speakers[0]}/{stem(name)}", path)

@@ -1,12 +1,12 @@
-"""What a layout says of a clip."""
+"""The description of a clip that a layout gives."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 # Values of a split: a fixed one; TRAINVAL for "train or val, as the speakers are drawn"; PRETRAIN
-# for "train, where there are lists"; or nothing for what no list and no layout says. Who trains in
-# the end is decided in `lipsync_core.preparation.splits.assign` alone.
+# for "train, where there are lists"; "" for none. `lipsync_core.preparation.splits` alone decides
+# what follows from them.
 SPLITS = ("train", "val", "test")
 TRAINVAL, PRETRAIN = "trainval", "pretrain"
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lipsync_core.corpus.layouts.items import PRETRAIN, SPLITS, Item, stem
+from lipsync_core.corpus.layouts.items import SPLITS, Item, stem
 from lipsync_core.corpus.layouts.scan import VIDEO_SUFFIXES, decode, encode
 from lipsync_core.errors import LipsyncError
 
@@ -27,8 +27,8 @@ LINE_END = re.compile(r"\r\n|\r|\n")  # and no other: a clip's name may hold the
 STRETCH = re.compile(r"\d+-\d+")  # frames, in the lists of a corpus that was split by time
 PERSON = re.compile(r"\+\d+$")  # one of the people of a video, in the lists of the results
 SUFFIX = re.compile("(" + "|".join(re.escape(s) for s in VIDEO_SUFFIXES) + r")$", re.IGNORECASE)
-NEAR_ENOUGH = 0.5  # likeness of names, 0..1, from which the nearest one is worth showing
-COMPARED = 20_000  # names at most: the comparison is slow
+MIN_SIMILARITY = 0.5  # of names, 0..1, from which the nearest one is suggested
+MAX_COMPARED = 20_000  # names: the comparison is slow
 
 
 class Line(NamedTuple):
@@ -76,12 +76,10 @@ def official(
 ) -> dict[Item, str]:
     """The split that the lists give to items; of several, the first line's.
 
-    Where there are lists, PRETRAIN items that they do not name train.
-
     Parameters
     ----------
     items: the clips of the corpus. others: clips that may be listed, too, to no effect.
-    partial: the lists may name clips that are not there; they are counted in the log.
+    partial: the lists may name clips that are missing; they are counted in the log.
 
     Raises LipsyncError when a line names no clip, with the line and the nearest name; with
     `partial` only when no line names any.
@@ -102,7 +100,7 @@ def official(
         raise LipsyncError(_complaint(wrong, names, len(lines)))
     if wrong:
         log.warning(
-            "%d of %d lines of the lists name clips that are not there, first %s",
+            "%d of %d lines of the lists name clips that are missing, first %s",
             *(len(wrong), len(lines), _place(wrong[0])),
         )
     if twice:
@@ -110,8 +108,7 @@ def official(
             "%d lines name clips that another list names, too (test wins, then val), first %s",
             *(len(twice), _place(twice[0])),
         )
-    trains = {item: "train" for item in items if item.split == PRETRAIN}
-    return trains | {item: chosen[item] for item in items if item in chosen}
+    return {item: chosen[item] for item in items if item in chosen}
 
 
 def _place(line: Line) -> str:
@@ -191,7 +188,7 @@ class _Names:
         speaker = name.rpartition("/")[0]
         close = [clip for clip in self.ids if speaker and clip.startswith(f"{speaker}/")]
         for ids in (close, self.ids):
-            found = difflib.get_close_matches(name, ids[:COMPARED], 1, NEAR_ENOUGH)
+            found = difflib.get_close_matches(name, ids[:MAX_COMPARED], 1, MIN_SIMILARITY)
             if found:
                 return found[0]
         return ""

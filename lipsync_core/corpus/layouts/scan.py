@@ -1,4 +1,4 @@
-"""Which files there are below a folder, and how their names are written in tables. Light."""
+"""Files below a folder, and the encoding of their names in tables. Light."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lipsync_core.errors import LipsyncError
 VIDEO_SUFFIXES = frozenset(
     ".mp4 .m4v .mov .mkv .avi .webm .mpg .mpeg .ts .mts .m2ts .flv .wmv .3gp .ogv .vob".split()
 )
-LIKE_PART = re.compile(r"\+(?=\d+(\.[^./]*)?$)")
+PART_SUFFIX = re.compile(r"\+(?=\d+(\.[^./]*)?$)")
 AUDIO_SUFFIXES = frozenset(".m4a .aac .wav .mp3 .flac .ogg .opus".split())
 
 
 def encode(name: str) -> str:
     """`name` with control characters, undecodable bytes and "%" written as %XX.
 
-    So is a "+" before digits at the end (of the stem), which marks the tracks of one video.
+    So is a "+" before digits at the end (of the stem), which marks a further track of a video.
     """
     if not name.isprintable() or "%" in name:
         name = "".join(
@@ -29,12 +29,18 @@ def encode(name: str) -> str:
             else urllib.parse.quote_from_bytes(os.fsencode(character), safe="")
             for character in name
         )
-    return LIKE_PART.sub("%2B", name) if "+" in name else name
+    return PART_SUFFIX.sub("%2B", name) if "+" in name else name
 
 
 def decode(path: str) -> str:
     """The file name that `encode` wrote."""
     return os.fsdecode(urllib.parse.unquote_to_bytes(path)) if "%" in path else path
+
+
+def suffix_of(name: str) -> str:
+    """The last extension in small letters, with its dot; "" for ".x" and for none."""
+    dot = name.rfind(".")
+    return name[dot:].lower() if dot > 0 else ""
 
 
 def stamp(stat: os.stat_result) -> str:
@@ -45,7 +51,7 @@ def stamp(stat: os.stat_result) -> str:
 def folders(root: Path) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
     """Each folder below `root` once: its encoded path ("" or ending in "/") and its files.
 
-    Hidden entries are passed over; symbolic links are followed, loops are not.
+    Hidden entries are ignored; symbolic links are followed, loops are not.
     Raises LipsyncError when `root` is a file.
     """
     stack, seen = [("", str(root))], set()
@@ -76,7 +82,6 @@ def scan_files(root: Path, suffixes: frozenset[str]) -> dict[str, str]:
     found = {}
     for prefix, files in folders(root):
         for entry in files:
-            dot = entry.name.rfind(".")
-            if dot > 0 and entry.name[dot:].lower() in suffixes and entry.is_file():
+            if suffix_of(entry.name) in suffixes and entry.is_file():
                 found[prefix + encode(entry.name)] = stamp(entry.stat())
     return found
