@@ -16,18 +16,19 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from lipsync_core.config import GeneratorVariantConfig, SyncNetConfig
 from lipsync_core.data.dataset import ClipDataset, GeneratorBatch, SyncNetBatch
 from lipsync_core.models import SyncNet, Wav2Lip
 from lipsync_core.runtime import device as devices
-from lipsync_core.training.generator import GeneratorOptions, GeneratorTask
-from lipsync_core.training.syncnet import ExpertOptions, ExpertTask
+from lipsync_core.training.generator import GeneratorTask
+from lipsync_core.training.syncnet import SyncNetTask
 
 NOTHING = ClipDataset("none", [])
 
 
 def expert(width: float, compile: bool, place: torch.device) -> Callable[[], None]:
-    task = ExpertTask(
-        SyncNet(width), NOTHING, NOTHING, ExpertOptions(width, compile=compile), 0, place
+    task = SyncNetTask(
+        SyncNet(width), NOTHING, NOTHING, SyncNetConfig(width=width, compile=compile), 0, place
     )
     draw = np.random.default_rng(0)
     batch = SyncNetBatch(
@@ -39,7 +40,7 @@ def expert(width: float, compile: bool, place: torch.device) -> Callable[[], Non
 
 
 def generator(width: float, compile: bool, place: torch.device) -> Callable[[], None]:
-    options = GeneratorOptions(width, compile=compile)
+    options = GeneratorVariantConfig(width=width, compile=compile)
     nets = Wav2Lip(width), SyncNet(width), None
     task = GeneratorTask("wav2lip", *nets, NOTHING, NOTHING, options, 0, place)
     draw = np.random.default_rng(0)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lipsync_core import config
+from lipsync_core.config import Config
 from lipsync_core.faces import batching, detection, detectors
 from lipsync_core.faces.boxes import iou
 from lipsync_core.faces.detectors.base import Detector
@@ -48,8 +48,8 @@ def agreement(track: tracks.Track, dense: tracks.Track) -> float:
 
 def table(clips: list[Path], detector: str, models: Path, sweep: bool) -> Iterator[str]:
     """The lines to print."""
-    options = config.complete({}, config.load_schema(ROOT / "workflow/schemas/config.schema.yaml"))
-    detect, track = options["detect"], options["track"]
+    options = Config()
+    detect, track = options.detect.model_dump(), options.track.model_dump()
     engine = detectors.build(detector, "auto", models, threshold=detect["threshold"])
     settings = [(detect["long_side"], detect["stride"])]
     if sweep:

@@ -25,12 +25,11 @@ import torch
 import yaml
 from face_alignment.detection.sfd.net_s3fd import s3fd as Network
 
-from lipsync_core import config
 from lipsync_core.corpus import clips
 from lipsync_core.media.video import ffmpeg_exe
 from lipsync_core.preparation import stages
 from lipsync_core.preparation import steps as prepare
-from lipsync_core.runtime import threads
+from lipsync_core.runtime import config_file, threads
 
 ROOT = Path(__file__).parents[1]
 
@@ -87,8 +86,8 @@ class Preparation:
         speaker.mkdir(parents=True)
         (speaker / clip.name).symlink_to(clip.absolute())
         own = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8")) | changes
-        schema = config.load_schema(ROOT / "workflow/schemas/config.schema.yaml")
-        self.config = config.complete(own, schema) | {"detector": detector}
+        loaded = config_file.load(own, ROOT / "config/presets")
+        self.config = loaded.model_dump() | {"detector": detector}
         self.clips = clips.discover(self.data, 1)
         self.seconds: dict[str, float] = {}
         self.rows: list[dict] = []

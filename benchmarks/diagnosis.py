@@ -35,12 +35,11 @@ import numpy as np
 import torch
 import yaml
 
-from lipsync_core import config
+from lipsync_core.config import SyncNetConfig
 from lipsync_core.data.dataset import ClipDataset, read_filelist
 from lipsync_core.errors import LipsyncError
-from lipsync_core.runtime import threads
+from lipsync_core.runtime import config_file, threads
 from lipsync_core.training import diagnosis, syncnet
-from lipsync_core.training.engine.run_signature import from_section
 from lipsync_core.training.engine.signals import Interrupted
 
 ROOT = Path(__file__).parents[1]
@@ -82,7 +81,7 @@ class Made:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-TOO_HIGH = {"lr": 1.0, "optimizer": "adam", "schedule": "constant", "warmup": 0}
+TOO_HIGH = {"lr": 1.0, "optimizer": "adam", "lr_schedule": "constant", "warmup_steps": 0}
 MADE = {
     "good data": Made(),
     "too little": Made(share=0.03),
@@ -135,35 +134,33 @@ def link(path: Path, target: Path) -> None:
 
 
 def diagnose(
-    results: Path, out: Path, options: dict[str, Any], seed: int
+    results: Path, out: Path, config: SyncNetConfig, seed: int
 ) -> tuple[dict, list, diagnosis.Diagnosis]:
     """The data check's judgement, the rows of a training on `results`, and its diagnosis."""
     files = [out / name for name in ("run", "checkpoint.pth", "metrics.csv")]
     data_check = out / "data_check.json"
-    syncnet.train(results, options, *files, seed, torch.device("cpu"), data_check=data_check)
+    syncnet.train(results, config, 96, *files, seed, torch.device("cpu"), data_check=data_check)
     with open(files[2], encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     found = json.loads(data_check.read_text(encoding="utf-8"))
-    settings = from_section(syncnet.ExpertOptions, options)
-    corpora = [ClipDataset.load(results, split, settings.image_size) for split in ("train", "val")]
-    return found, rows, diagnosis.diagnose(rows, syncnet.run_info(settings, *corpora, found))
+    corpora = [ClipDataset.load(results, split) for split in ("train", "val")]
+    return found, rows, diagnosis.diagnose(rows, syncnet.run_info(config, *corpora, found))
 
 
-def options_of(arguments: argparse.Namespace, made: Made) -> dict[str, Any]:
+def config_of(arguments: argparse.Namespace, made: Made) -> SyncNetConfig:
     """The `syncnet` section of the shipped config, narrow and short, with the change of `made`."""
-    schema = config.load_schema(ROOT / "workflow/schemas/config.schema.yaml")
-
     given = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
-    section = config.complete(given, schema)["syncnet"]
-    del section["init"]
+    shipped = config_file.load(given, ROOT / "config/presets").syncnet
     every = max(1, arguments.steps // 5)
-    section |= {
+    section = shipped.model_dump() | {
+        "pretrained": "",
         "width": arguments.width,
         "steps": arguments.steps,
+        "lr": shipped.lr * made.rate,
         "eval_every": every,
         "save_every": arguments.steps,
     }
-    return section | {"lr": section["lr"] * made.rate} | made.options
+    return SyncNetConfig(**section | made.options)
 
 
 def main() -> None:
@@ -188,8 +185,8 @@ def row_of(arguments: argparse.Namespace, name: str) -> list[str]:
     folder = arguments.out / name.replace(" ", "_")
     results = make(arguments.results, folder / "data", MADE[name])
     try:
-        options = options_of(arguments, MADE[name])
-        found, rows, course = diagnose(results, folder, options, arguments.seed)
+        config = config_of(arguments, MADE[name])
+        found, rows, course = diagnose(results, folder, config, arguments.seed)
     except Interrupted:
         raise
     except LipsyncError as error:

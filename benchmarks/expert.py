@@ -29,8 +29,9 @@ from typing import Any
 import torch
 import yaml
 
-from lipsync_core import config
-from lipsync_core.runtime import threads
+from lipsync_core.config import SyncNetConfig
+from lipsync_core.data.augmentation import NO_AUGMENT
+from lipsync_core.runtime import config_file, threads
 from lipsync_core.training import syncnet
 from lipsync_core.training.engine import run_signature
 
@@ -41,24 +42,22 @@ CLASSIC = {
     **{
         "optimizer": "adam",
         "loss": "bce",
-        "clips": 24,
-        "windows": 2,
+        "clips_per_batch": 24,
+        "windows_per_clip": 2,
         "lr": 1e-4,
-        "schedule": "constant",
-        "warmup": 0,
+        "lr_schedule": "constant",
+        "warmup_steps": 0,
     },
-    **{"clip": 0.0, "flip": False, "shift": 0.0, "zoom": 0.0, "colour": 0.0},
-    **{"mel_gain": 0.0, "mel_warp": 0.0, "mel_mask": 0.0},
+    **{"grad_clip": 0, "augment": NO_AUGMENT.model_dump()},
 }
-AUGMENTATION = ("shift", "zoom", "colour", "mel_gain", "mel_warp", "mel_mask")
 RECIPES: dict[str, dict[str, Any]] = {
     "shipped": {},
     "classic": CLASSIC,
     # What each part of the recipe does: without it.
     "adam": {"optimizer": "adam"},
-    "not centred": {"centred": 0},
-    "no augmentation": {key: CLASSIC[key] for key in AUGMENTATION},
-    "far to near": {"apart": 12},
+    "not centered": {"center_steps": 0},
+    "no augmentation": {"augment": NO_AUGMENT.model_dump() | {"hflip": True}},
+    "far to near": {"min_window_gap": 12},
     # As wide as the public network.
     "wide": {"width": 1.0},
     "wide, adam": {"width": 1.0, "optimizer": "adam", "lr": 5e-4},
@@ -66,25 +65,23 @@ RECIPES: dict[str, dict[str, Any]] = {
 COLUMNS = ("auc", "loss", "accuracy", "top1", "offset_1", "offset_3", "offset_5", "offset_10plus")
 
 
-def options_of(recipe: str, steps: int, every: int) -> dict[str, Any]:
+def config_of(recipe: str, steps: int, every: int) -> SyncNetConfig:
     """The `syncnet` section of the shipped config under a recipe."""
-    schema = config.load_schema(ROOT / "workflow/schemas/config.schema.yaml")
     given = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
-    section = config.complete(given, schema)["syncnet"]
-    bounds = {"steps": steps, "eval_every": every, "save_every": every, "init": ""}
-    return section | RECIPES[recipe] | bounds
+    section = config_file.load(given, ROOT / "config/presets").syncnet.model_dump()
+    bounds = {"steps": steps, "eval_every": every, "save_every": every, "pretrained": ""}
+    return SyncNetConfig(**section | RECIPES[recipe] | bounds)
 
 
-def run(results: Path, out: Path, options: dict[str, Any], seed: int) -> list[dict[str, str]]:
+def run(results: Path, out: Path, config: SyncNetConfig, seed: int) -> list[dict[str, str]]:
     """The rows of metrics.csv of one training, which is done, continued or read."""
-    kept = {key: value for key, value in options.items() if key != "init"}
-    name = run_signature.run_signature(kept, run_signature.data_digest(results), seed)
-    folder = out / name
-    metrics = folder / "done" / f"{options['steps']}.csv"
+    keys, data = run_signature.computed_keys(config), run_signature.data_digest(results)
+    folder = run_signature.open_run(out, "syncnet", keys, data, seed)
+    metrics = folder / "done" / f"{config.steps}.csv"
     if not metrics.is_file():
         metrics.parent.mkdir(parents=True, exist_ok=True)
         weights = metrics.with_suffix(".pth")
-        syncnet.train(results, kept, folder, weights, metrics, seed, torch.device("cpu"))
+        syncnet.train(results, config, 96, folder, weights, metrics, seed, torch.device("cpu"))
     with open(metrics, encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
 
@@ -97,8 +94,8 @@ def table(arguments: argparse.Namespace) -> Iterator[str]:
     for recipe in arguments.recipes:
         for steps in arguments.steps:
             for seed in arguments.seeds:
-                options = options_of(recipe, steps, arguments.every)
-                rows = run(arguments.results, arguments.out, options, seed)
+                config = config_of(recipe, steps, arguments.every)
+                rows = run(arguments.results, arguments.out, config, seed)
                 for row in rows:
                     if int(row["step"]) in {steps, *arguments.show}:
                         cells = [recipe, seed, steps, row["step"]]

@@ -5,18 +5,18 @@ judges them on the validation speakers as inference uses them (sound not shifted
 
 - wav2lip, wav2lip_gan: as configured; with --raw also the weights without the moving average;
 - planted: the GAN with its learning rates 300-fold from the first evaluation until that is noticed;
-- mel_shift -1: trained with the sound of the previous frame, as the public code does.
+- mel_offset -1: trained with the sound of the previous frame, as the public code does.
 
 A run that was interrupted goes on; the figures of finished ones are kept.
 
 Measured with the demo's expert (1,000 steps, AUC 0.97), sync loss of seeds 0, 1, 2: wav2lip 0.44,
 0.49, 0.56, wav2lip_gan 0.42, 0.50, 0.58 (copying 3.17, the truth 0.26); no rollback. L1 with the
 sound 0.0368, 0.0381, 0.0393, with another one's 0.0392, 0.0400, 0.0411. Planted: noticed, one
-rollback in each. With batches of 2 for 1,500 steps: 0.88, 0.94, 1.73, mel_shift 1.65 (seed 0); with
-`sync_threshold` 2.0 on top 1.48, and an L1 of 0.0570 whatever the sound.
+rollback in each. With batches of 2 for 1,500 steps: 0.88, 0.94, 1.73, mel_offset 1.65 (seed 0);
+with `sync_threshold` 2.0 on top 1.48, and an L1 of 0.0570 whatever the sound.
 
     python benchmarks/generator.py --results results --expert results/syncnet/checkpoint.pth \
-        --runs /tmp/runs [--seeds 0 1 2] [--rows wav2lip wav2lip_gan mel_shift] [--set steps=300]
+        --runs /tmp/runs [--seeds 0 1 2] [--rows wav2lip wav2lip_gan mel_offset] [--set steps=300]
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from lipsync_core import config as settings
 from lipsync_core.checkpoints import build_from
+from lipsync_core.config import GeneratorVariantConfig
 from lipsync_core.data.dataset import ClipDataset
 from lipsync_core.evaluation.generator import generator_metrics, reference_leakage
 from lipsync_core.models import SyncNet, Wav2Lip
+from lipsync_core.runtime import config_file
 from lipsync_core.training import generator
 
 ROOT = Path(__file__).parents[1]
@@ -52,16 +53,16 @@ class Planted(generator.GeneratorTask):
 
     first = 0  # step
 
-    def _rate(self, step: int, peak: float) -> float:
-        absurd = step >= self.first and not self.memory["rollbacks"]
-        return super()._rate(step, peak) * (300 if absurd else 1)
+    def _lr(self, step: int, peak: float) -> float:
+        absurd = step >= self.first and not self.extra_state["rollbacks"]
+        return super()._lr(step, peak) * (300 if absurd else 1)
 
 
 ROWS = {  # name -> variant, keys set, task
     "wav2lip": ("wav2lip", {}, generator.GeneratorTask),
     "wav2lip_gan": ("wav2lip_gan", {}, generator.GeneratorTask),
     "planted": ("wav2lip_gan", {}, Planted),
-    "mel_shift": ("wav2lip", {"mel_shift": -1}, generator.GeneratorTask),
+    "mel_offset": ("wav2lip", {"mel_offset": -1}, generator.GeneratorTask),
 }
 WINDOWS = 64
 COLUMNS = {
@@ -79,13 +80,11 @@ COLUMNS = {
 }
 
 
-def section(variant: str, more: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a variant as the rules make them from config.yaml, `more` set."""
-    raw = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
-    schema = settings.load_schema(ROOT / "workflow/schemas/config.schema.yaml")
-    full = settings.complete(raw, schema)
-    options = full["generator"] | full["generator"][variant] | {"image_size": full["image_size"]}
-    return options | more
+def section(variant: str, more: Mapping[str, Any]) -> GeneratorVariantConfig:
+    """The config of a variant as the rules make it from config.yaml, `more` set."""
+    given = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+    shipped = config_file.load(given, ROOT / "config/presets").generator.variant(variant)
+    return GeneratorVariantConfig(**shipped.model_dump() | more)
 
 
 def train(options: argparse.Namespace, row: str, seed: int) -> Path:
@@ -96,12 +95,11 @@ def train(options: argparse.Namespace, row: str, seed: int) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         outputs = (folder / name for name in ("checkpoint.pth", "metrics.csv", "samples.png"))
         chosen = section(variant, more | options.set)
-        start = options.runs / f"{chosen['init']}_{seed}/checkpoint.pth" if chosen["init"] else None
-        Planted.first = chosen["eval_every"]
+        start = chosen.pretrained and options.runs / f"{chosen.pretrained}_{seed}/checkpoint.pth"
+        Planted.first = chosen.eval_every
         begun = time.perf_counter()
-        generator.train(
-            options.results, chosen, folder / "run", *outputs, options.expert, seed, CPU, start
-        )
+        files = (folder / "run", *outputs, options.expert)
+        generator.train(options.results, chosen, 96, *files, seed, CPU, start or None)
         (folder / "seconds").write_text(f"{time.perf_counter() - begun:.0f}", encoding="utf-8")
     return folder
 
@@ -118,7 +116,7 @@ def judge(options: argparse.Namespace, folder: Path) -> dict[str, dict[str, floa
             model.load_state_dict(state["parts"]["model"])
             found[", raw"] = figures(model.eval(), expert, options)
         for each in found.values():
-            each["rollbacks"] = state["memory"].get("rollbacks", 0)
+            each["rollbacks"] = state["extra_state"].get("rollbacks", 0)
         kept.write_text(json.dumps(found, indent=1), encoding="utf-8")
     return json.loads(kept.read_text(encoding="utf-8"))
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.memory import Peak
-from lipsync_core.config import complete, load_schema
+from lipsync_core.config import Config
 from lipsync_core.corpus import clips
 from lipsync_core.media import ffmpeg
 from lipsync_core.media.ffmpeg import ffmpeg_exe
@@ -229,7 +229,7 @@ def make(folder: Path, count: int, seed: int = 0) -> dict[str, str]:
 
 def run_stages(data: Path, results: Path) -> list[clips.Clip]:
     """All stages of preparation over one shard, in this process."""
-    config = complete({}, load_schema(ROOT / "workflow/schemas/config.schema.yaml"))
+    config = Config().model_dump()
     config |= {"detector": "centerface"}
     found = clips.discover(data, 1)
     settings = {stage.rule: stage.params(config) for stage in stages.ALL}

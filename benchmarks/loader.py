@@ -27,7 +27,7 @@ from pathlib import Path
 
 from detection_speed import Preparation
 
-from lipsync_core.config import complete, load_schema
+from lipsync_core.config import SyncNetConfig
 from lipsync_core.media.ffmpeg import ffmpeg_exe
 from lipsync_core.preparation.export import export
 from lipsync_core.runtime.files import write_text
@@ -94,12 +94,7 @@ def our_rates(results: Path, ids: list[str], what: str, seconds: float) -> dict[
     from lipsync_core.runtime import threads
 
     threads.limit(1)
-    config = complete({}, load_schema(ROOT / "workflow/schemas/config.schema.yaml"))["syncnet"]
-    kinds = augmentation.Augmentation.__dataclass_fields__
-    changes = {
-        "plain": augmentation.Augmentation(),
-        "augmented": augmentation.Augmentation(**{name: config[name] for name in kinds}),
-    }
+    changes = {"plain": augmentation.NO_AUGMENT, "augmented": SyncNetConfig().augment}
 
     def draw(corpus: windows.ClipDataset, change: str = "plain") -> Callable[[int], int]:
         def expert(index: int) -> int:

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from lipsync_core.config import complete, load_schema
+from lipsync_core.config import Config
 from lipsync_core.corpus import clips
 from lipsync_core.media.ffmpeg import ffmpeg_exe
 from lipsync_core.preparation import stages, steps
@@ -102,7 +102,7 @@ def _ffmpeg(*arguments: str) -> None:
 
 def run_stage(stage: str, data: Path, results: Path) -> None:
     """One stage of preparation over the one clip of `data`."""
-    config = complete({}, load_schema(ROOT / "workflow/schemas/config.schema.yaml"))
+    config = Config().model_dump()
     config |= {"detector": "centerface"}
     found = clips.discover(data, 1)
     which = {"audio": stages.AUDIO, "mels": stages.MELS, "boxes": stages.BOXES}

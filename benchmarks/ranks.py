@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 
 import torch
-from resume import NAMES, options_of
+from resume import NAMES, config_of
 
 from lipsync_core.checkpoints import save_public
 from lipsync_core.models import SyncNet
@@ -33,20 +33,21 @@ BOUND = 1e-5
 
 def train(name: str, results: Path, judge: Path, folder: Path, steps: int, way: str) -> None:
     ranks, threads = WAYS[way]
-    own = {"ranks": ranks, "precision": "float32"}
+    own = {"num_processes": ranks, "precision": "float32", "eval_every": steps}
+    config = config_of(name, steps, save_every=steps, **own)
     arguments = {
         "results": results.resolve(),
-        "options": options_of(name, steps) | {"eval_every": steps, "save_every": steps} | own,
+        "image_size": 96,
         "run_dir": folder / "run",
         "checkpoint": folder / "checkpoint.pth",
         "metrics": folder / "metrics.csv",
         "seed": 0,
     }
     if name == "syncnet":
-        launch.run("expert", "cpu", threads, **arguments)
+        launch.run("syncnet", "cpu", threads, config, **arguments)
         return
-    more = {"samples": folder / "samples.png", "expert": judge, "label": name}
-    launch.run("generator", "cpu", threads, **arguments, **more)
+    more = {"samples": folder / "samples.png", "syncnet": judge, "label": name}
+    launch.run("generator", "cpu", threads, config, **arguments, **more)
 
 
 def weights(folder: Path) -> torch.Tensor:
@@ -55,7 +56,7 @@ def weights(folder: Path) -> torch.Tensor:
     return torch.cat(
         [
             tensor.double().flatten()
-            for name in ("model", "judge")
+            for name in ("model", "discriminator")
             for key, tensor in parts.get(name, {}).items()
             if key.endswith((".weight", ".bias"))
         ]

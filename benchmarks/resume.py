@@ -25,9 +25,10 @@ from typing import Any
 import torch
 import yaml
 
-from lipsync_core import config as settings
 from lipsync_core.checkpoints import save_public
+from lipsync_core.config import TrainingConfig
 from lipsync_core.models import SyncNet
+from lipsync_core.runtime import config_file
 from lipsync_core.training import generator, syncnet
 from lipsync_core.training.engine import run_folder
 
@@ -35,27 +36,26 @@ ROOT = Path(__file__).parents[1]
 NAMES = ("syncnet", "wav2lip", "wav2lip_gan")
 
 
-def options_of(name: str, steps: int) -> dict[str, Any]:
-    """The shipped options of a training, with `steps` steps and a state every quarter of them."""
-    shipped = yaml.safe_load((ROOT / "config/config.yaml").read_text())
-    schema = settings.load_schema(ROOT / "workflow/schemas/config.schema.yaml")
-    whole = settings.complete(shipped, schema)
-    section = whole["syncnet"] if name == "syncnet" else whole["generator"]
-    section = section | section.get(name, {}) | {"image_size": whole["image_size"]}
+def config_of(name: str, steps: int, **more: Any) -> TrainingConfig:
+    """The shipped config of a training, with `steps` steps and a state every quarter of them."""
+    given = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    shipped = config_file.load(given, ROOT / "config/presets")
+    section = shipped.syncnet if name == "syncnet" else shipped.generator.variant(name)
     # An evaluation that is not a save: sums begin anew between the states.
-    return section | {"steps": steps, "save_every": steps // 4, "eval_every": steps // 5}
+    every = {"steps": steps, "save_every": steps // 4, "eval_every": steps // 5}
+    return type(section)(**section.model_dump() | every | more)
 
 
-def train(name: str, options: dict[str, Any], results: Path, judge: Path, folder: Path) -> None:
+def train(name: str, config: TrainingConfig, results: Path, judge: Path, folder: Path) -> None:
     """One training on the CPU, with one thread; what a job would do."""
     torch.set_num_threads(1)
     out = {"checkpoint": folder / "checkpoint.pth", "metrics": folder / "metrics.csv"}
     common = {"seed": 0, "device": torch.device("cpu")}
     if name == "syncnet":
-        syncnet.train(results, options, folder / "run", **out, **common)
+        syncnet.train(results, config, 96, folder / "run", **out, **common)
         return
-    out |= {"samples": folder / "samples.png", "expert": judge, "label": name}
-    generator.train(results, options, folder / "run", **out, **common)
+    out |= {"samples": folder / "samples.png", "syncnet": judge, "label": name}
+    generator.train(results, config, 96, folder / "run", **out, **common)
 
 
 def kill(process: multiprocessing.Process, signs: Iterator[bool]) -> None:
@@ -123,11 +123,11 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     for name in arguments.trainings:
         began = time.monotonic()
-        options = options_of(name, arguments.steps)
+        config = config_of(name, arguments.steps)
         quiet, killed = work / name / "quiet", work / name / "killed"
 
-        def begin(folder: Path, name: str = name, options: dict = options) -> Any:
-            process = start(target=train, args=(name, options, arguments.results, judge, folder))
+        def begin(folder: Path, name: str = name, config: TrainingConfig = config) -> Any:
+            process = start(target=train, args=(name, config, arguments.results, judge, folder))
             process.start()
             return process
 

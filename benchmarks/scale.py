@@ -20,7 +20,7 @@ from pathlib import Path
 
 from runs import Project, Run
 
-from lipsync_core.config import complete, load_schema
+from lipsync_core.config import Config
 from lipsync_core.corpus import index
 from lipsync_core.corpus.clips import Clip, by_shard
 from lipsync_core.demo import corpus, plan
@@ -134,7 +134,7 @@ def main() -> None:
     work = arguments.work or Path(tempfile.mkdtemp(prefix="scale-"))
     changes = {"shards": arguments.shards, "detector": "centerface"}
     project = Project(work, changes)
-    config = complete(changes, load_schema(ROOT / "workflow/schemas/config.schema.yaml"))
+    config = Config(**changes).model_dump()
     config["detector"] = resolve("centerface", "models")
     config["ffmpeg"] = ffmpeg_binary.chosen().identity
     print(f"{arguments.clips} clips, {arguments.folders} folders, {arguments.shards} shards\n")

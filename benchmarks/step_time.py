@@ -28,12 +28,13 @@ from types import ModuleType
 
 import torch
 
+from lipsync_core.config import GeneratorVariantConfig, SyncNetConfig
 from lipsync_core.data.dataset import ClipDataset
 from lipsync_core.data.tensors import generator_input, stack_window, to_planes
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
 from lipsync_core.runtime import threads
-from lipsync_core.training.generator import GeneratorOptions, GeneratorTask
-from lipsync_core.training.syncnet import ExpertOptions, ExpertTask
+from lipsync_core.training.generator import GeneratorTask
+from lipsync_core.training.syncnet import SyncNetTask
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.support.training import write_corpus
@@ -97,7 +98,7 @@ def public_steps(
     return steps
 
 
-def our_steps(task: ExpertTask | GeneratorTask, device: torch.device) -> Steps:
+def our_steps(task: SyncNetTask | GeneratorTask, device: torch.device) -> Steps:
     """The steps of one of our tasks."""
     batch = task.batch(0)
 
@@ -116,15 +117,15 @@ def expert_contest(options: argparse.Namespace, corpus: ClipDataset) -> dict[str
     device = torch.device(options.device)
     contest: dict[str, Steps] = {}
     for name, optimizer in itertools.product(("bf16", "float32"), ("adam", "muon")):
-        own = ExpertOptions(
-            clips=options.expert // GROUP,
-            windows=GROUP,
+        own = SyncNetConfig(
+            clips_per_batch=options.expert // GROUP,
+            windows_per_clip=GROUP,
             steps=1000,
             loss="bce",
             precision=name,
             optimizer=optimizer,
         )
-        task = ExpertTask(SyncNet(), corpus, corpus, own, 0, device)
+        task = SyncNetTask(SyncNet(), corpus, corpus, own, 0, device)
         contest[f"ours, {name}, {optimizer}"] = our_steps(task, device)
     frames, mels, _ = map(torch.from_numpy, task.batch(0))
     faces = stack_window(frames.flatten(0, 1)).contiguous()
@@ -140,11 +141,13 @@ def generator_contest(
     device = torch.device(options.device)
     contest: dict[str, Steps] = {}
     for name in ("bf16", "float32"):
-        weights = {"gan_weight": 0.07, "sync_weight": 0.03} if gan else {"sync_weight": 0.03}
-        own = GeneratorOptions(batch=options.generator, val_windows=4, precision=name, **weights)
+        weights = {"adv_weight": 0.07, "sync_weight": 0.03} if gan else {"sync_weight": 0.03}
+        own = GeneratorVariantConfig(
+            batch_size=options.generator, val_windows=4, precision=name, **weights
+        )
         judge = QualityDiscriminator() if gan else None
         task = GeneratorTask("", Wav2Lip(), SyncNet(), judge, corpus, corpus, own, 0, device)
-        task.memory["sync_weight"] = own.sync_weight
+        task.extra_state["sync_weight"] = own.sync_weight
         contest[f"ours, {name}"] = our_steps(task, device)
     target, reference, mels, sync_mel = map(torch.from_numpy, task.batch(0))
     real = to_planes(target).contiguous()

@@ -2,7 +2,7 @@
 
 Made-up clips of 25 s; each training in a process of its own, on the processor. Resident memory is
 read after two steps with nothing kept, and again after its cache was filled from random batches in
-`workers` threads, and two more steps.
+`num_workers` threads, and two more steps.
 
     python -m benchmarks.training_memory [--sizes 96 288] [--cache 512] [--width 0.25] [--batch 2]
 """
@@ -45,11 +45,12 @@ def measure(
     """Resident before, accounted by the caches, resident after: MB."""
     import torch
 
+    from lipsync_core.config import GeneratorVariantConfig, SyncNetConfig
     from lipsync_core.data import dataset
     from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
     from lipsync_core.runtime import threads
-    from lipsync_core.training.generator import GeneratorOptions, GeneratorTask
-    from lipsync_core.training.syncnet import ExpertOptions, ExpertTask
+    from lipsync_core.training.generator import GeneratorTask
+    from lipsync_core.training.syncnet import SyncNetTask
 
     threads.limit(2)
     corpora = dataset.load_splits(results, ("train", "val"), size, cache_mb << 20)
@@ -58,16 +59,20 @@ def measure(
         corpus.cache.room = 0
     sizes, device = {"width": width, "image_size": size}, torch.device("cpu")
     if kind == "expert":
-        options = ExpertOptions(**sizes, clips=batch, precision="float32")
-        task = ExpertTask(SyncNet(**sizes), *corpora, options, 0, device)
+        options = SyncNetConfig(width=width, clips_per_batch=batch, precision="float32")
+        task = SyncNetTask(SyncNet(**sizes), *corpora, options, 0, device)
     else:
         judge = QualityDiscriminator(**sizes) if kind == "gan" else None
-        options = GeneratorOptions(
-            **sizes, batch=batch, val_windows=8, precision="float32", gan_weight=0.07 * bool(judge)
+        options = GeneratorVariantConfig(
+            width=width,
+            batch_size=batch,
+            val_windows=8,
+            precision="float32",
+            adv_weight=0.07 * bool(judge),
         )
         nets = Wav2Lip(**sizes), SyncNet(**sizes), judge
         task = GeneratorTask(kind, *nets, *corpora, options, 0, device)
-    task.memory["rollbacks"] = 0.0
+    task.extra_state["rollbacks"] = 0.0
     for step, made in enumerate(dataset.prefetch(task.batch, range(2), workers)):
         task.step(step, made)
     before = resident_mb(os.getpid())

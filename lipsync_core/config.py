@@ -1,141 +1,399 @@
-"""The config: a preset below the user's own keys, defaults filled in, mistakes in one line each."""
+"""The config: one model a section, the only place where an option is described.
+
+The models give types, ranges, defaults and descriptions. They generate the JSON schema and
+`docs/config.md`, and are what the code receives. Reading a config file: `runtime.config_file`.
+Light: the Snakefile imports it.
+"""
 
 from __future__ import annotations
 
-import copy
-import difflib
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
-import yaml
-from jsonschema import Draft202012Validator, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
-from lipsync_core.errors import LipsyncError
-
-
-def load_schema(path: Path) -> dict[str, Any]:
-    """A JSON schema written as YAML."""
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
-
-
-def with_preset(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """A copy of `config` over the preset that it names: `<folder>/<preset>.yaml`.
-
-    A key of `config` wins over the preset's; sections are merged key by key, lists are not. Without
-    `preset` (or with an empty one) only the schema's defaults lie below. Raises LipsyncError when
-    there is no such preset.
-    """
-    name = config.get("preset") or ""
-    if not name:
-        return copy.deepcopy(dict(config))
-    presets = sorted(path.stem for path in folder.glob("*.yaml"))
-    if name not in presets:
-        near = difflib.get_close_matches(str(name), presets, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise LipsyncError(f"config: preset: got {name!r}; {hint}allowed: {' | '.join(presets)}")
-    preset = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
-    return _merged(preset, config)
+Natural = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+UpToHalf = Annotated[float, Field(ge=0, le=0.5)]
+GrayLevel = Annotated[float, Field(ge=0, le=255)]
+LearningRate = Annotated[float, Field(gt=0, le=1)]
+Text = Annotated[str, Field(min_length=1)]
+Padding = Annotated[int, Field(ge=-4096, le=4096)]
+Pads = Annotated[list[Padding], Field(min_length=4, max_length=4)]
+# YAML reads a bare `off` as false.
+OffWord = BeforeValidator(lambda value: "off" if value is False else value)
 
 
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = copy.deepcopy(dict(below))
-    for key, value in above.items():
-        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-            merged[key] = _merged(merged[key], value)
-        else:
-            merged[key] = copy.deepcopy(value)
-    return merged
+class Section(BaseModel):
+    """A section: unknown keys are errors, and no value is converted to another type."""
 
-
-def check_sizes(config: Mapping[str, Any]) -> None:
-    """Raise LipsyncError when the stored crops are smaller than the networks' pictures."""
-    size, needed = config["crop"]["size"], config["image_size"]
-    # Clips of layout wav2lip come as crops of their own size.
-    if size < needed and config["layout"] != "wav2lip":
-        raise LipsyncError(
-            f"config: crop.size: {size} is less than image_size: {needed}, so every crop would be "
-            f"enlarged; set crop.size: {needed} (or more)"
-        )
-
-
-def complete(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of `config` with the schema's defaults filled in, nested ones too.
-
-    A default stands beside its key (`default`) or, where sections share their keys but not their
-    defaults, in the section (`x-defaults`).
-
-    Raises LipsyncError with one line a mistake: the key, the value, what is allowed.
-    """
-    filled = _with_defaults(copy.deepcopy(dict(config)), schema)
-    errors = sorted(
-        Draft202012Validator(schema).iter_errors(filled), key=lambda error: list(error.path)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True
     )
-    lines = [line for error in errors for line in _explain(error)]
-    if lines:
-        raise LipsyncError("config: " + "\nconfig: ".join(lines))
-    return filled
 
 
-def _with_defaults(value: Any, schema: Mapping[str, Any]) -> Any:
-    if isinstance(value, dict):
-        for key, default in schema.get("x-defaults", {}).items():
-            value.setdefault(key, copy.deepcopy(default))
-        for key, part in schema.get("properties", {}).items():
-            if key not in value and "default" in part:
-                value[key] = copy.deepcopy(part["default"])
-            if key in value:
-                value[key] = _with_defaults(value[key], part)
-    elif isinstance(value, list) and "items" in schema:
-        value = [_with_defaults(item, schema["items"]) for item in value]
-    return value
+class Detect(Section):
+    """Face detection."""
+
+    long_side: Annotated[int, Field(ge=64, le=4096)] = 480
+    """Frames are scaled down to this longer side (pixels) for detection."""
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Least score of a face."""
+    stride: Annotated[int, Field(ge=1, le=50)] = 5
+    """Frames (at 25 fps) from one detection to the next; those between are interpolated. 1 detects
+    in every frame."""
+    motion: Annotated[float, Field(ge=0, le=10)] = 0.15
+    """Between two detections whose boxes differ by more than this share of the face's size, or with
+    a face lost, every frame is searched."""
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    """Arithmetic of S3FD; auto is bf16 on CPUs that have it (four times faster), else float32."""
+    batch_size: Annotated[int, Field(ge=0, le=4096)] = 0
+    """Frames a batch; does not change the result. 0 takes what half of a GPU's free memory holds,
+    and is halved when memory runs out."""
 
 
-def _explain(error: ValidationError) -> Iterator[str]:
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.path)
-    place = place.lstrip(".")
-    if error.validator == "additionalProperties":
-        allowed = sorted(error.schema.get("properties", {}))
-        for key in sorted(set(error.instance) - set(allowed)):
-            near = difflib.get_close_matches(str(key), allowed, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            where = f"{place}.{key}" if place else key
-            yield f"unknown key {where!r}; {hint}allowed: {', '.join(allowed)}"
-        return
-    if error.validator == "required":
-        yield f"{place or 'top level'}: {error.message}; see config/config.yaml"
-        return
-    yield f"{place}: got {error.instance!r}; allowed: {_allowed(error.schema)}"
+class Track(Section):
+    """Tracks of faces: whose face is taken of several."""
+
+    max_gap: Natural = 10
+    """Longest gap (frames) without a detection that is interpolated; longer ones stay gaps."""
+    smooth: Annotated[int, Field(ge=0, le=101)] = 9
+    """Width (frames) of the two-sided smoothing of the boxes; 0 or 1 for none."""
+    select: Literal["largest", "longest", "all", "active_speaker"] = "largest"
+    """Whose face of several: the largest, the one seen longest, each as a clip of its own, or the
+    one whose lips fit the audio best (by `sync_model`, else models/syncnet_v2.model)."""
+    min_seconds: Annotated[float, Field(ge=0.64, le=3600)] = 1.0
+    """Least time for which a face must be seen to count as a person (all and active_speaker)."""
 
 
-_WORDS = {
-    "minimum": "at least {}",
-    "maximum": "at most {}",
-    "exclusiveMinimum": "more than {}",
-    "exclusiveMaximum": "less than {}",
-    "minItems": "{} entries or more",
-    "maxItems": "{} entries or fewer",
-    "minLength": "{} characters or more",
-    "pattern": "matching {}",
-}
+class Crop(Section):
+    """Face crops."""
+
+    pads: Pads = [0, 0, 0, 0]
+    """Pixels added to the face box (top, bottom, left, right)."""
+    mode: Literal["box", "square", "aligned"] = "box"
+    """The detector's box as the public weights expect it, the square around it, or a square with
+    eyes and mouth in fixed places (needs the landmarks of centerface)."""
+    margin: Annotated[float, Field(ge=0, le=2)] = 0
+    """Added on all sides, in shares of the face's longer side."""
+    size: Annotated[int, Field(ge=32, le=2048)] = 192
+    """Longest side (pixels) of a stored crop; larger faces are scaled down."""
+    quality: Annotated[int, Field(ge=1, le=100)] = 95
+    """JPEG quality of the crops."""
 
 
-def _allowed(schema: Mapping[str, Any]) -> str:
-    if "enum" in schema:
-        return " | ".join(str(value) for value in schema["enum"])
-    if "anyOf" in schema:
-        return " or ".join(_allowed(part) for part in schema["anyOf"])
-    parts = [str(schema.get("type", "any value")).replace("null", "nothing (null)")]
-    parts += [words.format(schema[key]) for key, words in _WORDS.items() if key in schema]
-    if "items" in schema:
-        parts.append(f"of {_allowed(schema['items'])}")
-    return ", ".join(parts)
+class Check(Section):
+    """Thresholds beyond which a clip is dropped, with the reason in clips.csv."""
+
+    min_seconds: NonNegative = 0.64
+    """Shortest clip."""
+    max_seconds: Annotated[float, Field(gt=0)] = 36000
+    """Longest clip."""
+    min_coverage: Share = 0.8
+    """Least share of the frames with a face."""
+    min_face_px: NonNegative = 48
+    """Least size of the face (median longer side in pixels)."""
+    min_loudness: Annotated[float, Field(le=0)] = -60
+    """Least level of the audio (dBFS)."""
+    max_length_difference: Annotated[float, Field(gt=0)] = 1.0
+    """Largest difference of the lengths of audio and video (seconds)."""
+    max_silence: Share = 0.95
+    """Largest share of silence (25 ms windows below -50 dBFS)."""
+    max_clipping: Share = 0.05
+    """Largest share of samples at full scale."""
+    min_sharpness: NonNegative = 0
+    """Least sharpness of the crops (variance of the Laplacian at 96 pixels); 0 drops none."""
+    min_brightness: GrayLevel = 8
+    """Least mean gray level of the crops."""
+    max_brightness: GrayLevel = 247
+    """Largest mean gray level of the crops."""
+    max_head_speed: Annotated[float, Field(gt=0)] | None = None
+    """Largest speed of the head (widths of the face a second); null for any."""
+    max_tracks: Positive | None = None
+    """Most tracks of faces in a clip, to leave out clips of several people; null for any."""
+    max_sync_offset: Natural | None = None
+    """Largest offset of audio and video (frames), with a `sync_model`; null for any. The field
+    takes 3, the strict 1."""
+    min_sync_confidence: float | None = None
+    """Least sync confidence, with a `sync_model`; null for any. 3 is usual for syncnet_v2.model."""
+    timeout: Annotated[float, Field(gt=0)] = 300
+    """Seconds that reading a clip may take, and as many again for each minute of it; then it is
+    dropped as timed_out."""
 
 
-def check_crop_mode(mode: str, detector: str) -> None:
-    """Raise LipsyncError when `crop.mode` needs landmarks and the detector finds none."""
-    if mode == "aligned" and detector == "s3fd":
-        raise LipsyncError(
-            "crop.mode aligned needs landmarks, and s3fd finds none; set `detector: centerface`, "
-            "or `crop.mode: box` or `square`, in config/config.yaml"
-        )
+class Split(Section):
+    """Training, validation and test clips."""
+
+    val: Annotated[float, Field(ge=0, le=0.9)] = 0.1
+    """Share of the speakers that validate (of one speaker: of the clips or the time)."""
+    test: Annotated[float, Field(ge=0, le=0.9)] = 0.1
+    """Share of the speakers that test, likewise."""
+    partial_lists: bool = False
+    """The lists of the data root may name clips that are not there (a part of a listed corpus);
+    else such a line is an error."""
+    drop_duplicates: bool = True
+    """Of copies of a clip under several names keep one, of alike takes (other encodings) those in
+    one split."""
+    max_dropped_share: Share = 1.0
+    """Stop when more than this share of the clips was dropped; 1 never stops."""
+
+
+class SyncNetAugment(Section):
+    """Augmentation of SyncNet's windows; grows to full strength over `curriculum_steps`."""
+
+    hflip: bool = True
+    """Mirror half of the windows."""
+    translate: UpToHalf = 0.02
+    """Largest shift of the face, in shares of the crop's side."""
+    scale: UpToHalf = 0.03
+    """Largest change of the face's size (share)."""
+    color_jitter: UpToHalf = 0.08
+    """Largest change of brightness, contrast and tint; 0.1 is about 10 %."""
+    mel_gain: Annotated[float, Field(ge=0, le=4)] = 0.3
+    """Largest change of loudness and of spectral tilt (mel units of 12.5 dB)."""
+    vtlp: UpToHalf = 0.06
+    """Largest stretch of the mel bands, as of another voice (vocal tract length perturbation)."""
+    spec_augment: Share = 0.1
+    """Probability that some mel bands are masked, and again that some columns are (SpecAugment)."""
+
+
+class GeneratorAugment(Section):
+    """Augmentation of the generator's windows."""
+
+    hflip: bool = False
+    """Mirror half of the windows."""
+
+
+class TrainingConfig(Section):
+    """What both trainings have."""
+
+    width: Annotated[float, Field(gt=0, le=4)] = 1.0
+    """Channels relative to the public network; 1 is the public size."""
+    steps: Positive = 20_000
+    """Optimizer steps in all."""
+    pretrained: str = ""
+    """Weights to start from: a file in the public format, or nothing."""
+    lr: LearningRate = 2e-3
+    """Peak learning rate."""
+    lr_schedule: Literal["constant", "cosine"] = "cosine"
+    """Course of the learning rate after the warm-up."""
+    warmup_steps: Natural = 100
+    """Steps to reach the peak learning rate."""
+    grad_clip: NonNegative = 1.0
+    """Bound of the gradient norm; 0 for none."""
+    export: Literal["best", "last"] = "best"
+    """Which weights to hand on."""
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    """Arithmetic; auto is bf16 where the processor gains from it."""
+    eval_every: Positive = 500
+    """Steps between evaluations (rows of metrics.csv)."""
+    save_every: Positive = 500
+    """Steps between saves; a killed run loses no more than these."""
+    checkpoint_every: Natural = 0
+    """Keep a copy of the state every so many steps; 0 for none."""
+    patience: Natural = 0
+    """Stop after so many evaluations without better weights; 0 for never."""
+    max_rollbacks: Natural = 3
+    """How often a training that went wrong returns to its last good state and draws other samples;
+    the next time a generator ends with that state and SyncNet with an error."""
+    num_processes: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes on this machine that share each batch, one GPU each; samples and results stay."""
+    grad_accumulation: Positive = 1
+    """Parts that a batch is computed in one after the other, for less memory."""
+    compile: bool = False
+    """Compile the network (torch.compile, needs a C++ compiler; one process only): minutes at the
+    start, then steps that are somewhat faster (benchmarks/compile.py)."""
+    max_runs: Natural = 2
+    """States kept of finished runs of a training, the newest ones; 0 for all."""
+    num_workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """Threads that prepare batches."""
+    cache_mb: Positive = 2048
+    """Memory (MiB) of each process for decoded face crops and mels of both splits; the rest is read
+    again when needed."""
+
+
+class SyncNetConfig(TrainingConfig):
+    """Training of SyncNet, the lip-sync expert."""
+
+    loss: Literal["contrastive+bce", "contrastive", "bce"] = "contrastive+bce"
+    """Contrastive first, then the classic cross entropy to calibrate; or one of them alone."""
+    bce_fraction: Share = 0.5
+    """Share of the steps (the last ones) with the classic cross entropy."""
+    center_steps: Natural = 250
+    """First steps in which the contrastive loss compares windows without the mean of their clip's
+    embeddings, which leaves the plateau sooner."""
+    optimizer: Literal["muon", "adam"] = "muon"
+    """Muon leaves the plateau in fewer steps; adam is what the public code has, and writes its
+    state to the checkpoint."""
+    clips_per_batch: Positive = 6
+    """Clips a batch."""
+    windows_per_clip: Annotated[int, Field(ge=2)] = 8
+    """Windows of each clip in a batch."""
+    min_window_gap: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Least distance (frames) between a clip's windows in the first step; 1 for any."""
+    curriculum_steps: Natural = 500
+    """Steps in which windows come nearer, down to any distance, and augmentation grows."""
+    augment: SyncNetAugment = SyncNetAugment()
+    """Augmentation of the windows."""
+    val_windows: Annotated[int, Field(ge=2)] = 48
+    """Windows of each validation clip in an evaluation."""
+    data_check: Annotated[Literal["warn", "stop", "off"], OffWord] = "warn"
+    """Check of the data before the long run, whether SyncNet can learn from them: say so and go on,
+    stop, or do not check."""
+
+
+class GeneratorVariantConfig(TrainingConfig):
+    """Training of one generator."""
+
+    steps: Positive = 100_000
+    """Optimizer steps in all."""
+    pretrained: str = ""
+    """Weights to start from: a public-format file, the name of another variant, or nothing."""
+    lr: LearningRate = 1e-4
+    """Peak learning rate (Adam)."""
+    lr_schedule: Literal["constant", "cosine"] = "constant"
+    """Course of the learning rate after the warm-up."""
+    warmup_steps: Natural = 0
+    """Steps to reach the peak learning rate."""
+    grad_clip: NonNegative = 0
+    """Bound of the gradient norm; 0 for none."""
+    export: Literal["best", "last"] = "last"
+    """Which weights to hand on."""
+    batch_size: Positive = 16
+    """Windows of five frames a batch."""
+    mel_offset: Literal[-1, 0] = 0
+    """Audio of the previous frame (-1, the public training code) or of the frame itself (0, as in
+    inference)."""
+    sync_weight: Share = 0.01
+    """Weight of the sync loss once it is switched on."""
+    sync_threshold: NonNegative = 0.75
+    """The sync loss is switched on when its validation value falls under this."""
+    adv_weight: Share = 0
+    """Weight of the adversarial loss; above 0 a quality discriminator is trained."""
+    disc_lr: LearningRate = 1e-4
+    """Learning rate of the discriminator."""
+    disc_pretrained: str = ""
+    """Discriminator weights to start from, or nothing."""
+    syncnet_batchnorm: Literal["eval", "batch"] = "eval"
+    """Statistics that the frozen SyncNet judges by in training: its own (eval), or those of the
+    batch as in the public training code (batch)."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0
+    """Decay of the moving average of the weights that is evaluated and handed on, e.g. 0.999; 0 for
+    the weights themselves."""
+    augment: GeneratorAugment = GeneratorAugment()
+    """Augmentation of the windows."""
+    val_windows: Positive = 64
+    """Fixed windows of an evaluation."""
+
+
+# The keys of one variant; those that are not given are the common ones.
+VariantOverrides = create_model(
+    "VariantOverrides",
+    __base__=Section,
+    **{
+        name: (field.rebuild_annotation(), Field(None, description=field.description))
+        for name, field in GeneratorVariantConfig.model_fields.items()
+    },
+)
+GAN_DEFAULTS = {"pretrained": "wav2lip", "sync_weight": 0.03, "adv_weight": 0.07}
+
+
+class GeneratorConfig(GeneratorVariantConfig):
+    """Training of the generators; keys under a variant win over the common ones."""
+
+    variants: Annotated[list[Literal["wav2lip", "wav2lip_gan"]], Field(min_length=1)] = [
+        "wav2lip",
+        "wav2lip_gan",
+    ]
+    """Which generators to train, without GAN and with GAN; the last one dubs."""
+    wav2lip: VariantOverrides = VariantOverrides()
+    """Keys of the variant without GAN."""
+    wav2lip_gan: Annotated[
+        VariantOverrides,
+        BeforeValidator(lambda given: GAN_DEFAULTS | given if isinstance(given, dict) else given),
+    ] = VariantOverrides(**GAN_DEFAULTS)
+    """Keys of the variant with GAN."""
+
+    def variant(self, name: str) -> GeneratorVariantConfig:
+        """The config of one variant: the common keys with its own on top."""
+        common = self.model_dump(include=set(GeneratorVariantConfig.model_fields))
+        return GeneratorVariantConfig(**common | getattr(self, name).model_dump(exclude_unset=True))
+
+
+class Dub(Section):
+    """A dubbing; the face is a picture or a video, the audio any file with an audio track."""
+
+    face: Text = "auto"
+    """Picture or video; auto is a test clip."""
+    audio: Text = "auto"
+    """Any file with an audio track; auto is the audio of another test clip, of another speaker
+    where there is one."""
+    output: Annotated[str, Field(pattern=r"^[^/.][^/]*\.mp4$")] = "result_voice.mp4"
+    """File name in the results folder."""
+    checkpoint: str = ""
+    """Generator weights; nothing means the last variant trained."""
+    fps: (
+        Literal["source"]
+        | Annotated[float, Field(ge=1, le=120)]
+        | Annotated[str, Field(pattern=r"^[1-9][0-9]*/[1-9][0-9]*$")]
+    ) = "source"
+    """Frames a second, such as 25 or 30000/1001; source keeps the video's own rate, and is 25 for a
+    picture."""
+    pads: Pads = [0, 10, 0, 0]
+    """Pixels added to the face box (top, bottom, left, right)."""
+
+
+class Config(Section):
+    """Configuration of the lip-sync pipeline."""
+
+    preset: str = ""
+    """Name of a file in config/presets, whose keys lie between the defaults and yours: demo,
+    finetune, full, one_speaker, hd192, hd288, hd384; nothing for the defaults alone."""
+    data_root: Text = "data_root"
+    """Folder of videos, <speaker>/<clip>.<ext> with or without main/ above, or as `layout` says."""
+    layout: Literal[
+        "own", "lrs2", "lrs3", "lrw", "voxceleb2", "hdtf", "grid", "avspeech", "wav2lip"
+    ] = "own"
+    """How data_root is laid out: own folders, a known corpus as distributed, or crops that
+    Wav2Lip's preprocess.py made."""
+    results: Text = "results"
+    """Folder that everything is written to."""
+    models: Text = "models"
+    """Folder of public weights (s3fd.pth, lipsync_expert.pth, wav2lip.pth, ...)."""
+    seed: Natural = 0
+    """Seed of splits, samples and weights."""
+    shards: Annotated[int, Field(ge=1, le=4096)] = 8
+    """Preparation jobs a stage, over which the clips are spread; 8 for a few hundred clips, 256 for
+    LRS2. Changing it prepares no clip again."""
+    signature: Literal["mtime", "content"] = "mtime"
+    """What tells that a video changed: size and modification time, or its content (SHA-1). Changing
+    it prepares all clips once more."""
+    detector: Literal["auto", "s3fd", "centerface"] = "auto"
+    """Face detector; auto is S3FD when models/s3fd.pth is there, else the bundled CenterFace."""
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]+)?)$")] = "auto"
+    """Processor of detection, training and inference."""
+    ffmpeg: Text = "auto"
+    """Program that reads and writes media: auto is the bundled one (the same everywhere); or the
+    path of another, 5.1 or newer. Changing it prepares again."""
+    sync_model: str = ""
+    """Weights that measure sync while faces are cropped, and select the active speaker:
+    syncnet_v2.model or a SyncNet checkpoint (outside of results). Nothing: sync is not measured."""
+    detect: Detect = Detect()
+    """Face detection."""
+    track: Track = Track()
+    """Tracks of faces."""
+    crop: Crop = Crop()
+    """Face crops."""
+    check: Check = Check()
+    """Thresholds beyond which a clip is dropped."""
+    split: Split = Split()
+    """Training, validation and test clips."""
+    image_size: Literal[96, 192, 288, 384] = 96
+    """Side (pixels) of the faces that SyncNet and generator work on; 96 is the public size."""
+    syncnet: SyncNetConfig = SyncNetConfig()
+    """Training of SyncNet, the lip-sync expert."""
+    generator: GeneratorConfig = GeneratorConfig()
+    """Training of the generators."""
+    dub: list[Dub] = [Dub()]
+    """Dubbings to make."""

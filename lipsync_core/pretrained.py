@@ -26,7 +26,6 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from lipsync_core import pretrained
 from lipsync_core.errors import LipsyncError
 from lipsync_core.runtime.files import PathLike, atomic_path
 from lipsync_core.runtime.progress import Progress
@@ -186,37 +185,30 @@ def resolve(name: str, models_dir: PathLike = "models") -> str:
     return name
 
 
-def active_speaker_weights(expert: PathLike, models_dir: PathLike) -> Path:
-    """The network that tells who speaks (`track.choice: speaking`).
+def active_speaker_weights(sync_model: PathLike, models_dir: PathLike) -> Path:
+    """The network that selects the active speaker (`track.select: active_speaker`).
 
-    `expert`, a checkpoint of this project's expert, wins; without one (""), the public
-    syncnet_v2.model in `models_dir`. Raises LipsyncError when there is neither.
+    sync_model: the config's key, which wins; without one (""), the public syncnet_v2.model in
+    `models_dir`. Raises LipsyncError when there is neither.
     """
-    if str(expert):
-        if not Path(expert).is_file():
-            raise LipsyncError(
-                f"track.expert: {expert}: no such file; give the checkpoint.pth of an expert that "
-                "is trained already, or nothing to use models/syncnet_v2.model"
-            )
-        return Path(expert)
-    found = pretrained.find(LSE_WEIGHTS, models_dir)
-    if found is None:
+    chosen = sync_model_weights(sync_model) or find(LSE_WEIGHTS, models_dir)
+    if chosen is None:
         raise LipsyncError(
-            f"track.choice: speaking needs a judge: set track.expert to the checkpoint of a "
-            f"trained expert, or put {LSE_WEIGHTS} into {models_dir} (`lipsync fetch "
-            f"{LSE_WEIGHTS}`); or choose largest, longest or all"
+            f"track.select: active_speaker needs a network that measures sync: set sync_model to "
+            f"the checkpoint of a trained SyncNet, or put {LSE_WEIGHTS} into {models_dir} "
+            f"(`lipsync fetch {LSE_WEIGHTS}`); or select largest, longest or all"
         )
-    return found
+    return chosen
 
 
-def sync_model_weights(model: str) -> Path | None:
-    """The network that measures sync (`check.sync_model`), None when nothing is set.
+def sync_model_weights(sync_model: PathLike) -> Path | None:
+    """The network that measures sync (`sync_model` of the config), None when nothing is set.
 
     Raises LipsyncError when there is no such file.
     """
-    if model and not Path(model).is_file():
+    if str(sync_model) and not Path(sync_model).is_file():
         raise LipsyncError(
-            f"check.sync_model: {model}: no such file; give syncnet_v2.model, the checkpoint of "
-            "an expert that is trained already (a copy outside of results), or nothing"
+            f"sync_model: {sync_model}: no such file; give syncnet_v2.model, the checkpoint of a "
+            "SyncNet that is trained already (a copy outside of results), or nothing"
         )
-    return Path(model) if model else None
+    return Path(sync_model) if str(sync_model) else None

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from lipsync_core import config as settings
 from lipsync_core import pretrained
+from lipsync_core.config import Config, TrainingConfig
 from lipsync_core.corpus import clips as discovery
 from lipsync_core.corpus import index as indexing
 from lipsync_core.corpus import journal
@@ -15,7 +15,7 @@ from lipsync_core.demo import plan
 from lipsync_core.errors import LipsyncError
 from lipsync_core.media import ffmpeg_binary
 from lipsync_core.preparation import stages
-from lipsync_core.runtime import interpreter, slurm
+from lipsync_core.runtime import config_file, interpreter, slurm
 
 # The folder of the Snakefile, whatever imports it.
 HOME = Path(workflow.current_basedir).parent
@@ -23,61 +23,58 @@ HOME = Path(workflow.current_basedir).parent
 interpreter.reach_by_name()
 
 
-def complete_config() -> dict:
+def read_config() -> Config:
     """The config with its preset and the defaults; a mistake stops here, before any job."""
-    schema = settings.load_schema(HOME / "workflow/schemas/config.schema.yaml")
     try:
         interpreter.require_utf8()
-        completed = settings.complete(settings.with_preset(config, HOME / "config/presets"), schema)
-        settings.check_sizes(completed)
-        return completed
+        return config_file.load(config, HOME / "config/presets")
     except LipsyncError as error:
         raise WorkflowError(str(error)) from None
 
 
-config = complete_config()
+CONFIG = read_config()
+# The same for path variables and scripts. A key that is None has no other value there.
+config = CONFIG.model_dump(exclude_none=True)
 
 
 def ffmpeg_identity() -> str:
     """The version of the ffmpeg that the config names; the jobs inherit the choice."""
     try:
-        return ffmpeg_binary.choose(config["ffmpeg"]).identity
+        return ffmpeg_binary.choose(CONFIG.ffmpeg).identity
     except LipsyncError as error:
         raise WorkflowError(str(error)) from None
 
 
 FFMPEG = ffmpeg_identity()
 
-DATA_ROOT = Path(config["data_root"])
-RESULTS = Path(config["results"])
+DATA_ROOT = Path(CONFIG.data_root)
+RESULTS = Path(CONFIG.results)
 # The demo corpus stands in for videos in this folder only.
 DEMO_HOME = HOME / "data_root"
-VARIANTS = config["generator"]["variants"]
+VARIANTS = CONFIG.generator.variants
 DUBS = config["dub"]
-DETECTOR = pretrained.resolve(config["detector"], config["models"])
+DETECTOR = pretrained.resolve(CONFIG.detector, CONFIG.models)
 
 
 def known_clips() -> list:
     """The last index, where hashes need not be computed again."""
-    by_content = config["signature"] == "content"
+    by_content = CONFIG.signature == "content"
     return indexing.read_index(indexing.index_path(RESULTS)) if by_content else []
 
 
-def speaker_judge() -> list:
-    """The networks that tell who speaks and measure sync, where the config asks for them."""
+def sync_models() -> list:
+    """The networks that measure sync and select the active speaker, where the config needs them."""
     try:
-        settings.check_crop_mode(config["crop"]["mode"], DETECTOR)
-        judges = [pretrained.sync_model_weights(config["check"]["sync_model"])]
-        if config["track"]["choice"] == "speaking":
-            judges.append(
-                pretrained.active_speaker_weights(config["track"]["expert"], config["models"])
-            )
-        return sorted({str(path) for path in judges if path})
+        config_file.check_crop_mode(CONFIG.crop.mode, DETECTOR)
+        files = [pretrained.sync_model_weights(CONFIG.sync_model)]
+        if CONFIG.track.select == "active_speaker":
+            files.append(pretrained.active_speaker_weights(CONFIG.sync_model, CONFIG.models))
+        return sorted({str(path) for path in files if path})
     except LipsyncError as error:
         raise WorkflowError(str(error)) from None
 
 
-SPEAKER_JUDGE = speaker_judge()
+SYNC_MODELS = sync_models()
 
 
 def needs_corpus(entry) -> bool:
@@ -99,15 +96,15 @@ def corpus_index() -> tuple:
     try:
         found = discovery.discover(
             DATA_ROOT,
-            config["shards"],
-            config["signature"],
+            CONFIG.shards,
+            CONFIG.signature,
             previous=known_clips(),
             demo=demo,
             demo_splits={clip.id: clip.split for clip in planned},
-            layout=config["layout"],
+            layout=CONFIG.layout,
             segments=RESULTS / "cuts",
             ffmpeg=FFMPEG,
-            partial_lists=config["split"]["partial_lists"],
+            partial_lists=CONFIG.split.partial_lists,
         )
     except LipsyncError as error:
         if all(needs_corpus(entry) for entry in DUBS):
@@ -128,7 +125,7 @@ def any_of(names) -> str:
 
 def missing_weights() -> list:
     """The public weight files that are not in the models folder."""
-    return [name for name in pretrained.KNOWN_WEIGHTS if not Path(config["models"], name).is_file()]
+    return [name for name in pretrained.KNOWN_WEIGHTS if not Path(CONFIG.models, name).is_file()]
 
 
 def members(wildcards) -> str:
@@ -138,7 +135,7 @@ def members(wildcards) -> str:
 
 def stage_settings(stage) -> dict:
     """The stage's version and exactly the settings that its output depends on."""
-    resolved = config | {"detector": DETECTOR, "ffmpeg": FFMPEG}
+    resolved = CONFIG.model_dump() | {"detector": DETECTOR, "ffmpeg": FFMPEG}
     return stage.params(resolved) | {"version": stage.version}
 
 
@@ -150,13 +147,13 @@ def reported_damage(stage):
 
 def detector_weights() -> list:
     """The weight file that the detector reads, fetched by a rule where it is missing."""
-    return [f"{config['models']}/s3fd.pth"] if DETECTOR == "s3fd" else []
+    return [f"{CONFIG.models}/s3fd.pth"] if DETECTOR == "s3fd" else []
 
 
 def detects_on_gpu() -> bool:
     """S3FD runs on the GPU where there is one; CenterFace only with the package onnxruntime-gpu."""
-    if config["device"] == "cpu" or DETECTOR == "s3fd":
-        return config["device"] != "cpu"
+    if CONFIG.device == "cpu" or DETECTOR == "s3fd":
+        return CONFIG.device != "cpu"
     try:
         return bool(metadata.version("onnxruntime-gpu"))
     except metadata.PackageNotFoundError:
@@ -221,62 +218,51 @@ def dub_corpus(wildcards) -> list:
     return [f"{RESULTS}/filelists/clips.csv"] if needs_corpus(dub_entry(wildcards)) else []
 
 
-def training_options(section: dict) -> dict:
-    """What a training computes with: a section's numbers, without the files it starts from."""
-    files = ("variants", "wav2lip", "wav2lip_gan", "init", "disc_init")
-    numbers = {key: value for key, value in section.items() if key not in files}
-    return numbers | {"image_size": config["image_size"]}
+def training_config(section: TrainingConfig) -> dict:
+    """What a training computes with: a section's keys, without the files it starts from."""
+    return section.model_dump(exclude={"pretrained", "disc_pretrained"})
 
 
-def generator_section(wildcards) -> dict:
-    """The keys of one variant: the common ones, then its own."""
-    return config["generator"] | config["generator"][wildcards.variant]
+def generator_config(wildcards) -> TrainingConfig:
+    """The config of one variant: the common keys, then its own."""
+    return CONFIG.generator.variant(wildcards.variant)
 
 
-def generator_options(wildcards) -> dict:
-    """What the training of one variant computes with."""
-    return training_options(generator_section(wildcards))
-
-
-def generator_ranks(wildcards) -> int:
-    """The processes, and so the GPUs, that the training of one variant asks for."""
-    return generator_section(wildcards)["ranks"]
-
-
-def training_memory(section: dict, windows: int, window_mb: float, attempt: int) -> int:
+def training_memory(section: TrainingConfig, windows: int, window_mb: float, attempt: int) -> int:
     """MB: each process with its weights and decoded frames, and the batch.
 
     window_mb: of a window at 96 px and full width. Measured on a processor at full width (a GPU
     takes the batch into its own memory): 0.8 GB and the states beside the windows; a window of the
-    generator 240 MB, at 288 px 1140 MB; one of the expert 14 MB, at 288 px 42 MB.
+    generator 240 MB, at 288 px 1140 MB; one of SyncNet 14 MB, at 288 px 42 MB.
     """
-    larger = section["width"] * (config["image_size"] / 96) ** 1.5
-    batch = windows * window_mb * larger / section["accumulate"]
-    return attempt * round(section["ranks"] * (4000 + 1.1 * section["cache_mb"]) + batch)
+    larger = section.width * (CONFIG.image_size / 96) ** 1.5
+    batch = windows * window_mb * larger / section.grad_accumulation
+    return attempt * round(section.num_processes * (4000 + 1.1 * section.cache_mb) + batch)
 
 
-def expert_memory(wildcards, attempt) -> int:
-    """MB for the expert's training."""
-    section = config["syncnet"]
-    return training_memory(section, section["clips"] * section["windows"], 14, attempt)
+def syncnet_memory(wildcards, attempt) -> int:
+    """MB for the training of SyncNet."""
+    section = CONFIG.syncnet
+    windows = section.clips_per_batch * section.windows_per_clip
+    return training_memory(section, windows, 14, attempt)
 
 
 def generator_memory(wildcards, attempt) -> int:
     """MB for the training of one variant."""
-    section = generator_section(wildcards)
-    return training_memory(section, section["batch"], 250, attempt)
+    section = generator_config(wildcards)
+    return training_memory(section, section.batch_size, 250, attempt)
 
 
-def generator_start(wildcards) -> dict:
+def pretrained_files(wildcards) -> dict:
     """The weight files that a variant starts from; the name of a variant means its checkpoint.
 
     A variant that is not trained here is no start: the training then begins at random.
     """
     files = {}
-    for key in ("init", "disc_init"):
-        init = generator_section(wildcards)[key]
-        if init in VARIANTS:
-            files[key] = f"{RESULTS}/{init}/checkpoint.pth"
-        elif init and init not in config["generator"]:
-            files[key] = init
+    for key in ("pretrained", "disc_pretrained"):
+        start = getattr(generator_config(wildcards), key)
+        if start in VARIANTS:
+            files[key] = f"{RESULTS}/{start}/checkpoint.pth"
+        elif start and start not in ("wav2lip", "wav2lip_gan"):
+            files[key] = start
     return files

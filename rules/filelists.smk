@@ -21,8 +21,8 @@ rule filelists:
     benchmark:
         "<benchmarks>/filelists.tsv"
     params:
-        split={key: config["split"][key] for key in config["split"] if key != "partial_lists"},
+        split=CONFIG.split.model_dump(exclude={"partial_lists"}),
         official=INDEX.splits,
-        seed=config["seed"],
+        seed=CONFIG.seed,
     script:
         "../workflow/scripts/filelists.py"

@@ -24,7 +24,7 @@ rule extract_audio:
         members=members,
         settings=stage_settings(stages.AUDIO),
         damage=reported_damage(stages.AUDIO),
-        timeout=config["check"]["timeout"],
+        timeout=CONFIG.check.timeout,
     script:
         "../workflow/scripts/extract_audio.py"
 
@@ -71,7 +71,7 @@ rule detect_faces:
         members=members,
         settings=stage_settings(stages.BOXES),
         damage=reported_damage(stages.BOXES),
-        timeout=config["check"]["timeout"],
+        timeout=CONFIG.check.timeout,
     script:
         "../workflow/scripts/detect_faces.py"
 
@@ -80,7 +80,7 @@ rule crop_faces:
     """The main speaker's face crops (or each person's), one zip of JPEGs a clip."""
     input:
         table_of(stages.BOXES),
-        judge=SPEAKER_JUDGE,
+        sync_models=SYNC_MODELS,
     output:
         table_of(stages.FACES),
     log:
@@ -95,7 +95,7 @@ rule crop_faces:
         members=members,
         settings=stage_settings(stages.FACES),
         damage=reported_damage(stages.FACES),
-        timeout=config["check"]["timeout"],
+        timeout=CONFIG.check.timeout,
     script:
         "../workflow/scripts/crop_faces.py"
 

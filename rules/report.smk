@@ -5,10 +5,10 @@ OUTPUTS: results/evaluation.json, results/report/index.html.
 
 
 rule evaluate:
-    """Expert and generators on the test split, whose speakers are held out where there are several."""
+    """SyncNet and generators on the test split, whose speakers are held out where there are several."""
     input:
         "<results>/filelists/clips.csv",
-        expert="<results>/syncnet/checkpoint.pth",
+        syncnet="<results>/syncnet/checkpoint.pth",
         generators=collect("<results>/{variant}/checkpoint.pth", variant=VARIANTS),
     output:
         "<results>/evaluation.json",
@@ -23,7 +23,7 @@ rule evaluate:
         gpu=1,
     params:
         variants=VARIANTS,
-        seed=config["seed"],
+        seed=CONFIG.seed,
     script:
         "../workflow/scripts/evaluate.py"
 

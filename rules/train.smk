@@ -1,4 +1,4 @@
-"""Training: the lip-sync expert, then the generator without and with GAN.
+"""Training: SyncNet (the lip-sync expert), then the generator without and with GAN.
 
 REQUIRED INPUTS: results/filelists/*, and the mels and faces they name.
 OUTPUTS: results/syncnet/*, results/<wav2lip|wav2lip_gan>/*. The state of a run (to resume it)
@@ -7,12 +7,12 @@ lives undeclared in results/.runs/<signature>/.
 
 
 rule train_syncnet:
-    """The expert that judges whether lips and sound belong together."""
+    """SyncNet, which measures whether lips and audio belong together."""
     input:
         "<results>/filelists/clips.csv",
         train="<results>/filelists/train.txt",
         val="<results>/filelists/val.txt",
-        init=config["syncnet"]["init"] or [],
+        pretrained=CONFIG.syncnet.pretrained or [],
     output:
         checkpoint="<results>/syncnet/checkpoint.pth",
         metrics="<results>/syncnet/metrics.csv",
@@ -23,24 +23,25 @@ rule train_syncnet:
         "<benchmarks>/train_syncnet.tsv"
     threads: 8
     resources:
-        mem_mb=expert_memory,
+        mem_mb=syncnet_memory,
         runtime=2880,
-        gpu=config["syncnet"]["ranks"],
+        gpu=CONFIG.syncnet.num_processes,
     params:
-        options=training_options(config["syncnet"]),
-        seed=config["seed"],
+        config=training_config(CONFIG.syncnet),
+        image_size=CONFIG.image_size,
+        seed=CONFIG.seed,
     script:
         "../workflow/scripts/train_syncnet.py"
 
 
 rule train_generator:
-    """The generator, judged by the frozen expert; `wav2lip_gan` adds the quality discriminator."""
+    """The generator, with the sync loss of the frozen SyncNet; `wav2lip_gan` adds the discriminator."""
     input:
-        unpack(generator_start),
+        unpack(pretrained_files),
         "<results>/filelists/clips.csv",
         train="<results>/filelists/train.txt",
         val="<results>/filelists/val.txt",
-        expert="<results>/syncnet/checkpoint.pth",
+        syncnet="<results>/syncnet/checkpoint.pth",
     output:
         checkpoint="<results>/{variant}/checkpoint.pth",
         metrics="<results>/{variant}/metrics.csv",
@@ -53,9 +54,10 @@ rule train_generator:
     resources:
         mem_mb=generator_memory,
         runtime=2880,
-        gpu=generator_ranks,
+        gpu=lambda wildcards: generator_config(wildcards).num_processes,
     params:
-        options=generator_options,
-        seed=config["seed"],
+        config=lambda wildcards: training_config(generator_config(wildcards)),
+        image_size=CONFIG.image_size,
+        seed=CONFIG.seed,
     script:
         "../workflow/scripts/train_generator.py"

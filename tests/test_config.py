@@ -1,34 +1,31 @@
+"""config.py, runtime/config_file.py, runtime/config_reference.py and the presets."""
+
 from __future__ import annotations
 
 import json
 import os
-from dataclasses import fields
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
-from lipsync_core import config
+from lipsync_core.config import Config
 from lipsync_core.errors import LipsyncError
-from lipsync_core.training.engine.loop import LoopOptions
-from lipsync_core.training.generator import GeneratorOptions
-from lipsync_core.training.syncnet import ExpertOptions
+from lipsync_core.runtime import config_file, config_reference
+
+PRESETS = ["demo", "finetune", "full", "hd192", "hd288", "hd384", "one_speaker"]
 
 
-@pytest.fixture(scope="module")
-def schema(root):
-    return config.load_schema(root / "workflow/schemas/config.schema.yaml")
+def test_a_config_is_read_again_as_it_was_written():
+    given = {"crop": {"quality": 50}, "generator": {"wav2lip_gan": {"steps": 5}}}
+    loaded = config_file.validate(given)
+    assert config_file.validate(loaded.model_dump(exclude_none=True)) == loaded
+    assert json.loads(json.dumps(loaded.model_dump())) == loaded.model_dump()
 
 
-def test_defaults_are_filled_in_and_valid(schema):
-    filled = config.complete({}, schema)
-    assert filled["crop"]["quality"] == 95
-    assert filled["dub"][0]["output"] == "result_voice.mp4"
-    assert config.complete(filled, schema) == filled
-
-
-def test_given_values_win(schema):
+def test_given_values_win():
     given = {"crop": {"quality": 50}}
-    assert config.complete(given, schema)["crop"] == {
+    assert config_file.validate(given).crop.model_dump() == {
         "pads": [0] * 4,
         "mode": "box",
         "margin": 0,
@@ -39,138 +36,188 @@ def test_given_values_win(schema):
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"detcetor": "s3fd"}, "unknown key 'detcetor'; did you mean 'detector'?"),
-        ({"crop": {"sise": 1}}, "unknown key 'crop.sise'; did you mean 'size'?"),
         ({"detector": "mtcnn"}, "detector: got 'mtcnn'; allowed: auto | s3fd | centerface"),
         ({"shards": "many"}, "shards: got 'many'; allowed: integer, at least 1"),
-        ({"shards": 0}, "shards: got 0; allowed: integer, at least 1"),
+        ({"shards": 0}, "shards: got 0; allowed: integer, at least 1, at most 4096"),
         ({"shards": None}, "shards: got None; allowed: integer"),
-        ({"crop": None}, "crop: got None; allowed: object"),
-        ({"crop": {"pads": [0, 0]}}, "crop.pads: got [0, 0]"),
-        ({"crop": {"pads": [0, 0, "a", 0]}}, "crop.pads[2]: got 'a'; allowed: integer"),
-        ({"device": "gpu"}, "device: got 'gpu'"),
-        ({"dub": [{"output": "../x.mp4"}]}, "dub[0].output: got '../x.mp4'"),
-        ({"dub": [{"fase": "x.png"}]}, "unknown key 'dub[0].fase'"),
+        ({"device": "gpu"}, "device: got 'gpu'; allowed: string, matching"),
         ({"data_root": ["a"]}, "data_root: got ['a']; allowed: string"),
+        ({"image_size": 100}, "image_size: got 100; allowed: 96 | 192 | 288 | 384"),
+        ({"detect": {"strid": 1}}, "unknown key 'detect.strid'; did you mean 'stride'?"),
+        ({"detect": {"threshold": 1}}, "detect.threshold: got 1; allowed: number, more than 0, l"),
+        ({"detect": {"stride": 2.5}}, "detect.stride: got 2.5; allowed: integer, at least 1"),
+        ({"track": {"selcet": "all"}}, "unknown key 'track.selcet'; did you mean 'select'?"),
+        ({"track": {"select": "speaking"}}, "got 'speaking'; allowed: largest | longest | all | a"),
+        ({"track": {"max_gap": -1}}, "track.max_gap: got -1; allowed: integer, at least 0"),
+        ({"crop": None}, "crop: got None; allowed: object"),
+        ({"crop": {"sise": 1}}, "unknown key 'crop.sise'; did you mean 'size'?"),
+        ({"crop": {"pads": [0, 0]}}, "crop.pads: got [0, 0]; allowed: array, entries: 4 or more"),
+        ({"crop": {"pads": [0, 0, "a", 0]}}, "crop.pads[2]: got 'a'; allowed: integer"),
+        ({"check": {"min_blur": 1}}, "unknown key 'check.min_blur'; did you mean"),
+        ({"check": {"max_silence": 2}}, "check.max_silence: got 2; allowed: number, at least 0"),
+        ({"check": {"max_tracks": "1"}}, "check.max_tracks: got '1'; allowed: integer, at least 1"),
+        ({"split": {"vla": 0.1}}, "unknown key 'split.vla'; did you mean 'val'?"),
+        ({"split": {"val": 1}}, "split.val: got 1; allowed: number, at least 0, at most 0.9"),
+        ({"split": {"partial_lists": "no"}}, "split.partial_lists: got 'no'; allowed: boolean"),
+        ({"syncnet": {"los": "bce"}}, "unknown key 'syncnet.los'; did you mean 'loss'?"),
+        ({"syncnet": {"loss": "hinge"}}, "syncnet.loss: got 'hinge'; allowed: contrastive+bce | c"),
+        ({"syncnet": {"optimizer": "sgd"}}, "syncnet.optimizer: got 'sgd'; allowed: muon | adam"),
+        ({"syncnet": {"lr": 0}}, "syncnet.lr: got 0; allowed: number, at most 1, more than 0"),
+        ({"syncnet": {"steps": "100"}}, "syncnet.steps: got '100'; allowed: integer, at least 1"),
+        ({"syncnet": {"data_check": True}}, "data_check: got True; allowed: warn | stop | off"),
+        ({"syncnet": {"augment": {"flip": 1}}}, "unknown key 'syncnet.augment.flip'; did you mean"),
+        ({"syncnet": {"augment": {"vtlp": 2}}}, "syncnet.augment.vtlp: got 2; allowed: number"),
+        ({"generator": {"bach_size": 1}}, "unknown key 'generator.bach_size'; did you mean 'batch"),
+        ({"generator": {"mel_offset": 1}}, "generator.mel_offset: got 1; allowed: -1 | 0"),
+        ({"generator": {"variants": []}}, "generator.variants: got []; allowed: array, entries: 1"),
+        (
+            {"generator": {"syncnet_batchnorm": "train"}},
+            "generator.syncnet_batchnorm: got 'train'; allowed: eval | batch",
+        ),
+        (
+            {"generator": {"wav2lip_gan": {"adv_wait": 0.1}}},
+            "unknown key 'generator.wav2lip_gan.adv_wait'; did you mean 'adv_weight'?",
+        ),
+        (
+            {"generator": {"wav2lip": {"lr": "fast"}}},
+            "generator.wav2lip.lr: got 'fast'; allowed: number",
+        ),
+        ({"dub": [{"output": "../x.mp4"}]}, "dub[0].output: got '../x.mp4'"),
+        ({"dub": [{"fase": "x.png"}]}, "unknown key 'dub[0].fase'; did you mean 'face'?"),
+        ({"dub": [{"fps": "fast"}]}, "dub[0].fps: got 'fast'; allowed: source or number"),
+        ({"dub": {"face": "x.png"}}, "dub: got {'face': 'x.png'}; allowed: array"),
     ],
 )
-def test_mistakes_in_one_line(schema, given, said):
+def test_mistakes_in_one_line(given, message):
     with pytest.raises(LipsyncError) as caught:
-        config.complete(given, schema)
-    assert said in str(caught.value)
+        config_file.validate(given)
+    assert message in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_all_mistakes_at_once(schema):
+def test_every_section_has_a_tested_mistake():
+    cases = test_mistakes_in_one_line.pytestmark[0].args[1]
+    tried = {key for given, _ in cases for key in given}
+    sections = {key for key, value in Config() if isinstance(value, BaseModel) or key == "dub"}
+    assert sections <= tried
+
+
+def test_all_mistakes_at_once():
     with pytest.raises(LipsyncError) as caught:
-        config.complete({"shards": 0, "seed": -1}, schema)
+        config_file.validate({"shards": 0, "seed": -1})
     assert len(str(caught.value).splitlines()) == 2
 
 
-def test_every_setting_is_described(schema):
-    def settings(part, name=""):
-        defaults = part.get("x-defaults", {})
-        for key, value in part.get("properties", {}).items():
-            if "properties" in value:
-                yield from settings(value, f"{name}{key}.")
-            else:
-                given = "default" in value or key in defaults or part.get("x-overrides")
-                yield f"{name}{key}", given, value
-
-    for name, given, value in settings(schema):
-        assert given, f"{name} has no default"
-        assert "description" in value, name
+def test_every_key_is_described():
+    schema = config_file.json_schema()
+    for section in (schema, *schema["$defs"].values()):
+        for key, part in section["properties"].items():
+            value = config_file.resolve(schema, part)
+            assert part.get("description") or value.get("description"), key
 
 
-@pytest.mark.parametrize(
-    ("section", "kinds"),
-    [("syncnet", (ExpertOptions, LoopOptions)), ("generator", (GeneratorOptions, LoopOptions))],
-)
-def test_options_of_the_code_are_those_of_the_schema(schema, section, kinds):
-    names = {field.name for kind in kinds for field in fields(kind)} - {"image_size"}
-    beyond = {"init", "disc_init", "variants", "wav2lip", "wav2lip_gan"}
-    assert names == schema["properties"][section]["properties"].keys() - beyond
+def test_generated_files_are_those_of_the_models(root):
+    """After a change: `python -m lipsync_core.runtime.config_reference`."""
+    assert (root / config_reference.SCHEMA).read_text() == config_reference.schema_text()
+    assert (root / config_reference.PAGE).read_text() == config_reference.page_text()
 
 
-def test_gan_settings_survive_a_users_own(schema):
-    filled = config.complete({"generator": {"wav2lip_gan": {"steps": 5}}}, schema)
-    assert filled["generator"]["wav2lip_gan"] == {
+def test_a_bare_off_is_a_word():
+    assert config_file.validate(
+        yaml.safe_load("syncnet: {data_check: off}")
+    ).syncnet.data_check == ("off")
+
+
+def test_gan_settings_survive_a_users_own():
+    generator = config_file.validate({"generator": {"wav2lip_gan": {"steps": 5}}}).generator
+    assert generator.wav2lip_gan.model_dump(exclude_none=True) == {
         "steps": 5,
-        "init": "wav2lip",
+        "pretrained": "wav2lip",
         "sync_weight": 0.03,
-        "gan_weight": 0.07,
+        "adv_weight": 0.07,
     }
-    assert filled["generator"]["wav2lip"] == {}
+    assert generator.wav2lip.model_dump(exclude_none=True) == {}
 
 
-def merged(root, schema, preset):
+def test_a_variants_keys_win_over_the_common_ones():
+    given = {"steps": 7, "lr": 0.1, "wav2lip": {"lr": 0.2, "augment": {"hflip": True}}}
+    generator = config_file.validate({"generator": given}).generator
+    found = {name: generator.variant(name) for name in ("wav2lip", "wav2lip_gan")}
+    assert [(one.steps, one.lr, one.augment.hflip) for one in found.values()] == [
+        (7, 0.2, True),
+        (7, 0.1, False),
+    ]
+    assert (found["wav2lip"].adv_weight, found["wav2lip_gan"].adv_weight) == (0, 0.07)
+
+
+def merged(root, preset):
     main = yaml.safe_load((root / "config/config.yaml").read_text())
-    return config.complete(
-        config.with_preset(main | {"preset": preset}, root / "config/presets"), schema
-    )
-
-
-PRESETS = ["demo", "finetune", "full", "hd192", "hd288", "hd384", "one_speaker"]
+    return config_file.load(main | {"preset": preset}, root / "config/presets")
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_presets_are_valid_over_the_shipped_config(root, schema, preset):
-    filled = merged(root, schema, preset)
-    config.check_sizes(filled)
-    assert filled["preset"] == preset
+def test_presets_are_valid_over_the_shipped_config(root, preset):
+    assert merged(root, preset).preset == preset
 
 
-def test_every_preset_is_tried_and_offered(root, schema):
+def test_every_preset_is_tried_and_offered(root):
     assert sorted(path.stem for path in (root / "config/presets").glob("*.yaml")) == PRESETS
     offered = (root / "config/config.yaml").read_text()
     assert all(name in offered for name in PRESETS)
 
 
 @pytest.mark.parametrize("preset", [name for name in PRESETS if name != "demo"])
-def test_what_a_preset_does_not_name_is_a_default(root, schema, preset):
+def test_what_a_preset_does_not_name_is_a_default(root, preset):
     named = yaml.safe_load((root / f"config/presets/{preset}.yaml").read_text())
-    filled, defaults = merged(root, schema, preset), config.complete({}, schema)
+    found, defaults = merged(root, preset), Config()
     for section in ("syncnet", "generator"):
-        for key, value in defaults[section].items():
+        for key, value in getattr(defaults, section):
             if key not in named[section]:
-                assert filled[section][key] == value, f"{section}.{key}"
+                assert getattr(getattr(found, section), key) == value, f"{section}.{key}"
 
 
 def test_own_keys_win_over_the_preset(root):
     given = {"preset": "demo", "syncnet": {"steps": 7}}
     below = yaml.safe_load((root / "config/presets/demo.yaml").read_text())
-    above = config.with_preset(given, root / "config/presets")
+    above = config_file.with_preset(given, root / "config/presets")
     assert above["syncnet"] == below["syncnet"] | {"steps": 7}
     assert above["generator"] == below["generator"]
-    assert config.with_preset({"seed": 1}, root / "config/presets") == {"seed": 1}
+    assert config_file.with_preset({"seed": 1}, root / "config/presets") == {"seed": 1}
 
 
 def test_an_unknown_preset_names_the_nearest(root):
     with pytest.raises(
         LipsyncError, match="got 'finetun'; did you mean 'finetune'\\? allowed: demo"
     ):
-        config.with_preset({"preset": "finetun"}, root / "config/presets")
+        config_file.with_preset({"preset": "finetun"}, root / "config/presets")
 
 
-def test_crops_are_never_enlarged(schema):
-    filled = config.complete({"image_size": 288}, schema)
+def test_crops_are_never_enlarged(root):
+    presets = root / "config/presets"
     with pytest.raises(LipsyncError, match=r"crop.size: 192 .* image_size: 288.*crop.size: 288"):
-        config.check_sizes(filled)
-    config.check_sizes(config.complete({"image_size": 192}, schema))
-    config.check_sizes(filled | {"layout": "wav2lip"})
+        config_file.load({"image_size": 288}, presets)
+    config_file.load({"image_size": 192}, presets)
+    config_file.load({"image_size": 288, "layout": "wav2lip"}, presets)
 
 
-def test_shipped_overlays_are_valid(root, schema):
+def test_aligned_crops_need_landmarks():
+    config_file.check_crop_mode("aligned", "centerface")
+    with pytest.raises(LipsyncError, match="needs landmarks, and s3fd finds none"):
+        config_file.check_crop_mode("aligned", "s3fd")
+
+
+def test_shipped_overlays_are_valid(root):
     for path in sorted((root / "config").glob("*.yaml")):
-        config.complete(yaml.safe_load(path.read_text()), schema)
+        config_file.validate(yaml.safe_load(path.read_text()))
 
 
-def test_what_each_preset_resolves_to(root, schema):
+def test_what_each_preset_resolves_to(root):
     """A change here changes what users train: see it, then store it with REWRITE_GOLDEN=1."""
     golden = root / "tests/golden/presets.json"
-    found = {preset: merged(root, schema, preset) for preset in PRESETS}
+    found = {preset: merged(root, preset).model_dump(exclude_none=True) for preset in PRESETS}
     if os.environ.get("REWRITE_GOLDEN"):
         golden.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
     assert found == json.loads(golden.read_text())

@@ -3,9 +3,8 @@ import sys
 
 import pytest
 
-from lipsync_core.config import check_crop_mode
 from lipsync_core.errors import LipsyncError
-from lipsync_core.pretrained import active_speaker_weights, resolve
+from lipsync_core.pretrained import active_speaker_weights, resolve, sync_model_weights
 
 
 def test_auto_follows_the_weights(tmp_path):
@@ -33,19 +32,16 @@ def test_imports_without_heavy_packages():
     assert loaded.stdout.strip() == "[]", loaded.stderr
 
 
-def test_the_judge_of_speakers(tmp_path):
-    with pytest.raises(LipsyncError, match="speaking needs a judge"):
+def test_the_network_that_selects_the_active_speaker(tmp_path):
+    with pytest.raises(LipsyncError, match="active_speaker needs a network that measures sync"):
         active_speaker_weights("", tmp_path)
-    with pytest.raises(LipsyncError, match=r"track\.expert: .*gone\.pth: no such file"):
+    with pytest.raises(LipsyncError, match=r"sync_model: .*gone\.pth: no such file"):
         active_speaker_weights(tmp_path / "gone.pth", tmp_path)
     (tmp_path / "syncnet_v2.model").write_bytes(b"weights")
     (tmp_path / "own.pth").write_bytes(b"weights")
     assert active_speaker_weights("", tmp_path).name == "syncnet_v2.model"
     assert active_speaker_weights(str(tmp_path / "own.pth"), tmp_path).name == "own.pth"
-
-
-def test_aligning_needs_landmarks():
-    check_crop_mode("aligned", "centerface")
-    check_crop_mode("square", "s3fd")
-    with pytest.raises(LipsyncError, match="s3fd finds none"):
-        check_crop_mode("aligned", "s3fd")
+    assert (
+        sync_model_weights("") is None
+        and sync_model_weights(tmp_path / "own.pth").name == "own.pth"
+    )

@@ -5,7 +5,7 @@ its path below the data root, without the extension. Characters that would break
 of lines (control characters, bytes that are not UTF-8) are percent-encoded, so any file name works
 and no two names collide.
 
-One video may give several clips, one a person (`track.choice: all`): the largest track keeps the
+One video may give several clips, one a person (`track.select: all`): the largest track keeps the
 video's own id, the others are `<id>+1`, `<id>+2`. A file whose own name ends like that is encoded.
 """
 

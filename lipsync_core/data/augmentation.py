@@ -7,46 +7,33 @@ had been taken in another room: a change of each window's own would hide what te
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from lipsync_core.audio import MAX_ABS, MEL_BANDS, MEL_WINDOW
+from lipsync_core.config import SyncNetAugment
 
 GREY = np.arange(256, dtype=np.float32)[:, None] / 255
 MASK_BANDS = (4, 17)  # how many bands or columns a mask may cover: least, one more than most
 MASK_COLUMNS = (1, 3)
 
 
-@dataclass(frozen=True)
-class Augmentation:
-    """How far windows may be changed; 0 leaves them as they are.
+NO_AUGMENT = SyncNetAugment(
+    hflip=False, translate=0, scale=0, color_jitter=0, mel_gain=0, vtlp=0, spec_augment=0
+)
+HFLIP = NO_AUGMENT.model_copy(update={"hflip": True})
 
-    flip: mirror half of the groups of windows. shift: way of the face in the crop, zoom: change of
-    its size, both as shares of its side. colour: change of brightness, contrast and tint (0.1: by
-    about 10 %). mel_gain: change of loudness and of the balance of low and high bands (mel units;
-    one is 12.5 dB). mel_warp: change of the pitch of everything, as of a longer or shorter throat
-    (share). mel_mask: probability that a few bands, and again that a column or two, are silenced.
-    """
 
-    flip: bool = False
-    shift: float = 0.0
-    zoom: float = 0.0
-    colour: float = 0.0
-    mel_gain: float = 0.0
-    mel_warp: float = 0.0
-    mel_mask: float = 0.0
-
-    def scaled(self, share: float) -> Augmentation:
-        """The same kinds of change, `share` as far; mirroring stays as it is."""
-        numbers = {name: value * share for name, value in asdict(self).items()}
-        return Augmentation(**numbers | {"flip": self.flip})
+def scaled(bounds: SyncNetAugment, strength: float) -> SyncNetAugment:
+    """The same augmentation at a strength of 0 to 1; horizontal flips stay as they are."""
+    numbers = bounds.model_dump(exclude={"hflip"})
+    return bounds.model_copy(update={key: value * strength for key, value in numbers.items()})
 
 
 class Transform(NamedTuple):
-    """One change, drawn within the bounds of an `Augmentation`."""
+    """One change, drawn within the bounds of a `SyncNetAugment`."""
 
     hflip: bool
     zoom: float  # factor
@@ -59,18 +46,18 @@ class Transform(NamedTuple):
     columns: slice
 
 
-def sample_transform(rng: np.random.Generator, bounds: Augmentation) -> Transform:
+def sample_transform(rng: np.random.Generator, bounds: SyncNetAugment) -> Transform:
     """A change within the bounds; takes as many random numbers whatever they are."""
     return Transform(
-        hflip=bool(rng.random() < 0.5) and bounds.flip,
-        zoom=1 + bounds.zoom * rng.uniform(-1, 1),
-        offset=bounds.shift * rng.uniform(-1, 1, 2),
-        color=bounds.colour * rng.uniform(-1, 1, 6),
-        warp=float(np.exp(bounds.mel_warp * rng.uniform(-1, 1))),
+        hflip=bool(rng.random() < 0.5) and bounds.hflip,
+        zoom=1 + bounds.scale * rng.uniform(-1, 1),
+        offset=bounds.translate * rng.uniform(-1, 1, 2),
+        color=bounds.color_jitter * rng.uniform(-1, 1, 6),
+        warp=float(np.exp(bounds.vtlp * rng.uniform(-1, 1))),
         gain=bounds.mel_gain * rng.uniform(-1, 1),
         tilt=bounds.mel_gain * rng.uniform(-1, 1),
-        bands=_span(rng, MEL_BANDS, *MASK_BANDS, bounds.mel_mask),
-        columns=_span(rng, MEL_WINDOW, *MASK_COLUMNS, bounds.mel_mask),
+        bands=_span(rng, MEL_BANDS, *MASK_BANDS, bounds.spec_augment),
+        columns=_span(rng, MEL_WINDOW, *MASK_COLUMNS, bounds.spec_augment),
     )
 
 

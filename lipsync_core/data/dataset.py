@@ -19,13 +19,14 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from lipsync_core.audio import MEL_RATE, MEL_WINDOW, mel_length, mel_windows, read_mel
+from lipsync_core.config import SyncNetAugment
 from lipsync_core.corpus.clips import source_id
 from lipsync_core.corpus.filelists import parse, read_line
 from lipsync_core.corpus.journal import report_damage, reporting_damage
+from lipsync_core.data import augmentation
 from lipsync_core.data.array_cache import ArrayCache
 from lipsync_core.data.augmentation import (
-    Augmentation,
-    hflip,
+    HFLIP,
     sample_transform,
     transform_frames,
     transform_mels,
@@ -42,7 +43,6 @@ OPEN_ARCHIVES = 256  # bounded: large corpora have more clips than a process may
 # One stream of random numbers for each use, so that no two uses of a seed are correlated.
 SYNCNET_STREAM, GENERATOR_STREAM = 1, 2
 OTHER_SAMPLES = 1 << 40  # batches between those of a step before and after a rollback
-FLIPPED = Augmentation(flip=True)
 Item = TypeVar("Item")
 
 
@@ -256,15 +256,15 @@ def window_starts(frames: np.ndarray, columns: int) -> np.ndarray:
     return first[complete & heard]
 
 
-def within_shots(starts: np.ndarray, cuts: Sequence[int], mel_shift: int = 0) -> np.ndarray:
+def within_shots(starts: np.ndarray, cuts: Sequence[int], mel_offset: int = 0) -> np.ndarray:
     """Those of `starts`, int64 (n,), whose windows reach across none of the `cuts`.
 
     Neither do their frames, nor the sounds that these are drawn from: each frame's mel window,
-    which begins `mel_shift` frames after it, lasts five frames.
+    which begins `mel_offset` frames after it, lasts five frames.
     """
     if not len(cuts):
         return starts
-    first, last = starts + min(0, mel_shift), starts + 2 * (WINDOW - 1) + max(0, mel_shift)
+    first, last = starts + min(0, mel_offset), starts + 2 * (WINDOW - 1) + max(0, mel_offset)
     return starts[np.searchsorted(cuts, first, "right") == np.searchsorted(cuts, last, "right")]
 
 
@@ -291,7 +291,7 @@ def syncnet_group(
     seed: int,
     index: int,
     windows: int = 12,
-    bounds: Augmentation = FLIPPED,
+    bounds: SyncNetAugment = HFLIP,
     min_gap: int = 1,
 ) -> SyncNetBatch:
     """`windows` windows of one clip, different ones as far as the clip has them.
@@ -333,7 +333,7 @@ def syncnet_batch(
     step: int,
     clips: int = 4,
     windows: int = 12,
-    bounds: Augmentation = FLIPPED,
+    bounds: SyncNetAugment = HFLIP,
     min_gap: int = 1,
 ) -> SyncNetBatch:
     """Groups step * clips .. step * clips + clips - 1, stacked on a new first axis."""
@@ -345,32 +345,32 @@ def syncnet_batch(
 
 
 def generator_sample(
-    dataset: ClipDataset, seed: int, index: int, mel_shift: int = 0, flip: bool = False
+    dataset: ClipDataset, seed: int, index: int, mel_offset: int = 0, hflip: bool = False
 ) -> GeneratorBatch:
     """One window and a reference window of the same clip that shares no frame with it.
 
-    Pure function of (dataset, seed, index). mel_shift: frame f is drawn from the mel window of
-    frame f + mel_shift. 0 is what inference uses; -1 is what the public training code does, a shift
-    of 40 ms between training and use. The window of the sync loss is never shifted.
+    Pure function of (dataset, seed, index). mel_offset: frame f is generated from the mel window of
+    frame f + mel_offset. 0 is what inference uses; -1 is what the public training code does, a
+    shift of 40 ms between training and use. The window of the sync loss is never shifted.
     """
     rng = np.random.default_rng((GENERATOR_STREAM, seed, index))
     clip = dataset.clips[rng.integers(len(dataset.clips))]
-    start = int(rng.choice(within_shots(clip.starts, clip.cuts, mel_shift)))
+    start = int(rng.choice(within_shots(clip.starts, clip.cuts, mel_offset)))
     elsewhere = clip.starts[np.abs(clip.starts - start) >= WINDOW]
     target = dataset.frames(clip, start)
     reference = dataset.frames(clip, int(rng.choice(elsewhere)))
-    if flip and rng.random() < 0.5:
-        target, reference = hflip(target), hflip(reference)
-    mels = dataset.mels(clip, range(start + mel_shift, start + mel_shift + WINDOW))
+    if hflip and rng.random() < 0.5:
+        target, reference = augmentation.hflip(target), augmentation.hflip(reference)
+    mels = dataset.mels(clip, range(start + mel_offset, start + mel_offset + WINDOW))
     return GeneratorBatch(target, reference, mels, dataset.mels(clip, [start])[0])
 
 
 def generator_batch(
-    dataset: ClipDataset, seed: int, step: int, size: int, mel_shift: int = 0, flip: bool = False
+    dataset: ClipDataset, seed: int, step: int, size: int, mel_offset: int = 0, hflip: bool = False
 ) -> GeneratorBatch:
     """Samples step * size .. step * size + size - 1, stacked on a new first axis."""
     samples = [
-        generator_sample(dataset, seed, step * size + place, mel_shift, flip)
+        generator_sample(dataset, seed, step * size + place, mel_offset, hflip)
         for place in range(size)
     ]
     return GeneratorBatch(*(np.stack(parts) for parts in zip(*samples, strict=True)))

@@ -43,7 +43,7 @@ def generator_metrics(
     dataset: ClipDataset,
     seed: int = 0,
     windows: int = 64,
-    mel_shift: int = 0,
+    mel_offset: int = 0,
     shuffled_audio: bool = False,
 ) -> dict[str, float]:
     """Quality and sync of generated windows, with reference values.
@@ -68,7 +68,7 @@ def generator_metrics(
     accumulators = {suffix: MetricAccumulator(syncnet) for suffix in suffixes}
     out_of_sync: list[np.ndarray] = []
     for index in range(-(-windows // BATCH_SIZE)):
-        batch = generator_batch(dataset, seed, index, BATCH_SIZE, mel_shift)
+        batch = generator_batch(dataset, seed, index, BATCH_SIZE, mel_offset)
         gt = batch.target.astype(np.float32) / 255
         accumulators[""].add(batch, generate(model, batch))
         accumulators["_reference"].add(batch, batch.reference.astype(np.float32) / 255)

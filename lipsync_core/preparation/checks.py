@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from lipsync_core.config import Check
 from lipsync_core.errors import ClipError, Reason
 from lipsync_core.media.timestamps import FPS
 
@@ -48,9 +49,13 @@ THRESHOLDS = (
     Threshold("face_px", "min_face_px", False, Reason.SMALL_FACE, "face of {0:.0f} px"),
     Threshold("tracks", "max_tracks", True, Reason.MULTIPLE_FACES, "{0:.0f} tracks of faces"),
     Threshold(
-        "head_speed", "max_motion", True, Reason.EXCESSIVE_MOTION, "{0:.1f} face widths a second"
+        "head_speed",
+        "max_head_speed",
+        True,
+        Reason.EXCESSIVE_MOTION,
+        "{0:.1f} face widths a second",
     ),
-    Threshold("sharpness", "min_blur", False, Reason.BLURRED, "sharpness {0:.1f}"),
+    Threshold("sharpness", "min_sharpness", False, Reason.BLURRED, "sharpness {0:.1f}"),
     Threshold("brightness", "min_brightness", False, Reason.TOO_DARK, "mean brightness {0:.0f}"),
     Threshold("brightness", "max_brightness", True, Reason.TOO_BRIGHT, "mean brightness {0:.0f}"),
     Threshold("loudness", "min_loudness", False, Reason.SILENT, "sound at {0:.0f} dBFS"),
@@ -59,10 +64,14 @@ THRESHOLDS = (
         "clipping_ratio", "max_clipping", True, Reason.CLIPPED, "{0:.1%} of the samples are clipped"
     ),
     Threshold(
-        "sync_distance", "max_offset", True, Reason.OUT_OF_SYNC, "{0:.0f} frames out of sync"
+        "sync_distance", "max_sync_offset", True, Reason.OUT_OF_SYNC, "{0:.0f} frames out of sync"
     ),
     Threshold(
-        "sync_confidence", "min_confidence", False, Reason.OUT_OF_SYNC, "sync confidence {0:.2f}"
+        "sync_confidence",
+        "min_sync_confidence",
+        False,
+        Reason.OUT_OF_SYNC,
+        "sync confidence {0:.2f}",
     ),
 )
 
@@ -88,7 +97,7 @@ def derived(measures: Mapping[str, Any]) -> dict[str, float]:
     return found | {"coverage": round(int(measures["faces"]) / max(frames, 1), 4)}
 
 
-def check(measures: Mapping[str, Any], limits: Mapping[str, Any]) -> None:
+def check(measures: Mapping[str, Any], limits: Check) -> None:
     """Raise ClipError with the first reason for which a clip must be dropped.
 
     Parameters
@@ -103,7 +112,7 @@ def check(measures: Mapping[str, Any], limits: Mapping[str, Any]) -> None:
     if values.get("sync_offset") not in (None, ""):
         values["sync_distance"] = abs(float(values["sync_offset"]))
     for threshold in THRESHOLDS:
-        value, bound = values.get(threshold.measure), limits.get(threshold.key)
+        value, bound = values.get(threshold.measure), getattr(limits, threshold.key)
         if value in (None, "") or bound is None:
             continue
         number = float(value)

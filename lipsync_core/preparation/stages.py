@@ -73,7 +73,7 @@ FACES = Stage(
     ".zip",
     version=5,
     reads=(BOXES,),
-    settings=("ffmpeg", "track", "crop", "check.sync_model"),
+    settings=("ffmpeg", "track", "crop", "sync_model"),
 )
 CHECKS = Stage(
     "check_clips", "checks", "", version=4, reads=(AUDIO, MELS, BOXES, FACES), settings=("check",)

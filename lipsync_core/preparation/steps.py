@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from lipsync_core.config import Check, Crop, Track
 from lipsync_core.corpus.clips import Clip
 from lipsync_core.errors import ClipError, Reason
 from lipsync_core.media.timestamps import FPS
@@ -143,10 +144,10 @@ def crop_faces(
 
     `faces` counts the frames with a crop, `face_px` is the median longer side of the face, `tracks`
     the people who were followed for `track.min_seconds` or more. Drops clips without any face
-    (no_face). With `track.choice: all` each of those becomes a clip of its own. There, and in a
+    (no_face). With `track.select: all` each of those becomes a clip of its own. There, and in a
     video of several shots, `start_frame` is its first frame, and `num_frames` counts from there to
     its last, without the shots that do not show it; `unused_face_seconds` is the time in which only
-    other people's faces are seen. With `check.sync_model`, sync_offset and
+    other people's faces are seen. With `sync_model`, sync_offset and
     sync_confidence.
     """
     from lipsync_core import pretrained
@@ -155,12 +156,12 @@ def crop_faces(
     from lipsync_core.preparation import precropped
     from lipsync_core.preparation.measures import head_speed, picture_measures
 
-    track, crop = params["track"], params["crop"]
-    style = crops.CropSpec(crop["mode"], tuple(crop["pads"]), crop["margin"])
-    min_frames = round(track["min_seconds"] * FPS)
-    judged = track["choice"] == "speaking"
-    judge_path = pretrained.active_speaker_weights(track["expert"], models) if judged else None
-    sync_path = pretrained.sync_model_weights(params["check.sync_model"])
+    track, crop = Track(**params["track"]), Crop(**params["crop"])
+    style = crops.CropSpec(crop.mode, tuple(crop.pads), crop.margin)
+    min_frames = round(track.min_seconds * FPS)
+    judged = track.select == "active_speaker"
+    sync_path = pretrained.sync_model_weights(params["sync_model"])
+    judge_path = pretrained.active_speaker_weights(params["sync_model"], models) if judged else None
 
     def work(job: ClipJob) -> Measures | list[Measures]:
         source = job.clip.source(data_root)
@@ -173,11 +174,11 @@ def crop_faces(
             "tracks": sum(len(each) >= min_frames for each in linked),
             "shots": len(found.cuts) + 1,
         }
-        if job.clip.face_hint and track["choice"] != "all":
+        if job.clip.face_hint and track.select != "all":
             those = [tracks.nearest_track(linked, job.clip.face_hint, found.width, found.height)]
-        elif not judged and track["choice"] != "all":
-            those = [tracks.select_track(linked, track["choice"])]
-        those = [tracks.fill_and_smooth(each, track["max_gap"], track["smooth"]) for each in those]
+        elif not judged and track.select != "all":
+            those = [tracks.select_track(linked, track.select)]
+        those = [tracks.fill_and_smooth(each, track.max_gap, track.smooth) for each in those]
         if judged and len(those) > 1:
             from lipsync_core.preparation import active_speaker
 
@@ -192,8 +193,8 @@ def crop_faces(
             those,
             targets,
             style,
-            crop["size"],
-            crop["quality"],
+            crop.size,
+            crop.quality,
             picture=(found.width, found.height),
         )
         rows = []
@@ -203,9 +204,9 @@ def crop_faces(
             rows[-1] |= {"head_speed": speed} | picture_measures(target)
             if sync_path:
                 rows[-1] |= _sync(job, source, results, each, sync_path, device, style)
-            if track["choice"] == "all" or found.cuts:
+            if track.select == "all" or found.cuts:
                 rows[-1] |= {"start_frame": int(each.frames[0]), "num_frames": each.num_frames()}
-            if track["choice"] != "all":
+            if track.select != "all":
                 rows[-1] |= _unused(each, [other for other in linked if len(other) >= min_frames])
         return rows
 
@@ -246,13 +247,15 @@ def check_clips(
 ) -> list[Row]:
     """Compare each clip's measures with the thresholds; measures: see `checks.derived`."""
 
+    thresholds = Check(**params["check"])
+
     def work(job: ClipJob) -> Measures:
         measures: Row = {}
         for row in job.upstream.values():
             measures |= row
         own = derived(measures)
         try:
-            check(measures | own, params["check"])
+            check(measures | own, thresholds)
         except ClipError as error:
             raise ClipError(error.reason, error.detail, own) from error
         return own

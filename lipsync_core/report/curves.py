@@ -202,7 +202,7 @@ def calibration_marks(rows: Sequence[Row], options: Mapping[str, Any]) -> list[t
 
     Before it the training loss is of another kind and size than the validation loss.
     """
-    steps, share = number(options.get("steps")), number(options.get("calibration"))
+    steps, share = number(options.get("steps")), number(options.get("bce_fraction"))
     if options.get("loss") != "contrastive+bce" or not steps or not share:
         return []
     at = round(steps * (1 - share))

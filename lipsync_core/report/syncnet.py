@@ -174,7 +174,7 @@ def course(
     facts = diagnosis.RunInfo(
         steps=int(number(options.get("steps")) or last(rows, "step") or 0),
         loss=str(options.get("loss") or "contrastive+bce"),
-        windows=int(number(options.get("windows")) or 12),
+        windows=int(number(options.get("windows_per_clip")) or 12),
         speakers=len(speakers),
         minutes=sum(numbers(train, "seconds")) / 60,
         found=data_faults(data_check),

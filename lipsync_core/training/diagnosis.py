@@ -114,7 +114,7 @@ def causes(run: RunInfo) -> list[str]:
     if run.loss == "bce":
         found.append(
             "the classic loss alone often stands here for days; set `syncnet.loss: contrastive+bce`"
-            " (or start from public weights with `syncnet.init`)"
+            " (or start from public weights with `syncnet.pretrained`)"
         )
     elif not run.found and not rate:
         found.append(
@@ -161,7 +161,7 @@ def _memorized(step: int, train: float, chance: float, auc: float, run: RunInfo)
         f"{_data(run)} do not teach what holds for other clips: audio and frames of many may not "
         "belong together; play some clips of filelists/train.txt"
     ]
-    remedy = f"{_more(run)} help most; then `flip`, fewer steps, a smaller `width`"
+    remedy = f"{_more(run)} help most; then `augment.hflip`, fewer steps, a smaller `width`"
     return Diagnosis("bad", "learns by heart", f"{seen}. {_likely_cause(found)}. {remedy}")
 
 
@@ -191,7 +191,7 @@ def _overfitting(rows: Sequence[Row], run: RunInfo) -> Diagnosis | None:
     few = _data(run) + (" are few" if _too_little(run) else " are known by now")
     remedy = (
         f"The weights of step {step} are kept (`final: best`). {_more(run)} make better ones; "
-        "`flip`, a smaller `width` or fewer steps help a little"
+        "`augment.hflip`, a smaller `width` or fewer steps help a little"
     )
     return Diagnosis("fair", "overfits", f"{seen}: {few}. {remedy}")
 
@@ -233,7 +233,7 @@ def diagnose_generator(rows: Sequence[Row], steps: int) -> Diagnosis:
             "the sync loss joined too early; set `sync_threshold` lower (public: 0.75), or "
             "`sync_weight`"
             if joined
-            else "steps that are too large; set `lr` lower, or `clip`"
+            else "steps that are too large; set `lr` lower, or `grad_clip`"
         )
         text = (
             f"L1 is {l1:.3f}; at step {best['step']} it was {_number(best, 'val_l1'):.3f}. Likely "

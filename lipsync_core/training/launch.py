@@ -1,10 +1,10 @@
-"""Trainings as jobs: in this process, or in several that share each batch, started by torchrun.
+"""Run a training in this process, or in several that share each batch, started by torchrun.
 
-The ranks report to this process, which writes the log and passes signals on:
+The ranks report to this process, which writes the log and forwards signals:
 
     job (this process) -> torchrun -> rank 0, rank 1, ...   `python -m lipsync_core.training.launch`
 
-What a rank logs comes back as lines of JSON in its standard error; why it stopped, as a file.
+A rank logs lines of JSON to its standard error, and writes the reason of its end to a file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.distributed as dist
 
+from lipsync_core.config import GeneratorVariantConfig, SyncNetConfig, TrainingConfig
 from lipsync_core.errors import LipsyncError
 from lipsync_core.runtime import device, threads
 from lipsync_core.runtime.files import write_text
@@ -33,27 +34,28 @@ from lipsync_core.training.engine import run_signature
 from lipsync_core.training.engine.signals import Interrupted, StopSignals
 
 log = logging.getLogger(__name__)
-PATIENCE = timedelta(days=1)  # while the first rank evaluates, or waits for a folder, others wait
-TIME_TO_SAVE = 300  # seconds that a rank has after SIGTERM
+COLLECTIVE_TIMEOUT = timedelta(days=1)  # the others wait while rank 0 evaluates or waits for a lock
+SHUTDOWN_SECONDS = 300  # that a rank has to save its state after SIGTERM
 JOB, ENDED = "job.json", "ended_{}.json"
-SHOWN = 80  # lines of foreign output in a message
+MAX_SHOWN_LINES = 80  # of output that is no log line, in a message
 
 
 class Training(NamedTuple):
-    """A training's function, and the option that counts what the ranks share."""
+    """A training's function, its config, and the key of the batch size that ranks divide."""
 
     train: Callable[..., None]
-    shared: str
+    config: type[TrainingConfig]
+    divided: str
 
 
 TRAININGS = {
-    "expert": Training(syncnet.train, "clips"),
-    "generator": Training(generator.train, "batch"),
+    "syncnet": Training(syncnet.train, SyncNetConfig, "clips_per_batch"),
+    "generator": Training(generator.train, GeneratorVariantConfig, "batch_size"),
 }
 
 
 class Stopped(LipsyncError):
-    """The ranks ended without success, for the reason that one of them gave."""
+    """The ranks ended without success, for the reason that one of them reported."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -66,7 +68,8 @@ def start_or_resume(
     device_name: str,
     threads_in_all: int,
     results: str | Path,
-    options: Mapping[str, Any],
+    config: TrainingConfig,
+    image_size: int,
     seed: int,
     weights: Sequence[str | Path] = (),
     **arguments: Any,
@@ -74,64 +77,70 @@ def start_or_resume(
     """`run` a training in its folder of results/.runs, from the state that it may continue from.
 
     name: of the training in the log, and among the runs; two trainings never share a run. weights:
-    files that decide what is computed (expert, initial checkpoint). States of older runs are
-    removed afterwards, see `run_signature.tidy`. The others: see `run`.
+    files that decide what is computed (SyncNet, pretrained checkpoints). States of older runs are
+    removed afterwards, see `run_signature.remove_old_runs`. The others: see `run`.
     """
     data = run_signature.data_digest(results, weights)
-    run_dir = run_signature.enter(Path(results) / ".runs", name, options, data, seed)
-    given = {"results": results, "options": options, "seed": seed, "run_dir": run_dir}
-    run(training, device_name, threads_in_all, **given, **arguments)
-    run_signature.tidy(run_dir, options["keep_runs"])
+    computed = run_signature.computed_keys(config) | {"image_size": image_size}
+    run_dir = run_signature.open_run(Path(results) / ".runs", name, computed, data, seed)
+    given = {"results": results, "image_size": image_size, "seed": seed, "run_dir": run_dir}
+    run(training, device_name, threads_in_all, config, **given, **arguments)
+    run_signature.remove_old_runs(run_dir, config.max_runs)
 
 
-def run(training: str, device_name: str, threads_in_all: int, **arguments: Any) -> None:
-    """Run a training of `TRAININGS` to its end, in as many ranks as its options ask for.
+def run(
+    training: str, device_name: str, threads_in_all: int, config: TrainingConfig, **arguments: Any
+) -> None:
+    """Run a training of `TRAININGS` to its end, in `config.num_processes` ranks.
 
     device_name: see `device.pick`; with several ranks each has a GPU of its own, or all the CPU.
     threads_in_all: processor threads, divided among the ranks.
-    arguments: those of the training's function but the device; paths, numbers, text, dicts.
+    arguments: the other ones of the training's function but the device; paths, numbers, text.
 
     Raises LipsyncError when a batch cannot be divided among the ranks, when there are not as many
-    GPUs, or for options that exclude each other, before anything starts; otherwise what the
-    training raises, with its exit code.
+    GPUs, or for keys that exclude each other, before anything starts; otherwise what the training
+    raises, with its exit code.
     """
-    options = arguments["options"]
-    ranks = options.get("ranks", 1)
-    check(options, TRAININGS[training].shared)
+    ranks = config.num_processes
+    check(config, TRAININGS[training].divided)
     where = device.pick(device_name)
     if ranks == 1:
         threads.limit(threads_in_all)
-        TRAININGS[training].train(device=where, **arguments)
+        TRAININGS[training].train(device=where, config=config, **arguments)
         return
     if where.type == "cuda" and torch.cuda.device_count() < ranks:
         raise LipsyncError(
-            f"ranks: {ranks} processes need a GPU each, and there are {torch.cuda.device_count()};"
-            " lower `ranks`, or ask the cluster for more"
+            f"num_processes: {ranks} processes need a GPU each, and there are "
+            f"{torch.cuda.device_count()}; lower `num_processes`, or ask the cluster for more"
         )
     folder = Path(arguments["run_dir"]) / ".ranks"
-    for left in folder.glob(ENDED.format("*")):
-        left.unlink()
+    for old in folder.glob(ENDED.format("*")):
+        old.unlink()
     job = {
         "training": training,
         "device": where.type,
         "threads": max(1, threads_in_all // ranks),
+        "config": config.model_dump(),
         "arguments": {key: _plain(value) for key, value in arguments.items()},
     }
     write_text(folder / JOB, json.dumps(job))
     _torchrun(ranks, folder)
 
 
-def check(options: Mapping[str, Any], shared: str) -> None:
-    """Raise LipsyncError unless a batch can be divided, and the options go together."""
-    ranks, accumulate = options.get("ranks", 1), options.get("accumulate", 1)
-    size = options[shared]
-    if size % (ranks * accumulate):
+def check(config: TrainingConfig, divided: str) -> None:
+    """Raise LipsyncError unless the batch size divides, and the keys go together."""
+    parts = config.num_processes * config.grad_accumulation
+    size = getattr(config, divided)
+    if size % parts:
         raise LipsyncError(
-            f"`{shared}: {size}` cannot be divided into {ranks} (`ranks`) times {accumulate} "
-            f"(`accumulate`) equal parts; make it a multiple of {ranks * accumulate}"
+            f"`{divided}: {size}` does not divide into {config.num_processes} (`num_processes`) "
+            f"times {config.grad_accumulation} (`grad_accumulation`) equal parts; make it a "
+            f"multiple of {parts}"
         )
-    if ranks > 1 and options.get("compile"):
-        raise LipsyncError("`compile` works in one process only; set it to false, or `ranks` to 1")
+    if config.num_processes > 1 and config.compile:
+        raise LipsyncError(
+            "`compile` works in one process only; set it to false, or `num_processes` to 1"
+        )
 
 
 def _plain(value: Any) -> Any:
@@ -140,13 +149,13 @@ def _plain(value: Any) -> Any:
 
 def _torchrun(ranks: int, folder: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += [f"--nproc-per-node={ranks}", f"--shutdown-timeout={TIME_TO_SAVE}"]
+    command += [f"--nproc-per-node={ranks}", f"--shutdown-timeout={SHUTDOWN_SECONDS}"]
     command += ["-m", __spec__.name, str(folder)]
     root = str(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     environment = os.environ | {"PYTHONPATH": path}
     environment.setdefault("OMP_NUM_THREADS", "1")  # each rank sets its own number
-    foreign: deque[str] = deque(maxlen=SHOWN)
+    foreign: deque[str] = deque(maxlen=MAX_SHOWN_LINES)
     with contextlib.ExitStack() as stack:
         # A session of its own: Ctrl-C reaches this process only, which tells the ranks once.
         process = stack.enter_context(
@@ -177,7 +186,7 @@ def _torchrun(ranks: int, folder: Path) -> None:
 
 
 def _relay(line: str, foreign: deque[str]) -> None:
-    """Log what a rank logged; keep what others printed (torch, torchrun) for the worst case."""
+    """Log what a rank logged; keep other output (torch, torchrun) for an error message."""
     try:
         level, message = json.loads(line)
         log.log(level, "%s", message)
@@ -186,24 +195,24 @@ def _relay(line: str, foreign: deque[str]) -> None:
         log.debug("%s", line)
 
 
-class _Lines(logging.Formatter):
+class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return json.dumps([record.levelno, super().format(record)])
 
 
-class _ToJob(logging.StreamHandler):
-    """Logs to the job; when that is gone (killed), the rank ends in an orderly way, too."""
+class _JobHandler(logging.StreamHandler):
+    """Logs to the job; when the job was killed, the rank stops in an orderly way, too."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         signal.raise_signal(signal.SIGTERM)
 
 
-def rank(folder: Path) -> None:
-    """Be one rank of the job in `folder`; started by torchrun."""
+def run_rank(folder: Path) -> None:
+    """Run one rank of the job in `folder`; started by torchrun."""
     job = json.loads((folder / JOB).read_text(encoding="utf-8"))
     number = int(os.environ["RANK"])
-    handler = _ToJob(sys.stderr)
-    handler.setFormatter(_Lines())
+    handler = _JobHandler(sys.stderr)
+    handler.setFormatter(_JsonFormatter())
     logging.basicConfig(level=logging.INFO if number == 0 else logging.WARNING, handlers=[handler])
     threads.limit(job["threads"])
     where = torch.device("cpu")
@@ -211,11 +220,13 @@ def rank(folder: Path) -> None:
         where = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(where)
     backend = "cpu:gloo,cuda:nccl" if where.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=PATIENCE)
+    dist.init_process_group(backend, timeout=COLLECTIVE_TIMEOUT)
     try:
-        TRAININGS[job["training"]].train(device=where, **job["arguments"])
+        training = TRAININGS[job["training"]]
+        config = training.config(**job["config"])
+        training.train(device=where, config=config, **job["arguments"])
     except LipsyncError as error:
-        # torchrun ends the other ranks when one fails: from here on nothing is to be saved.
+        # torchrun stops the other ranks when one fails; nothing is left to be saved here.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if number == 0 or not isinstance(error, Interrupted):
             reason = {"message": str(error), "exit_code": error.exit_code}
@@ -225,4 +236,4 @@ def rank(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    rank(Path(sys.argv[1]))
+    run_rank(Path(sys.argv[1]))

@@ -1,8 +1,8 @@
 """Losses of the three trainings, in float32 whatever the precision of the networks.
 
-Knows tensors only. Sources: the expert's classic loss, the sync loss and the adversarial loss are
-those of Wav2Lip (Prajwal et al., 2020); the contrastive loss is the symmetric cross entropy of
-CLIP (Radford et al., 2021) over the windows of one clip, from whose embeddings their mean is taken.
+Sources: SyncNet's binary cross entropy, the sync loss and the adversarial loss are those of Wav2Lip
+(Prajwal et al., 2020); InfoNCE is the symmetric cross entropy of CLIP (Radford et al., 2021) over
+the windows of one clip, from whose embeddings their mean is subtracted.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 EPSILON = 1e-6
-MAX_SCALE = 100.0  # of the learned inverse temperature, as in CLIP
+MAX_LOGIT_SCALE = 100.0  # of the learned inverse temperature, as in CLIP
 
 
 def cosine_bce(cosine: torch.Tensor, label: float) -> torch.Tensor:
@@ -20,19 +20,19 @@ def cosine_bce(cosine: torch.Tensor, label: float) -> torch.Tensor:
     return -(probability if label else 1 - probability).log().mean()
 
 
-def similarities(audio: torch.Tensor, face: torch.Tensor) -> torch.Tensor:
+def cosine_matrix(audio: torch.Tensor, face: torch.Tensor) -> torch.Tensor:
     """Cosines of all pairs in each group: (G, K, D) twice -> (G, K audio, K face), float32."""
     return audio.float() @ face.float().transpose(1, 2)
 
 
-def centred(embeddings: torch.Tensor) -> torch.Tensor:
-    """What each window has of its own: less the mean of its group, length 1 again.
+def center(embeddings: torch.Tensor) -> torch.Tensor:
+    """Embeddings less the mean of their group, normalized again: (G, K, D) -> float32 (G, K, D).
 
-    (G, K, D) -> float32 (G, K, D). Windows of one clip share speaker, light and room, and at first
-    these fill the embeddings: cosines hardly differ, and choosing among them teaches little.
+    Windows of one clip share speaker, light and room, which dominate the embeddings at first: their
+    cosines hardly differ, and the contrastive loss has almost no gradient.
     """
-    own = embeddings.float()
-    return F.normalize(own - own.mean(1, keepdim=True), dim=2)
+    centered = embeddings.float()
+    return F.normalize(centered - centered.mean(1, keepdim=True), dim=2)
 
 
 def same_window(starts: torch.Tensor) -> torch.Tensor:
@@ -43,25 +43,23 @@ def same_window(starts: torch.Tensor) -> torch.Tensor:
     return starts.unsqueeze(2) == starts.unsqueeze(1)
 
 
-def contrastive(
-    cosines: torch.Tensor, in_sync: torch.Tensor, log_scale: torch.Tensor
-) -> torch.Tensor:
-    """Symmetric cross entropy: each sound must find its lips among the group's, and vice versa.
+def info_nce(cosines: torch.Tensor, in_sync: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:
+    """Symmetric cross entropy of matching audio to faces and faces to audio within each group.
 
-    cosines: (G, K, K); in_sync: bool (G, K, K), repetitions of a window are left out of the
-    choice; log_scale: scalar, logarithm of the inverse temperature. Chance is log(K).
+    cosines: (G, K, K); in_sync: bool (G, K, K), repeated windows are no candidates; log_scale:
+    scalar, logarithm of the inverse temperature. Chance is log(K).
     """
-    logits = cosines * log_scale.float().exp().clamp(max=MAX_SCALE)
+    logits = cosines * log_scale.float().exp().clamp(max=MAX_LOGIT_SCALE)
     repeated = in_sync & ~torch.eye(in_sync.shape[-1], dtype=torch.bool, device=in_sync.device)
     logits = logits.masked_fill(repeated, float("-inf"))
-    right = torch.arange(logits.shape[1], device=logits.device).repeat(logits.shape[0])
-    find_face = F.cross_entropy(logits.flatten(0, 1), right)
-    find_sound = F.cross_entropy(logits.transpose(1, 2).flatten(0, 1), right)
-    return (find_face + find_sound) / 2
+    targets = torch.arange(logits.shape[1], device=logits.device).repeat(logits.shape[0])
+    audio_to_face = F.cross_entropy(logits.flatten(0, 1), targets)
+    face_to_audio = F.cross_entropy(logits.transpose(1, 2).flatten(0, 1), targets)
+    return (audio_to_face + face_to_audio) / 2
 
 
 def balanced_bce(cosines: torch.Tensor, in_sync: torch.Tensor) -> torch.Tensor:
-    """The classic loss over all pairs of each group, in sync and not in equal shares.
+    """Binary cross entropy over all pairs of each group, positives and negatives equally weighted.
 
     Its expectation is that of the public code, which draws one pair at a time; chance is 0.693.
     cosines: (G, K, K); in_sync: bool (G, K, K).
@@ -72,16 +70,16 @@ def balanced_bce(cosines: torch.Tensor, in_sync: torch.Tensor) -> torch.Tensor:
 
 
 def sync_loss(audio: torch.Tensor, face: torch.Tensor) -> torch.Tensor:
-    """How far drawn lips are from the sound, in the expert's eyes: embeddings (B, D) -> scalar."""
+    """Binary cross entropy of SyncNet's cosines against 1: embeddings (B, D) twice -> scalar."""
     return cosine_bce((audio.float() * face.float()).sum(1), 1)
 
 
-def adversarial(judged: torch.Tensor, label: float) -> torch.Tensor:
-    """Binary cross entropy of the discriminator's probabilities against 1 (real) or 0 (fake).
+def gan_bce(probability: torch.Tensor, label: float) -> torch.Tensor:
+    """Binary cross entropy of the discriminator's probabilities against 1 (gt) or 0 (generated).
 
     NaN where a probability is: torch's own refuses it, on a GPU by ending the process.
     """
-    judged = judged.float()
-    # Clamped to the logarithm's range by torch, so that a sure discriminator still has a gradient.
-    loss = F.binary_cross_entropy(judged.nan_to_num(0.5), torch.full_like(judged, label))
-    return loss + 0 * judged.mean()
+    probability = probability.float()
+    # Clamped to the logarithm's range by torch, so that a saturated discriminator has a gradient.
+    loss = F.binary_cross_entropy(probability.nan_to_num(0.5), torch.full_like(probability, label))
+    return loss + 0 * probability.mean()

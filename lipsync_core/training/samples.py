@@ -20,12 +20,12 @@ def write_samples(
     model: Wav2Lip,
     dataset: ClipDataset,
     path: str | Path,
-    mel_shift: int = 0,
+    mel_offset: int = 0,
     columns: int = 8,
     seed: int = 0,
 ) -> None:
     """Write a PNG of the middle frames of `columns` windows; the rows are `ROWS`, labelled."""
-    batch = generator_batch(dataset, seed, 0, columns, mel_shift)
+    batch = generator_batch(dataset, seed, 0, columns, mel_offset)
     drawn = (generate(model, batch) * 255).round().astype(np.uint8)
     masked = batch.target.copy()
     masked[:, :, dataset.image_size // 2 :] = 0

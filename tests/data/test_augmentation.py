@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 
+from lipsync_core.config import SyncNetAugment
 from lipsync_core.data.augmentation import (
-    Augmentation,
+    HFLIP,
+    NO_AUGMENT,
     sample_transform,
+    scaled,
     transform_frames,
     transform_mels,
 )
 
-FULL = Augmentation(True, 0.05, 0.05, 0.1, 0.5, 0.1, 1.0)
+FULL = SyncNetAugment(
+    hflip=True,
+    translate=0.05,
+    scale=0.05,
+    color_jitter=0.1,
+    mel_gain=0.5,
+    vtlp=0.1,
+    spec_augment=1.0,
+)
+
+
+def only(**bounds):
+    return NO_AUGMENT.model_copy(update=bounds)
 
 
 @pytest.fixture
@@ -49,18 +62,19 @@ def dot(frame):
 
 
 def test_nothing_asked_nothing_changed(frames, mel):
-    assert np.array_equal(lower_half(frames, rng(), Augmentation()), frames[:, 48:])
-    assert np.array_equal(sound(mel, rng(), Augmentation()), mel)
+    assert np.array_equal(lower_half(frames, rng(), NO_AUGMENT), frames[:, 48:])
+    assert np.array_equal(sound(mel, rng(), NO_AUGMENT), mel)
 
 
-@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Augmentation)])
+@pytest.mark.parametrize("name", SyncNetAugment.model_fields)
 def test_each_kind_of_change_does_something_and_keeps_the_form(frames, mel, name):
-    change = Augmentation(**{name: True if name == "flip" else 0.1 if "mask" not in name else 1.0})
+    change = only(**{name: {"hflip": True, "spec_augment": 1.0}.get(name, 0.1)})
     seen = [lower_half(frames, rng(seed), change) for seed in range(8)]
     heard = [sound(mel, rng(seed), change) for seed in range(8)]
     same = [np.array_equal(face, frames[:, 48:]) for face in seen]
-    assert all(same) if name.startswith("mel") else not all(same)
-    assert all(np.array_equal(one, mel) for one in heard) != name.startswith("mel")
+    of_audio = name in ("mel_gain", "vtlp", "spec_augment")
+    assert all(same) if of_audio else not all(same)
+    assert all(np.array_equal(one, mel) for one in heard) != of_audio
     assert all(face.shape == (5, 48, 96, 3) and face.dtype == np.uint8 for face in seen)
     assert all(one.shape == (1, 80, 16) and one.dtype == np.float32 for one in heard)
     assert all(one.min() >= -4 and one.max() <= 4 for one in heard)
@@ -83,7 +97,7 @@ def test_inputs_are_left_alone(frames, mel):
 
 def test_a_shift_goes_no_farther_than_asked(frames):
     ways = [
-        dot(lower_half(frames, rng(seed), Augmentation(shift=0.05))[0]) - dot(frames[0, 48:])
+        dot(lower_half(frames, rng(seed), only(translate=0.05))[0]) - dot(frames[0, 48:])
         for seed in range(40)
     ]
     assert 3.5 < np.abs(ways).max() <= 0.05 * 96 + 0.6
@@ -92,12 +106,12 @@ def test_a_shift_goes_no_farther_than_asked(frames):
 def test_a_zoom_is_about_the_middle_of_the_mouth():
     face = np.zeros((5, 96, 96, 3), np.uint8)
     face[:, 71:74, 47:50] = 250
-    changed = lower_half(face, rng(3), Augmentation(zoom=0.3))
+    changed = lower_half(face, rng(3), only(scale=0.3))
     assert np.abs(dot(changed[0]) - dot(face[0, 48:])).max() < 1
 
 
 def test_a_mask_hides_some_bands_and_some_columns():
-    changed = sound(np.zeros((1, 80, 16), np.float32), rng(), Augmentation(mel_mask=1.0))[0]
+    changed = sound(np.zeros((1, 80, 16), np.float32), rng(), only(spec_augment=1.0))[0]
     bands, columns = (changed == -4).all(axis=1).sum(), (changed == -4).all(axis=0).sum()
     assert 4 <= bands <= 16 and 1 <= columns <= 2
 
@@ -105,13 +119,13 @@ def test_a_mask_hides_some_bands_and_some_columns():
 def test_a_warp_moves_the_bands_and_not_the_time(mel):
     tone = np.full((1, 80, 16), -4, np.float32)
     tone[0, 40, 5] = 2
-    found = [sound(tone, rng(seed), Augmentation(mel_warp=0.1))[0] for seed in range(20)]
+    found = [sound(tone, rng(seed), only(vtlp=0.1))[0] for seed in range(20)]
     places = {tuple(np.argwhere(mel == mel.max())[0]) for mel in found}
     assert {column for _, column in places} == {5}
     assert all(35 <= band <= 45 for band, _ in places) and len(places) > 3
 
 
 def test_scaled_changes_go_that_far():
-    half = FULL.scaled(0.5)
-    assert half.flip is True and half.zoom == FULL.zoom / 2 and half.mel_mask == 0.5
-    assert FULL.scaled(0) == Augmentation(flip=True)
+    half = scaled(FULL, 0.5)
+    assert half.hflip is True and half.scale == FULL.scale / 2 and half.spec_augment == 0.5
+    assert scaled(FULL, 0) == HFLIP

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from lipsync_core.audio import mel_window
+from lipsync_core.config import SyncNetAugment
 from lipsync_core.data import dataset
 from lipsync_core.data.array_cache import OVERHEAD
-from lipsync_core.data.augmentation import Augmentation
+from lipsync_core.data.augmentation import HFLIP, NO_AUGMENT
 from lipsync_core.data.dataset import (
     ClipDataset,
     generator_batch,
@@ -167,8 +168,8 @@ def test_no_window_reaches_across_a_cut(tmp_path):
         assert set(syncnet_group(corpus, 0, index).starts.tolist()) <= set(clip.starts.tolist())
 
 
-@pytest.mark.parametrize("mel_shift", [-1, 0, 2])
-def test_no_generator_sample_reaches_across_a_cut(tmp_path, monkeypatch, mel_shift):
+@pytest.mark.parametrize("mel_offset", [-1, 0, 2])
+def test_no_generator_sample_reaches_across_a_cut(tmp_path, monkeypatch, mel_offset):
     corpus = cut_corpus(tmp_path)
     shown, heard = [], []
     frames, mels = corpus.frames, corpus.mels
@@ -177,7 +178,7 @@ def test_no_generator_sample_reaches_across_a_cut(tmp_path, monkeypatch, mel_shi
         corpus, "mels", lambda c, which: heard.append(list(which)) or mels(c, heard[-1])
     )
     for index in range(60):
-        generator_sample(corpus, 0, index, mel_shift)
+        generator_sample(corpus, 0, index, mel_offset)
     assert not [start for start in shown if straddles(start, start + 4)]
     assert not [which for which in heard if straddles(which[0], which[-1] + 4)]
     targets, references = shown[::2], shown[1::2]
@@ -194,7 +195,7 @@ def test_a_clip_needs_sixteen_frames_in_one_shot(tmp_path):
 
 
 def test_expert_group_pairs_lower_halves_with_the_sound_of_the_same_frames(corpus):
-    group = syncnet_group(corpus, seed=1, index=5, windows=7, bounds=Augmentation())
+    group = syncnet_group(corpus, seed=1, index=5, windows=7, bounds=NO_AUGMENT)
     assert group.frames.shape == (7, 5, 48, 96, 3) and group.frames.dtype == np.uint8
     assert group.mels.shape == (7, 1, 80, 16) and group.mels.dtype == np.float32
     assert len(set(group.starts.tolist())) == 7
@@ -215,7 +216,7 @@ def test_a_flip_turns_all_windows_of_a_group(corpus):
     turned = []
     for index in range(12):
         straight, flipped = (
-            syncnet_group(corpus, 1, index, 4, Augmentation(flip=flip)) for flip in (False, True)
+            syncnet_group(corpus, 1, index, 4, bounds) for bounds in (NO_AUGMENT, HFLIP)
         )
         turned.append(not np.array_equal(flipped.frames, straight.frames))
         step = -1 if turned[-1] else 1
@@ -255,8 +256,8 @@ def test_every_spread_choice_is_equally_likely():
 
 
 def test_augmentation_does_not_change_which_windows_are_seen(corpus):
-    plain = syncnet_group(corpus, 2, 4, bounds=Augmentation())
-    changed = syncnet_group(corpus, 2, 4, bounds=Augmentation(True, 0.1, 0.1, 0.1, 1.0, 0.1, 1.0))
+    plain = syncnet_group(corpus, 2, 4, bounds=NO_AUGMENT)
+    changed = syncnet_group(corpus, 2, 4, bounds=SyncNetAugment(translate=0.1, mel_gain=1.0))
     assert np.array_equal(plain.starts, changed.starts)
     assert not np.array_equal(plain.frames, changed.frames)
     assert not np.array_equal(plain.mels, changed.mels)
@@ -301,8 +302,8 @@ def test_generator_sample_takes_its_reference_from_another_time(corpus):
         )
 
 
-def test_mel_shift_moves_the_windows_of_the_frames_only(corpus):
-    plain, shifted = (generator_sample(corpus, 0, 4, mel_shift=shift) for shift in (0, -1))
+def test_mel_offset_moves_the_windows_of_the_frames_only(corpus):
+    plain, shifted = (generator_sample(corpus, 0, 4, mel_offset=shift) for shift in (0, -1))
     assert np.array_equal(plain.mels[0], plain.sync_mel)
     assert np.array_equal(shifted.mels[1:], plain.mels[:-1])
     assert np.array_equal(shifted.sync_mel, plain.sync_mel)
@@ -311,7 +312,7 @@ def test_mel_shift_moves_the_windows_of_the_frames_only(corpus):
 
 def test_generator_flip_turns_target_and_reference_together(corpus):
     for index in range(12):
-        straight, flipped = (generator_sample(corpus, 0, index, flip=flip) for flip in (0, 1))
+        straight, flipped = (generator_sample(corpus, 0, index, hflip=flip) for flip in (0, 1))
         kept = np.array_equal(flipped.target, straight.target)
         step = 1 if kept else -1
         assert np.array_equal(flipped.target, straight.target[:, :, ::step])

@@ -70,7 +70,7 @@ def prepared(root, tmp_path_factory) -> Preparation:
 
 @pytest.fixture
 def everybody(prepared) -> dict[str, dict]:
-    return prepared.crop(track={"choice": "all"})
+    return prepared.crop(track={"select": "all"})
 
 
 def who(boxes: np.ndarray, frames: np.ndarray, paths: Paths = PATHS) -> set[str]:
@@ -182,7 +182,7 @@ def test_the_table_of_clips_counts_people(prepared, everybody):
 def test_choices_of_one_leave_no_other_crops(prepared, everybody):
     assert len(prepared.crops()) == 2
     for choice in ("largest", "longest"):
-        table = prepared.crop(track={"choice": choice})
+        table = prepared.crop(track={"select": choice})
         assert list(table) == ["duo/1", "solo/1"]
         assert prepared.crops() == ["1"]
         assert (table["duo/1"]["outcome"], table["duo/1"]["tracks"]) == ("kept", "2")
@@ -192,7 +192,7 @@ def test_choices_of_one_leave_no_other_crops(prepared, everybody):
 
 
 def test_short_appearances_are_no_clips(prepared):
-    table = prepared.crop(track={"choice": "all", "min_seconds": 4})
+    table = prepared.crop(track={"select": "all", "min_seconds": 4})
     assert list(table) == ["duo/1", "solo/1"]
 
 
@@ -207,7 +207,7 @@ def test_the_speaker_is_the_one_whom_the_judge_believes(prepared, monkeypatch):
     expert = prepared.data / "expert.pth"
     checkpoints.save_public(expert, SyncNet(width=0.125))
     monkeypatch.setattr(active_speaker.SyncNetScorer, "confidence", confidence)
-    table = prepared.crop(track={"choice": "speaking", "expert": str(expert)})
+    table = prepared.crop(track={"select": "active_speaker"}, sync_model=str(expert))
     frames = CropArchive(prepared.results / "faces/duo/1.zip").frames.tolist()
     assert (table["duo/1"]["active_speaker_confidence"], table["duo/1"]["tracks"]) == ("5.0", "2")
     # Each is judged in one shot: Hopper in the first, Collins, covered there, in the last.
@@ -219,6 +219,6 @@ def test_the_speaker_is_the_one_whom_the_judge_believes(prepared, monkeypatch):
 
 def test_speaking_without_a_judge_fails_clearly(prepared):
     with pytest.raises(LipsyncError, match=r"put syncnet_v2\.model into"):
-        prepared.crop(track={"choice": "speaking"})
+        prepared.crop(track={"select": "active_speaker"})
     with pytest.raises(LipsyncError, match=r"absent\.pth: no such file"):
-        prepared.crop(track={"choice": "speaking", "expert": "absent.pth"})
+        prepared.crop(track={"select": "active_speaker"}, sync_model="absent.pth")

@@ -72,7 +72,7 @@ def prepared(root, tmp_path) -> Callable[..., tuple[Path, dict[str, dict]]]:
             for frame in range(frames):
                 writer.write(draw(frame))
         corpus = clips.discover(data, 1)
-        faces = settings(root, stages.FACES, track={"choice": choice})
+        faces = settings(root, stages.FACES, track={"select": choice})
         boxes = settings(root, stages.BOXES)
         steps.extract_audio(corpus, data, results, 0, settings(root, stages.AUDIO))
         steps.mel_spectrograms(corpus, results, 0, settings(root, stages.MELS))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from benchmarks import hostile as benchmark
-from lipsync_core.config import complete, load_schema
+from lipsync_core.config import Config
 from lipsync_core.corpus import clips
 from lipsync_core.media import ffmpeg
 from lipsync_core.preparation import splits, stages, steps
@@ -28,8 +28,7 @@ NOT_UTF_8 = os.fsdecode(b"bo\xefris \xff")
 
 
 def settings(root: Path, stage: stages.Stage, **changes) -> dict:
-    config = complete(changes, load_schema(root / "workflow/schemas/config.schema.yaml"))
-    return stage.params(config | {"detector": "centerface"})
+    return stage.params(Config(**changes).model_dump() | {"detector": "centerface"})
 
 
 def run_all(root: Path, data: Path, results: Path, **changes) -> dict[str, dict]:
@@ -233,10 +232,10 @@ from pathlib import Path
 from lipsync_core.corpus import clips
 from lipsync_core.preparation import steps, stages
 from lipsync_core.runtime import threads
-from lipsync_core.config import complete, load_schema
+from lipsync_core.config import Config
 
 root, folder, stage = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-config = complete({}, load_schema(root / "workflow/schemas/config.schema.yaml"))
+config = Config().model_dump()
 params = next(each for each in stages.ALL if each.rule == stage).params(
     config | {"detector": "centerface", "ffmpeg": ""}
 )

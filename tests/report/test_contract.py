@@ -9,20 +9,21 @@ import pytest
 import torch
 
 from lipsync_core.checkpoints import save_public
+from lipsync_core.config import GeneratorVariantConfig, SyncNetConfig, TrainingConfig
 from lipsync_core.data.dataset import ClipDataset
 from lipsync_core.evaluation import evaluate
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
 from lipsync_core.report import curves, syncnet, timings
 from lipsync_core.training.engine import loop
 from lipsync_core.training.engine.run_folder import METRICS
-from lipsync_core.training.generator import GeneratorOptions, GeneratorTask
-from lipsync_core.training.syncnet import ExpertOptions, ExpertTask
+from lipsync_core.training.generator import GeneratorTask
+from lipsync_core.training.syncnet import SyncNetTask
 from tests.support.training import small_corpus
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
 TINY = 0.0625
-STEPS = loop.LoopOptions(steps=2, eval_every=1, save_every=0, workers=0)
+STEPS = TrainingConfig(steps=2, eval_every=1, save_every=1)
 
 
 class Recorder(dict):
@@ -54,12 +55,12 @@ def tables(results, tmp_path_factory):
     torch.manual_seed(0)
     train, val = ClipDataset.load(results, "train"), ClipDataset.load(results, "val")
     small = {"width": TINY, "precision": "float32"}
-    options = ExpertOptions(**small, clips=2, windows=4, val_windows=12)
-    tasks = {"syncnet": ExpertTask(SyncNet(width=TINY), train, val, options, 0, CPU)}
+    options = SyncNetConfig(**small, clips_per_batch=2, windows_per_clip=4, val_windows=12)
+    tasks = {"syncnet": SyncNetTask(SyncNet(width=TINY), train, val, options, 0, CPU)}
     for name, weight in (("wav2lip", 0.0), ("wav2lip_gan", 0.07)):
         # The sync loss counts from the first evaluation on.
-        options = GeneratorOptions(
-            **small, batch=2, val_windows=8, gan_weight=weight, sync_threshold=100.0
+        options = GeneratorVariantConfig(
+            **small, batch_size=2, val_windows=8, adv_weight=weight, sync_threshold=100.0
         )
         networks = Wav2Lip(width=TINY), SyncNet(width=TINY)
         judge = QualityDiscriminator(width=TINY) if weight else None
@@ -92,7 +93,7 @@ def recorded(rows):
 
 def test_the_curves_of_the_expert_are_columns_that_its_training_writes(tables):
     rows, asked = recorded(tables["syncnet"])
-    options = {"loss": "contrastive+bce", "steps": 2, "calibration": 0.5}
+    options = {"loss": "contrastive+bce", "steps": 2, "bce_fraction": 0.5}
     figures = curves.expert_figures(rows, {}, options)
     curves.read_expert(rows, {})
     assert asked <= tables["syncnet"][-1].keys()

@@ -147,7 +147,7 @@ CONFIG = {
     "shards": 2,
     "seed": 1,
     "detector": "auto",
-    "syncnet": {"steps": 300, "calibration": 0.5, "loss": "contrastive+bce"},
+    "syncnet": {"steps": 300, "bce_fraction": 0.5, "loss": "contrastive+bce"},
     "note": "</pre><script>",
 }
 

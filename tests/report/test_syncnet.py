@@ -69,7 +69,7 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> str:
     (results / "syncnet" / "data_check.json").write_text(json.dumps(DATA_CHECK))
     (results / "evaluation.json").write_text(json.dumps({"split": "test", "syncnet": JUDGED}))
     out = results / "report" / "index.html"
-    config = {"syncnet": {"steps": 2000, "windows": 8, "loss": "contrastive+bce"}}
+    config = {"syncnet": {"steps": 2000, "windows_per_clip": 8, "loss": "contrastive+bce"}}
     page.build(results, out, config=config, dubs=[], variants=[], versions={"Python": "3"})
     return out.read_text(encoding="utf-8")
 
@@ -128,11 +128,13 @@ def test_log_and_report_name_the_same_causes() -> None:
     ]
     clip = {"kept": "1", "seconds": "600", "speaker": "me"}
     clips = [clip | {"split": "train"}, clip | {"split": "val"}]
-    course = syncnet.course(rows, {"steps": 2000, "windows": 8, "lr": 3e-3}, clips, {})
+    course = syncnet.course(rows, {"steps": 2000, "windows_per_clip": 8, "lr": 3e-3}, clips, {})
     assert course.word == "stands still at chance"
     assert "Likely cause: too little data, 1 speaker with 10 minutes" in course.text
     assert "more of this speaker" in course.text
-    wrong = syncnet.course(rows, {"steps": 2000, "windows": 8, "lr": 3e-3}, clips, DATA_CHECK)
+    wrong = syncnet.course(
+        rows, {"steps": 2000, "windows_per_clip": 8, "lr": 3e-3}, clips, DATA_CHECK
+    )
     assert "Likely cause: mouth and sound belong together: out of sync" in wrong.text
 
 

@@ -21,11 +21,12 @@ from pathlib import Path
 import torch
 import torch.utils.tensorboard
 
+from lipsync_core.config import GeneratorVariantConfig, SyncNetConfig
 from lipsync_core.training import generator, syncnet
 from lipsync_core.training.engine import run_folder
 from lipsync_core.training.generator import GeneratorTask
-from lipsync_core.training.syncnet import ExpertTask
-from tests.training.test_tasks import CPU, EXPERT, GAN, PLAIN
+from lipsync_core.training.syncnet import SyncNetTask
+from tests.training.test_tasks import CPU, GAN, PLAIN, SYNCNET
 
 STEPS = {"steps": 8, "eval_every": 2, "save_every": 3}
 
@@ -59,7 +60,7 @@ def arm(when: str, step: int) -> None:
             die()
         return steps[type(task)](task, at, batch)
 
-    steps = {kind: kind.step for kind in (ExpertTask, GeneratorTask)}
+    steps = {kind: kind.step for kind in (SyncNetTask, GeneratorTask)}
     for kind in steps:
         kind.step = train
     run_folder.RunFolder.save, torch.save = save, write
@@ -70,11 +71,13 @@ def run(name: str, results: Path, judge: Path, folder: Path) -> None:
     run_dir = folder / "run"
     out = {"checkpoint": folder / "checkpoint.pth", "metrics": folder / "metrics.csv"}
     if name == "syncnet":
-        syncnet.train(results, EXPERT | STEPS, run_dir, **out, seed=3, device=CPU)
+        config = SyncNetConfig(**SYNCNET | STEPS)
+        syncnet.train(results, config, 96, run_dir, **out, seed=3, device=CPU)
         return
-    options = {"wav2lip": PLAIN, "wav2lip_gan": GAN | {"ema": 0.9}}[name] | STEPS
-    out |= {"samples": folder / "samples.png", "expert": judge}
-    generator.train(results, options, run_dir, **out, seed=3, device=CPU)
+    options = {"wav2lip": PLAIN, "wav2lip_gan": GAN | {"ema_decay": 0.9}}[name] | STEPS
+    out |= {"samples": folder / "samples.png", "syncnet": judge}
+    config = GeneratorVariantConfig(**options)
+    generator.train(results, config, 96, run_dir, **out, seed=3, device=CPU)
 
 
 def main() -> None:

@@ -13,13 +13,14 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from lipsync_core.config import TrainingConfig
 from lipsync_core.data import tensors
 from lipsync_core.evaluation import generator as generator_evaluation
 from lipsync_core.evaluation import syncnet as syncnet_evaluation
 from lipsync_core.models import QualityDiscriminator
 from lipsync_core.training import generator, syncnet
 from lipsync_core.training.engine import distributed, loop
-from tests.training.test_tasks import make_expert_task, make_generator_task
+from tests.training.test_tasks import make_generator_task, make_syncnet_task
 
 NAMES = ("expert", "generator", "gan")
 STEPS = {"single": 1, "double": 4}
@@ -45,19 +46,28 @@ def widen(task: loop.Task) -> loop.Task:
 def make(name: str, results: Path) -> loop.Task:
     torch.set_default_dtype(torch.float32)  # the same weights in either precision
     if name == "expert":
-        options = {"clips": 4, "windows": 3, "steps": 4, "warmup": 2, "accumulate": 2}
-        return make_expert_task(results, **options)
+        options = {
+            "clips_per_batch": 4,
+            "windows_per_clip": 3,
+            "steps": 4,
+            "warmup_steps": 2,
+            "grad_accumulation": 2,
+        }
+        return make_syncnet_task(results, **options)
     judge = QualityDiscriminator(width=0.0625) if name == "gan" else None
     options = (
-        {"batch": 2, "gan_weight": 0.07, "ema": 0.9} if judge else {"batch": 4, "accumulate": 2}
+        {"batch_size": 2, "adv_weight": 0.07, "ema_decay": 0.9}
+        if judge
+        else {"batch_size": 4, "grad_accumulation": 2}
     )
-    task = make_generator_task(results, judge, sync_threshold=50.0, clip=1.0, **options)
-    task.options.__dict__["val_windows"] = 8
+    task = make_generator_task(
+        results, judge, sync_threshold=50.0, val_windows=8, grad_clip=1.0, **options
+    )
     return task
 
 
 def train_all(precision: str, results: Path, out: Path) -> None:
-    options = loop.LoopOptions(STEPS[precision], eval_every=2, save_every=1, keep_every=1)
+    options = TrainingConfig(steps=STEPS[precision], eval_every=2, save_every=1, checkpoint_every=1)
     for name in NAMES:
         task = make(name, results)
         loop.train(widen(task) if precision == "double" else task, out / name, options)
@@ -66,8 +76,8 @@ def train_all(precision: str, results: Path, out: Path) -> None:
 def main(precision: str, results: Path, out: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
-    assert distributed.count() == 2
-    alone = distributed.first()
+    assert distributed.world_size() == 2
+    alone = distributed.is_main_process()
     train_all(precision, results, out / "ranks")
     dist.destroy_process_group()
     if alone:

@@ -16,19 +16,22 @@ import numpy as np
 import pytest
 import torch
 
+from lipsync_core.config import SyncNetConfig
 from lipsync_core.data.dataset import ClipDataset, generator_batch, syncnet_batch
 from lipsync_core.errors import LipsyncError
 from lipsync_core.training import syncnet
 from tests.support.training import write_clip, write_corpus
 
-OPTIONS = {"width": 1 / 32, "steps": 1, "clips": 1, "windows": 2, "precision": "float32"}
+CONFIG = SyncNetConfig(
+    width=1 / 32, steps=1, clips_per_batch=1, windows_per_clip=2, precision="float32"
+)
 
 
-def train_expert(results: Path) -> None:
+def train_syncnet(results: Path) -> None:
     """The expert's training, from its entry point."""
     outputs = {"checkpoint": results / "checkpoint.pth", "metrics": results / "metrics.csv"}
     device = torch.device("cpu")
-    syncnet.train(results, OPTIONS, results / "run", seed=0, device=device, **outputs)
+    syncnet.train(results, CONFIG, 96, results / "run", seed=0, device=device, **outputs)
 
 
 def listed(text: str, split: str = "train") -> Callable[[Path], object]:
@@ -106,7 +109,7 @@ def test_a_training_without_data_ends_in_words(tmp_path, cause):
     spoil(results)
     began = time.process_time()  # what else runs on the machine does not count
     with pytest.raises(LipsyncError, match=complaint) as caught:
-        train_expert(results)
+        train_syncnet(results)
     assert time.process_time() - began < 10
     assert "\n" not in str(caught.value)
     assert not (results / "checkpoint.pth").exists()

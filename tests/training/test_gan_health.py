@@ -8,13 +8,14 @@ import torch
 from torch import nn
 
 from lipsync_core.checkpoints import build_from, read_state, save_public
+from lipsync_core.config import GeneratorVariantConfig
 from lipsync_core.data.dataset import ClipDataset
 from lipsync_core.errors import LipsyncError
 from lipsync_core.evaluation import generator as generator_evaluation
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
 from lipsync_core.training import gan_health, generator
-from lipsync_core.training.engine.ema import average
-from lipsync_core.training.generator import GeneratorOptions, GeneratorTask
+from lipsync_core.training.engine.ema import ema_model
+from lipsync_core.training.generator import GeneratorTask
 from tests.support.training import small_corpus
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -29,10 +30,10 @@ def results(tmp_path_factory):
 
 def make_task(results, judge=None, kind=GeneratorTask, **more):
     torch.manual_seed(0)
-    options = {"width": TINY, "batch": 2, "precision": "float32", "val_windows": 8} | more
+    options = {"width": TINY, "batch_size": 2, "precision": "float32", "val_windows": 8} | more
     corpora = ClipDataset.load(results, "train"), ClipDataset.load(results, "val")
     models = Wav2Lip(width=TINY), SyncNet(width=TINY)
-    return kind("task", *models, judge, *corpora, GeneratorOptions(**options), 0, CPU)
+    return kind("task", *models, judge, *corpora, GeneratorVariantConfig(**options), 0, CPU)
 
 
 # the moving average
@@ -40,7 +41,7 @@ def make_task(results, judge=None, kind=GeneratorTask, **more):
 
 def test_an_average_forgets_its_start_and_follows_slowly():
     model = nn.Linear(1, 1)
-    averaged = average(model, 0.9)
+    averaged = ema_model(model, 0.9)
     seen = []
     for value in [5.0, *[1.0] * 60, 0.0]:
         nn.init.constant_(model.weight, value)
@@ -54,7 +55,7 @@ def test_an_average_forgets_its_start_and_follows_slowly():
 
 def test_an_average_keeps_statistics_too():
     model = nn.BatchNorm1d(2)
-    averaged = average(model, 0.5)
+    averaged = ema_model(model, 0.5)
     for _ in range(3):
         model(torch.randn(8, 2) + 3)
         averaged.update_parameters(model)
@@ -63,7 +64,7 @@ def test_an_average_keeps_statistics_too():
 
 
 def test_the_average_is_judged_and_handed_on(results, tmp_path):
-    task = make_task(results, ema=0.99, lr=0.01)
+    task = make_task(results, ema_decay=0.99, lr=0.01)
     for step in range(3):
         task.step(step, task.batch(step))
     name = "output_block.1.weight"
@@ -85,24 +86,22 @@ def test_the_average_is_judged_and_handed_on(results, tmp_path):
 def test_the_experts_mode(results):
     """Statistics of the batch in training mode, and none of its own ever changes."""
     losses = {}
-    batch = make_task(results, batch=4).batch(0)
-    for mode in ("eval", "train"):
-        task = make_task(results, expert_mode=mode)
-        before = {name: value.clone() for name, value in task.expert.state_dict().items()}
+    batch = make_task(results, batch_size=4).batch(0)
+    for mode in ("eval", "batch"):
+        task = make_task(results, syncnet_batchnorm=mode)
+        before = {name: value.clone() for name, value in task.syncnet.state_dict().items()}
         drawn = torch.from_numpy(batch.target).permute(0, 4, 1, 2, 3).float() / 255
         sounds = torch.from_numpy(batch.sync_mel)
-        losses[mode] = task._sync_loss(drawn, sounds).item()
-        assert losses[mode] == task._sync_loss(drawn, sounds).item()
-        alone = task._sync_loss(drawn[:2], sounds[:2]) + task._sync_loss(drawn[2:], sounds[2:])
+        losses[mode] = task.sync_loss(drawn, sounds).item()
+        assert losses[mode] == task.sync_loss(drawn, sounds).item()
+        alone = task.sync_loss(drawn[:2], sounds[:2]) + task.sync_loss(drawn[2:], sounds[2:])
         assert (abs(alone.item() / 2 - losses[mode]) < 1e-5) == (mode == "eval")
-        assert not task.expert.training
-        for name, value in task.expert.state_dict().items():
+        assert not task.syncnet.training
+        for name, value in task.syncnet.state_dict().items():
             assert torch.equal(value, before[name]), name
-    assert losses["eval"] != losses["train"]
-    with pytest.raises(LipsyncError, match="expert_mode 'half': choose one of eval, train"):
-        make_task(results, expert_mode="half")
-    with pytest.raises(LipsyncError, match="one window has no statistics; raise `batch`"):
-        make_task(results, expert_mode="train", batch=1)
+    assert losses["eval"] != losses["batch"]
+    with pytest.raises(LipsyncError, match="one window has no statistics; raise `batch_size`"):
+        make_task(results, syncnet_batchnorm="batch", batch_size=1)
 
 
 # what a collapse is
@@ -169,33 +168,33 @@ def test_what_a_collapse_is(rows, words):
 
 def test_only_a_gan_can_be_ill(results):
     collapsed = [row(1), row(2, val_l1=0.2)]
-    assert make_task(results).ill(collapsed) == ""
+    assert make_task(results).failure(collapsed) == ""
     judge = QualityDiscriminator(width=TINY)
-    assert "L1" in make_task(results, judge, gan_weight=0.07).ill(collapsed)
+    assert "L1" in make_task(results, judge, adv_weight=0.07).failure(collapsed)
 
 
 def test_a_gan_is_compared_with_what_it_started_from(results):
-    task = make_task(results, QualityDiscriminator(width=TINY), gan_weight=0.07, lr=1e-6)
+    task = make_task(results, QualityDiscriminator(width=TINY), adv_weight=0.07, lr=1e-6)
     task.step(0, task.batch(0))
-    start = task.memory["start_l1"]
-    assert task.ill([{"step": 2, "val_l1": 3 * start}])
-    assert not task.ill([{"step": 2, "val_l1": start}])
+    start = task.extra_state["start_l1"]
+    assert task.failure([{"step": 2, "val_l1": 3 * start}])
+    assert not task.failure([{"step": 2, "val_l1": start}])
     task.step(1, task.batch(1))
-    assert task.memory["start_l1"] == start
+    assert task.extra_state["start_l1"] == start
 
 
 def test_after_a_rollback_rates_and_samples_are_others(results, monkeypatch):
-    task = make_task(results, QualityDiscriminator(width=TINY), gan_weight=0.07)
+    task = make_task(results, QualityDiscriminator(width=TINY), adv_weight=0.07)
     before = task.batch(3)
     seen = []
 
-    def descend(losses, optimizer, rate, clip):
-        seen.extend([rate] * len(list(losses)))
+    def optimizer_step(optimizer, lr, grad_clip, parts):
+        seen.append(lr)
 
-    monkeypatch.setattr(generator, "descend", descend)
+    monkeypatch.setattr(generator, "optimizer_step", optimizer_step)
     task.step(0, before)
-    task.memory["rollbacks"] = 2
-    task.recover(2)
+    task.extra_state["rollbacks"] = 2
+    task.on_rollback(2)
     after = task.batch(3)
     assert not np.array_equal(before.target, after.target)
     task.step(0, after)
@@ -206,7 +205,7 @@ class Sabotaged(GeneratorTask):
     """Loses its last layer at step 2, once."""
 
     def step(self, step, batch):
-        if step == 2 and not self.memory.get("rollbacks"):
+        if step == 2 and not self.extra_state.get("rollbacks"):
             with torch.no_grad():
                 for weight in self.model.output_block.parameters():
                     weight.zero_()
@@ -224,13 +223,14 @@ def test_a_planted_collapse_is_rolled_back(results, tmp_path, monkeypatch, caplo
 
     monkeypatch.setattr(generator, "GeneratorTask", Sabotaged)
     options = {
-        **{"width": TINY, "steps": 6, "batch": 2, "lr": 1e-4, "gan_weight": 0.07, "ema": 0.5},
-        **{"eval_every": 2, "val_windows": 8, "precision": "float32"},
+        **{"width": TINY, "steps": 6, "batch_size": 2, "lr": 1e-4, "adv_weight": 0.07},
+        **{"ema_decay": 0.5, "eval_every": 2, "val_windows": 8, "precision": "float32"},
     }
     outputs = [tmp_path / name for name in ("checkpoint.pth", "metrics.csv", "samples.png")]
     weights = (tmp_path / "expert.pth", 3, CPU, tmp_path / "start.pth")
-    generator.train(results, options, tmp_path / "run", *outputs, *weights)
-    assert "back to the healthy state of step 2, return number 1" in caplog.text
+    config = GeneratorVariantConfig(**options)
+    generator.train(results, config, 96, tmp_path / "run", *outputs, *weights)
+    assert "back to the last good state of step 2, rollback 1" in caplog.text
     rows = list(csv.DictReader(outputs[1].read_text().splitlines()))
     assert [(row["step"], row["rollbacks"]) for row in rows] == [("2", "1"), ("4", "1"), ("6", "1")]
     values = [float(row["val_l1"]) for row in rows]
@@ -240,16 +240,16 @@ def test_a_planted_collapse_is_rolled_back(results, tmp_path, monkeypatch, caplo
 
 def test_after_a_rollback_a_generator_goes_on_from_its_average(results):
     judge = QualityDiscriminator(width=TINY)
-    task = make_task(results, judge, gan_weight=0.07, ema=0.9, lr=1e-9)
+    task = make_task(results, judge, adv_weight=0.07, ema_decay=0.9, lr=1e-9)
     task.step(0, task.batch(0))
     with torch.no_grad():
         task.model.output_block[1].weight.zero_()
-    task.recover(1)
+    task.on_rollback(1)
     for step in (1, 2):
         task.step(step, task.batch(step))
         assert task.model.output_block[1].weight.abs().max() > 1e-3
         with torch.no_grad():
-            healthy = task.average.module.output_block[1].weight
+            healthy = task.ema.module.output_block[1].weight
             assert torch.allclose(task.model.output_block[1].weight, healthy, atol=1e-6)
     with torch.no_grad():
         task.model.output_block[1].weight.zero_()
@@ -286,11 +286,11 @@ def test_motion_in_silence(results, monkeypatch):
 def test_a_gan_step_at_every_size(results, image_size):
     torch.manual_seed(0)
     sizes = {"width": TINY, "image_size": image_size}
-    options = GeneratorOptions(**sizes, batch=1, gan_weight=0.07, precision="float32")
+    options = GeneratorVariantConfig(width=TINY, batch_size=1, adv_weight=0.07, precision="float32")
     corpora = [ClipDataset.load(results, split, image_size) for split in ("train", "val")]
     models = Wav2Lip(**sizes), SyncNet(**sizes), QualityDiscriminator(**sizes)
     task = GeneratorTask("task", *models, *corpora, options, 0, CPU)
-    task.memory |= {"sync_weight": 0.03, "start_l1": 1.0}
+    task.extra_state |= {"sync_weight": 0.03, "start_l1": 1.0}
     before = task.model.output_block[1].weight.clone()
     found = task.step(0, task.batch(0))
     assert all(torch.isfinite(value) for value in found.values())

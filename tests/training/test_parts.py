@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from lipsync_core.config import GeneratorVariantConfig, SyncNetConfig
 from lipsync_core.data import tensors
 from lipsync_core.errors import LipsyncError
 from lipsync_core.evaluation import metrics
@@ -32,7 +33,7 @@ def test_cosine_bce_is_the_cross_entropy_of_the_cosine():
 
 def test_similarities_are_within_groups():
     audio, face = torch.randn(3, 4, 8), torch.randn(3, 4, 8)
-    found = losses.similarities(audio, face)
+    found = losses.cosine_matrix(audio, face)
     assert found.shape == (3, 4, 4)
     assert found[1, 2, 3].item() == pytest.approx((audio[1, 2] @ face[1, 3]).item(), rel=1e-5)
 
@@ -40,9 +41,9 @@ def test_similarities_are_within_groups():
 def test_contrastive_loss_is_log_k_at_chance_and_falls_with_the_diagonal():
     in_sync = losses.same_window(torch.arange(6).reshape(1, 6).expand(2, 6))
     scale = torch.tensor(10.0).log()
-    flat = losses.contrastive(torch.full((2, 6, 6), 0.5), in_sync, scale)
+    flat = losses.info_nce(torch.full((2, 6, 6), 0.5), in_sync, scale)
     assert flat.item() == pytest.approx(math.log(6))
-    right = losses.contrastive(torch.eye(6).expand(2, 6, 6), in_sync, scale)
+    right = losses.info_nce(torch.eye(6).expand(2, 6, 6), in_sync, scale)
     assert right.item() < 0.001
 
 
@@ -53,26 +54,26 @@ def test_a_repeated_window_is_no_negative():
     cosines = torch.zeros(1, 3, 3)
     cosines[in_sync] = 1.0
     scale = torch.tensor(50.0).log()
-    assert losses.contrastive(cosines, in_sync, scale).item() < 1e-6
+    assert losses.info_nce(cosines, in_sync, scale).item() < 1e-6
     assert losses.balanced_bce(cosines, in_sync).item() < 1e-5
 
 
 def test_centred_embeddings_forget_what_a_group_shares():
     own = torch.randn(2, 6, 16, generator=torch.Generator().manual_seed(0))
     shared = 50 * torch.randn(2, 1, 16, generator=torch.Generator().manual_seed(1))
-    assert torch.allclose(losses.centred(own + shared), losses.centred(own), atol=1e-4)
-    assert torch.allclose(losses.centred(own).norm(dim=2), torch.ones(2, 6))
+    assert torch.allclose(losses.center(own + shared), losses.center(own), atol=1e-4)
+    assert torch.allclose(losses.center(own).norm(dim=2), torch.ones(2, 6))
     # Before, the cosines of such embeddings are all alike.
     raw = torch.nn.functional.normalize(own + shared, dim=2)
-    assert losses.similarities(raw, raw).min() > 0.9
-    assert losses.similarities(losses.centred(raw), losses.centred(raw)).min() < 0.5
+    assert losses.cosine_matrix(raw, raw).min() > 0.9
+    assert losses.cosine_matrix(losses.center(raw), losses.center(raw)).min() < 0.5
 
 
 def test_contrastive_scale_is_bounded():
     in_sync = losses.same_window(torch.arange(3).reshape(1, 3))
     cosines = torch.rand(1, 3, 3)
-    at_bound = losses.contrastive(cosines, in_sync, torch.tensor(100.0).log())
-    assert losses.contrastive(cosines, in_sync, torch.tensor(50.0)) == pytest.approx(at_bound)
+    at_bound = losses.info_nce(cosines, in_sync, torch.tensor(100.0).log())
+    assert losses.info_nce(cosines, in_sync, torch.tensor(50.0)) == pytest.approx(at_bound)
 
 
 def test_balanced_bce_weighs_both_kinds_alike():
@@ -93,10 +94,10 @@ def test_sync_loss_of_equal_embeddings_is_zero():
 
 def test_a_sure_discriminator_still_has_a_gradient():
     judged = torch.tensor([[1e-12]], requires_grad=True)
-    losses.adversarial(judged, 1).backward()
+    losses.gan_bce(judged, 1).backward()
     assert judged.grad.abs().item() > 1
     undecided = torch.tensor([0.5]).to(torch.bfloat16)
-    assert losses.adversarial(undecided, 0).item() == pytest.approx(math.log(2))
+    assert losses.gan_bce(undecided, 0).item() == pytest.approx(math.log(2))
 
 
 # metrics
@@ -217,7 +218,7 @@ def test_auto_precision_asks_the_processor(monkeypatch, has, wanted):
 
 def test_probabilities_stay_fine_in_bf16():
     torch.manual_seed(0)
-    model = precision.sharpen(nn.Sequential(nn.Conv2d(3, 1, 1), nn.Sigmoid()))
+    model = precision.float32_sigmoids(nn.Sequential(nn.Conv2d(3, 1, 1), nn.Sigmoid()))
     with precision.autocast("bf16", CPU):
         found = model(torch.rand(1, 3, 64, 64))
         assert model[0](torch.rand(1, 3, 4, 4)).dtype == torch.bfloat16
@@ -229,32 +230,37 @@ def test_probabilities_stay_fine_in_bf16():
 # runs
 
 
-def test_signature_leaves_bookkeeping_out():
-    options = {"width": 0.25, "lr": 1e-4, "schedule": "cosine", "steps": 100, "workers": 1}
-    name = run_signature.run_signature(options, "data", 0)
-    assert len(name) == 16 and int(name, 16) >= 0
-    for key in ("eval_every", "save_every", "keep_every", "workers", "cache_mb", "device"):
-        assert run_signature.run_signature(options | {key: 77}, "data", 0) == name
-    for other in ({"width": 0.5}, {"lr": 2e-4}, {"steps": 200}, {"schedule": "constant"}):
-        assert run_signature.run_signature(options | other, "data", 0) != name
-    assert run_signature.run_signature(options, "other data", 0) != name
-    assert run_signature.run_signature(options, "data", 1) != name
+def keys(kind=SyncNetConfig, **more):
+    return run_signature.computed_keys(kind(**more))
 
 
-def test_steps_count_only_where_the_schedule_looks_at_them():
-    constant = {"schedule": "constant", "lr": 1e-4}
-    one, two = (run_signature.run_signature(constant | {"steps": n}, "data", 0) for n in (1, 2))
-    assert one == two
-    phases = constant | {"loss": "contrastive+bce"}
-    one, two = (run_signature.run_signature(phases | {"steps": n}, "data", 0) for n in (1, 2))
-    assert one != two
+def test_a_run_is_named_by_what_is_computed(tmp_path):
+    def name(data="data", seed=0, **more):
+        return run_signature.open_run(tmp_path, "syncnet", keys(**more), data, seed).name
+
+    assert len(name()) == 16 and int(name(), 16) >= 0
+    for key in ("eval_every", "save_every", "checkpoint_every", "num_workers", "cache_mb"):
+        assert name(**{key: 7}) == name()
+    for key in ("patience", "max_rollbacks", "num_processes", "max_runs"):
+        assert name(**{key: 7}) == name()
+    for other in ({"export": "last"}, {"compile": True}, {"data_check": "off"}):
+        assert name(**other) == name()
+    for other in ({"width": 0.5}, {"lr": 2e-4}, {"steps": 200}, {"lr_schedule": "constant"}):
+        assert name(**other) != name()
+    assert len({name(), name(data="other data"), name(seed=1)}) == 3
+
+
+def test_steps_count_only_where_the_schedule_depends_on_them():
+    constant = {"lr_schedule": "constant", "loss": "bce"}
+    assert keys(**constant, steps=1) == keys(**constant, steps=2)
+    phases = {"lr_schedule": "constant", "loss": "contrastive+bce"}
+    assert keys(**phases, steps=1) != keys(**phases, steps=2)
 
 
 def test_evaluations_count_where_they_switch_the_sync_loss_on():
-    options = {"schedule": "constant", "sync_threshold": 0.75, "eval_every": 100}
-    name = run_signature.run_signature(options, "data", 0)
-    assert run_signature.run_signature(options | {"eval_every": 50}, "data", 0) != name
-    assert run_signature.run_signature(options | {"steps": 50}, "data", 0) == name
+    kind = GeneratorVariantConfig
+    assert keys(kind, eval_every=100) != keys(kind, eval_every=50)
+    assert keys(kind, steps=100) == keys(kind, steps=50)
 
 
 def test_data_digest_follows_lists_keys_and_weights(tmp_path):
@@ -276,10 +282,3 @@ def test_data_digest_follows_lists_keys_and_weights(tmp_path):
     lists.write_text("a/1\n")
     seen.add(run_signature.data_digest(results))
     assert len(seen) == 5
-
-
-def test_options_of_a_section_ignore_the_keys_of_others():
-    from lipsync_core.training.engine.loop import LoopOptions
-
-    found = run_signature.from_section(LoopOptions, {"steps": 5, "width": 0.25, "eval_every": 2})
-    assert found == LoopOptions(steps=5, eval_every=2)

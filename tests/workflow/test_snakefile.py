@@ -31,8 +31,8 @@ CONFIG = {
     "detector": "centerface",
     "device": "cpu",
     "check": {"min_coverage": 0.5},
-    "syncnet": TRAINING | {"clips": 2, "windows": 4},
-    "generator": TRAINING | {"batch": 2},
+    "syncnet": TRAINING | {"clips_per_batch": 2, "windows_per_clip": 4},
+    "generator": TRAINING | {"batch_size": 2},
 }
 PREPARED = {"extract_audio", "mel_spectrograms", "detect_faces", "crop_faces", "check_clips"}
 AFTER_SPLITS = {"train_syncnet", "train_generator", "evaluate", "infer", "report_page", "all"}
@@ -235,8 +235,13 @@ def test_detection_claims_a_gpu_only_where_the_detector_uses_one(project):
 
 
 def test_a_training_asks_for_gpus_and_memory_by_its_processes(project):
-    section = CONFIG["syncnet"] | {"ranks": 2, "cache_mb": 100, "clips": 6, "windows": 8}
-    section |= {"width": 0.5, "accumulate": 2}
+    section = CONFIG["syncnet"] | {
+        "num_processes": 2,
+        "cache_mb": 100,
+        "clips_per_batch": 6,
+        "windows_per_clip": 8,
+    }
+    section |= {"width": 0.5, "grad_accumulation": 2}
     done = project.run("-n", "all", "--forceall", "--resources", "gpu=4", syncnet=section)
     (job,) = re.findall(r"^rule train_syncnet:.*?resources: (.*?)$", done.stdout, re.M | re.S)
     assert "gpu=2" in job
@@ -253,7 +258,10 @@ def test_a_training_asks_for_gpus_and_memory_by_its_processes(project):
         ({"image_size": 288}, "crop.size: 192 is less than image_size: 288"),
         ({"image_size": 100}, "image_size: got 100; allowed: 96 | 192 | 288 | 384"),
         ({"data_root": "nowhere"}, "data_root 'nowhere' holds no video"),
-        ({"track": {"choice": "speaking"}}, "track.choice: speaking needs a judge"),
+        (
+            {"track": {"select": "active_speaker"}},
+            "active_speaker needs a network that measures sync",
+        ),
         ({"detector": "s3fd", "crop": {"mode": "aligned"}}, "s3fd finds none"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Figures of the expert and the generators on the test split."""
+"""Metrics of SyncNet and the generators on the test split."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ with logs.job_log(snakemake.log[0]):
     threads.limit(snakemake.threads)
     figures = evaluate.evaluate(
         Path(snakemake.config["results"]),
-        snakemake.input.expert,
+        snakemake.input.syncnet,
         dict(zip(snakemake.params.variants, snakemake.input.generators, strict=True)),
         device=device.pick(snakemake.config["device"]),
         seed=snakemake.params.seed,

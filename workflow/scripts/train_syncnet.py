@@ -1,21 +1,23 @@
-"""The expert's training."""
+"""The training of SyncNet."""
 
+from lipsync_core.config import SyncNetConfig
 from lipsync_core.runtime import logs
 from lipsync_core.training import launch
 
 with logs.job_log(snakemake.log[0]):
-    init = snakemake.input.get("init") or None
+    pretrained = snakemake.input.get("pretrained") or None
     launch.start_or_resume(
-        "expert",
+        "syncnet",
         "syncnet",
         snakemake.config["device"],
         snakemake.threads,
         results=snakemake.config["results"],
-        options=snakemake.params.options,
+        config=SyncNetConfig(**snakemake.params.config),
+        image_size=snakemake.params.image_size,
         seed=snakemake.params.seed,
-        weights=[init] if init else [],
+        weights=[pretrained] if pretrained else [],
         checkpoint=snakemake.output.checkpoint,
         metrics=snakemake.output.metrics,
-        init=init,
+        pretrained=pretrained,
         data_check=snakemake.output.data_check,
     )

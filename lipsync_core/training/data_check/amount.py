@@ -42,7 +42,7 @@ def rate_amount(minutes: float, speakers: int, seen: bool = True) -> Amount:
 
 def what_is_enough(speakers: int, seen: bool = True) -> str:
     """In words what a training from scratch needs, with what real runs had."""
-    tune = "or fine-tune public weights (`syncnet.init`)"
+    tune = "or fine-tune public weights (`syncnet.pretrained`)"
     if speakers == 1 and seen:
         return (
             f"{ONE_SPEAKER_MINUTES:.0f} minutes or more of this speaker, who is then the only one "

@@ -140,7 +140,9 @@ def check_histogram(name: str, measured: dict[int, int]) -> Check:
     if abs(middle) > MAX_OFFSET:
         return Check(name, "bad", OUT_OF_SYNC, figures, shift_remedy(middle))
     if near < 0.5:
-        remedy = "the clips' offsets differ: set `check.max_offset` and `check.min_confidence`"
+        remedy = (
+            "the clips' offsets differ: set `check.max_sync_offset` and `check.min_sync_confidence`"
+        )
         return Check(name, "fair", "offsets differ", figures, remedy)
     return Check(name, "good", "in sync", figures)
 
@@ -156,7 +158,7 @@ def _check_correlation(name: str, found: correlation.Correlation, frames: int) -
     if found.certain:
         return Check(name, "good", "in sync", figures)
     if found.found:
-        remedy = "other offsets fit nearly as well: measure clip by clip with `check.sync_model`"
+        remedy = "other offsets fit nearly as well: measure clip by clip with `sync_model`"
         return Check(name, "fair", "linked, offset unsure", figures, remedy)
     if found.enough:
         remedy = (

@@ -14,7 +14,7 @@ from lipsync_core.models import SyncNet
 from lipsync_core.training import losses
 from lipsync_core.training.data_check.result import OVERFIT, STREAM, Check
 from lipsync_core.training.engine import precision
-from lipsync_core.training.engine.optimization import adam, descend
+from lipsync_core.training.engine.optimization import adam, optimizer_step
 
 GROUPS, GROUP = 4, 8  # 32 windows: so many of each of so many clips
 MAX_STEPS, MAX_SECONDS = 30, 8.0  # of CPU time of this thread, whatever the load; typical: 5 steps
@@ -46,10 +46,12 @@ def overfit_test(
         with precision.autocast(kind, device):
             audio, face = net(sounds, faces)
         groups = (GROUPS, GROUP, -1)
-        cosines = losses.similarities(audio.reshape(groups), face.reshape(groups))
+        cosines = losses.cosine_matrix(audio.reshape(groups), face.reshape(groups))
         others = cosines.masked_fill(own, -1).amax(1)
         share = float((cosines.diagonal(dim1=1, dim2=2) > others).float().mean())
-        descend(losses.contrastive(cosines, own, scale), optimizer, RATE, clip=1.0)
+        optimizer.zero_grad(set_to_none=True)
+        losses.info_nce(cosines, own, scale).backward()
+        optimizer_step(optimizer, RATE, grad_clip=1.0)
         step += 1
     return step, share, step == MAX_STEPS or share >= MEMORIZED
 

@@ -1,11 +1,9 @@
-"""Several processes, one training: every rank computes a share of each batch.
+"""Multi-process training: each rank computes its shard of every batch (torch.distributed).
 
-Knows torch.distributed and nothing of networks or files. In a single process, and that is where no
-process group was started (`launch` starts one), every function here is the identity.
-
-All ranks take the same steps and decisions; the first one alone evaluates, writes and speaks. Small
-values that the processes agree on travel on the CPU (gloo), gradients where they are (nccl on GPUs,
-gloo elsewhere).
+In a single process, which is where no process group was started (`launch` starts one), every
+function here is the identity. All ranks take the same steps and decisions; only rank 0 evaluates,
+writes files and logs. Small values that the ranks agree on travel on the CPU (gloo), gradients
+where they are (nccl on GPUs, gloo elsewhere).
 """
 
 from __future__ import annotations
@@ -20,47 +18,47 @@ from torch import nn
 Value = TypeVar("Value")
 
 
-def count() -> int:
+def world_size() -> int:
     """Number of ranks."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def index() -> int:
-    """Which rank this process is, from 0."""
-    return dist.get_rank() if count() > 1 else 0
+def rank() -> int:
+    """The rank of this process, from 0."""
+    return dist.get_rank() if world_size() > 1 else 0
 
 
-def first() -> bool:
-    """True in the rank that evaluates, writes and speaks."""
-    return index() == 0
+def is_main_process() -> bool:
+    """Whether this is rank 0, which evaluates, writes files and logs."""
+    return rank() == 0
 
 
-def share(number: int, size: int) -> tuple[int, int]:
+def shard_batch(number: int, size: int) -> tuple[int, int]:
     """This rank's part of batch `number` of `size` samples: number and size of a smaller batch.
 
-    Samples are numbered through all batches. Cut into `count` parts each, the batches are batches
-    of the same stream, and the ranks' parts together are the whole batch, in order.
+    Samples are numbered through all batches. Split into `world_size` parts each, the batches are
+    batches of the same stream, and the ranks' parts together are the whole batch, in order.
     """
-    return number * count() + index(), size // count()
+    return number * world_size() + rank(), size // world_size()
 
 
-def wait() -> None:
-    """Go on when all ranks have come here."""
-    highest(0)
+def barrier() -> None:
+    """Return when all ranks have called this."""
+    all_reduce_max(0)
 
 
-def of_first(make: Callable[[], Value]) -> Value:
-    """What `make` returns in the first rank, which alone calls it."""
-    if count() == 1:
+def broadcast_from_rank0(make: Callable[[], Value]) -> Value:
+    """What `make` returns in rank 0, which alone calls it."""
+    if world_size() == 1:
         return make()
-    box = [make() if first() else None]
+    box = [make() if is_main_process() else None]
     dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
     return box[0]  # type: ignore[return-value]
 
 
-def highest(number: int) -> int:
-    """The highest `number` of all ranks."""
-    if count() == 1:
+def all_reduce_max(number: int) -> int:
+    """The maximum of `number` over all ranks."""
+    if world_size() == 1:
         return number
     agreed = torch.tensor(number)
     dist.all_reduce(agreed, op=dist.ReduceOp.MAX)
@@ -69,33 +67,33 @@ def highest(number: int) -> int:
 
 def mean(values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Scalars by name, each averaged over the ranks."""
-    if count() == 1 or not values:
+    if world_size() == 1 or not values:
         return values
     together = torch.stack([value.float() for value in values.values()])
     dist.all_reduce(together)
-    return dict(zip(values, (together / count()).unbind(), strict=True))
+    return dict(zip(values, (together / world_size()).unbind(), strict=True))
 
 
 def average_gradients(weights: Iterable[nn.Parameter], parts: int = 1) -> None:
     """Replace gradients, sums over `parts` micro-batches, by the mean over those of all ranks."""
     gradients = [weight.grad for weight in weights if weight.grad is not None]
-    share_of_one = 1 / (parts * count())
-    if count() > 1 and gradients:
+    scale = 1 / (parts * world_size())
+    if world_size() > 1 and gradients:
         together = torch.cat([gradient.flatten() for gradient in gradients])
         dist.all_reduce(together)
         pieces = together.split([gradient.numel() for gradient in gradients])
         for gradient, piece in zip(gradients, pieces, strict=True):
             gradient.copy_(piece.view_as(gradient))
-    if share_of_one < 1:
-        torch._foreach_mul_(gradients, share_of_one)
+    if scale < 1:
+        torch._foreach_mul_(gradients, scale)
 
 
-def join(network: nn.Module) -> nn.Module:
-    """Let batch norms take their statistics over the batch of all ranks; returns the network.
+def sync_batchnorm(network: nn.Module) -> nn.Module:
+    """Make batch norms take their statistics over the batch of all ranks; returns the network.
 
     Parameters, buffers and their names stay as they are.
     """
-    if count() > 1:
+    if world_size() > 1:
         for layer in network.modules():
             if type(layer) is nn.BatchNorm2d:
                 layer.__class__ = GlobalBatchNorm2d
@@ -119,7 +117,7 @@ class _Sum(torch.autograd.Function):
 
 
 class GlobalBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm over the batch of all ranks, on any device; see `join`.
+    """Batch norm over the batch of all ranks, on any device; see `sync_batchnorm`.
 
     torch's own SyncBatchNorm needs a GPU. Equal numbers of samples in all ranks.
     """
@@ -129,18 +127,18 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
         if not self.training:
             return super().forward(features)
         wide = features.to(torch.promote_types(features.dtype, torch.float32))
-        size = features.numel() // features.shape[1] * count()
+        size = features.numel() // features.shape[1] * world_size()
         mean = _Sum.apply(wide.sum((0, 2, 3))) / size
-        centred = wide - mean[:, None, None]
-        variance = _Sum.apply(centred.square().sum((0, 2, 3))) / size
+        centered = wide - mean[:, None, None]
+        variance = _Sum.apply(centered.square().sum((0, 2, 3))) / size
         if self.track_running_stats:
-            self._remember(mean.detach(), variance.detach() * (size / max(1, size - 1)))
+            self._update_running_stats(mean.detach(), variance.detach() * (size / max(1, size - 1)))
         scale = self.weight * (variance + self.eps).rsqrt()
-        result = centred * scale[:, None, None] + self.bias[:, None, None]
+        result = centered * scale[:, None, None] + self.bias[:, None, None]
         return result.to(features.dtype)
 
     @torch.no_grad()
-    def _remember(self, mean: torch.Tensor, variance: torch.Tensor) -> None:
+    def _update_running_stats(self, mean: torch.Tensor, variance: torch.Tensor) -> None:
         assert self.running_mean is not None and self.running_var is not None
         assert self.num_batches_tracked is not None and self.momentum is not None
         self.num_batches_tracked += 1

@@ -1,4 +1,4 @@
-"""The moving average of a network's weights while it is trained."""
+"""Exponential moving average (EMA) of a network's weights during training."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 
-def average(model: nn.Module, decay: float) -> AveragedModel:
-    """An exponential moving average of a model's weights and statistics, for `update_parameters`.
+def ema_model(model: nn.Module, decay: float) -> AveragedModel:
+    """EMA of a model's weights and batch-norm statistics; call its `update_parameters` each step.
 
-    decay: the weight, in (0, 1), of what is averaged so far in each update. The first updates count
-    for more, (1 + n) / (10 + n) for an average of n (the rule of TensorFlow), so that the random
-    start is soon forgotten.
+    decay: the weight, in (0, 1), of the average before each update. Update n uses at most
+    (1 + n) / (10 + n) (the rule of TensorFlow), so that the random start soon has no weight.
     """
     averaged = AveragedModel(model, use_buffers=True)
 

@@ -1,4 +1,4 @@
-"""Arithmetic of training: float32, or bfloat16 where the processor multiplies it in hardware."""
+"""Precision of training: float32, or bfloat16 where the processor multiplies it in hardware."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def resolve(name: str, device: torch.device) -> str:
     """ "float32" or "bf16" for `name` ("auto" or one of the two) on `device`.
 
     "auto" takes bf16 on GPUs that have it and on CPUs with AMX or AVX-512 BF16 (measured here: 1.7
-    times the steps a second for the quarter-width expert, 2.2 times for the public size).
+    times the steps a second for the quarter-width SyncNet, 2.2 times for the public size).
     """
     if name not in CHOICES:
         raise LipsyncError(f"precision {name!r}: choose one of {', '.join(CHOICES)}")
@@ -36,11 +36,11 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-def sharpen(model: nn.Module) -> nn.Module:
-    """Let `model` compute its sigmoids in float32 under autocast; returns it.
+def float32_sigmoids(model: nn.Module) -> nn.Module:
+    """Make `model` compute its sigmoids in float32 under autocast; returns it.
 
-    In bfloat16 a probability near 1 comes in steps of 1/256: a discriminator could not say that it
-    is a little surer than before, a generator could not draw a brightness in between.
+    bfloat16 has steps of 1/256 near 1, too coarse for probabilities of a discriminator and for
+    brightness values of a generator.
     """
     for layer in model.modules():
         if isinstance(layer, nn.Sigmoid):

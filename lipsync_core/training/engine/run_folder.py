@@ -1,8 +1,8 @@
-"""What a run keeps on disk, and in which order it is written.
+"""The files of a training run, and the order in which they are written.
 
 last.pt      everything that a resumed run needs. Renaming it into place is the moment of saving.
 previous.pt  what last.pt was before: where a damaged disk costs last.pt, the run goes on from here.
-healthy.pt   the state at the last evaluation that was not ill: a link to what was last.pt then.
+last_good.pt the state at the last evaluation without a failure: a link to what was last.pt then.
 step_<n>.pt  copies that are kept.
 best_<n>.pth the best weights so far, public format. They are written before the state that names
              them, and removed only when no state names them any more: whenever the process is
@@ -42,7 +42,7 @@ from lipsync_core.runtime.tables import format_rows
 from lipsync_core.training.engine.run_signature import LOCK, STATE
 
 log = logging.getLogger(__name__)
-LAST, HEALTHY, BEST, METRICS = STATE, "healthy.pt", "best.pth", "metrics.csv"
+LAST, LAST_GOOD, BEST, METRICS = STATE, "last_good.pt", "best.pth", "metrics.csv"
 PREVIOUS, DAMAGED = "previous.pt", "damaged.pt"
 State = dict[str, Any]
 Row = dict[str, float | str]
@@ -51,21 +51,21 @@ Row = dict[str, float | str]
 class RunFolder:
     """The files of one run in the folder `path`, which is made. A context manager.
 
-    writes: False for the ranks that only read: whatever writes does nothing then. The one that
-    writes holds the folder against other processes for as long as the context lasts, and removes
-    what a killed one left half-written.
+    writes: False for the ranks that only read; methods that write then do nothing. The process that
+    writes locks the folder for as long as the context lasts, and removes incomplete files of a
+    killed one.
     """
 
     def __init__(self, path: Path, writes: bool = True) -> None:
         path.mkdir(parents=True, exist_ok=True)
         self.path, self.writes = path, writes
-        self._held = contextlib.ExitStack()
+        self._lock = contextlib.ExitStack()
         self._damaged = False  # last.pt
-        self._instead: Path | None = None
+        self._replacement: Path | None = None
 
     def __enter__(self) -> RunFolder:
         if self.writes:
-            self._held.enter_context(exclusive_lock(self.path / LOCK))
+            self._lock.enter_context(exclusive_lock(self.path / LOCK))
             remove_stale_temporaries([self.path])
         return self
 
@@ -75,23 +75,23 @@ class RunFolder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._held.close()
+        self._lock.close()
 
     def best(self, step: int) -> Path:
-        """Where the best weights are when they are those of `step`."""
+        """Path of the best weights when they are those of `step`."""
         return self.path / f"best_{step:07d}.pth"
 
     def has_best(self, state: State) -> bool:
-        """Whether the best weights that a state names are there."""
+        """Whether the best weights that a state names exist."""
         return not state["best_step"] or self.best(state["best_step"]).is_file()
 
-    def name_best(self, step: int) -> None:
-        """Let best.pth be the best weights, those of `step`."""
+    def link_best(self, step: int) -> None:
+        """Make best.pth the best weights, those of `step`."""
         if self.writes:
             link(self.best(step), self.path / BEST)
 
-    def drop_best(self, keep: Collection[int]) -> None:
-        """Remove best weights but those of the steps `keep`."""
+    def remove_best_except(self, keep: Collection[int]) -> None:
+        """Remove all best weights except those of the steps `keep`."""
         wanted = {self.best(step) for step in keep}
         for path in self.path.glob("best_*.pth") if self.writes else ():
             if path not in wanted:
@@ -107,23 +107,23 @@ class RunFolder:
         if copy:
             link(self.path / LAST, self.path / f"step_{state['step']:07d}.pt")
 
-    def start_afresh(self) -> None:
-        """Forget the states before; the rest is replaced in time."""
+    def discard_old_states(self) -> None:
+        """Remove the states of an earlier run; its other files are replaced in time."""
         if self.writes:
-            (self.path / HEALTHY).unlink(missing_ok=True)
+            (self.path / LAST_GOOD).unlink(missing_ok=True)
             (self.path / PREVIOUS).unlink(missing_ok=True)
 
-    def repair(self) -> None:
-        """Where `load` found last.pt damaged, let what it took instead be last.pt."""
+    def replace_damaged(self) -> None:
+        """Where `load` found last.pt damaged, replace it by the state that `load` took instead."""
         if self.writes and self._damaged:
             os.replace(self.path / LAST, self.path / DAMAGED)
-            if self._instead:
-                link(self._instead, self.path / LAST)
+            if self._replacement:
+                link(self._replacement, self.path / LAST)
 
-    def mark_healthy(self) -> None:
-        """Let healthy.pt be what last.pt is now."""
+    def mark_good(self) -> None:
+        """Make last_good.pt what last.pt is now."""
         if self.writes:
-            link(self.path / LAST, self.path / HEALTHY)
+            link(self.path / LAST, self.path / LAST_GOOD)
 
     def write_rows(self, rows: list[Row]) -> None:
         """Write metrics.csv."""
@@ -131,7 +131,7 @@ class RunFolder:
             write_text(self.path / METRICS, to_csv(rows))
 
     def load(self, name: str = LAST) -> State | None:
-        """The state in last.pt or healthy.pt, on the CPU; None when there is none.
+        """The state in last.pt or last_good.pt, on the CPU; None when there is none.
 
         Where the file is damaged, the newest whole state of the folder whose best weights are still
         there, or None when there is none either; the log says so.
@@ -153,7 +153,7 @@ class RunFolder:
                         "%s (kept as %s). Going on from %s: the steps after %d are done again",
                         *(damage, kept, other.name, state["step"]),
                     )
-                    self._instead = other
+                    self._replacement = other
                     return state
         log.warning(
             "%s (kept as %s). No other state is whole: THE TRAINING STARTS AFRESH", damage, kept
@@ -162,7 +162,7 @@ class RunFolder:
 
     def _others(self, path: Path) -> list[Path]:
         """The other states of the folder, the newest first."""
-        names = (self.path / name for name in (LAST, PREVIOUS, HEALTHY))
+        names = (self.path / name for name in (LAST, PREVIOUS, LAST_GOOD))
         states = [*names, *self.path.glob("step_*.pt")]
         found = [other for other in states if other != path and other.is_file()]
         return sorted(found, key=lambda other: other.stat().st_mtime_ns, reverse=True)
@@ -190,7 +190,7 @@ def read_state(path: Path) -> State:
 
 
 def link(source: Path, target: PathLike) -> None:
-    """Let `target` be what `source` is now, atomically; a copy where there are no hard links.
+    """Make `target` a hard link to `source`, atomically; a copy where there are no hard links.
 
     Safe for files that are only ever replaced as a whole.
     """

@@ -1,69 +1,63 @@
-"""Training runs: which state a run may continue from, and which old ones go.
+"""The signature of a training run: which state it may continue from, and which old ones to remove.
 
 Light: imports no torch.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from lipsync_core.config import TrainingConfig
 from lipsync_core.corpus.filelists import parse
 from lipsync_core.runtime.files import digest, file_sha, is_locked, write_text
 from lipsync_core.runtime.tables import read_by_clip
 
 log = logging.getLogger(__name__)
-Options = TypeVar("Options")
 STATE, LOCK, RECORD = "last.pt", ".lock", "run.json"  # in the folder of a run
-VERSION = 2  # of the training code: raise it when old states must not be continued
+VERSION = 3  # of the training code: raise it when old states must not be continued
 
-# Keys that change how a run is watched or where it computes, not what it computes.
-BOOKKEEPING = frozenset(
-    {
-        *("eval_every", "save_every", "keep_every", "workers", "cache_mb", "device", "final"),
-        *("patience", "rollbacks", "ranks", "compile", "keep_runs", "gate"),
-    }
-)
-
-
-def run_signature(options: Mapping[str, Any], data_digest: str, seed: int) -> str:
-    """Name (16 hex digits) of the runs that may share a state: those of equal `identity`."""
-    return digest(identity(options, data_digest, seed))[:16]
+# Keys that do not change what a run computes.
+BOOKKEEPING = {
+    *("eval_every", "save_every", "checkpoint_every", "num_workers", "cache_mb", "export"),
+    *("patience", "max_rollbacks", "num_processes", "compile", "max_runs", "data_check"),
+    *("pretrained", "disc_pretrained"),  # whose content counts
+}
 
 
-def identity(options: Mapping[str, Any], data_digest: str, seed: int) -> dict[str, Any]:
-    """What decides whether a state can be continued: options, data, seed and code.
+def computed_keys(config: TrainingConfig) -> dict[str, Any]:
+    """The keys of a config that change what a training computes.
 
-    options: the section of the config, plus whatever else decides what is computed. Bookkeeping
-    keys do not count, but `eval_every` does where evaluations steer the training (the sync loss
-    waits for its threshold). `steps` counts only where the schedule depends on it: with a constant
-    learning rate and one phase, more steps continue the run (and end as a fresh run would where the
-    old end was due for an evaluation anyway).
+    `eval_every` does where evaluations steer the training (the sync loss waits for its threshold);
+    `steps` only where the schedule depends on it: with a constant learning rate and one phase, more
+    steps continue the run (and end as a fresh run would where the old end was due for an evaluation
+    anyway).
     """
-    kept = {key: value for key, value in options.items() if key not in BOOKKEEPING}
-    if "sync_threshold" in options:
-        kept["eval_every"] = options.get("eval_every")
-    if options.get("schedule") == "constant" and options.get("loss") != "contrastive+bce":
-        kept.pop("steps", None)
-    return {"version": VERSION, "options": kept, "data": data_digest, "seed": seed}
+    keys = config.model_dump(exclude=BOOKKEEPING)
+    if "sync_threshold" in keys:
+        keys["eval_every"] = config.eval_every
+    if config.lr_schedule == "constant" and keys.get("loss") != "contrastive+bce":
+        del keys["steps"]
+    return keys
 
 
-def enter(home: Path, training: str, options: Mapping[str, Any], data: str, seed: int) -> Path:
+def open_run(home: Path, training: str, keys: Mapping[str, Any], data: str, seed: int) -> Path:
     """The folder of a run in `home`, where it may find a state to continue from.
 
-    training: its name; two trainings never share a run. The others: see `identity`. Where there is
-    no state, but one of an earlier run of this training, the log says what has changed since.
+    The folder is named by a digest (16 hex digits) of the arguments and `VERSION`. training: its
+    name; two trainings never share a run. keys: see `computed_keys`. data: see `data_digest`. Where
+    there is no state, but one of an earlier run of this training, the log states what changed.
     """
-    new = identity({"training": training, **options}, data, seed)
+    options = {"training": training, **keys}
+    new = {"version": VERSION, "options": options, "data": data, "seed": seed}
     folder = home / digest(new)[:16]
     if not (folder / STATE).is_file():
         for old in _runs(home, training)[:1]:
-            changes = "; ".join(_changes(_record(old), new)) or "nothing that decides"
+            changes = "; ".join(_changes(_record(old), new)) or "nothing that is computed"
             log.info("%s: starts afresh; since the run in %s changed: %s", training, old, changes)
     write_text(folder / RECORD, json.dumps(new, indent=1))
     return folder
@@ -85,11 +79,11 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return found + [words for key, words in others.items() if old[key] != new[key]]
 
 
-def tidy(folder: Path, keep: int) -> None:
+def remove_old_runs(folder: Path, keep: int) -> None:
     """Remove the states of older runs of the training whose finished run is in `folder`.
 
     keep: how many of its runs keep their state, the newest ones, this one among them (0: all). A
-    run that a process is at keeps it in any case.
+    run that a process has locked keeps it in any case.
     """
     training = _record(folder)["options"]["training"]
     others = [run for run in _runs(folder.parent, training) if run != folder]
@@ -118,7 +112,7 @@ def data_digest(results: str | Path, weights: Iterable[str | Path] = ()) -> str:
     """Digest (40 hex digits) of what a training reads.
 
     The lists of training and validation clips, the key of each of those clips in clips.csv, and
-    the content of the `weights` files (expert, initial checkpoint).
+    the content of the `weights` files (SyncNet, pretrained checkpoints).
     """
     lists = Path(results) / "filelists"
     texts = {name: (lists / f"{name}.txt").read_text(encoding="utf-8") for name in ("train", "val")}
@@ -126,9 +120,3 @@ def data_digest(results: str | Path, weights: Iterable[str | Path] = ()) -> str:
     rows = read_by_clip(lists / "clips.csv")
     keys = {clip: row.get("key", "") for clip, row in rows.items() if clip in used}
     return digest({"lists": texts, "keys": keys, "weights": [file_sha(path) for path in weights]})
-
-
-def from_section(kind: type[Options], section: Mapping[str, Any]) -> Options:
-    """A dataclass of options from a section of the config; keys of others are left alone."""
-    names = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    return kind(**{key: value for key, value in section.items() if key in names})

@@ -1,4 +1,4 @@
-"""The rows of a run as TensorBoard shows them: `tensorboard --logdir results/.runs`."""
+"""Metrics of a run for TensorBoard: `tensorboard --logdir results/.runs`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 
-class Events:
-    """Writes each number of a row under its column's name, into files in `folder`.
+class TensorBoard:
+    """Writes each number of a row under its column's name, into event files in `folder`.
 
-    step: the run is there now. Rows of later steps that an earlier process wrote were lost with it;
-    TensorBoard is told to forget them.
+    step: the step that the run is at. TensorBoard drops rows of later steps, which an earlier
+    process wrote and did not save.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -18,7 +18,7 @@ class Events:
         self._open(step)
 
     def _open(self, step: int) -> None:
-        # Here, not above: its import takes longer than all others.
+        # Imported here, because it takes longer than all other imports.
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(self._folder, purge_step=step + 1)
@@ -30,14 +30,14 @@ class Events:
                 self._writer.add_scalar(name, value, int(row["step"]))
 
     def back_to(self, step: int) -> None:
-        """Forget the rows of later steps."""
+        """Drop the rows of later steps."""
         self._writer.close()
         self._open(step)
 
     def flush(self) -> None:
-        """Bring to disk what was added."""
+        """Write to disk what was added."""
         self._writer.flush()
 
     def close(self) -> None:
-        """Flush and end."""
+        """Flush and close the file."""
         self._writer.close()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from lipsync_core.config import SyncNetConfig
 from lipsync_core.data.dataset import Clip, ClipDataset
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet
@@ -144,13 +145,14 @@ def test_a_trained_network_measures_offsets_only_where_it_knows(good, monkeypatc
 
 
 def test_training_is_the_same_with_and_without_a_look(good, tmp_path):
-    options = {"width": 0.0625, "steps": 2, "clips": 2, "windows": 2, "val_windows": 4}
-    options |= {"eval_every": 2, "save_every": 2, "gate": "warn", "precision": "float32"}
+    options = {"width": 0.0625, "steps": 2, "clips_per_batch": 2, "windows_per_clip": 2}
+    options |= {"eval_every": 2, "save_every": 2, "val_windows": 4, "precision": "float32"}
     weights = []
     for name, data_check in (("with", tmp_path / "data_check.json"), ("without", None)):
         files = [tmp_path / name / part for part in ("run", "expert.pth", "metrics.csv")]
         (tmp_path / name).mkdir()
-        syncnet.train(good, options, *files, seed=3, device=CPU, data_check=data_check)
+        config = SyncNetConfig(**options)
+        syncnet.train(good, config, 96, *files, seed=3, device=CPU, data_check=data_check)
         weights.append(torch.load(files[1], weights_only=True)["state_dict"])
     first, second = weights
     assert all(torch.equal(first[name], second[name]) for name in first)

@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 import torch
 
+from lipsync_core.config import SyncNetConfig
 from lipsync_core.data.dataset import SyncNetBatch
 from lipsync_core.errors import LipsyncError
 from lipsync_core.training import launch
-from lipsync_core.training.engine.optimization import descend, micro_batches
+from lipsync_core.training.engine.optimization import micro_batches, optimizer_step
 from tests.support.ranks_worker import NAMES
 from tests.support.training import small_corpus
-from tests.training.test_tasks import EXPERT, GAN
+from tests.training.test_tasks import SYNCNET
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +63,11 @@ def compared(root, results, tmp_path_factory):
 @pytest.mark.parametrize("name", NAMES)
 def test_two_ranks_train_as_one_process_does(compared, name):
     alone, both = compared("double", name)
-    for part in alone["parts"].keys() - {"optimizer", "judge_optimizer"}:
+    for part in alone["parts"].keys() - {"optimizer", "disc_optimizer"}:
         for key, tensor in alone["parts"][part].items():
             other = both["parts"][part][key]
             assert torch.allclose(tensor.double(), other.double(), rtol=0, atol=1e-7), (part, key)
-    assert alone["memory"] == pytest.approx(both["memory"])
+    assert alone["extra_state"] == pytest.approx(both["extra_state"])
     for left, right in zip(alone["rows"], both["rows"], strict=True):
         numbers = {key: value for key, value in left.items() if not isinstance(value, str)}
         assert numbers == pytest.approx({key: right[key] for key in numbers}, abs=1e-6)
@@ -76,7 +77,7 @@ def gradients(state):
     """What the optimisers remember, which after one step is the gradients and nothing else."""
     memories = [
         memory
-        for part in ("optimizer", "judge_optimizer")
+        for part in ("optimizer", "disc_optimizer")
         if part in state["parts"]
         for memory in state["parts"][part]["state"].values()
     ]
@@ -94,10 +95,13 @@ def test_two_ranks_are_as_near_to_the_true_gradient_as_one_process(compared, nam
     assert 0 < (true - both).norm() < 2 * (true - alone).norm()
 
 
-def job(results, folder, **options):
+def job(results, folder, **more):
     return {
         "results": results,
-        "options": EXPERT | {"steps": 8, "save_every": 3, "ranks": 2} | options,
+        "config": SyncNetConfig(
+            **SYNCNET | {"steps": 8, "save_every": 3, "num_processes": 2} | more
+        ),
+        "image_size": 96,
         "run_dir": folder / "run",
         "checkpoint": folder / "checkpoint.pth",
         "metrics": folder / "metrics.csv",
@@ -116,11 +120,11 @@ def test_sigterm_to_the_job_saves_and_the_same_command_goes_on(results, tmp_path
 
     threading.Thread(target=terminate).start()
     with pytest.raises(LipsyncError, match=r"stopped by SIGTERM at step \d of 8") as caught:
-        launch.run("expert", "cpu", 2, **arguments)
+        launch.run("syncnet", "cpu", 2, **arguments)
     assert caught.value.exit_code == 143
     stopped_at = torch.load(tmp_path / "run/last.pt")["step"]
     assert 2 <= stopped_at < 8 and not (tmp_path / "checkpoint.pth").exists()
-    launch.run("expert", "cpu", 2, **arguments)
+    launch.run("syncnet", "cpu", 2, **arguments)
     assert f"continuing at step {stopped_at}" in caplog.text
     rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
     assert [row["step"] for row in rows] == ["2", "4", "6", "8"]
@@ -131,34 +135,35 @@ def test_what_a_rank_says_of_bad_data_is_the_jobs_error(tmp_path):
     results = small_corpus(tmp_path / "results")
     (results / "mels/c/1.npy").unlink()
     with pytest.raises(LipsyncError, match=r"^.*1 of 1 clips cannot be used .*c/1\.npy") as caught:
-        launch.run("expert", "cpu", 2, **job(results, tmp_path))
+        launch.run("syncnet", "cpu", 2, **job(results, tmp_path))
     assert caught.value.exit_code == 1 and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("training", "options", "said"),
+    ("training", "keys", "said"),
     [
-        ("expert", {"ranks": 2, "clips": 3}, r"`clips: 3` cannot be divided into 2"),
-        ("expert", {"ranks": 2, "clips": 6, "accumulate": 2}, "make it a multiple of 4"),
-        ("generator", {"ranks": 3, "batch": 4}, r"`batch: 4` cannot be divided into 3"),
-        ("generator", {"ranks": 2, "batch": 2, "compile": True}, "in one process only"),
+        ("syncnet", {"clips_per_batch": 3}, r"`clips_per_batch: 3` does not divide into 2"),
+        ("syncnet", {"clips_per_batch": 6, "grad_accumulation": 2}, "make it a multiple of 4"),
+        ("generator", {"batch_size": 5}, r"`batch_size: 5` does not divide into 2"),
+        ("generator", {"batch_size": 2, "compile": True}, "in one process only"),
     ],
 )
-def test_options_that_ranks_cannot_have(training, options, said):
+def test_keys_that_ranks_cannot_have(training, keys, said):
+    config = launch.TRAININGS[training].config(num_processes=2, **keys)
     with pytest.raises(LipsyncError, match=said):
-        launch.run(training, "cpu", 1, options=(EXPERT if training == "expert" else GAN) | options)
+        launch.run(training, "cpu", 1, config)
 
 
 def test_as_many_gpus_as_ranks(monkeypatch, tmp_path):
     monkeypatch.setattr(launch.device, "pick", lambda name: torch.device("cuda"))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(LipsyncError, match="2 processes need a GPU each, and there are 1"):
-        launch.run("expert", "cuda", 1, **job(tmp_path, tmp_path))
+        launch.run("syncnet", "cuda", 1, **job(tmp_path, tmp_path))
 
 
 def test_one_rank_trains_in_this_process(results, tmp_path):
     before = torch.get_num_threads()
-    launch.run("expert", "cpu", 1, **job(results, tmp_path, ranks=1, steps=1))
+    launch.run("syncnet", "cpu", 1, **job(results, tmp_path, num_processes=1, steps=1))
     torch.set_num_threads(before)
     assert (tmp_path / "checkpoint.pth").is_file() and not (tmp_path / "run/.ranks").exists()
 
@@ -181,7 +186,9 @@ def test_micro_batches_give_the_gradient_of_the_batch():
     parts = list(micro_batches(group, 3))
     assert [part.frames.tolist() for part in parts] == [[0, 3], [1, 4], [2, 5]]
     assert isinstance(parts[0], SyncNetBatch)
-    descend((weight.sum() * float(part.mels.mean()) for part in parts), optimizer, rate=0.1)
+    for part in parts:
+        (weight.sum() * float(part.mels.mean())).backward()
+    optimizer_step(optimizer, lr=0.1, parts=3)
     assert weight.item() == pytest.approx(2 - 0.1 * 12.5)
-    with pytest.raises(LipsyncError, match="4 parts of a batch of 6"):
+    with pytest.raises(LipsyncError, match="a batch of 6 does not divide into 4 parts"):
         micro_batches(group, 4)

@@ -66,7 +66,7 @@ def test_killed_ten_times_a_training_ends_the_same(folders, name):
     left = {path.relative_to(killed) for path in killed.rglob("*") if path.is_file()}
     assert {path for path in left if "tfevents" not in path.name} == files - events
     state = torch.load(killed / "run/last.pt", weights_only=True)
-    assert state["step"] == STEPS["steps"] and state["summed"] == 0
+    assert state["step"] == STEPS["steps"] and state["num_summed"] == 0
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,4 +1,4 @@
-"""training/loop.py, signals.py, optimise.py: any interruption, the same result."""
+"""engine/loop.py, signals.py, optimization.py: any interruption, the same result."""
 
 import csv
 import itertools
@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from lipsync_core.checkpoints import load_pretrained, load_weights, save_public
+from lipsync_core.config import TrainingConfig
 from lipsync_core.errors import LipsyncError
 from lipsync_core.training.engine import loop
-from lipsync_core.training.engine.loop import BEST, LoopOptions, Task, publish
-from lipsync_core.training.engine.optimization import descend, learning_rate
+from lipsync_core.training.engine.loop import BEST, Task, publish
+from lipsync_core.training.engine.optimization import learning_rate, optimizer_step
 from lipsync_core.training.engine.run_folder import LAST, to_csv
 from lipsync_core.training.engine.signals import Interrupted, StopSignals
 
@@ -23,14 +24,14 @@ from lipsync_core.training.engine.signals import Interrupted, StopSignals
 class Line(Task):
     """Fits y = 3 x, with a schedule that remembers and a loss that moves up and down."""
 
-    label, goal = "line", "val_loss"
+    label, monitor = "line", "val_loss"
 
     def __init__(self, at=None, sabotage=None):
         torch.manual_seed(0)
         self.model = nn.Linear(1, 1)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=0.1)
         self.parts = {"model": self.model, "optimizer": self.optimizer}
-        self.memory = {"evaluations": 0.0}
+        self.extra_state = {"evaluations": 0.0}
         self.at, self.sabotage = at, sabotage
 
     def batch(self, step):
@@ -41,18 +42,23 @@ class Line(Task):
         if step == self.at:
             self.sabotage(self)
         loss = ((self.model(batch) - 3 * batch) ** 2).mean() + torch.rand(()) * 0.01
-        descend(loss, self.optimizer, rate=0.1)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer_step(self.optimizer, lr=0.1)
         return {"train_loss": loss.detach()}
 
     def evaluate(self, step):
-        self.memory["evaluations"] += 1
-        return {"val_loss": abs(self.model.weight.item() - 3), "seen": self.memory["evaluations"]}
+        self.extra_state["evaluations"] += 1
+        return {
+            "val_loss": abs(self.model.weight.item() - 3),
+            "seen": self.extra_state["evaluations"],
+        }
 
     def export(self, path, step):
         save_public(path, self.model, step=step)
 
 
-OPTIONS = LoopOptions(steps=10, eval_every=4, save_every=2)
+OPTIONS = TrainingConfig(steps=10, eval_every=4, save_every=2)
 
 
 def outcome(run_dir):
@@ -147,10 +153,10 @@ def test_a_finished_run_has_nothing_left_to_do(tmp_path, straight):
 
 def test_more_steps_continue_and_fewer_start_afresh(tmp_path, straight, caplog):
     caplog.set_level("INFO")
-    loop.train(Line(), tmp_path, LoopOptions(steps=4, eval_every=4, save_every=2))
+    loop.train(Line(), tmp_path, TrainingConfig(steps=4, eval_every=4, save_every=2))
     assert loop.train(Line(3, crash), tmp_path, OPTIONS) == straight[0]
     assert "continuing at step 4" in caplog.text
-    rows = loop.train(Line(), tmp_path, LoopOptions(steps=4, eval_every=4))
+    rows = loop.train(Line(), tmp_path, TrainingConfig(steps=4, eval_every=4))
     assert "already at step 10 of 4; starting afresh" in caplog.text
     assert rows == straight[0][:1]
 
@@ -211,10 +217,10 @@ def test_after_a_power_cut_a_run_goes_on_from_the_state_before(tmp_path, straigh
 
 
 def test_the_newest_whole_state_is_taken(tmp_path, straight, caplog):
-    options = LoopOptions(steps=10, eval_every=4, save_every=2, keep_every=4)
+    options = TrainingConfig(steps=10, eval_every=4, save_every=2, checkpoint_every=4)
     with pytest.raises(RuntimeError):
         loop.train(Line(9, crash), tmp_path, options)
-    for name in (LAST, "previous.pt", "step_0000008.pt"):
+    for name in (LAST, "previous.pt", "last_good.pt", "step_0000008.pt"):
         broken(tmp_path / name, empty)
     assert loop.train(Line(), tmp_path, options) == straight[0]
     assert "Going on from step_0000004.pt: the steps after 4 are done again" in caplog.text
@@ -240,17 +246,20 @@ def test_a_state_is_not_taken_without_its_best_weights(tmp_path, straight, caplo
     assert "STARTS AFRESH" in caplog.text
 
 
-def test_a_loss_that_explodes_stops_and_keeps_the_last_good_state(tmp_path):
+def test_a_loss_that_is_not_finite_is_never_saved(tmp_path, caplog):
     def explode(task):
         task.model.weight.data.fill_(float("nan"))
 
-    with pytest.raises(LipsyncError, match="train_loss is nan near step 6; the last good state"):
-        loop.train(Line(5, explode), tmp_path, OPTIONS)
+    rows = loop.train(Line(5, explode), tmp_path, OPTIONS.model_copy(update={"max_rollbacks": 0}))
+    assert "train_loss is nan near step 6 (step 6); back to the last good state of step 4" in (
+        caplog.text
+    )
+    assert [row["step"] for row in rows] == [4]
     assert torch.load(tmp_path / LAST, weights_only=True)["step"] == 4
 
 
 def test_copies_of_the_state_are_kept(tmp_path):
-    loop.train(Line(), tmp_path, LoopOptions(steps=10, save_every=2, keep_every=4))
+    loop.train(Line(), tmp_path, TrainingConfig(steps=10, save_every=2, checkpoint_every=4))
     assert sorted(path.name for path in tmp_path.glob("step_*")) == [
         "step_0000004.pt",
         "step_0000008.pt",
@@ -258,139 +267,138 @@ def test_copies_of_the_state_are_kept(tmp_path):
     assert torch.load(tmp_path / "step_0000004.pt", weights_only=True)["step"] == 4
 
 
-@pytest.mark.parametrize("maximise", [False, True])
-def test_best_is_by_the_goal(tmp_path, maximise):
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_best_is_by_the_monitored_metric(tmp_path, mode):
     task = Line()
     values = iter([2.0, 1.0, 3.0])
-    task.maximise = maximise
+    task.mode = mode
     task.evaluate = lambda step: {"val_loss": next(values)}
     loop.train(task, tmp_path, OPTIONS)
     best = torch.load(tmp_path / BEST, weights_only=True)
-    assert best["global_step"] == (10 if maximise else 8)
+    assert best["global_step"] == (10 if mode == "max" else 8)
 
 
 def test_a_run_keeps_the_best_weights_that_its_states_name(tmp_path):
     task = Line()
-    values = iter([2.0, 1.0, 3.0])
+    values = iter([2.0, 3.0, 1.0])
     task.evaluate = lambda step: {"val_loss": next(values)}
-    loop.train(task, tmp_path, LoopOptions(steps=12, eval_every=4, save_every=6))
+    loop.train(task, tmp_path, TrainingConfig(steps=12, eval_every=4, save_every=6))
     assert {path.name for path in tmp_path.glob("best*")} == {
         "best.pth",
         "best_0000004.pth",  # of the state before the last
-        "best_0000008.pth",
+        "best_0000012.pth",
     }
 
 
-class Moody(Line):
-    """Evaluations, one after the other, whatever is asked; ill above 5."""
+class Scripted(Line):
+    """Returns the given evaluations one after the other; above 5 is a failure."""
 
     def __init__(self, values, **more):
         super().__init__(**more)
         self.values, self.drawn, self.counts = list(values), [], []
 
     def batch(self, step):
-        self.drawn.append((step, int(self.memory["rollbacks"])))
-        return super().batch(step + 100 * int(self.memory["rollbacks"]))
+        self.drawn.append((step, int(self.extra_state["rollbacks"])))
+        return super().batch(step + 100 * int(self.extra_state["rollbacks"]))
 
     def evaluate(self, step):
         return {"val_loss": self.values.pop(0)}
 
-    def ill(self, rows):
+    def failure(self, rows):
         return "it went wrong" if rows[-1]["val_loss"] > 5 else ""
 
-    def recover(self, count):
+    def on_rollback(self, count):
         self.counts.append(count)
-        self.memory["recovered"] = self.memory.get("recovered", 0) + count
+        self.extra_state["recovered"] = self.extra_state.get("recovered", 0) + count
 
 
-def test_an_ill_training_returns_to_its_last_healthy_state(tmp_path, caplog):
-    task = Moody([2.0, 9.0, 8.0, 1.0, 3.0])
-    rows = loop.train(task, tmp_path, LoopOptions(steps=12, eval_every=4, save_every=3))
+def test_a_failed_training_returns_to_its_last_good_state(tmp_path, caplog):
+    task = Scripted([2.0, 9.0, 8.0, 1.0, 3.0])
+    rows = loop.train(task, tmp_path, TrainingConfig(steps=12, eval_every=4, save_every=3))
     assert [(row["step"], row["val_loss"], row.get("rollbacks")) for row in rows] == [
         (4, 2.0, 2),
         (8, 1.0, 2),
         (12, 3.0, 2),
     ]
-    assert task.counts == [1, 2] and task.memory["recovered"] == 3
+    assert task.counts == [1, 2] and task.extra_state["recovered"] == 3
     assert {(4, 1), (4, 2)} <= set(task.drawn) and (0, 1) not in task.drawn
-    assert "line: it went wrong (step 8); back to the healthy state of step 4, return number 1" in (
+    assert "line: it went wrong (step 8); back to the last good state of step 4, rollback 1" in (
         caplog.text
     )
     assert to_csv(rows) == (tmp_path / "metrics.csv").read_text()
-    assert [torch.load(tmp_path / name)["step"] for name in ("healthy.pt", LAST)] == [12, 12]
+    assert [torch.load(tmp_path / name)["step"] for name in ("last_good.pt", LAST)] == [12, 12]
 
 
-def test_after_too_many_returns_the_healthy_state_is_the_result(tmp_path, caplog):
-    options = LoopOptions(steps=12, eval_every=4, save_every=12, rollbacks=2)
-    rows = loop.train(Moody([2.0, 9.0, 9.0, 9.0]), tmp_path, options)
+def test_after_too_many_rollbacks_the_last_good_state_is_the_result(tmp_path, caplog):
+    options = TrainingConfig(steps=12, eval_every=4, save_every=12, max_rollbacks=2)
+    rows = loop.train(Scripted([2.0, 9.0, 9.0, 9.0]), tmp_path, options)
     assert [(row["step"], row["rollbacks"]) for row in rows] == [(4, 3)]
-    assert "that was the last time, training ends with it" in caplog.text
+    assert "that was the last one, the training ends" in caplog.text
     best = torch.load(tmp_path / BEST, weights_only=True)
     assert best["global_step"] == 4
-    assert loop.train(Moody([], at=4, sabotage=crash), tmp_path, options) == rows
-    more = LoopOptions(steps=12, eval_every=4, rollbacks=3)
-    rows = loop.train(Moody([1.0, 1.5]), tmp_path, more)
+    assert loop.train(Scripted([], at=4, sabotage=crash), tmp_path, options) == rows
+    more = TrainingConfig(steps=12, eval_every=4, max_rollbacks=3)
+    rows = loop.train(Scripted([1.0, 1.5]), tmp_path, more)
     assert [(row["step"], row["rollbacks"]) for row in rows] == [(4, 3), (8, 3), (12, 3)]
 
 
-def test_ill_from_the_start_is_an_error(tmp_path):
-    options = LoopOptions(steps=12, eval_every=4, rollbacks=1)
-    with pytest.raises(LipsyncError, match=r"went wrong \(step 4, .*was never healthy"):
-        loop.train(Moody([9.0, 9.0]), tmp_path, options)
+def test_a_failure_from_the_start_is_an_error(tmp_path):
+    options = TrainingConfig(steps=12, eval_every=4, max_rollbacks=1)
+    with pytest.raises(LipsyncError, match=r"went wrong \(step 4, .*there is no good state"):
+        loop.train(Scripted([9.0, 9.0]), tmp_path, options)
 
 
-def test_a_loss_that_explodes_is_an_illness_where_there_is_a_cure(tmp_path, caplog):
+def test_a_loss_that_is_not_finite_is_a_failure(tmp_path, caplog):
     def explode(task):
         task.model.weight.data.fill_(float("nan"))
         task.at = None
 
-    task = Moody([2.0, 1.0, 3.0], at=5, sabotage=explode)
-    rows = loop.train(task, tmp_path, LoopOptions(steps=12, eval_every=4, save_every=3))
+    task = Scripted([2.0, 1.0, 3.0], at=5, sabotage=explode)
+    rows = loop.train(task, tmp_path, TrainingConfig(steps=12, eval_every=4, save_every=3))
     assert [(row["step"], row.get("rollbacks")) for row in rows] == [(4, 1), (8, 1), (12, 1)]
     assert (
-        "train_loss is nan near step 6" in caplog.text and "healthy state of step 4" in caplog.text
+        "train_loss is nan near step 6" in caplog.text
+        and "last good state of step 4" in caplog.text
     )
 
 
-def test_after_a_power_cut_an_ill_training_still_returns(tmp_path, caplog):
-    options = LoopOptions(steps=12, eval_every=4, save_every=3)
+def test_after_a_power_cut_a_failed_training_still_returns(tmp_path, caplog):
+    options = TrainingConfig(steps=12, eval_every=4, save_every=3)
     with pytest.raises(RuntimeError):
-        loop.train(Moody([2.0], at=5, sabotage=crash), tmp_path, options)
-    empty(tmp_path / LAST)  # and so healthy.pt, which is linked to it
-    assert (tmp_path / "healthy.pt").stat().st_size == 0
-    rows = loop.train(Moody([2.0, 9.0, 1.0, 3.0]), tmp_path, options)
+        loop.train(Scripted([2.0], at=5, sabotage=crash), tmp_path, options)
+    empty(tmp_path / LAST)  # and so last_good.pt, which is linked to it
+    assert (tmp_path / "last_good.pt").stat().st_size == 0
+    rows = loop.train(Scripted([2.0, 9.0, 1.0, 3.0]), tmp_path, options)
     assert "Going on from previous.pt: the steps after 3 are done again" in caplog.text
     assert [(row["step"], row.get("rollbacks")) for row in rows] == [(4, 1), (8, 1), (12, 1)]
 
 
-class Whole(Moody):
+class Whole(Scripted):
     """Of no use before it is finished."""
 
-    unfinished = False
+    export_after_failure = False
 
 
 def test_what_is_of_no_use_unfinished_ends_in_words(tmp_path, caplog):
-    options = LoopOptions(steps=12, eval_every=4, save_every=12, rollbacks=2)
-    words = (
-        r"line: went wrong 3 times, each time after other samples; .* state of step 4 .* Lower `lr`"
-    )
+    options = TrainingConfig(steps=12, eval_every=4, save_every=12, max_rollbacks=2)
+    words = r"line: failed 3 times, each time with other samples; .* state of step 4 .* Lower `lr`"
     with pytest.raises(LipsyncError, match=words):
         loop.train(Whole([2.0, 9.0, 9.0, 9.0]), tmp_path, options)
     with pytest.raises(LipsyncError, match=words):  # at once: no step is trained
         loop.train(Whole([], at=4, sabotage=crash), tmp_path, options)
-    more = LoopOptions(steps=12, eval_every=4, rollbacks=3)
+    more = TrainingConfig(steps=12, eval_every=4, max_rollbacks=3)
     assert [row["step"] for row in loop.train(Whole([1.0, 1.5]), tmp_path, more)] == [4, 8, 12]
 
 
 @pytest.mark.parametrize("step", [2, 5, 6, 9, 10])
-def test_a_kill_around_a_return_changes_nothing(tmp_path, step):
-    class Sure(Moody):
+def test_a_kill_around_a_rollback_changes_nothing(tmp_path, step):
+    class Sure(Scripted):
         def evaluate(self, step):
-            self.memory["seen"] = self.memory.get("seen", 0) + 1
-            ill = step == 8 and self.memory["rollbacks"] < 2
-            return {"val_loss": 9.0 if ill else abs(self.model.weight.item() - 3)}
+            self.extra_state["seen"] = self.extra_state.get("seen", 0) + 1
+            failed = step == 8 and self.extra_state["rollbacks"] < 2
+            return {"val_loss": 9.0 if failed else abs(self.model.weight.item() - 3)}
 
-    options = LoopOptions(steps=12, eval_every=4, save_every=3)
+    options = TrainingConfig(steps=12, eval_every=4, save_every=3)
     quiet = loop.train(Sure([]), tmp_path / "quiet", options)
     times = iter([False, True] if step in (5, 6) else [True])  # in the second return, too
 
@@ -407,7 +415,7 @@ def test_a_kill_around_a_return_changes_nothing(tmp_path, step):
 
 def test_patience_ends_a_training_that_stands_still(tmp_path, caplog):
     caplog.set_level("INFO")
-    options = LoopOptions(steps=40, eval_every=4, save_every=40, patience=2)
+    options = TrainingConfig(steps=40, eval_every=4, save_every=40, patience=2)
     task = Line()
     values = iter([3.0, 1.0, 2.0, 1.0, 0.5])
     task.evaluate = lambda step: {"val_loss": next(values)}
@@ -418,16 +426,16 @@ def test_patience_ends_a_training_that_stands_still(tmp_path, caplog):
     )
     assert torch.load(tmp_path / LAST)["step"] == 16
     assert loop.train(Line(16, crash), tmp_path, options) == rows
-    task.settled = lambda step: step > 12
-    later = LoopOptions(steps=20, eval_every=4, patience=2)
-    task.memory.clear()
+    task.counts_for_patience = lambda step: step > 12
+    later = TrainingConfig(steps=20, eval_every=4, patience=2)
+    task.extra_state.clear()
     assert [row["step"] for row in loop.train(task, tmp_path, later)] == [4, 8, 12, 16, 20]
 
 
 def test_advice_is_logged_when_it_changes(tmp_path, caplog):
     task = Line()
     task.advice = lambda rows: ["", "look at the data", "look at the data", ""][len(rows) - 1]
-    loop.train(task, tmp_path, LoopOptions(steps=16, eval_every=4))
+    loop.train(task, tmp_path, TrainingConfig(steps=16, eval_every=4))
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
         "line: look at the data"
     ]
@@ -437,9 +445,9 @@ def test_publish_hands_on_best_or_last(tmp_path):
     task = Line()
     loop.train(task, tmp_path / "run", OPTIONS)
     out = tmp_path / "deep/er/checkpoint.pth"
-    publish(task, tmp_path / "run", out, tmp_path / "metrics.csv", step=10, final="best")
+    publish(task, tmp_path / "run", out, tmp_path / "metrics.csv", step=10, export="best")
     assert out.read_bytes() == (tmp_path / "run" / BEST).read_bytes()
-    publish(task, tmp_path / "run", out, tmp_path / "metrics.csv", step=10, final="last")
+    publish(task, tmp_path / "run", out, tmp_path / "metrics.csv", step=10, export="last")
     again = nn.Linear(1, 1)
     assert load_weights(again, out) == []
     assert torch.equal(again.weight, task.model.weight)
@@ -482,7 +490,7 @@ def test_training_in_a_thread_works_without_signals(tmp_path, straight):
 
 
 def test_learning_rate_warms_up_and_falls():
-    rates = [learning_rate(step, 100, 1.0, "cosine", warmup=10) for step in range(100)]
+    rates = [learning_rate(step, 100, 1.0, "cosine", warmup_steps=10) for step in range(100)]
     assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
     assert all(a > b for a, b in itertools.pairwise(rates[10:]))
     assert rates[55] == pytest.approx(0.505)
@@ -491,11 +499,13 @@ def test_learning_rate_warms_up_and_falls():
     assert learning_rate(500, 100, 1.0, "cosine") == pytest.approx(0.01)
 
 
-def test_descend_clips_the_gradient_and_sets_the_rate():
+def test_an_optimizer_step_clips_the_gradient_and_sets_the_rate():
     weight = nn.Parameter(torch.tensor([1.0]))
     optimizer = torch.optim.SGD([weight], lr=1.0)
-    descend((100 * weight).sum(), optimizer, rate=0.5, clip=1.0)
+    weight.grad = torch.tensor([100.0])
+    optimizer_step(optimizer, lr=0.5, grad_clip=1.0)
     assert weight.item() == pytest.approx(0.5)
-    descend((100 * weight).sum(), optimizer, rate=0.001)
+    weight.grad = torch.tensor([100.0])
+    optimizer_step(optimizer, lr=0.001)
     assert weight.item() == pytest.approx(0.4)
     assert math.isclose(optimizer.param_groups[0]["lr"], 0.001)

@@ -1,4 +1,4 @@
-"""training/runs.py, training/events.py: what changed since, what is kept, what TensorBoard sees."""
+"""engine/run_signature.py, engine/tensorboard.py: what changed, which runs stay, event files."""
 
 import os
 import subprocess
@@ -9,14 +9,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from lipsync_core.runtime.files import exclusive_lock, is_locked
 from lipsync_core.training.engine import run_signature
-from lipsync_core.training.engine.tensorboard import Events
+from lipsync_core.training.engine.tensorboard import TensorBoard
 
-OPTIONS = {"lr": 0.1, "width": 1.0, "save_every": 5, "schedule": "cosine"}
+OPTIONS = {"lr": 0.1, "width": 1.0, "lr_schedule": "cosine"}
 
 
 def finished(home, training="syncnet", data="d", seed=0, age=0, **changes):
     """A run with a state that is `age` seconds old."""
-    folder = run_signature.enter(home, training, OPTIONS | changes, data, seed)
+    folder = run_signature.open_run(home, training, OPTIONS | changes, data, seed)
     state = folder / run_signature.STATE
     state.write_text("a state")
     when = 1_000_000 - age
@@ -27,9 +27,9 @@ def finished(home, training="syncnet", data="d", seed=0, age=0, **changes):
 def test_the_same_options_find_the_same_run(tmp_path, caplog):
     caplog.set_level("INFO")
     folder = finished(tmp_path)
-    assert run_signature.enter(tmp_path, "syncnet", OPTIONS | {"save_every": 7}, "d", 0) == folder
+    assert run_signature.open_run(tmp_path, "syncnet", OPTIONS, "d", 0) == folder
     assert caplog.text == ""
-    assert run_signature.enter(tmp_path, "wav2lip", OPTIONS, "d", 0) != folder
+    assert run_signature.open_run(tmp_path, "wav2lip", OPTIONS, "d", 0) != folder
     assert caplog.text == ""  # another training, never trained before
 
 
@@ -38,7 +38,7 @@ def test_the_same_options_find_the_same_run(tmp_path, caplog):
     [
         ({"lr": 0.2}, "`lr` 0.1 -> 0.2"),
         ({"lr": 0.2, "width": 0.5}, "`lr` 0.1 -> 0.2; `width` 1.0 -> 0.5"),
-        ({"flip": True}, "`flip` unset -> True"),
+        ({"center_steps": 9}, "`center_steps` unset -> 9"),
         ({"data": "e"}, "the clips or the weights it starts from"),
         ({"seed": 7}, "the seed"),
     ],
@@ -69,16 +69,16 @@ def test_old_states_go_and_say_so(tmp_path, caplog):
     current = kept[3]
     caplog.clear()
     with exclusive_lock(kept[4] / run_signature.LOCK):
-        run_signature.tidy(current, keep=2)
+        run_signature.remove_old_runs(current, keep=2)
     assert [run.is_dir() for run in kept] == [True, False, False, True, True] and other.is_dir()
     assert caplog.text.count("removed the state of an older run") == 2
-    run_signature.tidy(current, keep=1)
+    run_signature.remove_old_runs(current, keep=1)
     assert sorted(tmp_path.iterdir()) == sorted([current, other])
 
 
 def test_all_states_stay_where_asked_for(tmp_path):
     kept = [finished(tmp_path, lr=float(number + 1), age=number) for number in range(4)]
-    run_signature.tidy(kept[0], keep=0)
+    run_signature.remove_old_runs(kept[0], keep=0)
     assert all(run.is_dir() for run in kept)
 
 
@@ -100,7 +100,7 @@ def test_tensorboard_forgets_what_was_lost(tmp_path):
         board = EventAccumulator(str(tmp_path)).Reload()
         return {tag: [(e.step, e.value) for e in board.Scalars(tag)] for tag in ("a", "b")}
 
-    events = Events(tmp_path, 0)
+    events = TensorBoard(tmp_path, 0)
     for step in (1, 2, 3):
         events.add({"step": step, "a": float(step), "b": 2, "phase": "words"})
     events.back_to(1)
@@ -108,7 +108,7 @@ def test_tensorboard_forgets_what_was_lost(tmp_path):
     events.flush()
     assert shown()["a"] == [(1, 1.0), (2, 20.0)]
     events.close()
-    events = Events(tmp_path, 2)
+    events = TensorBoard(tmp_path, 2)
     events.add({"step": 3, "a": 30.0, "b": 2})
     events.close()
     assert shown() == {"a": [(1, 1.0), (2, 20.0), (3, 30.0)], "b": [(1, 2), (2, 2), (3, 2)]}
