@@ -1,4 +1,4 @@
-"""What can go wrong, in words a user can act on. Light: imported by every other module."""
+"""Exceptions with messages for users, and the drop reasons. Light: imported by every module."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class Reason(StrEnum):
-    """Why a clip was dropped: the reason codes of every table."""
+    """Reasons for dropping a clip, as in the column `reason` of every table."""
 
     UNREADABLE = "unreadable"
     NO_VIDEO = "no_video"
@@ -49,9 +49,9 @@ def printable(text: str) -> str:
 
 
 class LipsyncError(Exception):
-    """A failure to show to the user as one line: the file, the reason, the remedy.
+    """A failure shown to the user as one line: the file, the reason, the remedy.
 
-    Names of files may hold anything, so each line of the message is made `printable`.
+    File names may contain any bytes, so each line of the message is made `printable`.
     """
 
     exit_code = 1
@@ -63,7 +63,7 @@ class LipsyncError(Exception):
 class ClipError(LipsyncError):
     """One clip cannot be used. The stage records it as dropped and goes on with the others.
 
-    `measures` is what was found out of it all the same (its length, its frame rate).
+    `measures` are those that were found before (its length, its frame rate).
     """
 
     def __init__(
@@ -76,12 +76,11 @@ class ClipError(LipsyncError):
 
 
 class DamagedFile(ClipError):
-    """A file that the pipeline wrote for a clip is missing or not what was written.
+    """A file that the pipeline wrote for a clip is missing or damaged.
 
-    `path` is that file. `lipsync_core.corpus.journal.report_damage` has it made anew at the next
-    run.
+    `path` is that file. `lipsync_core.corpus.journal.report_damage` has the next run make it again.
     """
 
     def __init__(self, path: str | os.PathLike[str], why: str) -> None:
-        super().__init__(Reason.UNREADABLE, f"{path}: {why}; run again to have it made anew")
+        super().__init__(Reason.UNREADABLE, f"{path}: {why}; run again to make it anew")
         self.path = path

@@ -20,7 +20,7 @@ from lipsync_core.runtime import config_file, interpreter, slurm
 # The folder of the Snakefile, whatever imports it.
 HOME = Path(workflow.current_basedir).parent
 
-interpreter.reach_by_name()
+interpreter.use_name_without_spaces()
 
 
 def read_config() -> Config:

@@ -1,1 +1,1 @@
-"""The clips of a corpus: what lies on disk, in which layout, and their index."""
+"""The clips of a corpus: discovery in the layouts of known datasets, index and journals."""

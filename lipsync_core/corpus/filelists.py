@@ -1,4 +1,4 @@
-"""The lines of `results/filelists/{train,val,test}.txt`.
+"""Lines of `results/filelists/{train,val,test}.txt`.
 
 A line is a clip id. In a corpus that was split by time a tab and `<first>-<last>` follow: of this
 clip only those frames (25 a second, both included) belong to the split. Light.
@@ -36,17 +36,17 @@ def speaker_of(clip: str) -> str:
 
 
 def parse(line: str) -> Listed:
-    """A line as this pipeline writes it."""
+    """Parse a line that this pipeline wrote."""
     clip, _, token = line.partition("\t")
     found = STRETCH.fullmatch(token)
     return Listed(clip, int(found[1]), int(found[2])) if found else Listed(clip)
 
 
 def read_line(line: str, is_clip: Callable[[str], bool]) -> Listed:
-    """A line as people edit it: with spaces around it, a space for the tab, a second token.
+    """A line that was edited by hand: spaces around it, a space for the tab, a second token.
 
-    A second token that is no stretch of frames (LRS2's NF or MV) is dropped. is_clip: is this an
-    id? What names no clip comes back as it is.
+    A second token that is no range of frames (LRS2's NF or MV) is dropped. is_clip: whether a text
+    is an id. A line that names no clip is returned unchanged.
     """
     stripped = line.strip()
     for name in (line, stripped):

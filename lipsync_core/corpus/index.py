@@ -1,8 +1,7 @@
-"""The index of the clips on disk, below `results/index/`. Light: the Snakefile imports it.
+"""The index of the clips, in `results/index/`. Light: the Snakefile imports it.
 
 `clips.tsv` is the whole list, `shards/<n>.tsv` the part that one job reads, and `summary.json`,
-written last, what the Snakefile must know of them: a job need not read 140,000 lines to find its
-own.
+written last, what the Snakefile reads: a job does not read the lines of all clips.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from lipsync_core.runtime.tables import format_table, read_lines
 class Summary:
     """members: digest of each shard that has clips; splits: of the official splits.
 
-    clips: their number; demo: is it the demo corpus? text: digest of `clips.tsv`.
+    clips: their number; demo: whether it is the demo corpus; text: digest of `clips.tsv`.
     """
 
     members: dict[int, str]
@@ -34,14 +33,14 @@ class Summary:
 
 
 def index_path(results: Path) -> Path:
-    """Where the index of a results folder lies."""
+    """Path of the index in a results folder."""
     return results / "index" / "clips.tsv"
 
 
 def write_index(results: Path, clips: Sequence[Clip], demo: bool = False) -> Summary:
-    """Write what changed of the index; files whose text stays keep their time.
+    """Write the changed files of the index; the others keep their modification time.
 
-    Clips that are in another shard than before (`shards` was changed) take their records there.
+    The records of clips whose shard changed (with `shards`) are moved.
     """
     text = format_table(Clip._fields, clips, "\t")
     shards = by_shard(clips)
@@ -55,9 +54,9 @@ def write_index(results: Path, clips: Sequence[Clip], demo: bool = False) -> Sum
     if summary == read_summary(results) and index_path(results).is_file():
         return summary
     before = {clip.id: clip.shard for clip in read_index(index_path(results))}
-    homes = {clip.id: clip.shard for clip in clips}
-    if not before or any(homes.get(clip_id, shard) != shard for clip_id, shard in before.items()):
-        redistribute(results, homes)
+    shard_by_id = {clip.id: clip.shard for clip in clips}
+    if not before or any(shard_by_id.get(name, shard) != shard for name, shard in before.items()):
+        redistribute(results, shard_by_id)
     folder = results / "index"
     for old in (folder / "shards").glob("*.tsv"):
         if not old.stem.isdecimal() or int(old.stem) not in shards:
@@ -71,7 +70,7 @@ def write_index(results: Path, clips: Sequence[Clip], demo: bool = False) -> Sum
 
 
 def read_summary(results: Path) -> Summary | None:
-    """What `write_index` said last, or None."""
+    """The summary that `write_index` wrote last, or None."""
     path = results / "index" / "summary.json"
     if not path.is_file():
         return None

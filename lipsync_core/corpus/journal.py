@@ -1,7 +1,7 @@
-"""Journals of the preparation: one JSON line a finished clip, one file a stage and shard. Light.
+"""Journals of the preparation: a JSON line per finished clip, a file per stage and shard. Light.
 
-A journal lies at `<results>/<stage>/.journal/<shard>.jsonl`. It is appended to while a shard is
-worked on, and rewritten at its end, so a kill cuts off the last line at most.
+A journal is `<results>/<stage>/.journal/<shard>.jsonl`. Lines are appended while a shard is
+processed, and it is rewritten at the end, so a kill cuts off the last line at most.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Record = dict[str, Any]
 
 
 def journal_path(stage_folder: Path, shard: int) -> Path:
-    """Where the journal of one shard of a stage lies."""
+    """Path of the journal of one shard of a stage."""
     return stage_folder / ".journal" / f"{shard}.jsonl"
 
 
@@ -64,7 +64,7 @@ def append_journal(path: Path) -> Iterator[Callable[[Record], None]]:
 
 
 def report_damage(path: Path) -> None:
-    """Have a clip's file made anew at the next run: it is removed, and its shard's job rerun.
+    """Remove a damaged file of a clip and have the next run make it again.
 
     path: `<results>/<stage>/<clip id><suffix>`. Without effect on a file of no journal.
     """
@@ -77,7 +77,7 @@ def report_damage(path: Path) -> None:
         if clip_id in read_journal(journal):
             with open(_damage_path(journal), "a", encoding="utf-8") as stream:
                 stream.write(f"{clip_id}\n")
-            log.warning("%s: damaged and removed; the next run makes it anew", path)
+            log.warning("%s: damaged and removed; the next run makes it again", path)
 
 
 @contextlib.contextmanager
@@ -91,7 +91,7 @@ def reporting_damage() -> Iterator[None]:
 
 
 def reported_damage(stage_folder: Path) -> dict[int, str]:
-    """Shard -> digest of the damage that was ever reported in it; it changes with each report."""
+    """Shard -> digest of all damage reported in it; it changes with each report."""
     folder = stage_folder / ".journal"
     return {int(path.stem): file_sha(path, "sha1") for path in folder.glob("*.damaged")}
 
@@ -100,16 +100,16 @@ def _damage_path(journal: Path) -> Path:
     return journal.with_suffix(".damaged")
 
 
-def redistribute(results: Path, homes: Mapping[str, int]) -> None:
+def redistribute(results: Path, shard_by_id: Mapping[str, int]) -> None:
     """Move the records of clips whose shard has changed, so that their files stay valid.
 
     Parameters
     ----------
-    results: the results folder; the journals of all stages in it are treated.
-    homes: clip id -> shard. Clips that it does not name stay where they are.
+    results: the results folder; the journals of all its stages are updated.
+    shard_by_id: clip id -> shard. Other clips stay in their shard.
 
     A kill loses nothing: all records are copied before any is removed, and a second call goes on.
-    Raises LipsyncError when a process is at work on one of the shards.
+    Raises LipsyncError when a process works on one of the shards.
     """
     for folder in sorted(results.glob("*/.journal")):
         paths = {int(path.stem): path for path in sorted(folder.glob("*.jsonl"))}
@@ -122,22 +122,22 @@ def redistribute(results: Path, homes: Mapping[str, int]) -> None:
         with contextlib.ExitStack() as locks:
             for path in paths.values():
                 locks.enter_context(exclusive_lock(lock_path(path)))
-            _move(folder.parent, paths, homes)
+            _move(folder.parent, paths, shard_by_id)
 
 
-def _move(stage_folder: Path, paths: Mapping[int, Path], homes: Mapping[str, int]) -> None:
+def _move(stage_folder: Path, paths: Mapping[int, Path], shard_by_id: Mapping[str, int]) -> None:
     here = {shard: read_journal(path) for shard, path in paths.items()}
     after: dict[int, dict[str, Record]] = {shard: {} for shard in here}
     moved = 0
     for shard, records in here.items():
         for clip_id, record in records.items():
-            home = homes.get(source_id(clip_id), shard)
-            moved += home != shard
-            if home == shard or clip_id not in here.get(home, {}):
-                after.setdefault(home, {})[clip_id] = record
+            shard_now = shard_by_id.get(source_id(clip_id), shard)
+            moved += shard_now != shard
+            if shard_now == shard or clip_id not in here.get(shard_now, {}):
+                after.setdefault(shard_now, {})[clip_id] = record
     if not moved:
         return
-    log.info("%s: %d clips have another shard now, none is redone", stage_folder, moved)
+    log.info("%s: %d clips have another shard now, none is made again", stage_folder, moved)
     for shard, records in after.items():
         copied = here.get(shard, {}) | records
         write_journal(journal_path(stage_folder, shard), copied.values())

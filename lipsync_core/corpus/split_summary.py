@@ -74,9 +74,7 @@ def log_summary(summary: Mapping[str, Any], seconds: float) -> None:
             "%.1f s lie in the gaps of 2 s or more between the parts, and are in none", between
         )
     if summary["by"] in ("clip", "time"):
-        log.warning(
-            "training and validation have the same speaker: metrics do not apply to other people"
-        )
+        log.warning("validation has a speaker of training: metrics do not apply to other people")
     if not summary["val"]["clips"]:
         log.warning(
             "the validation split is empty, which stops training: add videos, or longer ones (4 s)"

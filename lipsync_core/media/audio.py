@@ -135,7 +135,7 @@ def _raw_pcm(path: PathLike, pcm: IO[bytes]) -> tuple[np.ndarray, np.ndarray]:
         stamps, lengths = parse_pcm_packets(decoder.lines(), decoder.extend_deadline)
         decoder.finish()
         if not len(stamps) and "matches no streams" in decoder.stderr_tail():
-            raise ClipError(Reason.NO_AUDIO, f"{decoder.source}: it has no sound track")
+            raise ClipError(Reason.NO_AUDIO, f"{decoder.source}: it has no audio track")
         if not len(stamps):
             raise decoder.failure("no sound could be decoded")
     return stamps, lengths

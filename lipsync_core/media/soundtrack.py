@@ -98,7 +98,7 @@ def _decode(path: PathLike, pcm: IO[bytes]) -> _Packets:
                 decoder.extend_deadline(int(length) / rate)
         decoder.finish()
         if not starts and "matches no streams" in decoder.stderr_tail():
-            raise ClipError(Reason.NO_AUDIO, f"{decoder.source}: it has no sound track")
+            raise ClipError(Reason.NO_AUDIO, f"{decoder.source}: it has no audio track")
         if not starts:
             raise decoder.failure("no sound could be decoded")
     stamps, lengths = np.array(starts, np.int64), np.array(spans, np.int64)

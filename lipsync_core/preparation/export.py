@@ -1,10 +1,8 @@
-"""Prepared clips as the folders that other tools of the field read.
+"""Export of prepared clips as folders that the public Wav2Lip scripts and others read.
 
-    <out>/<speaker>/<clip>/<frame>.jpg      face crops, numbered at 25 fps
-    <out>/<speaker>/<clip>/audio.wav        16 kHz mono; written last: a folder with it is whole
-    <out>/{train,val,test}.txt              one <speaker>/<clip> a line
-
-Knows the artefacts of the preparation; makes no crops itself.
+<out>/<speaker>/<clip>/<frame>.jpg      face crops, numbered at 25 fps
+<out>/<speaker>/<clip>/audio.wav        16 kHz mono; written last: a folder with it is complete
+<out>/{train,val,test}.txt              one <speaker>/<clip> a line
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ JOURNAL = ".export.jsonl"
 
 @dataclass(frozen=True)
 class ExportStats:
-    """clips: those asked for; written: those that were not there yet; frames: their pictures."""
+    """clips: those requested; written: those that were missing; frames: of the written ones."""
 
     clips: int
     written: int
@@ -49,9 +47,8 @@ def export(
     results: a results folder, prepared.
     clip_list: a file of clip ids, one a line, maybe with a second token as in LRS2.
 
-    Clips that were exported before and have not changed since are left alone, so an interrupted
-    export goes on where it stopped. Nothing that is no longer listed is removed. Pictures are
-    copied as they are, without another loss.
+    Clips that were exported before and have not changed are skipped, so an interrupted export
+    resumes. Clips that are no longer listed are not removed. JPEG files are copied, not re-encoded.
 
     Raises LipsyncError when a listed clip is not prepared; nothing has been written then.
     """
@@ -89,12 +86,12 @@ def export(
 
 
 def _folder(clip: Listed) -> str:
-    """The folder of a clip or, where it is split by time, of its part: others know no parts."""
+    """The folder of a clip or, where it is split by time, of its part."""
     return f"{clip.id}@{clip.stretch}" if clip.stretch else clip.id
 
 
 def _splits(results: Path, clip_list: str | Path | None) -> dict[str, Sequence[Listed]]:
-    """The clips to write, by split; those of a list of the caller's keep their splits."""
+    """The clips to write, by split; those of `clip_list` keep their splits."""
     found: dict[str, Sequence[Listed]] = {}
     for name in SPLITS:
         path = results / "filelists" / f"{name}.txt"
@@ -129,13 +126,13 @@ def _faces(results: Path, clip: str) -> Path:
 
 
 def _audio(results: Path, clip: str) -> Path:
-    """The clip's sound, or that of the video which it shares with others."""
+    """The clip's audio, or that of its video, which several clips share."""
     own = results / "audio" / f"{clip}.wav"
     return own if own.is_file() else results / "audio" / f"{source_id(clip)}.wav"
 
 
 def _write(results: Path, clip: Listed, folder: Path) -> int:
-    """Write one clip's folder; return the number of its pictures."""
+    """Write one clip's folder; return the number of its frames."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / AUDIO).unlink(missing_ok=True)
     # File by file: a folder of this name may hold other clips' folders.

@@ -1,7 +1,7 @@
-"""The first stage's work on one video: its measures and its sound, from a single run of ffmpeg.
+"""Audio and measures of one video from a single run of ffmpeg.
 
-Starting ffmpeg costs more than reading a clip of a few seconds. Where the single run leaves
-anything open, the video is read step by step, and that names the cause.
+Starting ffmpeg takes longer than reading a clip of a few seconds. Where the single run fails in
+anything, the video is read step by step to find the cause.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ from lipsync_core.media.video import FIRST_FRAME_OUTPUT, parse_first_frame, prob
 from lipsync_core.preparation.stages import Measures
 
 
-def extract(source: Path, sound: Path, wav_path: Path) -> Measures:
-    """Write the sound as `audio.extract_audio` does; return what the tables say of the video.
+def extract(source: Path, audio_source: Path, wav_path: Path) -> Measures:
+    """Write the audio as `audio.extract_audio` does; return the measures of the video.
 
-    source: the video. sound: the file that holds its sound, mostly the video itself.
+    source: the video. audio_source: the file that holds the audio, mostly the video itself.
 
-    Measures: width, height (pixels, as shown), fps_in, seconds (of the picture), frames_dropped,
+    Measures: width, height (pixels, as displayed), fps_in, seconds (of the video), frames_dropped,
     frames_duplicated (by the constant rate), audio_seconds.
     Raises ClipError (unreadable, no_video, no_audio, timed_out, too_long) with the measures that
     were found.
     """
-    measures = _in_one_run(source, wav_path if sound == source else None)
+    measures = _in_one_run(source, wav_path if audio_source == source else None)
     if measures is None:
-        measures = _step_by_step(source, needs_sound=sound == source)
+        measures = _step_by_step(source, needs_audio=audio_source == source)
     if "audio_seconds" in measures:
         return measures
     try:
-        seconds = audio.extract_audio(sound, wav_path)
+        seconds = audio.extract_audio(audio_source, wav_path)
     except ClipError as error:
         raise ClipError(error.reason, error.detail, measures) from error
     return measures | {"audio_seconds": round(seconds, 3)}
 
 
 def _in_one_run(source: Path, wav_path: Path | None) -> Measures | None:
-    """The measures and, where a path is given, the sound; None when the run was not flawless."""
+    """The measures and, where a path is given, the audio; None when anything failed."""
     with contextlib.ExitStack() as stack:
         picture, packets, pcm = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
         outputs = [*FIRST_FRAME_OUTPUT, f"pipe:{picture.fileno()}", *PACKET_OUTPUT]
         if wav_path is not None:
             outputs += audio.pcm_output(f"pipe:{packets.fileno()}", pcm)
         descriptors = [file.fileno() for file in (picture, packets, pcm)]
-        # One thread: a single picture is decoded.
+        # One thread: a single frame is decoded.
         decoder = stack.enter_context(Decoder(source, outputs, pass_fds=descriptors, threads=1))
         try:
             timeline = parse_timeline(decoder)
@@ -73,16 +73,16 @@ def _in_one_run(source: Path, wav_path: Path | None) -> Measures | None:
         return measures
 
 
-def _step_by_step(source: Path, needs_sound: bool) -> Measures:
-    """The measures of the picture from two runs of ffmpeg; a check that there is sound."""
+def _step_by_step(source: Path, needs_audio: bool) -> Measures:
+    """The measures of the video from two runs of ffmpeg; raises ClipError without audio."""
     picture = probe(source)
     measures: Measures = {"width": picture.width, "height": picture.height}
     try:
         measures |= _timing(read_timeline(source))
     except ClipError as error:
         raise ClipError(error.reason, error.detail, measures) from error
-    if needs_sound and not picture.has_audio:
-        raise ClipError(Reason.NO_AUDIO, f"{source}: it has no sound track", measures)
+    if needs_audio and not picture.has_audio:
+        raise ClipError(Reason.NO_AUDIO, f"{source}: it has no audio track", measures)
     return measures
 
 

@@ -1,7 +1,7 @@
-"""Clips that come as face crops and a sound (layout wav2lip): no video, nothing to detect.
+"""Clips that are folders of face crops and an audio file (layout wav2lip).
 
-Each function stands in for a stage's work on a video; the tables say `input` crops and `detector`
-given.
+Each function replaces a stage's work on a video; tables have `input` "crops" and `detector`
+"given".
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ DETECTOR = "given"
 
 
 def apart(worker: Worker, data_root: Path, function: Callable[[ClipJob, Path], Measures]) -> Worker:
-    """A worker that gives clips which are folders of crops to `function`, others to `worker`.
+    """A worker that passes clips which are folders of crops to `function`, others to `worker`.
 
-    Parts of longer videos are cut first, where they are not there yet.
+    Segments of longer videos are extracted first.
     """
 
     def work(jobs: Iterable[ClipJob]) -> Iterator[tuple[ClipJob, Measures | ClipError]]:
@@ -70,8 +70,8 @@ def extract_audio(job: ClipJob, data_root: Path) -> Measures:
 
 
 def detect_faces(job: ClipJob, data_root: Path) -> Measures:
-    """Each picture is one face, of its full size."""
-    import pandas as pd  # slow to load, and no other stage's need
+    """Boxes of the crops: each is one face of the full size."""
+    import pandas as pd  # slow import, used by this stage only
 
     from lipsync_core.faces.detection import COORDINATES, Detections, write_boxes
 
@@ -92,7 +92,7 @@ def detect_faces(job: ClipJob, data_root: Path) -> Measures:
 
 
 def crop_faces(job: ClipJob, data_root: Path) -> Measures:
-    """The pictures as they are, in an archive like those of videos."""
+    """The JPEG files, unchanged, in an archive like those of videos."""
     folder = job.clip.source(data_root)
     sizes, paths = _sizes(folder), frames(folder)
     with write_archive(job.target) as archive:
@@ -103,13 +103,13 @@ def crop_faces(job: ClipJob, data_root: Path) -> Measures:
 
 
 def _sizes(folder: Path) -> dict[int, tuple[int, int]]:
-    """Frame -> (height, width) of its picture; pictures that cannot be decoded are left out."""
+    """Frame -> (height, width) of its crop; crops that cannot be decoded are left out."""
     found = {}
     for frame, path in frames(folder).items():
-        with contextlib.suppress(ClipError):  # larger than memory can hold
+        with contextlib.suppress(ClipError):  # larger than the memory
             picture = read_image(path)
             if picture is not None:
                 found[frame] = picture.shape[:2]
     if not found:
-        raise ClipError(Reason.UNREADABLE, f"{folder}: none of its pictures can be decoded")
+        raise ClipError(Reason.UNREADABLE, f"{folder}: none of its images can be decoded")
     return found

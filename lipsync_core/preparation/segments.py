@@ -1,7 +1,7 @@
-"""Clips that are a part of a longer video (AVSpeech): a file of its own in `results/cuts`.
+"""Segments of longer videos (AVSpeech), extracted to files of their own in `results/cuts`.
 
-Decoded and encoded anew, never copied: a copy could begin at key frames only, and sound and picture
-would part. The picture keeps its own rate; the sound stays as samples.
+They are re-encoded, not stream-copied: a copy could start at key frames only, with audio and video
+out of sync. The video keeps its frame rate; the audio is stored as PCM.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from lipsync_core.media.ffmpeg import Decoder
 from lipsync_core.media.video import h264_encoder
 from lipsync_core.runtime.files import atomic_path
 
-CRF = "12"  # no loss that a crop would show
+CRF = "12"  # visually lossless
 
 
 def ensure_segment(clip: Clip, data_root: Path) -> None:
-    """Make the clip's file unless it is there; its name has the source's signature in it.
+    """Extract the clip's file unless it exists; its name contains the source's signature.
 
     Raises ClipError: unreadable, timed_out (see `ffmpeg.Decoder`).
     """
@@ -27,7 +27,7 @@ def ensure_segment(clip: Clip, data_root: Path) -> None:
     start, end = clip.interval
     encoder = h264_encoder()
     quality = ["-crf", CRF, "-preset", "veryfast"] if encoder == "libx264" else ["-q:v", "2"]
-    # Before the input: seeks to the key frame before, decodes, and drops up to the start.
+    # Before the input: ffmpeg seeks to the previous key frame, decodes, and drops up to the start.
     seek = ["-ss", f"{start:.3f}", "-t", f"{end - start:.3f}"]
     with atomic_path(target) as temporary:
         outputs = [
@@ -56,7 +56,7 @@ def _earn_progress(decoder: Decoder) -> None:
 
 
 def _remove_older(target: Path) -> None:
-    """Remove what was cut from an earlier state of the same video: it differs in the signature."""
+    """Remove segments of earlier versions of the video, which differ in the signature."""
     for other in target.parent.iterdir():
         if other != target and other.suffix == target.suffix and _stem(other) == _stem(target):
             other.unlink(missing_ok=True)

@@ -48,16 +48,12 @@ def split_speakers(
     When chance leaves validation (or test) without a speaker, one is moved there, as long as one
     stays in training; training comes first, then validation. trained: others train already.
     """
-    places = {speaker: unit_hash(speaker, seed) for speaker in set(speakers)}
-    order = sorted(places, key=places.__getitem__)
-    chosen = {
-        speaker: "val"
-        if places[speaker] < val
-        else "test"
-        if places[speaker] < val + test
-        else "train"
-        for speaker in order
-    }
+    hashes = {speaker: unit_hash(speaker, seed) for speaker in set(speakers)}
+    order = sorted(hashes, key=hashes.__getitem__)
+    chosen = {}
+    for speaker in order:
+        place = hashes[speaker]
+        chosen[speaker] = "val" if place < val else "test" if place < val + test else "train"
     if order and not trained and "train" not in chosen.values():
         chosen[order[-1]] = "train"
     for name, share, donors in (("val", val, ("train", "test")), ("test", test, ("train",))):

@@ -1,1 +1,1 @@
-"""Files, logs, progress, device and threads: what every part needs of the machine."""
+"""Files, tables, logs, progress, devices and threads: used by every other package."""

@@ -1,4 +1,4 @@
-"""Which processor torch work runs on."""
+"""Selection of the torch device."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lipsync_core.errors import LipsyncError
 
 
 def pick(name: str = "auto") -> torch.device:
-    """The torch device called `name`; "auto" is the first GPU that works, else the CPU.
+    """The torch device called `name`; "auto" is the first available GPU, else the CPU.
 
     Raises LipsyncError when there is no such device.
     """
@@ -20,7 +20,7 @@ def pick(name: str = "auto") -> torch.device:
         return torch.device("cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise LipsyncError(
-            f"device {name!r}: this torch ({torch.__version__}) sees no GPU; "
+            f"device {name!r}: this torch ({torch.__version__}) finds no GPU; "
             "install a CUDA build of torch, or set `device: auto` in config/config.yaml"
         )
     try:

@@ -1,4 +1,4 @@
-"""Atomic files and content digests. Knows nothing of media."""
+"""Atomic files, locks and content digests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ except ImportError:  # Windows
 
 PathLike = str | os.PathLike[str]
 log = logging.getLogger(__name__)
-LEFTOVER = re.compile(r"\.([0-9a-f]{12})(\+\d+)?\.\d+\.tmp(\..*)?")
+STALE_TEMPORARY = re.compile(r"\.([0-9a-f]{12})(\+\d+)?\.\d+\.tmp(\..*)?")
 NUMBERED = re.compile(r"(.+)(\+\d+)", re.DOTALL)  # the name of a further file of one owner
 
 
@@ -27,12 +27,12 @@ NUMBERED = re.compile(r"(.+)(\+\d+)", re.DOTALL)  # the name of a further file o
 def atomic_path(path: PathLike) -> Iterator[Path]:
     """Yield a temporary path beside `path`, renamed onto it when the block succeeds.
 
-    The content is on the disk before the name, and the name before the block is left: after a power
-    cut `path` is what it was, or whole. Without that, some file systems (XFS, NFS, ext4 by its
-    options) leave it empty.
+    The content is synced before the rename, and the rename before the block ends: after a power cut
+    `path` has the old content or the new one. Without that, some file systems (XFS, NFS, ext4 by
+    its options) leave it empty.
 
     The temporary name keeps the suffix (encoders and `numpy.save` look at it), begins with a dot
-    (discovery skips it), and is removed when the block raises. Parent folders are made.
+    (discovery skips it), and is removed when the block raises. Parent folders are created.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
 
 
 def _sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
+    """Flush a file, or the names in a folder, to the disk."""
     # Windows syncs only what is open for writing.
     descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
@@ -59,9 +59,9 @@ def _sync(path: Path) -> None:
 
 
 def _token(target: Path) -> tuple[str, str]:
-    """What the temporary file of `target` is named by: a digest, and "+<number>" if it has one.
+    """The parts of the name of a temporary file: a digest, and "+<number>" if `target` has one.
 
-    `a.zip`, `a+1.zip` and `a+2.zip` have the same digest: their owner finds all of them by it.
+    `a.zip`, `a+1.zip` and `a+2.zip` have the same digest, by which all of them are found.
     """
     match = NUMBERED.fullmatch(target.name.removesuffix(target.suffix))
     name, number = (match[1] + target.suffix, match[2]) if match else (target.name, "")
@@ -72,16 +72,17 @@ def _token(target: Path) -> tuple[str, str]:
 def remove_stale_temporaries(folders: Iterable[Path], targets: Iterable[Path] = ()) -> None:
     """Remove temporary files that killed processes left.
 
-    folders: nobody else writes there, so every temporary file goes. targets: files in folders that
-    others write to as well; only their own temporary files go, and those of `<target>+<number>`.
+    folders: no other process writes there, so all temporary files are removed. targets: files in
+    folders that others write to as well; only their own temporary files are removed, and those of
+    `<target>+<number>`.
     """
-    mine: dict[Path, set[str] | None] = {}
+    tokens_in: dict[Path, set[str] | None] = {}
     for target in targets:
-        mine.setdefault(target.parent, set()).add(_token(target)[0])
-    for folder, tokens in (mine | dict.fromkeys(folders)).items():
+        tokens_in.setdefault(target.parent, set()).add(_token(target)[0])
+    for folder, tokens in (tokens_in | dict.fromkeys(folders)).items():
         names = os.listdir(folder) if folder.is_dir() else []
         for name in names:
-            match = LEFTOVER.fullmatch(name)
+            match = STALE_TEMPORARY.fullmatch(name)
             if match and (tokens is None or match[1] in tokens):
                 log.info("%s: left by a killed process, removed", folder / name)
                 (folder / name).unlink(missing_ok=True)
@@ -89,10 +90,10 @@ def remove_stale_temporaries(folders: Iterable[Path], targets: Iterable[Path] = 
 
 @contextlib.contextmanager
 def exclusive_lock(lock: Path) -> Iterator[None]:
-    """Hold the file `lock` against other processes of this kind; wait for one that has it.
+    """Hold an exclusive lock on the file `lock`; wait for a process that holds it.
 
-    Released by the system when the process ends, however it ends. Without effect where the system
-    or the file system knows no locks.
+    The system releases it when the process ends, however it ends. Without effect where the system
+    or the file system has no locks.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with open(lock, "w") as stream:
@@ -100,10 +101,10 @@ def exclusive_lock(lock: Path) -> Iterator[None]:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                log.warning("%s: another process is at it (of a killed run?); waiting", lock)
+                log.warning("%s: another process holds the lock (of a killed run?); waiting", lock)
                 fcntl.flock(stream, fcntl.LOCK_EX)
             except OSError as error:
-                log.debug("%s: no locks here (%s)", lock, error)
+                log.debug("%s: locks are not supported (%s)", lock, error)
         yield
 
 
@@ -128,7 +129,7 @@ def write_text(path: PathLike, text: str) -> None:
 
 
 def write_text_if_changed(path: PathLike, text: str) -> bool:
-    """Like `write_text`, but leave an equal file (and its mtime) alone. True when written."""
+    """Like `write_text`, but keep an equal file and its mtime. Returns whether it was written."""
     target = Path(path)
     if target.is_file() and target.read_text(encoding="utf-8") == text:
         return False

@@ -1,4 +1,4 @@
-"""The Python that jobs run in: how a shell reaches it, and how it reads file names."""
+"""Checks of the Python interpreter: its path in shell commands, its file name encoding."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import sys
 from lipsync_core.errors import LipsyncError
 
 
-def reach_by_name() -> None:
-    """Let this process know its Python by name, found in PATH, where its path would need quotes.
+def use_name_without_spaces() -> None:
+    """Set `sys.executable` to a bare name found in PATH where its path would need quotes.
 
     Snakemake writes `sys.executable` into shell commands without quotes: in a folder called
-    "My Drive" no job would start. Processes that are started from here inherit PATH.
+    "My Drive" no job would start. Child processes inherit PATH.
     """
     if shlex.quote(sys.executable) == sys.executable:
         return
@@ -23,15 +23,14 @@ def reach_by_name() -> None:
 
 
 def require_utf8() -> None:
-    """Refuse a Python that reads file names in the encoding of an old locale.
+    """Raise LipsyncError when Python decodes file names in another encoding than UTF-8.
 
     The ids of clips would differ from those on other machines, and names in the config would not
-    be found. The C and POSIX locales are no such case: Python takes UTF-8 there.
-    Raises LipsyncError.
+    be found. In the C and POSIX locales Python uses UTF-8.
     """
     encoding = sys.getfilesystemencoding()
     if encoding != "utf-8":
         raise LipsyncError(
-            f"Python takes file names for {encoding} here (by the locale); run the same command "
+            f"Python decodes file names as {encoding} because of the locale; run the same command "
             "with PYTHONUTF8=1 before it: `export PYTHONUTF8=1`"
         )

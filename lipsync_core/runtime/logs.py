@@ -12,7 +12,7 @@ from pathlib import Path
 from lipsync_core.errors import LipsyncError
 
 log = logging.getLogger(__name__)
-FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
@@ -35,8 +35,8 @@ def job_log(path: str) -> Iterator[None]:
         log.error("%s (log: %s)", error, path)
         sys.exit(error.exit_code)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in FULL:
-            log.error("%s; what was finished is kept: make room and run again", error)
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            log.error("%s; finished work is kept: free disk space and run again", error)
             sys.exit(1)
         # Only the file: the interpreter prints the same traceback to standard error.
         to_screen.setLevel(logging.CRITICAL)

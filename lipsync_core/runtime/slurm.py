@@ -1,4 +1,4 @@
-"""What a SLURM cluster offers: the cores of its nodes. Light: the Snakefile imports it."""
+"""Cores of the nodes of a SLURM cluster. Light: the Snakefile imports it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROFILE = "profiles/slurm/profile.v9+.yaml"
 def node_cores() -> dict[str, int]:
     """Cores of the largest node of each partition; the default partition also as "".
 
-    Empty where `sinfo` is missing or fails: then nothing is known.
+    Empty where `sinfo` is missing or fails.
     """
     program = shutil.which("sinfo")
     if program is None:
@@ -32,7 +32,7 @@ def node_cores() -> dict[str, int]:
 
 
 def check_cores(asked: Iterable[tuple[str, str, int]], cores: dict[str, int]) -> None:
-    """Raise LipsyncError for jobs that would wait for ever: no node has the cores they ask for.
+    """Raise LipsyncError for jobs that would wait forever: no node has the cores they request.
 
     asked: (rule, partition or "", threads) of the jobs. cores: as `node_cores` gives them.
     """
@@ -42,7 +42,7 @@ def check_cores(asked: Iterable[tuple[str, str, int]], cores: dict[str, int]) ->
             short.setdefault((partition, threads), set()).add(rule)
     if short:
         lines = (
-            f"{', '.join(sorted(rules))}: {threads} cores asked for, but no node of "
+            f"{', '.join(sorted(rules))}: {threads} cores requested, but no node of "
             f"{f'partition {partition}' if partition else 'the default partition'} has more than "
             f"{cores[partition]}"
             for (partition, threads), rules in sorted(short.items())

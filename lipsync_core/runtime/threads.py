@@ -1,6 +1,6 @@
-"""How many processor threads a job may use: what Snakemake gave it, no more.
+"""Limits of the number of CPU threads to what Snakemake gave a job.
 
-Does not load torch, which takes longer than many a job has to do.
+Does not import torch, which takes longer than many jobs do.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import cv2
 
 
 def limit(threads: int) -> None:
-    """Let torch (loaded already, or later) and OpenCV use `threads` threads in this process."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # read by torch when it is loaded
+    """Set the number of threads of torch (imported already, or later) and OpenCV."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # read by torch on import
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
     cv2.setNumThreads(threads)
 
 
 def allowed() -> int:
-    """Threads that a library may use, as `limit` or OMP_NUM_THREADS said; 0: its own choice."""
+    """Threads that a library may use, set by `limit` or OMP_NUM_THREADS; 0 when neither is set."""
     if "torch" in sys.modules:
         return sys.modules["torch"].get_num_threads()
-    said = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    return int(said) if said.isdecimal() else 0
+    value = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(value) if value.isdecimal() else 0

@@ -73,7 +73,7 @@ def test_a_sound_file_of_its_own_takes_two_runs(tmp_path, starts):
 @pytest.mark.parametrize(
     ("kind", "reason", "said", "measured"),
     [
-        ("soundless", "no_audio", "it has no sound track", True),
+        ("soundless", "no_audio", "it has no audio track", True),
         ("sound only", "no_video", "it has sound, but no picture", False),
         ("empty", "unreadable", "moov atom not found", False),
         ("missing", "unreadable", "no such file", False),

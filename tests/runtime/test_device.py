@@ -20,7 +20,7 @@ def test_unknown_device_is_one_line(name):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_missing_gpu_says_what_to_do():
-    with pytest.raises(LipsyncError, match="sees no GPU"):
+    with pytest.raises(LipsyncError, match="finds no GPU"):
         device.pick("cuda")
 
 

@@ -87,7 +87,7 @@ def test_job_log_turns_a_full_disk_into_one_line(tmp_path, capsys, restore_loggi
     with pytest.raises(SystemExit) as ended, logs.job_log(tmp_path / "a.log"):
         raise OSError(errno.ENOSPC, "No space left on device", "mels/a.npy")
     said = capsys.readouterr().err
-    assert ended.value.code == 1 and "mels/a.npy" in said and "make room" in said
+    assert ended.value.code == 1 and "mels/a.npy" in said and "free disk space" in said
     assert "Traceback" not in said
 
 
@@ -106,13 +106,9 @@ def test_progress_lines_have_rate_and_time_left(caplog):
     assert "a second" in first
     assert "left, a/1" in first
     assert last.endswith("done")
-
-
-def test_track_counts(caplog):
-    caplog.set_level(logging.INFO)
-    assert list(progress.track([1, 2, 3], "work", "step")) == [1, 2, 3]
-    assert "work: 3/3 steps" in caplog.records[-1].message
-    assert list(progress.track(iter([1]), "work", "step")) == [1]
+    with progress.Progress(None, "work", "step") as bar:
+        bar.advance(3)
+    assert caplog.records[-1].message.startswith("work: 3 steps, ")
 
 
 def test_progress_bar_on_a_terminal(monkeypatch, capsys):

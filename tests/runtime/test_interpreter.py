@@ -63,7 +63,7 @@ def test_a_locale_of_another_encoding_is_refused_in_words(folder):
 def test_a_plain_path_is_left_alone(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/usr/bin/python3")
     before = os.environ["PATH"]
-    interpreter.reach_by_name()
+    interpreter.use_name_without_spaces()
     assert (sys.executable, os.environ["PATH"]) == ("/usr/bin/python3", before)
 
 
@@ -71,5 +71,5 @@ def test_a_path_with_a_space_becomes_a_name(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/my drive/bin/python3")
     monkeypatch.setenv("PATH", "/bin")
     for _ in range(2):
-        interpreter.reach_by_name()
+        interpreter.use_name_without_spaces()
         assert (sys.executable, os.environ["PATH"]) == ("python3", "/my drive/bin:/bin")

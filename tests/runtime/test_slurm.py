@@ -38,7 +38,7 @@ def test_a_job_that_no_node_can_run_is_an_error_with_the_remedy():
     with pytest.raises(LipsyncError) as caught:
         slurm.check_cores(asked, {"cpu": 2, "gpu": 4, "": 2})
     assert str(caught.value) == (
-        "infer, train_syncnet: 8 cores asked for, but no node of partition gpu has more than 4: "
+        "infer, train_syncnet: 8 cores requested, but no node of partition gpu has more than 4: "
         "set `max-threads: 4` in profiles/slurm/profile.v9+.yaml"
     )
 
