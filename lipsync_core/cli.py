@@ -1,7 +1,7 @@
-"""The console script `lipsync`: arguments in, exit code out.
+"""Command line interface: the console script `lipsync`.
 
-Exit codes: 0 success, 1 the work failed, 2 bad usage, 130 interrupted. Knows the options' names;
-the work is done by the modules that each command imports when it runs, so that help is instant.
+Exit codes: 0 success, 1 the work failed, 2 bad usage, 130 interrupted. Each command imports the
+modules that do its work when it runs, so that `--help` is instant.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from typing import Any
 
 from lipsync_core import __version__
 from lipsync_core.errors import LipsyncError
@@ -58,19 +59,20 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_dub(commands: Commands, shared: argparse.ArgumentParser) -> None:
+    # Each option's `dest` is the name of an argument of `dubbing.dub.dub`.
     parser = commands.add_parser(
         "dub",
         parents=[shared],
         allow_abbrev=False,
-        help="make the lips of a face follow a sound",
-        description="Make the lips of a face (video or still picture) follow a sound.",
+        help="make the lips of a face follow an audio file",
+        description="Make the lips of a face (video or still picture) follow an audio file.",
         epilog="A file name that begins with a dash is given as --face=-name.mp4. Frames without "
         "a face are kept as they are. A video keeps its frame rate; one that is shorter than the "
-        "sound starts again from its beginning.",
+        "audio starts again from its beginning.",
     )
     add = parser.add_argument
     add("--face", required=True, metavar="FILE", help="video or picture of the face")
-    add("--audio", required=True, metavar="FILE", help="sound file, or a video with sound")
+    add("--audio", required=True, metavar="FILE", help="audio file, or a video with audio")
     add(
         *_spellings("checkpoint_path", "checkpoint"),
         dest="checkpoint",
@@ -79,6 +81,14 @@ def _add_dub(commands: Commands, shared: argparse.ArgumentParser) -> None:
         help="generator weights, such as wav2lip.pth or wav2lip_gan.pth",
     )
     add("--outfile", default="results/result_voice.mp4", metavar="FILE", help=_default())
+    _add_frame_options(add)
+    _add_model_options(add)
+    parser.set_defaults(run=_dub)
+
+
+def _add_frame_options(add: Callable[..., Any]) -> None:
+    """Options that choose the frames and the faces in them."""
+    sides = {"nargs": 4, "type": int, "metavar": ("TOP", "BOTTOM", "LEFT", "RIGHT")}
     add(
         "--static",
         nargs="?",
@@ -95,7 +105,6 @@ def _add_dub(commands: Commands, shared: argparse.ArgumentParser) -> None:
         metavar="source|RATE",
         help=_default("frame rate; source is the video's own, and 25 for a still picture"),
     )
-    sides = {"nargs": 4, "type": int, "metavar": ("TOP", "BOTTOM", "LEFT", "RIGHT")}
     add(
         "--pads",
         **sides,
@@ -121,34 +130,34 @@ def _add_dub(commands: Commands, shared: argparse.ArgumentParser) -> None:
         **sides,
         help="then cut this region out, for one of several faces; -1 is the picture's own edge",
     )
-    add("--nosmooth", action="store_true", help="do not smooth the face boxes over time")
+
+
+def _add_model_options(add: Callable[..., Any]) -> None:
+    """Options of the detector, the generator and the blending."""
+    add(
+        "--nosmooth",
+        dest="smooth",
+        action="store_false",
+        help="do not smooth the face boxes over time",
+    )
     add(
         "--blend",
         choices=("soft", "hard"),
         default="soft",
-        help=_default("mix the mouth in softly, or paste the whole rectangle"),
+        help=_default("blend the mouth in softly, or paste the whole rectangle"),
     )
-    add(
-        *_spellings("wav2lip_batch_size"),
-        type=_positive,
-        default=128,
-        metavar="N",
-        help=_default("most frames at a time in the generator"),
-    )
-    add(
-        *_spellings("face_det_batch_size"),
-        type=_positive,
-        default=16,
-        metavar="N",
-        help=_default("frames at a time in the face detector"),
-    )
-    add(
-        *_spellings("long_side"),
-        type=_positive,
-        default=480,
-        metavar="PIXELS",
-        help=_default("frames are scaled down to this to find faces; more finds smaller ones"),
-    )
+    for name, dest, default, text in (
+        ("wav2lip_batch_size", "batch_size", 128, "largest batch of the generator"),
+        ("face_det_batch_size", "face_det_batch_size", 16, "batch of the face detector"),
+        (
+            "long_side",
+            "long_side",
+            480,
+            "scale frames down to this to find faces; more finds smaller",
+        ),
+    ):
+        number = {"type": _positive, "default": default, "metavar": "N"}
+        add(*_spellings(name), dest=dest, **number, help=_default(text))
     add(
         "--detector",
         choices=("auto", "s3fd", "centerface"),
@@ -157,33 +166,14 @@ def _add_dub(commands: Commands, shared: argparse.ArgumentParser) -> None:
     )
     add("--models", default="models", metavar="DIR", help=_default("folder of public weights"))
     add("--device", default="auto", help=_default("auto, cpu, cuda, cuda:1, mps"))
-    parser.set_defaults(run=_dub)
 
 
 def _dub(options: argparse.Namespace) -> None:
     from lipsync_core.dubbing.dub import dub
 
-    stats = dub(
-        options.face,
-        options.audio,
-        options.checkpoint,
-        options.outfile,
-        detector=options.detector,
-        models=options.models,
-        device=options.device,
-        fps=options.fps,
-        pads=options.pads,
-        box=options.box,
-        crop=options.crop,
-        resize_factor=options.resize_factor,
-        rotate=options.rotate,
-        static=options.static,
-        smooth=not options.nosmooth,
-        blend=options.blend,
-        batch_size=options.wav2lip_batch_size,
-        face_det_batch_size=options.face_det_batch_size,
-        long_side=options.long_side,
-    )
+    given = {name: value for name, value in vars(options).items() if name not in ("run", "debug")}
+    files = [given.pop(name) for name in ("face", "audio", "checkpoint", "outfile")]
+    stats = dub(*files, **given)
     log.info("%s: %d frames, %.2f s", stats.outfile, stats.frames, stats.seconds)
 
 
@@ -212,7 +202,7 @@ def _add_export(commands: Commands, shared: argparse.ArgumentParser) -> None:
         "export",
         parents=[shared],
         allow_abbrev=False,
-        help="write prepared clips as folders of pictures and sound",
+        help="write prepared clips as folders of frames and audio",
         description="Write prepared clips as <speaker>/<clip>/<frame>.jpg and audio.wav, the "
         "layout that other tools train from, and the lists of the splits. Clips that are there "
         "already and have not changed are left alone.",
@@ -229,13 +219,13 @@ def _export(options: argparse.Namespace) -> None:
 
     stats = export(options.results, options.out, options.clips)
     log.info(
-        "%s: %d clips, %d of them written now (%d pictures)",
+        "%s: %d clips, %d of them written now (%d frames)",
         *(options.out, stats.clips, stats.written, stats.frames),
     )
 
 
 def _spellings(*names: str) -> list[str]:
-    """--a_b and --a-b for every name."""
+    """The spellings --a_b and --a-b of every name."""
     return list(dict.fromkeys(f"--{s}" for n in names for s in (n, n.replace("_", "-"))))
 
 
@@ -267,7 +257,7 @@ _positive = _number(int, 1, float("inf"), "a whole number from 1")
 
 
 def _truth(text: str) -> bool:
-    # The public script takes any text here; "--static False" must not mean true.
+    # The public script takes any text here; "--static False" must not mean True.
     if text.lower() not in ("true", "false", "1", "0", "yes", "no"):
         raise argparse.ArgumentTypeError(f"{text!r}: wanted True or False")
     return text.lower() in ("true", "1", "yes")

@@ -1,7 +1,4 @@
-"""Between a face crop and the generator's square: the network's input, and pasting mouths back.
-
-Knows pixels only; where the faces are and what the generator makes of them is left to others.
-"""
+"""Convert face crops to the generator's input, and blend generated faces into frames."""
 
 from __future__ import annotations
 
@@ -11,8 +8,8 @@ import cv2
 import numpy as np
 
 BLENDS = ("soft", "hard")
-# The soft mask, in shares of the box. The paste begins just below the middle: there, at the edge of
-# the masked half, networks that have trained for a short time draw a line. It fades out before the
+# The soft mask, as fractions of the box. It begins just below the middle, because networks with
+# little training generate a visible line at the edge of the masked half, and fades out before the
 # other three edges.
 FADE_IN = (0.52, 0.64)
 FADE_OUT = 0.10
@@ -21,14 +18,14 @@ Box = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels; x2 and y2 are outsi
 
 
 def generator_input(crops: Sequence[np.ndarray], size: int) -> np.ndarray:
-    """The generator's faces, float32 (B, 6, size, size) in [0, 1], of B crops uint8 (h, w, 3) BGR.
+    """The generator's input, float32 (B, 6, size, size) in [0, 1], of B crops uint8 (h, w, 3) BGR.
 
     Channels 0-2 are the crop with its lower half set to zero, channels 3-5 the whole crop: at
     inference the public models take the current crop itself as the reference.
     """
     faces = np.empty((len(crops), 6, size, size), np.float32)
     for face, crop in zip(faces, crops, strict=True):
-        # As the crops of the training set are made; linear shrinking shimmers on large faces.
+        # INTER_AREA as for the training crops; bilinear shrinking aliases on large faces.
         shrinks = min(crop.shape[:2]) >= size
         method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         square = cv2.resize(crop, (size, size), interpolation=method)
@@ -39,9 +36,9 @@ def generator_input(crops: Sequence[np.ndarray], size: int) -> np.ndarray:
 
 
 def soft_mask(height: int, width: int) -> np.ndarray:
-    """How much of the generated face shows: float32 (height, width) in [0, 1].
+    """Opacity of the generated face: float32 (height, width) in [0, 1].
 
-    Zero on the upper half, one inside the lower half, and a smooth way down to zero at the left,
+    Zero on the upper half, one inside the lower half, and falling smoothly to zero at the left,
     right and lower edges.
     """
     rows = (np.arange(height, dtype=np.float32) + 0.5) / height
@@ -58,12 +55,12 @@ def _smoothstep(ramp: np.ndarray) -> np.ndarray:
 
 
 def paste(frame: np.ndarray, box: Box, face: np.ndarray, blend: str = "soft") -> None:
-    """Put a generated face into `frame` (uint8 (H, W, 3) BGR, changed in place) at `box`.
+    """Paste a generated face into `frame` (uint8 (H, W, 3) BGR, changed in place) at `box`.
 
     Parameters
     ----------
     face: float32 (S, S, 3) BGR in [0, 1].
-    blend: "soft" mixes the lower half in through `soft_mask`; "hard" replaces the whole
+    blend: "soft" blends the lower half in by `soft_mask`; "hard" replaces the whole
         rectangle, as the public inference script does.
     """
     x1, y1, x2, y2 = box
@@ -75,9 +72,9 @@ def paste(frame: np.ndarray, box: Box, face: np.ndarray, blend: str = "soft") ->
         return
     if blend != "soft":
         raise ValueError(f"blend {blend!r}: wanted one of {', '.join(BLENDS)}")
-    # Cubic, as an enlarged mouth is soft enough already; what it overshoots is clipped below.
+    # Bicubic: bilinear enlargement blurs the mouth more. Overshoots are clipped below.
     resized = cv2.resize(face * 255, (width, height), interpolation=cv2.INTER_CUBIC)
-    first = int(FADE_IN[0] * height)  # no mask above: leave those rows alone, and save the work
+    first = int(FADE_IN[0] * height)  # the mask is zero above
     mask = soft_mask(height, width)[first:, :, None]
     mixed = region[first:] + mask * (resized[first:] - region[first:])
     region[first:] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)

@@ -1,8 +1,8 @@
-"""Dubbing: a face, a sound and a generator make a video whose lips follow the sound.
+"""Dub a face: write a video whose lips follow a given audio.
 
-Streaming: the first pass over the face video keeps boxes only, the second decodes it again, runs
-the generator batch by batch and writes; the sound and its mel spectrogram are in files. Knows the
-order of the work and the options users know; pixels are `blending`'s, boxes are `faces`'.
+Frames are streamed: the first pass over the face video keeps boxes only; the second decodes it
+again, runs the generator batch by batch and writes the result. The audio and its mel spectrogram
+are in files, so that memory does not grow with length.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,17 +39,95 @@ from lipsync_core.runtime.progress import Progress
 log = logging.getLogger(__name__)
 
 COMMENT = f"synthetic: lip-synced by lipsync {__version__}"
-BATCH_BYTES = 256 << 20  # frames that wait for the generator: large pictures make small batches
-CPU_BATCH = 16  # more at a time is no faster on a CPU, and 128 take 1.5 GB
+MAX_BATCH_BYTES = 256 << 20  # of frames that wait for the generator: large frames, small batches
+CPU_BATCH = 16  # frames; more at a time is no faster on a CPU, and 128 take 1.5 GB
 SOURCE = "source"  # as a frame rate: that of the face file
 AUTO_BOX = (-1, -1, -1, -1)
+MIN_FPS, MAX_FPS = 1, 120
+
+
+@dataclass(frozen=True)
+class DubOptions:
+    """Options of a dubbing; LipsyncError for values out of range.
+
+    detector, models, device: as `faces.detectors.build` and `device.pick` take them.
+    fps: frame rate of the result, 1 to 120, or "source": that of the video (see
+        `timestamps.constant_rate` for a variable one), 25 for a still picture. The models read
+        0.2 s of audio from the time of a frame on, at any rate.
+    pads: pixels added to the detected box: top, bottom, left, right.
+    box: a constant face box (top, bottom, left, right) instead of detection, without pads; in the
+        pixels of the resized, rotated and cropped frame. All -1 or None: detect.
+    crop, resize_factor, rotate, static: see `FaceSource`.
+    smooth: smooth the boxes over time (two-sided, without lag).
+    blend: "soft" or "hard", see `blending.paste`.
+    batch_size: largest batch of the generator; smaller on a CPU and with large frames.
+    face_det_batch_size: frames at a time in the detector.
+    long_side: frames are scaled down to this many pixels for detection.
+    max_gap: up to so many frames in a row without a detection take an interpolated box.
+    """
+
+    detector: str = "auto"
+    models: PathLike = "models"
+    device: str = "auto"
+    fps: float | str | Fraction = SOURCE
+    pads: Sequence[int] = (0, 10, 0, 0)
+    box: Sequence[int] | None = None
+    crop: Sequence[int] | None = None
+    resize_factor: int = 1
+    rotate: bool = False
+    static: bool = False
+    smooth: bool = True
+    blend: str = "soft"
+    batch_size: int = 128
+    face_det_batch_size: int = detection.BATCH_SIZE
+    long_side: int = detection.LONG_SIDE
+    max_gap: int = tracks.MAX_GAP_FRAMES
+
+    def __post_init__(self) -> None:
+        for name in ("pads", "box", "crop"):
+            sides = getattr(self, name)
+            if sides is not None and len(sides) != 4:
+                raise LipsyncError(
+                    f"{name} {list(sides)}: wanted four numbers, top bottom left right"
+                )
+        if self.fixed_box is not None:
+            top, bottom, left, right = self.fixed_box
+            if not (0 <= top < bottom - 1 and 0 <= left < right - 1):
+                raise LipsyncError(
+                    f"box {list(self.fixed_box)}: wanted top < bottom and left < right, in pixels "
+                    "(order: top bottom left right)"
+                )
+        counts = self.resize_factor, self.batch_size, self.face_det_batch_size, self.long_side
+        if min(counts) < 1:
+            raise LipsyncError("resize_factor, the batch sizes and long_side must be at least 1")
+        if self.blend not in BLENDS:
+            raise LipsyncError(f"blend {self.blend!r}: wanted one of {', '.join(BLENDS)}")
+        if self.rate is not None and not MIN_FPS <= self.rate <= MAX_FPS:
+            raise LipsyncError(f"fps {self.fps}: wanted {MIN_FPS} to {MAX_FPS}")
+
+    @property
+    def fixed_box(self) -> tuple[int, ...] | None:
+        """The box given by the user, None when faces are detected."""
+        return None if self.box is None or tuple(self.box) == AUTO_BOX else tuple(self.box)
+
+    @property
+    def rate(self) -> Fraction | None:
+        """The frame rate as an exact number, None for the source's own."""
+        if self.fps == SOURCE:
+            return None
+        try:
+            return Fraction(str(self.fps))
+        except (ValueError, ZeroDivisionError) as error:
+            raise LipsyncError(
+                f"fps {self.fps!r}: wanted {SOURCE} or a number such as 25 or 30000/1001"
+            ) from error
 
 
 @dataclass(frozen=True)
 class DubStats:
-    """What came out of `dub`.
+    """Facts about a written dubbing.
 
-    `seconds` is the length of the picture; `faceless_frames` were written unchanged; fewer
+    `seconds` is the length of the video; `faceless_frames` were written unchanged; fewer
     `source_frames` (different frames of the face file) than `frames` means that it was looped.
     """
 
@@ -67,112 +146,88 @@ def dub(
     audio: PathLike,
     checkpoint: PathLike,
     outfile: PathLike = "results/result_voice.mp4",
-    *,
-    detector: str = "auto",
-    models: PathLike = "models",
-    device: str = "auto",
-    fps: float | str | Fraction = SOURCE,
-    pads: Sequence[int] = (0, 10, 0, 0),
-    box: Sequence[int] | None = None,
-    crop: Sequence[int] | None = None,
-    resize_factor: int = 1,
-    rotate: bool = False,
-    static: bool = False,
-    smooth: bool = True,
-    blend: str = "soft",
-    batch_size: int = 128,
-    face_det_batch_size: int = detection.BATCH_SIZE,
-    long_side: int = detection.LONG_SIDE,
-    max_gap: int = tracks.MAX_GAP_FRAMES,
+    **options: Any,
 ) -> DubStats:
-    """Write `outfile`: the face of `face` saying the sound of `audio`.
+    """Write `outfile`: the face of `face` speaks the audio of `audio`.
 
-    A video that is shorter than the sound starts again from its beginning (as the public script
-    does); a longer one is cut. The result is as long as the sound, within half a frame. Frames
+    A video that is shorter than the audio starts again from its beginning (as in the public
+    script); a longer one is cut. The result is as long as the audio, within half a frame. Frames
     without a face are written unchanged. The same inputs give the same frames.
 
     Parameters
     ----------
     face: a still picture or a video, told apart by content.
-    audio: any file with sound; of a video, its sound track.
+    audio: any file with audio; of a video, its audio track.
     checkpoint: a Wav2Lip generator; width and image size are read from its tensors.
-    outfile: MP4 by its name; written whole or not at all.
-    detector, models, device: as `faces.detectors.build` and `device.pick` take them.
-    fps: frame rate of the result, 1 to 120, or "source": that of the video (see
-        `timestamps.constant_rate` for one that varies), 25 for a still picture. The models read
-        0.2 s of sound from the time of a frame on, at any rate.
-    pads: pixels added to the detected box: top, bottom, left, right.
-    box: a constant face box (top, bottom, left, right) instead of detection, not padded; in the
-        pixels of the resized, turned and cropped picture. All -1 or None: detect.
-    crop, resize_factor, rotate, static: see `FaceSource`.
-    smooth: smooth the boxes over time (two-sided, without lag).
-    blend: "soft" or "hard", see `blending.paste`.
-    batch_size: most frames at a time in the generator; fewer on a CPU and of large frames.
-    face_det_batch_size: frames at a time in the detector.
-    long_side: frames are scaled down to this many pixels for detection.
-    max_gap: up to so many frames in a row without a detection take an interpolated box.
+    outfile: an MP4 file; written whole or not at all.
+    options: the fields of `DubOptions`.
 
     Raises LipsyncError (file, reason, remedy) for unusable inputs and when no frame has a face.
     """
-    counts = resize_factor, batch_size, face_det_batch_size, long_side
-    forced = _checked(fps, pads, box, crop, blend, counts)
+    chosen = DubOptions(**options)
+    crop = tuple(chosen.crop) if chosen.crop else None
     source = FaceSource(
-        _input(face, "face"), resize_factor, rotate, tuple(crop) if crop else None, static
+        _input(face, "face"), chosen.resize_factor, chosen.rotate, crop, chosen.static
     )
     audio, checkpoint = _input(audio, "audio"), _input(checkpoint, "checkpoint")
     outfile = _output(outfile, (source.path, audio, checkpoint))
-    source = replace(source, fps=forced or _source_rate(source))
+    source = replace(source, fps=chosen.rate or _source_rate(source))
     mel, seconds = file_mel(audio)
     count = max(1, round(seconds * source.fps))
 
-    chosen = pick(device)
-    generator = build_from(checkpoint, Wav2Lip).to(chosen).eval()
-    given = box if box is not None and tuple(box) != AUTO_BOX else None
-    if given:
-        top, bottom, left, right = given
-        boxes, pads = np.array([[left, top, right, bottom]], np.float32), (0, 0, 0, 0)
-    else:
-        engine = detectors.build(detector, device, models)
-        window = tracks.SMOOTHING_WINDOW if smooth else 0
-        boxes = track_face(source, count, engine, long_side, face_det_batch_size, max_gap, window)
-        del engine
-    renderer = FrameRenderer(generator, chosen, mel, source.fps, boxes, pads, blend)
-    limit = min(batch_size, CPU_BATCH) if chosen.type == "cpu" else batch_size
-    return _write(renderer, source, (audio, seconds), outfile, count, limit, given)
+    device = pick(chosen.device)
+    generator = build_from(checkpoint, Wav2Lip).to(device).eval()
+    boxes, pads = _face_boxes(source, count, chosen)
+    renderer = FrameRenderer(generator, device, mel, source.fps, boxes, pads, chosen.blend)
+    batch_size = min(chosen.batch_size, CPU_BATCH) if device.type == "cpu" else chosen.batch_size
+    return _write(renderer, source, (audio, seconds), outfile, count, batch_size, chosen.fixed_box)
+
+
+def _face_boxes(
+    source: FaceSource, count: int, options: DubOptions
+) -> tuple[np.ndarray, Sequence[int]]:
+    """Boxes as `FrameRenderer` takes them, and their pads: detected, or the user's."""
+    if options.fixed_box is not None:
+        top, bottom, left, right = options.fixed_box
+        return np.array([[left, top, right, bottom]], np.float32), (0, 0, 0, 0)
+    detector = detectors.build(options.detector, options.device, options.models)
+    window = tracks.SMOOTHING_WINDOW if options.smooth else 0
+    limits = options.long_side, options.face_det_batch_size, options.max_gap, window
+    return track_face(source, count, detector, *limits), options.pads
 
 
 def _write(
     renderer: FrameRenderer,
     source: FaceSource,
-    sound: tuple[Path, float],
+    audio: tuple[Path, float],
     outfile: Path,
     count: int,
-    limit: int,
-    given: Sequence[int] | None,
+    batch_size: int,
+    fixed_box: Sequence[int] | None,
 ) -> DubStats:
-    """Dub `count` frames, at most `limit` at a time, and write them with `sound` (file, seconds).
+    """Render `count` frames in batches and write them with `audio` (file, seconds).
 
-    given: the face box of the user, for the error when it is outside of the picture.
+    fixed_box: the face box of the user, for the error when it is outside of the frame.
     """
-    audio, seconds = sound
+    audio_file, seconds = audio
     length = float(count / source.fps)
-    longest = max(seconds, length)  # the picture is rounded to frames: cut no sound
+    longest = max(seconds, length)  # the video is rounded to frames: cut no audio
     done = faceless = used = 0
     writer = None
     with (
-        contextlib.closing(source.loop(count)) as pictures,
+        contextlib.closing(source.loop(count)) as frames,
         contextlib.ExitStack() as stack,
         Progress(count, f"dub {outfile.name}", "frame") as progress,
     ):
-        for batch in _batches(pictures, limit):
+        for batch in _batches(frames, batch_size):
             if writer is None:
                 height, width = batch[0][1].shape[:2]
-                if given and renderer.region(*batch[0]) is None:
+                if fixed_box and renderer.region(*batch[0]) is None:
                     place = f"the {width}x{height} picture of {source.path}"
-                    raise LipsyncError(f"box {list(given)}: outside of {place}")
+                    raise LipsyncError(f"box {list(fixed_box)}: outside of {place}")
                 tags = {"comment": COMMENT}
                 writer = stack.enter_context(
-                    VideoWriter(outfile, (width, height), source.fps, audio, tags, longest)
+                    VideoWriter(outfile, (width, height), source.fps, audio_file, tags, longest)
                 )
             faceless += renderer.render(done, batch).count(False)
             for position, frame in batch:
@@ -186,57 +241,18 @@ def _write(
     return DubStats(outfile, count, length, rate, width, height, faceless, used)
 
 
-def _checked(
-    fps: float | str | Fraction,
-    pads: Sequence[int],
-    box: Sequence[int] | None,
-    crop: Sequence[int] | None,
-    blend: str,
-    counts: Sequence[int],
-) -> Fraction | None:
-    """The frame rate as an exact number, None for the source's own.
-
-    Raises LipsyncError for options out of range.
-    """
-    for name, sides in (("pads", pads), ("box", box), ("crop", crop)):
-        if sides is not None and len(sides) != 4:
-            raise LipsyncError(f"{name} {list(sides)}: wanted four numbers, top bottom left right")
-    if box is not None and tuple(box) != AUTO_BOX:
-        top, bottom, left, right = box
-        if not (0 <= top < bottom - 1 and 0 <= left < right - 1):
-            raise LipsyncError(
-                f"box {list(box)}: wanted top < bottom and left < right, in pixels (order: top "
-                "bottom left right)"
-            )
-    if min(counts) < 1:
-        raise LipsyncError("resize_factor, the batch sizes and long_side must be at least 1")
-    if blend not in BLENDS:
-        raise LipsyncError(f"blend {blend!r}: wanted one of {', '.join(BLENDS)}")
-    if fps == SOURCE:
-        return None
-    try:
-        rate = Fraction(str(fps))
-    except (ValueError, ZeroDivisionError) as error:
-        raise LipsyncError(
-            f"fps {fps!r}: wanted {SOURCE} or a number such as 25 or 30000/1001"
-        ) from error
-    if not 1 <= rate <= 120:
-        raise LipsyncError(f"fps {fps}: wanted 1 to 120")
-    return rate
-
-
 def _source_rate(source: FaceSource) -> Fraction:
     """The frame rate of the face file: 25 for a still picture."""
     if source.still:
         return Fraction(FPS)
-    probe(source.path)  # says what is wrong with a file that is no video
+    probe(source.path)  # raises an error that names the reason when the file is no video
     return read_timeline(source.path).rate
 
 
 def _input(path: PathLike, role: str) -> Path:
     if not Path(path).exists():
         raise LipsyncError(f"{path}: no such {role} file; check the name")
-    if not Path(path).is_file():  # a pipe could wait for ever, and cannot be read twice
+    if not Path(path).is_file():  # a pipe could block, and cannot be read twice
         raise LipsyncError(f"{path}: the {role} is no file; write it to one first")
     return Path(path)
 
@@ -275,25 +291,25 @@ class FrameRenderer:
         ]
         if faces:
             crops = [frame[y1:y2, x1:x2] for _, frame, (x1, y1, x2, y2) in faces]
-            sound = np.stack([mel_window(self.mel, number, self.rate) for number, _, _ in faces])
-            generated = self._generate(sound, generator_input(crops, self.generator.image_size))
+            mels = np.stack([mel_window(self.mel, number, self.rate) for number, _, _ in faces])
+            generated = self._generate(mels, generator_input(crops, self.generator.image_size))
             for (_, frame, region), face in zip(faces, generated, strict=True):
                 paste(frame, region, face, self.blend)
         return [region is not None for region in regions]
 
     def region(self, position: int, frame: np.ndarray) -> Box | None:
-        """The face of one picture of the source, with pads, in whole pixels; None without one."""
-        box = self.boxes[min(position, len(self.boxes) - 1)]  # a given box is one row for all
+        """The face of one frame of the source, with pads, in whole pixels; None without one."""
+        box = self.boxes[min(position, len(self.boxes) - 1)]  # a fixed box is one row for all
         if np.isnan(box).any():
             return None
         x1, y1, x2, y2 = clip_box(box, frame.shape, self.pads)
         return (x1, y1, x2, y2) if min(x2 - x1, y2 - y1) >= 2 else None
 
-    def _generate(self, sound: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    def _generate(self, mels: np.ndarray, faces: np.ndarray) -> np.ndarray:
         """(B, 80, 16) and (B, 6, S, S) -> float32 (B, S, S, 3) BGR in [0, 1]."""
         with torch.inference_mode():
             try:
-                mel = torch.from_numpy(sound[:, None]).to(self.device)
+                mel = torch.from_numpy(mels[:, None]).to(self.device)
                 generated = self.generator(mel, torch.from_numpy(faces).to(self.device))
             except torch.OutOfMemoryError as error:
                 raise LipsyncError(
@@ -304,9 +320,9 @@ class FrameRenderer:
 
 
 def _batches(
-    pictures: Iterator[tuple[int, np.ndarray]], size: int
+    frames: Iterator[tuple[int, np.ndarray]], size: int
 ) -> Iterator[list[tuple[int, np.ndarray]]]:
-    """Lists of at most `size` pictures, and of at most BATCH_BYTES of pixels (but one picture)."""
-    for first in pictures:
-        room = max(1, min(size, BATCH_BYTES // first[1].nbytes))
-        yield [first, *itertools.islice(pictures, room - 1)]
+    """Lists of at most `size` frames and MAX_BATCH_BYTES of pixels (but at least one frame)."""
+    for first in frames:
+        room = max(1, min(size, MAX_BATCH_BYTES // first[1].nbytes))
+        yield [first, *itertools.islice(frames, room - 1)]

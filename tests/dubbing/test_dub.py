@@ -341,7 +341,7 @@ def test_batches_do_not_matter(tmp_path, checkpoint, monkeypatch):
     face, audio = video(tmp_path / "f.mp4", range(60, 80)), sound(tmp_path / "a.wav", 0.8)
     results = []
     for batch_size, room in ((1, 1 << 30), (128, 1 << 30), (128, 5 * 128 * 112 * 3)):
-        monkeypatch.setattr(dubbing, "BATCH_BYTES", room)
+        monkeypatch.setattr(dubbing, "MAX_BATCH_BYTES", room)
         out = tmp_path / f"{len(results)}.mp4"
         dub(face, audio, checkpoint, out, box=BOX, batch_size=batch_size)
         results.append(frames_of(out))
