@@ -1,4 +1,4 @@
-"""How many frames go to the detector at once: as many as its memory holds."""
+"""Detector batches that fit into memory: an estimate, and halving when memory runs out."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from lipsync_core.faces.detectors.base import Detector, Faces
 
 log = logging.getLogger(__name__)
 
-CPU_BATCH = 4  # detectors take single frames on a CPU; a few keep decoder and detector busy
-MAX_BATCH = 64  # a GPU is full with these; more only keeps more frames waiting
+CPU_BATCH = 4  # frames; detectors take single ones on a CPU, a few keep the decoder busy
+MAX_BATCH = 64  # frames; saturates a GPU
 BYTES_PER_PIXEL = 1024  # S3FD's float32 activations: two maps of 64 channels, twice
 
 
 def max_batch_size(device: str, long_side: int) -> int:
-    """Frames of `long_side` x `long_side` pixels that half of the device's free memory holds."""
+    """Batch size for frames of `long_side` x `long_side` pixels in half of the free memory."""
     import torch
 
     from lipsync_core.runtime.device import pick
@@ -31,9 +31,9 @@ def max_batch_size(device: str, long_side: int) -> int:
 
 
 class BatchedDetector:
-    """Runs a detector over batches, and halves them when, and only when, memory runs out.
+    """Runs a detector in batches; halves the batch size when memory runs out.
 
-    size: frames of one call of the detector from now on. It does not change the result.
+    size: current batch size. It does not change the result.
     """
 
     def __init__(self, detector: Detector, size: int) -> None:
@@ -43,34 +43,34 @@ class BatchedDetector:
     def detect_faces(self, frames: np.ndarray) -> list[Faces]:
         """Faces of each of the frames, uint8 (B, H, W, 3) BGR, in calls of at most `size`.
 
-        Raises LipsyncError when memory does not even hold one frame.
+        Raises LipsyncError when one frame does not fit into memory.
         """
         faces: list[Faces] = []
         while len(faces) < len(frames):
-            part = frames[len(faces) : len(faces) + self.size]
+            batch = frames[len(faces) : len(faces) + self.size]
             try:
-                faces += self.detector.detect_faces(part)
+                faces += self.detector.detect_faces(batch)
             except (RuntimeError, MemoryError) as error:
                 if not _out_of_memory(error):
                     raise
-                if len(part) == 1:
+                if len(batch) == 1:
                     height, width = frames.shape[1:3]
                     raise LipsyncError(
                         f"{self.detector.name}: no memory for one frame of {width}x{height}; "
                         "lower detect.long_side, or set `device: cpu`"
                     ) from error
-                self.size = len(part) // 2
+                self.size = len(batch) // 2
                 log.warning("out of memory: batches of %d frames from here on", self.size)
             else:
                 continue
-            # Outside of the handler: the error would keep the failed call's tensors alive.
+            # Outside of the handler, where the exception keeps the failed call's tensors alive.
             if "torch" in sys.modules:
                 sys.modules["torch"].cuda.empty_cache()
         return faces
 
 
 def _out_of_memory(error: Exception) -> bool:
-    # Without importing torch: readers of boxes come by here, too, and have no use for it.
+    # torch is not imported here: readers of boxes import this module, too.
     torch = sys.modules.get("torch")
     return isinstance(error, MemoryError) or (
         torch is not None and isinstance(error, torch.OutOfMemoryError)

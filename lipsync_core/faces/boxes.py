@@ -1,4 +1,4 @@
-"""Geometry of boxes: overlap and non-maximum suppression. NumPy only; knows no detector.
+"""Box geometry: areas, intersection over union and non-maximum suppression.
 
 A box is x1, y1, x2, y2 in pixels, x to the right, y down.
 """
@@ -22,20 +22,20 @@ def iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return common / np.maximum(union, np.finfo(np.float32).tiny)
 
 
-def nms(boxes: np.ndarray, limit: float, border: float = 0.0) -> np.ndarray:
-    """Indices of the boxes that greedy non-maximum suppression keeps, best score first.
+def nms(boxes: np.ndarray, iou_threshold: float, border: float = 0.0) -> np.ndarray:
+    """Greedy non-maximum suppression: indices of the kept boxes, best score first.
 
     Parameters
     ----------
     boxes: (n, 5) x1, y1, x2, y2, score.
-    limit: a box goes when its overlap with a better one is above this.
-    border: added to every width and height; 1 for detectors that count pixels inclusively.
+    iou_threshold: a box is dropped when its IoU with a better one is above this.
+    border: added to every width and height; 1 for detectors whose corner pixels are inclusive.
     """
     order = np.argsort(-boxes[:, 4], kind="stable")
     grown = boxes[order, :4] + np.array([0, 0, border, border], boxes.dtype)
-    overlaps = iou(grown, grown) > limit
-    alive = np.ones(len(order), bool)
+    overlapping = iou(grown, grown) > iou_threshold
+    kept = np.ones(len(order), bool)
     for index in range(len(order)):
-        if alive[index]:
-            alive[index + 1 :] &= ~overlaps[index, index + 1 :]
-    return order[alive]
+        if kept[index]:
+            kept[index + 1 :] &= ~overlapping[index, index + 1 :]
+    return order[kept]

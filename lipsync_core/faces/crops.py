@@ -1,8 +1,7 @@
-"""Face crops: cutting them from the frames of a video, and storing those of each of its tracks.
+"""Crop faces from the frames of a video, and store the crops of each track in an archive.
 
-What is cut is the detector's box (as the public weights expect), a square, or a square in which
-eyes and mouth have fixed places. The file format is `archive`'s part; what the crops are for is
-left to others.
+A crop is the detector's box (as the public weights expect), a square around it, or a square aligned
+to the landmarks. `archive` defines the file format.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import numpy as np
 
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.archive import CropArchive, write_archive
-from lipsync_core.faces.decoding import Region, open_region
+from lipsync_core.faces.decoding import Region, downscale, open_region
 from lipsync_core.faces.track import Track
 from lipsync_core.runtime.files import PathLike
 
@@ -30,15 +29,14 @@ __all__ = [
     "crop_box",
     "iter_crops",
     "write_crops",
-    "write_track_crops",
 ]
 
 CROP_SIZE = 256
 JPEG_QUALITY = 95
 MAX_PENDING_CROPS = 16  # crops that may wait for the encoder
-# Where an aligned crop has the eyes (as seen, left and right), the tip of the nose and the corners
-# of the mouth, in shares of its side: about the middle of the square around the detector's box on
-# real talking faces, so that an aligned crop shows as much of a face as a raw box does.
+# Positions in an aligned crop of the left and right eye (as seen), the tip of the nose and the
+# corners of the mouth, as fractions of its side. They are close to the mean positions in the square
+# around the detector's box on real talking faces, so that aligned crops show as much as raw boxes.
 ALIGNED_LANDMARKS = np.array(
     [[0.32, 0.38], [0.68, 0.38], [0.5, 0.575], [0.34, 0.73], [0.66, 0.73]], np.float64
 )
@@ -46,14 +44,14 @@ ALIGNED_LANDMARKS = np.array(
 
 @dataclass(frozen=True)
 class CropSpec:
-    """How a crop is cut.
+    """How a face is cropped.
 
-    mode: "box" is the box itself, clipped to the picture; "square" the square around it; "aligned"
-        a square turned, moved and scaled so that eyes, nose and mouth come near to
-        `ALIGNED_LANDMARKS`. Beyond its edges the picture's last pixels are repeated in squares.
+    mode: "box" is the box itself, clipped to the frame; "square" the square around it; "aligned"
+        a square rotated, shifted and scaled so that eyes, nose and mouth are close to
+        `ALIGNED_LANDMARKS`. Outside of the frame, squares repeat its edge pixels.
     pads: pixels of full size added to the box at top, bottom, left, right, as the public `--pads`;
         not used by "aligned".
-    margin: added on all four sides, in shares of the face's longer side (aligned: of the crop's).
+    margin: added on all four sides, as a fraction of the face's longer side (aligned: the crop's).
     """
 
     mode: str = "box"
@@ -63,7 +61,7 @@ class CropSpec:
 
 @dataclass(frozen=True)
 class CropStats:
-    """What was stored for a track: how many crops, and the median of the boxes' longer sides.
+    """Number of crops stored for a track, and the median longer side of its boxes.
 
     face_px is in full-size pixels, without pads; 0 when there is no crop.
     """
@@ -75,12 +73,12 @@ class CropStats:
 def clip_box(
     box: Sequence[float], shape: Sequence[int], pads: Sequence[float] = (0, 0, 0, 0)
 ) -> tuple[int, int, int, int]:
-    """The box in whole pixels x1, y1, x2, y2, grown by `pads` and clipped to the picture.
+    """The box in whole pixels x1, y1, x2, y2, grown by `pads` and clipped to the frame.
 
     Parameters
     ----------
     box: x1, y1, x2, y2 in pixels.
-    shape: height, width (and more) of the picture.
+    shape: height, width (and more) of the frame.
     pads: pixels added at top, bottom, left, right; the public `--pads`.
     """
     x1, y1, x2, y2 = (round(float(side)) for side in box[:4])
@@ -104,61 +102,46 @@ def crop_box(
 
 def write_crops(
     video_path: PathLike,
-    track: Track,
-    zip_path: PathLike,
-    pads: Sequence[float] = (0, 0, 0, 0),
-    size: int = CROP_SIZE,
-    quality: int = JPEG_QUALITY,
-    long_side: int | None = None,
-) -> CropStats:
-    """`write_track_crops` of one track, cut as boxes."""
-    return write_track_crops(
-        video_path, [track], [zip_path], CropSpec(pads=pads), size, quality, long_side
-    )[0]
-
-
-def write_track_crops(
-    video_path: PathLike,
     tracks: Sequence[Track],
     zip_paths: Sequence[PathLike],
-    style: CropSpec | None = None,
+    spec: CropSpec | None = None,
     size: int = CROP_SIZE,
     quality: int = JPEG_QUALITY,
     long_side: int | None = None,
-    picture: tuple[int, int] | None = None,
+    video_size: tuple[int, int] | None = None,
 ) -> list[CropStats]:
-    """Read a video (or still) once more and store the crops of each track in its archive.
+    """Decode a video (or still) and store the crops of each track in its archive.
 
     Parameters
     ----------
     size: crops with a longer side above this are scaled down to it; none is scaled up.
-    quality: of the JPEG pictures, 1 to 100.
-    long_side: read the video scaled down to this, faster where faces are large.
-    picture: width and height of its pictures, where they are known; saves looking.
+    quality: of the JPEG images, 1 to 100.
+    long_side: decode the video scaled down to this; faster where faces are large.
+    video_size: width and height of its frames, where they are known; saves a probe.
 
     Each archive is written atomically, the first one first. Equal inputs give equal bytes. An empty
-    track gives an empty archive. Decoder, cutting and encoder run at once; memory does not grow
-    with the length beyond a hundred bytes a crop.
+    track gives an empty archive. Decoder, cropping and JPEG encoder run in parallel; memory grows
+    by less than a kilobyte a crop.
     Raises ClipError when the video cannot be read; LipsyncError as `iter_crops`.
     """
     sides: list[list[float]] = [[] for _ in tracks]
-    waiting: deque[tuple[int, int, Future[bytes]]] = deque()
+    pending: deque[tuple[int, int, Future[bytes]]] = deque()
     with contextlib.ExitStack() as stack:
-        # The last one entered is the first to be left, and to appear.
+        # The stack closes the last one entered first: enter them in reverse order.
         writers = [
             stack.enter_context(write_archive(path, track.cuts))
             for path, track in reversed(list(zip(zip_paths, tracks, strict=True)))
         ][::-1]
         encoder = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="jpeg"))
 
-        def store(most: int) -> None:
-            while len(waiting) > most:
-                number, frame, job = waiting.popleft()
+        def store(max_pending: int) -> None:
+            while len(pending) > max_pending:
+                number, frame, job = pending.popleft()
                 writers[number].add(frame, job.result())
 
-        for number, row, crop in iter_crops(video_path, tracks, style, size, long_side, picture):
+        for number, row, crop in iter_crops(video_path, tracks, spec, size, long_side, video_size):
             frame = int(tracks[number].frames[row])
-            waiting.append((number, frame, encoder.submit(_encode_jpeg, crop, size, quality)))
+            pending.append((number, frame, encoder.submit(_encode_jpeg, crop, size, quality)))
             x1, y1, x2, y2 = tracks[number].boxes[row].tolist()
             sides[number].append(max(x2 - x1, y2 - y1))
             store(MAX_PENDING_CROPS)
@@ -169,35 +152,35 @@ def write_track_crops(
 def iter_crops(
     video_path: PathLike,
     tracks: Sequence[Track],
-    style: CropSpec | None = None,
+    spec: CropSpec | None = None,
     size: int = CROP_SIZE,
     long_side: int | None = None,
-    picture: tuple[int, int] | None = None,
+    video_size: tuple[int, int] | None = None,
 ) -> Iterator[tuple[int, int, np.ndarray]]:
-    """The crops of all tracks, frame by frame: number of the track, its row, uint8 (h, w, 3) BGR.
+    """Yield the crops of all tracks, frame by frame: (track number, row, uint8 (h, w, 3) BGR).
 
-    A crop is an array of its own. Boxes and squares come as large as they are; aligned crops, which
-    are sampled anew anyway, have at most `size` pixels a side. There is none where the box lies
-    outside of the picture. `picture` as for `write_track_crops`.
+    A crop is a copy. Boxes and squares keep their size; aligned crops, which are resampled anyway,
+    have at most `size` pixels a side. Boxes outside of the frame yield nothing. `video_size` as for
+    `write_crops`.
 
     Raises ClipError when the video cannot be read, LipsyncError for an unknown mode, and when
     faces without landmarks are to be aligned.
     """
-    style = style or CropSpec()
+    spec = spec or CropSpec()
     ends = [int(track.frames[-1]) + 1 if len(track) else 0 for track in tracks]
     if not any(ends):
         return
-    seen = np.array([_required_region(track, style, size) for track in tracks if len(track)])
-    around = (*seen[:, :2].min(axis=0), *seen[:, 2:].max(axis=0))
-    part = open_region(video_path, around, long_side, picture)
-    croppers = [_make_cropper(_translated(track, part), style, size) for track in tracks]
-    following = [0] * len(tracks)  # each track's next row
-    for index, frame in enumerate(part.frames):
-        x, y = frame.shape[1] / part.width, frame.shape[0] / part.height
+    needed = np.array([_required_region(track, spec, size) for track in tracks if len(track)])
+    around = (*needed[:, :2].min(axis=0), *needed[:, 2:].max(axis=0))
+    region = open_region(video_path, around, long_side, video_size)
+    croppers = [_make_cropper(_translated(track, region), spec, size) for track in tracks]
+    next_rows = [0] * len(tracks)
+    for index, frame in enumerate(region.frames):
+        x, y = frame.shape[1] / region.width, frame.shape[0] / region.height
         for number, track in enumerate(tracks):
-            row = following[number]
+            row = next_rows[number]
             if index < ends[number] and track.frames[row] == index:
-                following[number] += 1
+                next_rows[number] += 1
                 crop = croppers[number](frame, row, x, y)
                 if crop.size:
                     yield number, row, crop
@@ -205,26 +188,26 @@ def iter_crops(
             return
 
 
-def _required_region(track: Track, style: CropSpec, size: int) -> np.ndarray:
-    """What the crops of a track show, and a little more: x1, y1, x2, y2 in full-size pixels."""
+def _required_region(track: Track, spec: CropSpec, size: int) -> np.ndarray:
+    """Bounds of all crops of a track, with a small margin: x1, y1, x2, y2 in full-size pixels."""
     sides = track.boxes[:, 2:] - track.boxes[:, :2]
-    centre = track.boxes[:, :2] + sides / 2
+    center = track.boxes[:, :2] + sides / 2
     longer = sides.max(axis=1, keepdims=True)
-    reach = longer * (0.5 + style.margin) + max(*style.pads, 0) + 2
-    if style.mode == "aligned" and track.landmarks is not None:
-        turns = fit_similarity(track.landmarks.reshape(-1, 5, 2))
-        middle = turns[:, 1] + turns[:, 0] * (0.5 + 0.5j)
-        native = np.abs(turns[:, :1]) * (1 + 2 * style.margin)
-        # Half a diagonal, and the pixels around that are read for smoothing.
+    reach = longer * (0.5 + spec.margin) + max(*spec.pads, 0) + 2
+    if spec.mode == "aligned" and track.landmarks is not None:
+        transforms = fit_similarity(track.landmarks.reshape(-1, 5, 2))
+        middle = transforms[:, 1] + transforms[:, 0] * (0.5 + 0.5j)
+        native = np.abs(transforms[:, :1]) * (1 + 2 * spec.margin)
+        # Half a diagonal, and the pixels that smoothing reads around it.
         around = 0.75 * native + 4 * np.maximum(1, native / size) + 2
-        centre = np.concatenate((centre, np.stack((middle.real, middle.imag), axis=1)))
+        center = np.concatenate((center, np.stack((middle.real, middle.imag), axis=1)))
         reach = np.concatenate((reach, around))
-    return np.concatenate(((centre - reach).min(axis=0), (centre + reach).max(axis=0)))
+    return np.concatenate(((center - reach).min(axis=0), (center + reach).max(axis=0)))
 
 
-def _translated(track: Track, part: Region) -> Track:
-    """The track in the pixels of a part of the picture."""
-    corner = np.array([part.left, part.top], np.float32)
+def _translated(track: Track, region: Region) -> Track:
+    """The track in the pixels of a region of the frame."""
+    corner = np.array([region.left, region.top], np.float32)
     points = track.landmarks
     return replace(
         track,
@@ -237,38 +220,37 @@ def _translated(track: Track, part: Region) -> Track:
 Cropper = Callable[[np.ndarray, int, float, float], np.ndarray]
 
 
-def _make_cropper(track: Track, style: CropSpec, size: int) -> Cropper:
-    def near(row: int, x: float, y: float) -> tuple[np.ndarray, list[float]]:
+def _make_cropper(track: Track, spec: CropSpec, size: int) -> Cropper:
+    def scaled_box(row: int, x: float, y: float) -> tuple[np.ndarray, list[float]]:
         """The box and the pads, in pixels of the frame."""
         box = track.boxes[row]
-        more = style.margin * float(max(box[2] - box[0], box[3] - box[1]))
+        margin = spec.margin * float(max(box[2] - box[0], box[3] - box[1]))
         scales = (y, y, x, x)
-        pads = [(pad + more) * scale for pad, scale in zip(style.pads, scales, strict=True)]
+        pads = [(pad + margin) * scale for pad, scale in zip(spec.pads, scales, strict=True)]
         return box * np.array([x, y, x, y]), pads
 
     def box(frame: np.ndarray, row: int, x: float, y: float) -> np.ndarray:
-        return crop_box(frame, *near(row, x, y)).copy()
+        return crop_box(frame, *scaled_box(row, x, y)).copy()
 
     def square(frame: np.ndarray, row: int, x: float, y: float) -> np.ndarray:
-        return _crop_square(frame, *near(row, x, y))
+        return _crop_square(frame, *scaled_box(row, x, y))
 
     def aligned(frame: np.ndarray, row: int, x: float, y: float) -> np.ndarray:
         if not crop_box(frame, track.boxes[row] * np.array([x, y, x, y])).size:
             return frame[:0]
-        scale, move = turns[row, 0], turns[row, 1]
-        return _crop_aligned(frame, scale, move, np.array([x, y]), style.margin, size)
+        return _crop_aligned(frame, *transforms[row], np.array([x, y]), spec.margin, size)
 
-    if style.mode == "aligned" and len(track):
+    if spec.mode == "aligned" and len(track):
         if track.landmarks is None:
             raise LipsyncError(
                 "crop.mode aligned: these faces have no landmarks; set `detector: centerface`, "
                 "or `crop.mode: box` or `square`, in config/config.yaml"
             )
-        turns = fit_similarity(track.landmarks.reshape(-1, 5, 2))
+        transforms = fit_similarity(track.landmarks.reshape(-1, 5, 2))
     modes = {"box": box, "square": square, "aligned": aligned}
-    if style.mode not in modes:
-        raise LipsyncError(f"crop.mode: {style.mode!r} is not known; use {' | '.join(modes)}")
-    return modes[style.mode]
+    if spec.mode not in modes:
+        raise LipsyncError(f"crop.mode: {spec.mode!r} is not known; use {' | '.join(modes)}")
+    return modes[spec.mode]
 
 
 def _crop_square(frame: np.ndarray, box: np.ndarray, pads: Sequence[float]) -> np.ndarray:
@@ -286,55 +268,52 @@ def _crop_square(frame: np.ndarray, box: np.ndarray, pads: Sequence[float]) -> n
 
 
 def fit_similarity(points: np.ndarray) -> np.ndarray:
-    """The turns, scalings and shifts that bring LAYOUT nearest to each face's points.
+    """Least-squares similarity transforms from ALIGNED_LANDMARKS to each face's landmarks.
 
     points: (n, 5, 2), x and y. Returns complex128 (n, 2): factors f and shifts s such that
-    f * (x + iy of the layout) + s are least squares fits of the points (Umeyama, 1991, in complex
-    numbers). abs(f) is the side of an aligned crop in pixels.
+    f * (x + iy of the layout) + s fits the points best (Umeyama, 1991, in complex numbers). abs(f)
+    is the side of an aligned crop in pixels.
     """
     layout = ALIGNED_LANDMARKS[:, 0] + 1j * ALIGNED_LANDMARKS[:, 1]
-    spots = points[..., 0].astype(np.float64) + 1j * points[..., 1]
-    centred = layout - layout.mean()
-    factor = (spots - spots.mean(axis=1, keepdims=True)) @ centred.conj()
-    factor = factor / np.sum(np.abs(centred) ** 2)
-    return np.stack((factor, spots.mean(axis=1) - factor * layout.mean()), axis=1)
+    landmarks = points[..., 0].astype(np.float64) + 1j * points[..., 1]
+    centered = layout - layout.mean()
+    factor = (landmarks - landmarks.mean(axis=1, keepdims=True)) @ centered.conj()
+    factor = factor / np.sum(np.abs(centered) ** 2)
+    return np.stack((factor, landmarks.mean(axis=1) - factor * layout.mean()), axis=1)
 
 
 def _crop_aligned(
     frame: np.ndarray, factor: complex, shift: complex, scales: np.ndarray, margin: float, size: int
 ) -> np.ndarray:
-    """An aligned crop: the layout's unit square, and `margin` around it, seen in the frame."""
-    whole = 1 + 2 * margin
-    native = abs(factor) * whole * float(scales.mean())  # pixels of the frame
+    """An aligned crop: the layout's unit square with `margin` around it, sampled from the frame."""
+    extent = 1 + 2 * margin
+    native = abs(factor) * extent * float(scales.mean())  # side in pixels of the frame
     side = int(np.clip(round(native), 1, size))
-    step = factor * whole / side
-    start = shift - factor * (1 + 1j) * margin + step * (0.5 + 0.5j)  # centre of the first pixel
-    # Pixel (column, row) of the crop is seen at step * (column + i row) + start at full size, and
-    # in the frame at `turn` of it, in indices.
-    turn = np.array([[step.real, -step.imag, start.real], [step.imag, step.real, start.imag]])
-    turn *= scales[:, None]
-    turn[:, 2] -= 0.5
-    # Large faces are halved before they are sampled, so that no detail turns into a pattern.
+    step = factor * extent / side
+    start = shift - factor * (1 + 1j) * margin + step * (0.5 + 0.5j)  # center of the first pixel
+    # Pixel (column, row) of the crop is at step * (column + i row) + start in full-size pixels;
+    # `matrix` maps it to pixel indices of the frame.
+    matrix = np.array([[step.real, -step.imag, start.real], [step.imag, step.real, start.imag]])
+    matrix *= scales[:, None]
+    matrix[:, 2] -= 0.5
+    # Large faces are halved before they are sampled, which avoids aliasing.
     halvings = int(np.log2(max(1.0, native / side)))
     edge = 4 << halvings
-    corners = turn @ np.array([[0, side, 0, side], [0, 0, side, side], [1, 1, 1, 1]])
+    corners = matrix @ np.array([[0, side, 0, side], [0, 0, side, side], [1, 1, 1, 1]])
     low = np.maximum(np.floor(corners.min(axis=1)).astype(int) - edge, 0)
     high = np.ceil(corners.max(axis=1)).astype(int) + edge
-    part = frame[low[1] : max(high[1], low[1] + 1), low[0] : max(high[0], low[0] + 1)]
-    if not part.size:
-        return part
-    turn[:, 2] -= low
+    region = frame[low[1] : max(high[1], low[1] + 1), low[0] : max(high[0], low[0] + 1)]
+    if not region.size:
+        return region
+    matrix[:, 2] -= low
     for _ in range(halvings):
-        part = cv2.pyrDown(part)
-    turn /= 2**halvings
+        region = cv2.pyrDown(region)
+    matrix /= 2**halvings
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(part, turn, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    border = cv2.BORDER_REPLICATE
+    return cv2.warpAffine(region, matrix, (side, side), flags=flags, borderMode=border)
 
 
 def _encode_jpeg(crop: np.ndarray, size: int, quality: int) -> bytes:
-    height, width = crop.shape[:2]
-    scale = size / max(height, width)
-    if scale < 1:
-        smaller = (max(1, round(width * scale)), max(1, round(height * scale)))
-        crop = cv2.resize(crop, smaller, interpolation=cv2.INTER_AREA)
+    crop = downscale(crop, size)
     return cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()

@@ -1,8 +1,8 @@
-"""Which frames of a clip the detector looks at, and the faces of the frames between them.
+"""Keyframe detection: detect faces in every n-th frame and interpolate between matching ones.
 
-Every `stride`-th frame is looked at. Where the faces of two such frames agree, those between are
-interpolated; where one was lost, appeared or moved fast, each frame between is looked at too. So
-the outcome depends on the pictures alone, not on batches. Knows no detector and no file.
+Where the faces of two keyframes match, the faces between are interpolated; where a face was lost,
+appeared or moved fast, every frame between is detected too. The result depends on the frames
+alone, not on batches.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from scipy.optimize import linear_sum_assignment
 from lipsync_core.faces.boxes import area, iou
 from lipsync_core.faces.detectors.base import Faces
 
-MIN_IOU = 0.3  # lowest overlap of two boxes of one face
+MIN_IOU = 0.3  # of the boxes of one face in two keyframes
 MIN_RELATIVE_AREA = 0.25  # of the largest face: faces this large must not be lost
-ROWS_PER_BLOCK = 1024  # frames whose rows are kept apart, before they are joined to one array
+ROWS_PER_BLOCK = 1024  # row arrays, one a frame, that are concatenated at a time
 Request = tuple[int, np.ndarray]
 
 
 def match_faces(first: Faces, second: Faces, motion: float) -> np.ndarray | None:
-    """Rows (n, 2) of the same face in both, or None when the two pictures disagree.
+    """Match the faces of two keyframes: row pairs (n, 2), or None when they do not match.
 
-    They disagree when a face that matters is in one of them only, when two such faces touch, or
-    when a side of the box moves by more than `motion` times the box's longer side.
+    Only faces of MIN_RELATIVE_AREA count. They do not match when one of them is in one frame only,
+    when two of them touch, or when a side of a box moves by more than `motion` times the box's
+    longer side.
     """
     one, other = first.boxes[:, :4], second.boxes[:, :4]
     overlaps = iou(one, other)
@@ -40,7 +41,7 @@ def match_faces(first: Faces, second: Faces, motion: float) -> np.ndarray | None
         if len(np.setdiff1d(np.flatnonzero(part >= enough), pairs[:, side])):
             return None
     for part in (one[areas[0] >= enough], other[areas[1] >= enough]):
-        if (iou(part, part) > 0).sum() > len(part):  # people who cross are easily confused
+        if (iou(part, part) > 0).sum() > len(part):  # faces that cross are easily confused
             return None
     before, after = one[pairs[:, 0]], other[pairs[:, 1]]
     longer = np.maximum(before[:, 2:] - before[:, :2], 1e-6).max(axis=1, initial=1e-6)
@@ -51,15 +52,16 @@ def match_faces(first: Faces, second: Faces, motion: float) -> np.ndarray | None
 
 
 class StridedFaces:
-    """The faces of one clip, from a few of its frames. Frames go in, requests to detect come out.
+    """The faces of one clip, from detections in some of its frames.
 
     Parameters
     ----------
-    stride: frames from one detection to the next; 1 looks at every frame.
+    stride: frames from one keyframe to the next; 1 detects every frame.
     motion: see `match_faces`.
 
-    A request is (index, frame); each is to be answered by `add_faces`, in the order they came. Only
-    frames that may still be asked for are kept. `detected_frames` counts the frames that were.
+    `push` and `add_faces` return requests (index, frame) for detections; answer each by
+    `add_faces`, in order. Only frames that may still be requested are kept. `detected_frames`
+    counts the answers.
     """
 
     def __init__(self, stride: int, motion: float) -> None:
@@ -67,9 +69,9 @@ class StridedFaces:
         self.motion = motion
         self.frames = 0
         self.detected_frames = 0
-        self._between: dict[int, np.ndarray] = {}  # frames not yet looked at nor passed over
-        self._asked: deque[int] = deque()  # key frames without an answer yet
-        self._key: tuple[int, Faces] | None = None  # the last key frame answered
+        self._between: dict[int, np.ndarray] = {}  # frames between keyframes, not yet decided
+        self._requested: deque[int] = deque()  # keyframes without an answer yet
+        self._key: tuple[int, Faces] | None = None  # the last keyframe answered
         self._waiting = 0
         self._rows: list[np.ndarray] = []
         self._joined: list[np.ndarray] = []
@@ -78,15 +80,15 @@ class StridedFaces:
         """Take the next frame of the clip."""
         index, self.frames = self.frames, self.frames + 1
         if index % self.stride == 0:
-            return [self._ask_key(index, frame)]
+            return [self._request_keyframe(index, frame)]
         self._between[index] = frame
         return []
 
     def end(self) -> list[Request]:
-        """The clip has no more frames: its last one is looked at, too."""
+        """The clip has no more frames: its last one becomes a keyframe."""
         last = self.frames - 1
         if last in self._between:
-            return [self._ask_key(last, self._between.pop(last))]
+            return [self._request_keyframe(last, self._between.pop(last))]
         return []
 
     @property
@@ -95,28 +97,28 @@ class StridedFaces:
         return self._waiting == 0
 
     def add_faces(self, index: int, faces: Faces) -> list[Request]:
-        """Take the faces of a frame that was asked for; perhaps ask for more."""
+        """Take the faces of a requested frame; return further requests."""
         self._waiting -= 1
         self.detected_frames += 1
         self._add(np.full(len(faces.boxes), index), faces, detected=True)
-        if not self._asked or self._asked[0] != index:
+        if not self._requested or self._requested[0] != index:
             return []
-        self._asked.popleft()
+        self._requested.popleft()
         last, self._key = self._key, (index, faces)
         if last is None or index - last[0] < 2:
             return []
         pairs = match_faces(last[1], faces, self.motion)
         between = range(last[0] + 1, index)
-        pictures = [(middle, self._between.pop(middle)) for middle in between]
+        frames = [(middle, self._between.pop(middle)) for middle in between]
         if pairs is None:
-            self._waiting += len(pictures)
-            return pictures
+            self._waiting += len(frames)
+            return frames
         if len(pairs):
             self._interpolate(last[0], last[1], index, faces, pairs)
         return []
 
     def table(self) -> np.ndarray:
-        """float32 (n, 7 + landmarks): frame, looked at (0/1), box, score, landmarks; a row a face.
+        """float32 (n, 7 + landmarks): frame, detected (0/1), box, score, landmarks; a row a face.
 
         In order of frame and falling score.
         """
@@ -124,8 +126,8 @@ class StridedFaces:
         rows = np.concatenate(self._joined) if self._joined else np.zeros((0, 7), np.float32)
         return rows[np.lexsort((-rows[:, 6], rows[:, 0]))]
 
-    def _ask_key(self, index: int, frame: np.ndarray) -> Request:
-        self._asked.append(index)
+    def _request_keyframe(self, index: int, frame: np.ndarray) -> Request:
+        self._requested.append(index)
         self._waiting += 1
         return index, frame
 

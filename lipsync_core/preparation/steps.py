@@ -188,14 +188,14 @@ def crop_faces(
             common["active_speaker_confidence"] = confidence
             those = [those[best]]
         targets = [job.part(number) for number in range(len(those))]
-        stats = crops.write_track_crops(
+        stats = crops.write_crops(
             source,
             those,
             targets,
             style,
             crop.size,
             crop.quality,
-            picture=(found.width, found.height),
+            video_size=(found.width, found.height),
         )
         rows = []
         for each, stat, target in zip(those, stats, targets, strict=True):

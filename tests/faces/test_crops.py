@@ -19,7 +19,6 @@ from lipsync_core.faces.crops import (
     fit_similarity,
     iter_crops,
     write_crops,
-    write_track_crops,
 )
 from lipsync_core.faces.tracking.tracks import Track
 from lipsync_core.media.video import VideoWriter, read_frames
@@ -31,6 +30,12 @@ BOX = [101.4, 60.6, 221.2, 200.0]  # 119.8 x 139.4
 def track(frames, box=BOX) -> Track:
     frames = np.array(frames, np.int32)
     return Track(frames, np.tile(np.array(box, np.float32), (len(frames), 1)))
+
+
+def write_one(video, track, path, pads=(0, 0, 0, 0), **options) -> CropStats:
+    """`write_crops` of one track."""
+    (stats,) = write_crops(video, [track], [path], CropSpec(pads=pads), **options)
+    return stats
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +56,7 @@ def video(tmp_path_factory, portrait):
 
 @pytest.fixture
 def archive(tmp_path, video):
-    write_crops(video, track([0, 1, 2, 5, 6]), tmp_path / "a.zip", size=256)
+    write_one(video, track([0, 1, 2, 5, 6]), tmp_path / "a.zip", size=256)
     return CropArchive(tmp_path / "a.zip")
 
 
@@ -71,7 +76,7 @@ def test_a_box_outside_of_the_frame_cuts_nothing(box):
 
 
 def test_members_are_stored_jpegs_named_by_frame(tmp_path, video):
-    stats = write_crops(video, track([0, 1, 2, 5, 6]), tmp_path / "new" / "a.zip")
+    stats = write_one(video, track([0, 1, 2, 5, 6]), tmp_path / "new" / "a.zip")
     assert stats == CropStats(5, pytest.approx(139.4, abs=0.01))
     with zipfile.ZipFile(tmp_path / "new/a.zip") as stored:
         names = [f"{frame}.jpg" for frame in (0, 1, 2, 5, 6)]
@@ -85,7 +90,7 @@ def test_members_are_stored_jpegs_named_by_frame(tmp_path, video):
 
 def test_equal_inputs_give_equal_bytes(tmp_path, video):
     for name in ("a.zip", "b.zip"):
-        write_crops(video, track(range(4)), tmp_path / name)
+        write_one(video, track(range(4)), tmp_path / name)
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
 
 
@@ -99,7 +104,7 @@ def test_the_right_frame_and_place_is_stored(archive, portrait):
 
 
 def test_large_crops_are_scaled_down_and_small_ones_never_up(tmp_path, video):
-    write_crops(video, track([0]), tmp_path / "small.zip", size=70)
+    write_one(video, track([0]), tmp_path / "small.zip", size=70)
     with zipfile.ZipFile(tmp_path / "small.zip") as stored:
         picture = cv2.imdecode(np.frombuffer(stored.read("0.jpg"), np.uint8), cv2.IMREAD_COLOR)
     assert picture.shape == (70, 60, 3)
@@ -107,8 +112,8 @@ def test_large_crops_are_scaled_down_and_small_ones_never_up(tmp_path, video):
 
 def test_pads_and_long_side_speak_of_full_size(tmp_path, video):
     pads = (0, 20, 10, 0)
-    write_crops(video, track([0]), tmp_path / "full.zip", pads)
-    stats = write_crops(video, track([0]), tmp_path / "half.zip", pads, long_side=160)
+    write_one(video, track([0]), tmp_path / "full.zip", pads)
+    stats = write_one(video, track([0]), tmp_path / "half.zip", pads, long_side=160)
     assert stats.face_px == pytest.approx(139.4, abs=0.01)
     full = CropArchive(tmp_path / "full.zip").decode(0, 64).astype(int)
     half = CropArchive(tmp_path / "half.zip").decode(0, 64).astype(int)
@@ -120,26 +125,26 @@ def test_pads_and_long_side_speak_of_full_size(tmp_path, video):
 
 def test_a_still_can_be_cropped(tmp_path, portrait):
     cv2.imwrite(str(tmp_path / "still.png"), portrait)
-    assert write_crops(tmp_path / "still.png", track([0]), tmp_path / "a.zip").frames == 1
+    assert write_one(tmp_path / "still.png", track([0]), tmp_path / "a.zip").frames == 1
     crop = CropArchive(tmp_path / "a.zip").decode(0, 120)
     assert np.abs(crop.astype(int).mean() - portrait[61:200, 101:221].mean()) < 1
 
 
 def test_boxes_off_the_picture_leave_a_gap(tmp_path, video):
     boxes = np.array([BOX, [400, 300, 500, 400], BOX], np.float32)
-    stats = write_crops(video, Track(np.arange(3, dtype=np.int32), boxes), tmp_path / "a.zip")
+    stats = write_one(video, Track(np.arange(3, dtype=np.int32), boxes), tmp_path / "a.zip")
     assert stats.frames == 2
     assert CropArchive(tmp_path / "a.zip").frames.tolist() == [0, 2]
 
 
 def test_an_empty_track_gives_an_empty_archive(tmp_path, video):
-    assert write_crops(video, track([]), tmp_path / "a.zip") == CropStats(0, 0.0)
+    assert write_one(video, track([]), tmp_path / "a.zip") == CropStats(0, 0.0)
     assert CropArchive(tmp_path / "a.zip").frames.tolist() == []
 
 
 def test_a_failure_leaves_no_archive(tmp_path):
     with pytest.raises(ClipError):
-        write_crops(tmp_path / "absent.mp4", track([0]), tmp_path / "a.zip")
+        write_one(tmp_path / "absent.mp4", track([0]), tmp_path / "a.zip")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -353,8 +358,8 @@ def test_a_face_outside_of_the_picture_has_no_crop_in_any_mode(still, mode):
 def test_several_tracks_are_cut_in_one_pass(tmp_path, video):
     tracks = [track([0, 1, 2]), track([2, 3, 7], [10, 10, 60, 90]), track([])]
     paths = [tmp_path / f"{number}.zip" for number in range(3)]
-    stats = write_track_crops(video, tracks, paths)
+    stats = write_crops(video, tracks, paths)
     assert [stat.frames for stat in stats] == [3, 3, 0]
     assert [CropArchive(path).frames.tolist() for path in paths] == [[0, 1, 2], [2, 3, 7], []]
-    write_crops(video, tracks[1], tmp_path / "alone.zip")
+    write_one(video, tracks[1], tmp_path / "alone.zip")
     assert (tmp_path / "alone.zip").read_bytes() == paths[1].read_bytes()

@@ -1,4 +1,4 @@
-"""Face detectors by name."""
+"""Face detectors, built by name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def build(
     threshold: float = 0.5,
     precision: str = "auto",
 ) -> Detector:
-    """The detector that `name` ("auto", "s3fd" or "centerface") stands for, ready to use.
+    """Build the detector `name`: "auto", "s3fd" or "centerface".
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def build(
 
     Raises LipsyncError for an unknown name, and for weights that are missing or wrong.
     """
-    # Each detector brings its own engine; only the one in use is imported.
+    # Each detector has its own inference engine; only the one in use is imported.
     if resolve(name, models_dir) == "s3fd":
         from lipsync_core.faces.detectors.s3fd import S3FD
 

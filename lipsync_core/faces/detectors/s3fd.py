@@ -1,8 +1,8 @@
-"""S3FD (Zhang et al., 2017): the detector of the public Wav2Lip data. No landmarks.
+"""S3FD (Zhang et al., 2017): the face detector of the public Wav2Lip models. No landmarks.
 
-The network class is face-alignment's; what goes in and what is made of its output is ours, with
-the whole batch decoded at once. On a CPU with bfloat16 units one thread manages about 9 frames a
-second at 272 x 480; without them 2, where CenterFace manages 65.
+The network class is that of face-alignment; pre- and postprocessing are implemented here, for whole
+batches. One CPU thread detects about 9 frames of 272 x 480 a second with bfloat16 units, 2 without
+them; CenterFace detects 65.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from lipsync_core.runtime.device import pick
 from lipsync_core.runtime.files import PathLike
 
 MEANS = (104.0, 117.0, 123.0)  # of blue, green and red
-CANDIDATE = 0.05  # lowest score which the public post-processing looks at
-OVERLAP = 0.3
-CENTRE_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
+MIN_CANDIDATE_SCORE = 0.05  # of the public postprocessing
+NMS_IOU = 0.3
+CENTER_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
 FIRST_STRIDE = 4  # pixels; doubled at each of the six scales
 REMEDY = (
     "put the public s3fd.pth there, ask for it with `snakemake models/s3fd.pth`, "
@@ -40,10 +40,10 @@ class S3FD:
     state: the network's weights, a state dict as in the public `s3fd.pth`.
     device: as for `lipsync_core.runtime.device.pick`.
     threshold: lowest score of a face.
-    precision: "float32" gives the public numbers; "bf16" is four times faster on a CPU that
+    precision: "float32" gives the public results; "bf16" is four times faster on a CPU that
         has it, and moves boxes by about a hundredth of their size; "auto" is bfloat16 on such a
         CPU, else float32.
-    at_once: frames of one pass; None is all on a GPU and 1 on a CPU, where that is faster.
+    batch_size: frames of one pass; None is all on a GPU and 1 on a CPU, where that is faster.
     """
 
     name = "s3fd"
@@ -54,12 +54,12 @@ class S3FD:
         device: str = "auto",
         threshold: float = 0.5,
         precision: str = "auto",
-        at_once: int | None = None,
+        batch_size: int | None = None,
     ) -> None:
         self.threshold = threshold
         self.device = pick(device)
         self.on_gpu = self.device.type == "cuda"
-        self.at_once = at_once or (1 if self.device.type == "cpu" else None)
+        self.batch_size = batch_size or (1 if self.device.type == "cpu" else None)
         self.precision = choose_precision(precision, self.device)
         network = Network()
         network.load_state_dict(state)
@@ -91,7 +91,7 @@ class S3FD:
     def detect(self, frames: np.ndarray) -> list[np.ndarray]:
         """Boxes of each frame: see `base.Detector`."""
         check_frames(frames)
-        step = self.at_once or max(1, len(frames))
+        step = self.batch_size or max(1, len(frames))
         starts = range(0, len(frames), step)
         return [boxes for start in starts for boxes in self._pass(frames[start : start + step])]
 
@@ -105,20 +105,20 @@ class S3FD:
         # TensorFloat-32 rounds differently from one batch size to the next.
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             outputs = self.network(self._prepare(frames))
-        hits = decode([part.float() for part in outputs], max(CANDIDATE, self.threshold))
-        pictures = (hits[hits[:, 0] == index, 1:] for index in range(len(frames)))
-        return [boxes[nms(boxes, OVERLAP, border=1.0)] for boxes in pictures]
+        hits = decode([part.float() for part in outputs], max(MIN_CANDIDATE_SCORE, self.threshold))
+        per_frame = (hits[hits[:, 0] == index, 1:] for index in range(len(frames)))
+        return [boxes[nms(boxes, NMS_IOU, border=1.0)] for boxes in per_frame]
 
     def _prepare(self, frames: np.ndarray) -> torch.Tensor:
-        # Frames are BGR as the network wants them; the view below is channels_last already.
-        pictures = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
+        # Frames are BGR, as the network takes them; the view below is channels_last already.
+        pixels = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
         means = torch.tensor(MEANS, device=self.device)
-        # Whole numbers up to 255, so that bfloat16 holds them exactly.
-        return (pictures - means).to(self.precision).permute(0, 3, 1, 2)
+        # Whole numbers up to 255, which bfloat16 represents exactly.
+        return (pixels - means).to(self.precision).permute(0, 3, 1, 2)
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """What "auto", "float32" or "bf16" means on this device. LipsyncError for other names."""
+    """The dtype of "auto", "float32" or "bf16" on this device. LipsyncError for other names."""
     if name == "auto":
         able = torch.cpu.get_capabilities() if device.type == "cpu" else {}
         fast = able.get("amx_bf16") or able.get("avx512_bf16")
@@ -129,28 +129,28 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def decode(outputs: list[torch.Tensor], threshold: float) -> np.ndarray:
-    """Boxes in the network's output, above `threshold`, before suppression.
+    """Decode the boxes above `threshold` from the network's output, before NMS.
 
     Parameters
     ----------
     outputs: six pairs of class logits (B, 2, h, w) and offsets (B, 4, h, w), finest first.
 
-    Returns float32 (n, 6): picture's index, x1, y1, x2, y2, score. A score equal to the threshold
-    is left out. Boxes under the threshold cannot suppress one above it, so taking only these
-    gives what the public code gives, which suppresses first and filters afterwards.
+    Returns float32 (n, 6): frame index, x1, y1, x2, y2, score. A score equal to the threshold is
+    left out. Boxes below the threshold cannot suppress one above it, so that filtering first gives
+    the same as the public code, which filters after NMS.
     """
     found = []
     for level, (logits, offsets) in enumerate(zip(outputs[::2], outputs[1::2], strict=True)):
         stride = FIRST_STRIDE * 2**level
         scores = logits.softmax(dim=1)[:, 1]
-        picture, row, column = torch.nonzero(scores > threshold, as_tuple=True)
-        offset = offsets[picture, :, row, column]  # (n, 4)
+        frame, row, column = torch.nonzero(scores > threshold, as_tuple=True)
+        offset = offsets[frame, :, row, column]  # (n, 4)
         prior = torch.stack((column, row), dim=1) * stride + stride / 2
-        centre = prior + offset[:, :2] * (CENTRE_VARIANCE * 4 * stride)
+        center = prior + offset[:, :2] * (CENTER_VARIANCE * 4 * stride)
         half = torch.exp(offset[:, 2:] * SIZE_VARIANCE) * (4 * stride / 2)
-        score = scores[picture, row, column]
+        score = scores[frame, row, column]
         found.append(
-            torch.cat((picture[:, None], centre - half, centre + half, score[:, None]), dim=1)
+            torch.cat((frame[:, None], center - half, center + half, score[:, None]), dim=1)
         )
     return torch.cat(found).cpu().numpy()
 

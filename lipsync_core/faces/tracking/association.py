@@ -1,7 +1,7 @@
-"""Which boxes are one and the same face: linking over time, within shots, through crossings.
+"""Associate boxes over time: link the boxes of each face to tracks, within shots.
 
-Works on the boxes alone; no pictures. A track ends rather than passes to another face;
-`reidentification` then tells from the pictures who goes on where.
+Works on boxes alone. Where two faces cross and cannot be told apart, both tracks end;
+`reidentification` then joins their parts by appearance.
 """
 
 from __future__ import annotations
@@ -18,30 +18,28 @@ from lipsync_core.faces.detection import Detections
 from lipsync_core.faces.track import Track
 from lipsync_core.faces.tracking.shots import split_shots
 
-MIN_IOU = 0.3  # lowest overlap of a box with where a face was expected
-MAX_LOST_FRAMES = 50  # frames after which a lost face is taken for gone (2 s)
-MAX_RECENT_FRAMES = 2  # a face seen this many frames ago is preferred to one lost for longer
-VELOCITY_FRAMES = 8  # boxes from which a face's velocity is taken
-MAX_EXTRAPOLATED_FRAMES = 25  # frames for which a lost face is expected to go on moving
-MIN_COOCCURRING_FRAMES = 5  # frames in which two tracks were seen side by side: they are two people
-Pair = frozenset[int]  # of the numbers of two trails
-HEAD_MARGIN = 0.25  # how far a head goes beyond the face on either side, in sizes of the face
-MIN_CROSSING_IOU = 0.1  # overlap of two heads from which one may cover the other's face
-MIN_IOU_LEAD = 0.2  # lead in overlap by which a box is one face's and not that of one it crosses
+MIN_IOU = 0.3  # of a box with the predicted box of its face
+MAX_LOST_FRAMES = 50  # frames (2 s) without a box, after which a track is closed
+MAX_RECENT_FRAMES = 2  # faces seen this many frames ago are assigned before those lost for longer
+VELOCITY_FRAMES = 8  # boxes from which a face's velocity is estimated
+MAX_EXTRAPOLATED_FRAMES = 25  # frames for which a lost face is extrapolated
+MIN_COOCCURRING_FRAMES = 5  # frames with both tracks: they are two people
+HEAD_MARGIN = 0.25  # extent of a head beyond its face on either side, in sizes of the face
+MIN_CROSSING_IOU = 0.1  # of two heads, from which one may cover the other's face
+MIN_IOU_LEAD = 0.2  # by which a box belongs to one of two crossing faces and not to the other
+Pair = frozenset[int]  # numbers of two tracklets
 
 
 def link(detections: Detections) -> list[Track]:
-    """All tracks of a clip, in order of their first frame. No track crosses a cut; see
-    `reidentification`.
+    """All tracks of a clip, in order of their first frame. No track spans a cut.
 
-    Each frame's boxes are assigned to the places where the faces are expected (constant velocity)
-    so that the sum of overlaps is largest (Hungarian method): faces seen just now first, then lost
-    ones. A box that overlaps no such place begins a new track; a track that was not seen for
-    MEMORY frames is closed.
+    Each frame's boxes are assigned to the predicted boxes (constant velocity) with the largest sum
+    of IoU (Hungarian algorithm): faces seen recently first, then lost ones. A box that overlaps no
+    prediction begins a new track; a track without a box for MAX_LOST_FRAMES frames is closed.
 
-    Where two people cross, only boxes that are clearly one's are taken: what a track lacks there
-    is `occluded`, and must not be made up by interpolation. Where a box could have been either's,
-    the tracks of both end, for who comes out of it on which side is not to be seen from boxes.
+    Where two people cross, only boxes that clearly belong to one of them are assigned. Frames that
+    a track misses there are `occluded` and must not be interpolated. Where a box could belong to
+    either, both tracks end, because boxes alone cannot tell the two apart afterwards.
     """
     table = detections.faces
     frames = table["frame"].to_numpy(np.int64)
@@ -77,17 +75,19 @@ def _landmarks(table) -> np.ndarray | None:
 
 
 class _Tracklet:
-    """A track in the making."""
+    """A track that is still being extended."""
 
     def __init__(self, number: int, after_crossing: bool) -> None:
         self.number = number
         self.after_crossing = after_crossing
-        self.parts: list[list[int]] = []  # rows of the table; a new part where the face may differ
+        self.parts: list[
+            list[int]
+        ] = []  # rows of the table; a new part where the identity is uncertain
         self.occluded: list[int] = []
         self.ambiguous = True
         self.seen = -1  # frame of the latest box
         self.box = np.zeros(4, np.float32)
-        self._centres: deque[tuple[int, float, float]] = deque(maxlen=VELOCITY_FRAMES)
+        self._centers: deque[tuple[int, float, float]] = deque(maxlen=VELOCITY_FRAMES)
 
     def add(self, row: int, frame: int, box: np.ndarray) -> None:
         if self.ambiguous:
@@ -96,14 +96,14 @@ class _Tracklet:
         self.parts[-1].append(row)
         self.box = box
         if frame - self.seen > VELOCITY_FRAMES:
-            self._centres.clear()  # an old velocity tells nothing
+            self._centers.clear()  # an old velocity is not valid
         self.seen = frame
         x1, y1, x2, y2 = box.tolist()
-        self._centres.append((frame, (x1 + x2) / 2, (y1 + y2) / 2))
+        self._centers.append((frame, (x1 + x2) / 2, (y1 + y2) / 2))
 
     def expected(self, frame: int) -> np.ndarray:
-        """Where its box should be in `frame`: float32 (4,)."""
-        (start, x0, y0), (end, x1, y1) = self._centres[0], self._centres[-1]
+        """Its predicted box in `frame`: float32 (4,)."""
+        (start, x0, y0), (end, x1, y1) = self._centers[0], self._centers[-1]
         if start == end:
             return self.box
         steps = min(frame - self.seen, MAX_EXTRAPOLATED_FRAMES) / (end - start)
@@ -115,18 +115,18 @@ class _Tracklet:
 
 
 def _link_shot(frames: np.ndarray, boxes: np.ndarray, first: int, last: int) -> list[_Tracklet]:
-    """Trails over the rows first .. last - 1 of the table."""
+    """Tracklets of the rows first .. last - 1 of the table."""
     tracklets: list[_Tracklet] = []
     live: list[_Tracklet] = []
     if first == last:
         return tracklets
-    cooccurrences: Counter[Pair] = Counter()  # frames in which two trails had a box each
+    cooccurrences: Counter[Pair] = Counter()  # frames with a box of both tracklets
     starts = np.flatnonzero(np.diff(frames[first:last], prepend=-1)) + first
     for start, end in zip(starts.tolist(), [*starts[1:].tolist(), last], strict=True):
-        frame, now = int(frames[start]), boxes[start:end]
+        frame, found = int(frames[start]), boxes[start:end]
         live = [tracklet for tracklet in live if frame - tracklet.seen <= MAX_LOST_FRAMES]
-        owner, ambiguous = _assign_boxes(live, cooccurrences, frame, now)
-        for place, box in enumerate(now):
+        owner, ambiguous = _assign_boxes(live, cooccurrences, frame, found)
+        for place, box in enumerate(found):
             if place in ambiguous:
                 continue
             if place not in owner:
@@ -141,18 +141,18 @@ def _link_shot(frames: np.ndarray, boxes: np.ndarray, first: int, last: int) -> 
 
 
 def _assign_boxes(
-    live: Sequence[_Tracklet], cooccurrences: Counter[Pair], frame: int, now: np.ndarray
+    live: Sequence[_Tracklet], cooccurrences: Counter[Pair], frame: int, found: np.ndarray
 ) -> tuple[dict[int, _Tracklet], set[int]]:
-    """Which trail each of the boxes `now` (m, 4) goes on, and which boxes nobody must have."""
+    """Assign the boxes `found` (m, 4) to tracklets; also return the ambiguous boxes."""
     owner: dict[int, _Tracklet] = {}
     ambiguous: set[int] = set()
     if not live:
         return owner, ambiguous
-    if len(live) == len(now) == 1 and _iou(live[0].expected(frame), now[0]) >= MIN_IOU:
-        return {0: live[0]}, ambiguous  # nearly every frame: nothing to weigh
-    places = np.stack([tracklet.expected(frame) for tracklet in live])
-    gain = iou(places, now)
-    crossing = _crossing_pairs(live, cooccurrences, places)
+    if len(live) == len(found) == 1 and _iou(live[0].expected(frame), found[0]) >= MIN_IOU:
+        return {0: live[0]}, ambiguous  # the common case, without an assignment problem
+    predicted = np.stack([tracklet.expected(frame) for tracklet in live])
+    gain = iou(predicted, found)
+    crossing = _crossing_pairs(live, cooccurrences, predicted)
     for pair in crossing:
         unclear = _ambiguous_boxes(gain, pair)
         ambiguous |= unclear
@@ -162,7 +162,7 @@ def _assign_boxes(
 
     def assign(candidates: Iterable[int], gains: np.ndarray) -> None:
         rows = sorted(candidates)
-        columns = [box for box in range(len(now)) if box not in owner and box not in ambiguous]
+        columns = [box for box in range(len(found)) if box not in owner and box not in ambiguous]
         part = gains[np.ix_(rows, columns)]
         for row, column in zip(*linear_sum_assignment(part, maximize=True), strict=True):
             if part[row, column] >= MIN_IOU:
@@ -170,35 +170,37 @@ def _assign_boxes(
                 waiting.discard(rows[row])
 
     assign([at for at in waiting if frame - live[at].seen <= MAX_RECENT_FRAMES], gain)
-    if waiting and len(owner) + len(ambiguous) < len(now):
+    if waiting and len(owner) + len(ambiguous) < len(found):
         assign(waiting, gain)
-    if waiting and len(owner) + len(ambiguous) < len(now):
-        # A face that stopped; one lost in a crossing may be anywhere, and its old place another's.
-        stayed = [at for at in waiting if not live[at].lost_in_crossing()]
-        assign(stayed, iou(np.stack([tracklet.box for tracklet in live]), now))
+    if waiting and len(owner) + len(ambiguous) < len(found):
+        # A face that stopped moving. One lost in a crossing may be anywhere by now.
+        stationary = [at for at in waiting if not live[at].lost_in_crossing()]
+        assign(stationary, iou(np.stack([tracklet.box for tracklet in live]), found))
     for at in waiting.intersection(itertools.chain(*crossing)):
         live[at].occluded.append(frame)
     return owner, ambiguous
 
 
 def _iou(one: np.ndarray, other: np.ndarray) -> float:
-    """`iou` of two boxes."""
+    """`iou` of two boxes, without arrays: faster for a single pair."""
     left, top, right, bottom = one.tolist()
     x1, y1, x2, y2 = other.tolist()
-    common = max(0.0, min(right, x2) - max(left, x1)) * max(0.0, min(bottom, y2) - max(top, y1))
-    whole = (right - left) * (bottom - top) + (x2 - x1) * (y2 - y1) - common
-    return common / whole if whole > 0 else 0.0
+    intersection = max(0.0, min(right, x2) - max(left, x1)) * max(
+        0.0, min(bottom, y2) - max(top, y1)
+    )
+    union = (right - left) * (bottom - top) + (x2 - x1) * (y2 - y1) - intersection
+    return intersection / union if union > 0 else 0.0
 
 
 def _crossing_pairs(
-    live: Sequence[_Tracklet], cooccurrences: Counter[Pair], places: np.ndarray
+    live: Sequence[_Tracklet], cooccurrences: Counter[Pair], predicted: np.ndarray
 ) -> list[tuple[int, int]]:
-    """Pairs of trails of two people, of whom one may cover the other's face."""
+    """Pairs of tracklets of two people, one of whom may cover the other's face."""
     if len(live) < 2 or not cooccurrences:
         return []
     # A head is larger than the box of its face.
-    sides = (places[:, 2:] - places[:, :2]) * HEAD_MARGIN
-    heads = places + np.hstack((-sides, sides))
+    sides = (predicted[:, 2:] - predicted[:, :2]) * HEAD_MARGIN
+    heads = predicted + np.hstack((-sides, sides))
     pairs = np.argwhere(np.triu(iou(heads, heads) >= MIN_CROSSING_IOU, 1)).tolist()
     return [
         (one, other)
@@ -209,9 +211,9 @@ def _crossing_pairs(
 
 
 def _ambiguous_boxes(gain: np.ndarray, pair: tuple[int, int]) -> set[int]:
-    """The boxes that could be either's of two crossing trails.
+    """The boxes that could belong to either of two crossing tracklets.
 
-    Sets `gain` to 0 where a box is clearly the other's.
+    Sets `gain` to 0 where a box clearly belongs to the other tracklet.
     """
     one, other = pair
     boxes = np.flatnonzero(np.maximum(gain[one], gain[other]) >= MIN_IOU)

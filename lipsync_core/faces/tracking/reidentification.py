@@ -1,8 +1,7 @@
-"""Whose face it is before and after a crossing, a cut or a long absence: told by its looks.
+"""Re-identify faces after a crossing, a cut or a long absence by comparing their crops.
 
-`association` ends the tracks of two faces that could not be told apart for a moment, and all tracks
-at a cut. Here the pictures of the tracks are compared; where they leave a doubt, the tracks stay
-apart.
+`association` ends the tracks of two faces that it cannot tell apart, and all tracks at a cut. This
+module joins the tracks of one person; where the crops are not clearly alike, tracks stay separate.
 """
 
 from __future__ import annotations
@@ -19,29 +18,29 @@ from lipsync_core.faces.track import Track
 from lipsync_core.faces.tracking.association import MAX_LOST_FRAMES
 from lipsync_core.runtime.files import PathLike
 
-CROPS_PER_END = 8  # crops at an end of a track
+CROPS_PER_END = 8  # crops compared at either end of a track
 CROP_SIDE_PX = 24  # pixels to which they are scaled
-LONG_SIDE_PX = 480  # frames are read scaled down to this
-IMPOSSIBLE_COST = 1e6  # distance of what cannot be the same person
-MAX_DISTANCE_RATIO = 0.7  # of one person's crops, relative to the nearest other one
-# Greatest distance (mean difference of 255) at which tracks of two shots show the same person. On
-# 128 real clips of 80 speakers that of two people is 19.9 at least, in 8,000 pairs; that of a
-# clip's parts, half a second apart, is below 18 for 95 %.
+LONG_SIDE_PX = 480  # frames are decoded scaled down to this
+IMPOSSIBLE_COST = 1e6  # distance of tracks that cannot show one person
+MAX_DISTANCE_RATIO = 0.7  # of one person's crops, relative to the nearest other person's
+# Mean difference of crops (of 255) up to which tracks of two shots show one person. On 128 real
+# clips of 80 speakers, that of two people is at least 19.9 in 8,000 pairs; that of the parts of one
+# clip, half a second apart, is below 18 for 95 %.
 MAX_DISTANCE = 18.0
-CROP_MARGIN = 0.2  # around the face, with hair and collar; without: 15 between two people
-MIN_TRACK_FRAMES = 5  # boxes; shorter tracks have too few looks
-MAX_TRACKS = 256  # tracks compared, the longest ones: all pairs of more take minutes
+CROP_MARGIN = 0.2  # includes hair and collar; without it two people are as close as 15
+MIN_TRACK_FRAMES = 5  # boxes; shorter tracks have too few crops
+MAX_TRACKS = 256  # the longest ones are compared: all pairs of more take minutes
 
 
 def merge_tracks(
     video_path: PathLike, tracks: Sequence[Track], cuts: Sequence[int] = ()
 ) -> list[Track]:
-    """The tracks, those of one person made one; by first frame.
+    """The tracks in order of first frame, with the tracks of one person merged.
 
-    cuts: first frames of shots. Joined are those before and after a crossing, and those that look
-    alike in different shots, or in one after an absence.
+    cuts: first frames of shots. Merged are tracks before and after a crossing, and tracks that look
+    alike in different shots or, in one shot, after an absence.
 
-    Reads the video only where tracks ended in doubt, at a cut, or begin after others have ended.
+    Decodes the video only where tracks ended at a crossing or a cut, or begin after others ended.
     Raises ClipError when it cannot be read.
     """
     return _merge_across_shots(video_path, _merge_across_crossings(video_path, tracks, cuts), cuts)
@@ -50,7 +49,7 @@ def merge_tracks(
 def _merge_across_crossings(
     video_path: PathLike, tracks: Sequence[Track], cuts: Sequence[int]
 ) -> list[Track]:
-    """The tracks, those of one person before and after a crossing made one; by first frame."""
+    """The tracks by first frame, with those of one person before and after a crossing merged."""
     pairs = [
         (end, begin)
         for end, before in enumerate(tracks)
@@ -72,9 +71,9 @@ def _merge_across_crossings(
 def _merge_across_shots(
     video_path: PathLike, tracks: Sequence[Track], cuts: Sequence[int]
 ) -> list[Track]:
-    """The tracks, those of one person in several shots made one; by first frame.
+    """The tracks by first frame, with those of one person in several shots merged.
 
-    The most alike first; people who are seen together are never made one.
+    The most similar pairs are merged first; tracks that overlap in time never are.
     """
     longest = sorted(range(len(tracks)), key=lambda number: -len(tracks[number]))[:MAX_TRACKS]
     pairs = [
@@ -87,11 +86,10 @@ def _merge_across_shots(
         return list(tracks)
     numbers = sorted(set(itertools.chain(*pairs)))
     ends = [_end_samples(tracks[number]) for number in numbers]
-    looks = dict(
-        zip(numbers, _sample_crops(video_path, ends, CropSpec(margin=CROP_MARGIN)), strict=True)
-    )
+    samples = _sample_crops(video_path, ends, CropSpec(margin=CROP_MARGIN))
+    crops = dict(zip(numbers, samples, strict=True))
     groups = {number: [number] for number in range(len(tracks))}
-    for distance, one, other in sorted((_distance(looks[a], looks[b]), a, b) for a, b in pairs):
+    for distance, one, other in sorted((_distance(crops[a], crops[b]), a, b) for a, b in pairs):
         first, second = groups[one], groups[other]
         if distance > MAX_DISTANCE:
             break
@@ -111,19 +109,19 @@ def _first_frame(track: Track) -> int:
 
 
 def _separated(one: Track, other: Track, cuts: Sequence[int]) -> bool:
-    """Is the other seen only after the one, in another shot or after an absence?"""
+    """True when `other` begins after `one` ended, in another shot or after an absence."""
     end, begin = int(one.frames[-1]), int(other.frames[0])
     return begin - end > MAX_LOST_FRAMES or any(end < cut <= begin for cut in cuts)
 
 
 def _co_occur(tracks: Sequence[Track]) -> bool:
-    """Are two of the tracks seen at the same time?"""
+    """True when two of the tracks overlap in time."""
     spans = sorted((int(track.frames[0]), int(track.frames[-1])) for track in tracks)
     return any(begin <= end for (_, end), (begin, _) in itertools.pairwise(spans))
 
 
 def _end_samples(track: Track) -> Track:
-    """SAMPLE boxes near either end of a track."""
+    """CROPS_PER_END boxes near either end of a track."""
     rows = np.union1d(
         *(
             np.searchsorted(track.frames, _nearest_boxes(track, f).frames)
@@ -134,11 +132,11 @@ def _end_samples(track: Track) -> Track:
 
 
 def _sample_crops(
-    video_path: PathLike, samples: Sequence[Track], style: CropSpec | None = None
+    video_path: PathLike, samples: Sequence[Track], spec: CropSpec | None = None
 ) -> list[np.ndarray]:
     """The faces of each of the samples, scaled to SIDE x SIDE: float32 (n, SIDE * SIDE * 3)."""
     crops: list[list[np.ndarray]] = [[] for _ in samples]
-    for place, _, crop in iter_crops(video_path, samples, style, long_side=LONG_SIDE_PX):
+    for place, _, crop in iter_crops(video_path, samples, spec, long_side=LONG_SIDE_PX):
         small = cv2.resize(crop, (CROP_SIDE_PX, CROP_SIDE_PX), interpolation=cv2.INTER_AREA)
         crops[place].append(small.astype(np.float32))
     return [
@@ -148,13 +146,13 @@ def _sample_crops(
 
 
 def _distance(one: np.ndarray, other: np.ndarray) -> float:
-    """Mean difference of the two pictures most alike, of (n, d) and (m, d); inf without any."""
-    differences = [np.abs(other - picture).mean(axis=1).min(initial=np.inf) for picture in one]
+    """Smallest mean difference of two crops, of (n, d) and (m, d); inf without any."""
+    differences = [np.abs(other - crop).mean(axis=1).min(initial=np.inf) for crop in one]
     return float(min(differences, default=np.inf))
 
 
 class _Appearance:
-    """What the faces at the ends of tracks, and those beside them, look like."""
+    """Crops of the faces at the ends of tracks, and of faces that co-occur with them."""
 
     def __init__(
         self, video_path: PathLike, tracks: Sequence[Track], pairs: Sequence[tuple[int, int]]
@@ -171,16 +169,16 @@ class _Appearance:
         self._crops = _sample_crops(video_path, samples)
 
     def distance(self, one: int, at: int, other: int, to: int) -> float:
-        """Mean difference of two tracks' faces, around frame `at` of the one, `to` of the other.
+        """Distance of two tracks' faces, around frame `at` of the one and `to` of the other.
 
-        That of the two crops most alike: others may show half of somebody else.
+        That of the two most similar crops: others may show part of another face.
         """
         first, second = (self._crops[self._places[key]] for key in ((one, at), (other, to)))
         return _distance(first, second)
 
 
 def co_occurring(tracks: Sequence[Track], number: int) -> list[int]:
-    """The tracks that are seen at the same time as a track, and so are of other people."""
+    """The tracks that overlap a track in time, and so show other people."""
     first, last = tracks[number].frames[0], tracks[number].frames[-1]
     return [
         other
@@ -190,7 +188,7 @@ def co_occurring(tracks: Sequence[Track], number: int) -> list[int]:
 
 
 def _nearest_boxes(track: Track, frame: int) -> Track:
-    """Every other one of the boxes of a track that are nearest to a frame, SAMPLE in all."""
+    """Every other one of a track's boxes nearest to a frame, CROPS_PER_END in all."""
     nearest = np.argsort(np.abs(track.frames - frame), kind="stable")
     rows = np.sort(nearest[: 2 * CROPS_PER_END : 2])
     return Track(track.frames[rows], track.boxes[rows])
@@ -202,17 +200,17 @@ def _follows(before: Track, after: Track, cuts: Sequence[int]) -> bool:
 
 
 def _assign_by_appearance(
-    tracks: Sequence[Track], pairs: Sequence[tuple[int, int]], looks: _Appearance
+    tracks: Sequence[Track], pairs: Sequence[tuple[int, int]], appearance: _Appearance
 ) -> list[tuple[int, int]]:
-    """The pairs which look alike, clearly more so than either does to the people beside the other.
+    """Assign ends to beginnings of tracks; keep pairs clearly more alike than any rival.
 
-    Each track goes on in one other at most.
+    Rivals are the faces that co-occur with either track. Each track continues in at most one other.
     """
     ends, begins = (sorted(set(side)) for side in zip(*pairs, strict=True))
     costs = np.full((len(ends), len(begins)), IMPOSSIBLE_COST)
     for end, begin in pairs:
         at, to = int(tracks[end].frames[-1]), int(tracks[begin].frames[0])
-        distance = min(looks.distance(end, at, begin, to), IMPOSSIBLE_COST)
+        distance = min(appearance.distance(end, at, begin, to), IMPOSSIBLE_COST)
         costs[ends.index(end), begins.index(begin)] = distance
     chosen = []
     for row, column in zip(*linear_sum_assignment(costs), strict=True):
@@ -220,15 +218,15 @@ def _assign_by_appearance(
         if costs[row, column] == IMPOSSIBLE_COST:
             continue
         at, to = int(tracks[end].frames[-1]), int(tracks[begin].frames[0])
-        rivals = [looks.distance(end, at, other, to) for other in co_occurring(tracks, begin)]
-        rivals += [looks.distance(other, at, begin, to) for other in co_occurring(tracks, end)]
+        rivals = [appearance.distance(end, at, other, to) for other in co_occurring(tracks, begin)]
+        rivals += [appearance.distance(other, at, begin, to) for other in co_occurring(tracks, end)]
         if rivals and costs[row, column] < MAX_DISTANCE_RATIO * min(rivals):
             chosen.append((end, begin))
     return chosen
 
 
 def _concatenate(parts: Sequence[Track]) -> Track:
-    """One track of several, in order; what lies between them stays a gap."""
+    """Concatenate tracks, in order; what lies between them stays a gap."""
     if len(parts) == 1:
         return parts[0]
     occluded = frozenset().union(*(part.occluded for part in parts))

@@ -1,6 +1,6 @@
-"""From boxes to the tracks of people: choosing, filling short gaps, smoothing without lag.
+"""Select tracks, fill their short gaps and smooth their boxes without lag.
 
-Works on the boxes alone; no pictures. Linking boxes to tracks is `association`'s part.
+Works on boxes alone. `association` links boxes to tracks.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main_track(
     smooth: int = SMOOTHING_WINDOW,
     choice: str = "largest",
 ) -> Track:
-    """The speaker's face, gaps filled and smoothed; an empty track when there is no face.
+    """The speaker's track, gaps filled and boxes smoothed; empty when there is no face.
 
     Parameters
     ----------
@@ -56,8 +56,8 @@ def main_track(
 
 
 def select_track(linked: Sequence[Track], choice: str = "largest") -> Track:
-    """One of several tracks: "largest" is the one with the largest sum of areas, "longest" the
-    one found in the most frames; the earlier one when two are equal.
+    """Select a track: "largest" is the one with the largest sum of areas, "longest" the one with
+    the most boxes; the earlier one when two are equal.
 
     Raises LipsyncError for another choice.
     """
@@ -67,13 +67,13 @@ def select_track(linked: Sequence[Track], choice: str = "largest") -> Track:
 
 
 def nearest_track(linked: Sequence[Track], spot: str, width: int, height: int) -> Track:
-    """The track that begins nearest to `spot`, "x,y" as shares of the picture's `width`, `height`.
+    """The track that begins nearest to `spot`, "x,y" as fractions of `width` and `height`.
 
-    Meant for lists that say where the speaker is when the clip begins: tracks that begin in the
-    first second go before later ones.
+    For lists that give the speaker's position at the beginning of a clip: tracks that begin in the
+    first second are preferred to later ones.
     """
-    x, y = (float(share) for share in spot.split(","))
-    soon = [track for track in linked if track.frames[0] < FPS] or linked
+    x, y = (float(part) for part in spot.split(","))
+    early = [track for track in linked if track.frames[0] < FPS] or linked
 
     def distance(track: Track) -> float:
         box = track.boxes[0]
@@ -81,11 +81,11 @@ def nearest_track(linked: Sequence[Track], spot: str, width: int, height: int) -
             np.hypot((box[0] + box[2]) / 2 - x * width, (box[1] + box[3]) / 2 - y * height)
         )
 
-    return min(soon, key=distance)
+    return min(early, key=distance)
 
 
 def select_people(linked: Sequence[Track], min_frames: int) -> list[Track]:
-    """The tracks with `min_frames` boxes or more: the largest first, then by their first frame.
+    """The tracks of at least `min_frames` boxes: the largest first, then by their first frame.
 
     When all are shorter, the largest alone; empty when there is none.
     """
@@ -106,39 +106,38 @@ def _size(track: Track) -> float:
 def fill_gaps(track: Track, max_gap: int) -> Track:
     """The track with every gap of at most `max_gap` frames interpolated linearly.
 
-    A gap in which another face covers this one stays, however short: the crops would show the
-    other one.
+    A gap in which another face covers this one is not filled: its crops would show the other face.
     """
     if len(track) < 2:
         return track
-    pieces = []
+    parts = []
     for first, after in zip(track.frames.tolist(), [*track.frames[1:].tolist(), 0], strict=True):
         fill = 0 < after - first - 1 <= max_gap
         fill = fill and track.occluded.isdisjoint(range(first + 1, after))
-        pieces.append(range(first, after) if fill else (first,))
-    frames = np.concatenate(pieces).astype(np.int32)
+        parts.append(range(first, after) if fill else (first,))
+    frames = np.concatenate(parts).astype(np.int32)
 
-    def between(values: np.ndarray) -> np.ndarray:
+    def interpolated(values: np.ndarray) -> np.ndarray:
         columns = [np.interp(frames, track.frames, column) for column in values.T]
         return np.stack(columns, axis=1).astype(np.float32)
 
-    landmarks = None if track.landmarks is None else between(track.landmarks)
-    return replace(track, frames=frames, boxes=between(track.boxes), landmarks=landmarks)
+    landmarks = None if track.landmarks is None else interpolated(track.landmarks)
+    return replace(track, frames=frames, boxes=interpolated(track.boxes), landmarks=landmarks)
 
 
 def smooth_boxes(track: Track, window: int) -> Track:
-    """The track with jitter removed, and no lag: a line or parabola fitted around each frame.
+    """The track smoothed without lag by a Savitzky-Golay filter of second order.
 
-    Savitzky-Golay of second order over `window` frames (made odd), separately for each unbroken
-    run of frames of one shot: it follows steady and accelerated motion exactly, where a moving
-    average trails or flattens it. Runs shorter than the window use the longest odd window they have
-    room for. Boxes and landmarks are treated alike.
+    The filter covers `window` frames (made odd) and runs separately over each unbroken run of
+    frames of one shot. It preserves constant velocity and acceleration, which a moving average
+    does not. Runs shorter than the window use the longest odd window that fits. Boxes and landmarks
+    are filtered alike.
     """
     if window <= 1:
         return track
     runs = track.runs()
 
-    def calm(values: np.ndarray) -> np.ndarray:
+    def filtered(values: np.ndarray) -> np.ndarray:
         values = values.copy()
         for run in runs:
             width = min(window, len(run))
@@ -148,5 +147,5 @@ def smooth_boxes(track: Track, window: int) -> Track:
                 values[run] = savgol_filter(values[run].astype(np.float64), width, order, axis=0)
         return values
 
-    landmarks = None if track.landmarks is None else calm(track.landmarks)
-    return replace(track, boxes=calm(track.boxes), landmarks=landmarks)
+    landmarks = None if track.landmarks is None else filtered(track.landmarks)
+    return replace(track, boxes=filtered(track.boxes), landmarks=landmarks)

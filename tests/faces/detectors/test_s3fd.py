@@ -81,11 +81,11 @@ def test_detect_equals_the_public_detector(state, frames):
         np.testing.assert_allclose(ours, theirs, atol=5e-3)
 
 
-@pytest.mark.parametrize(("at_once", "precision"), [(2, "float32"), (5, "float32"), (None, "bf16")])
-def test_batch_size_changes_nothing(state, frames, at_once, precision):
-    detector = S3FD(state, "cpu", THRESHOLD, precision, at_once=1)
+@pytest.mark.parametrize(("batch_size", "precision"), [(2, "float32"), (5, "float32"), (None, "bf16")])
+def test_batch_size_changes_nothing(state, frames, batch_size, precision):
+    detector = S3FD(state, "cpu", THRESHOLD, precision, batch_size=1)
     single = [detector.detect(frame[None])[0] for frame in frames]
-    batched = S3FD(state, "cpu", THRESHOLD, precision, at_once=at_once).detect(frames)
+    batched = S3FD(state, "cpu", THRESHOLD, precision, batch_size=batch_size).detect(frames)
     for one, other in zip(single, batched, strict=True):
         assert len(one) > 3
         np.testing.assert_allclose(one, other, atol=1e-3)
