@@ -1,7 +1,8 @@
 """Detect the cuts of a video at which face tracks end, while its frames are decoded.
 
 A cut counts when the frame changes at once and the face does not continue: its box jumps, or
-another face is in its place. Logos, head turns, flashes, fades and keyframes of the codec do not count. The
+another face is in its place. Logos, head turns, flashes, fades and keyframes of the codec do not
+count. The
 frames are the scaled-down ones of the face detector, so that nothing is decoded twice.
 """
 
