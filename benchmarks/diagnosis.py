@@ -11,13 +11,13 @@ Measured on a GRID speaker (14 minutes train, 400 steps; "too little": 0.4 minut
 
     made              AUC   diagnosis               cause that is named first
     good data         0.90  learned
-    6 min, 53 people  0.51  stands still at chance  too little data
-    too little        0.82  cut short               too little data
+    6 min, 53 people  0.51  stuck at chance         too little data
+    too little        0.82  too few steps           too little data
     shifted           0.82  learns a wrong offset   out of sync, 5 frames
-    swapped           0.48  stands still at chance  no link found
-    silent            0.50  stands still at chance  no sound
-    rate too high     0.64  cut short               the learning rate is too high
-    rate too low      0.51  stands still at chance  the learning rate is too low
+    swapped           0.48  stuck at chance         no correlation
+    silent            0.50  stuck at chance         silent audio
+    rate too high     0.64  too few steps           the learning rate is too high
+    rate too low      0.51  stuck at chance         the learning rate is too low
     share 0.36        0.89  learned (5 minutes)
 """
 
@@ -136,7 +136,7 @@ def link(path: Path, target: Path) -> None:
 def diagnose(
     results: Path, out: Path, config: SyncNetConfig, seed: int
 ) -> tuple[dict, list, diagnosis.Diagnosis]:
-    """The data check's judgement, the rows of a training on `results`, and its diagnosis."""
+    """The data check, the metrics of a training on `results`, and its diagnosis."""
     files = [out / name for name in ("run", "checkpoint.pth", "metrics.csv")]
     data_check = out / "data_check.json"
     syncnet.train(results, config, 96, *files, seed, torch.device("cpu"), data_check=data_check)
@@ -186,15 +186,15 @@ def row_of(arguments: argparse.Namespace, name: str) -> list[str]:
     results = make(arguments.results, folder / "data", MADE[name])
     try:
         config = config_of(arguments, MADE[name])
-        found, rows, course = diagnose(results, folder, config, arguments.seed)
+        found, rows, diagnosed = diagnose(results, folder, config, arguments.seed)
     except Interrupted:
         raise
     except LipsyncError as error:
         return ["", "", "", "stopped", str(error)]
     checks = ", ".join(check["word"] for check in found["checks"])
-    cause = course.text.partition("Likely cause: ")[2].partition(". ")[0]
+    cause = diagnosed.text.partition("Likely cause: ")[2].partition(". ")[0]
     auc, loss = (f"{float(rows[-1][column]):.2f}" for column in ("val_auc", "train_loss"))
-    return [checks, auc, loss, course.word, cause]
+    return [checks, auc, loss, diagnosed.word, cause]
 
 
 if __name__ == "__main__":

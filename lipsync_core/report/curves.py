@@ -1,173 +1,73 @@
-"""Training curves and figures of the expert and of the generators."""
+"""Training curves and tables of the SyncNet and of the generators."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
-from lipsync_core.corpus.split_summary import UNKNOWN
 from lipsync_core.report import plots
-from lipsync_core.report.blocks import Figure, Table, count, figure, plural
-from lipsync_core.report.plots import Point, Series
-from lipsync_core.report.results import curve, first_of, last, number, part
+from lipsync_core.report.blocks import NO_VALUE, Figure, Table, count, figure, plural
+from lipsync_core.report.plots import Series
+from lipsync_core.report.results import curve, last, number, part
 from lipsync_core.runtime.tables import Row
 from lipsync_core.training.thresholds import CHANCE_LOSS
 
-CHANCE = 0.5
-TABLE_ROWS = 12
+CHANCE = (0.5, "chance 0.5")
+MAX_TABLE_ROWS = 12
 OFFSET = re.compile(r"(?:val_)?offset_(\d+)(plus)?")  # a column of the metrics
-DISCRIMINATOR = (
-    ("train_disc_real", "true frames", "main"),
+Lines = Sequence[tuple[str, str, str]]  # column, name, mark
+VALIDATION = ("validation", "main")
+SYNCNET_LOSS = (("train_loss", "training", "faint"), ("val_loss", *VALIDATION))
+L1 = (
+    ("train_l1", "training", "faint"),
+    ("val_l1", *VALIDATION),
+    ("val_l1_reference", "reference frames", "second"),
+)
+SYNC_LOSS = (
+    ("val_sync_loss", *VALIDATION),
+    ("val_sync_loss_gt", "ground truth", "faint"),
+    ("val_sync_loss_reference", "reference frames", "second"),
+)
+DISCRIMINATOR_LOSS = (
+    ("train_disc_real", "real frames", "main"),
     ("train_disc_fake", "generated frames", "second"),
-    ("train_adv_loss", "generator against it", "faint"),
+    ("train_adv_loss", "adversarial loss", "faint"),
 )
 
 
-@dataclass(frozen=True)
-class Expert:
-    """What is known of the expert at its last validation; `judged_on`: on whose clips, in words."""
-
-    step: int | None
-    loss: float | None
-    accuracy: float | None
-    auc: float | None
-    judged_on: str = UNKNOWN
-
-
-@dataclass(frozen=True)
-class Generator:
-    """What is known of a generator at its last validation; `judged_on`: on whose clips, in words.
-
-    `reference_*` are figures of copying the reference frame instead of generating; `gt_sync_loss`
-    and `out_of_sync_loss` are the expert's sync losses of the true frames, with their own sound and
-    with other sound; `discriminator` its losses on (true, generated) frames; `motion` how much
-    drawn mouths move with (their sound, silence), see `evaluation.generator.reference_leakage`.
-    """
-
-    step: int | None
-    l1: float | None
-    reference_l1: float | None
-    sync_loss: float | None
-    reference_sync_loss: float | None = None
-    gt_sync_loss: float | None = None
-    discriminator: tuple[float, float] | None = None
-    motion: tuple[float, float] | None = None
-    out_of_sync_loss: float | None = None
-    judged_on: str = UNKNOWN
-
-
-def read_expert(
-    rows: Sequence[Row], evaluation: Mapping[str, Any], validated_on: str = UNKNOWN
-) -> Expert:
-    """evaluation.json's `syncnet` (auc, accuracy, loss, ...) goes before the metrics.
-
-    validated_on: whose clips those of the metrics are.
-    """
-    judged = part(evaluation, "syncnet")
-    return Expert(
-        _step(rows),
-        _either(judged, rows, "loss"),
-        _either(judged, rows, "accuracy"),
-        _either(judged, rows, "auc"),
-        _judged_on(evaluation, validated_on),
-    )
-
-
-def read_generator(
-    variant: str,
-    rows: Sequence[Row],
-    evaluation: Mapping[str, Any],
-    validated_on: str = UNKNOWN,
-) -> Generator:
-    """evaluation.json's `<variant>` (l1, l1_reference, sync_loss, ...) goes before the metrics.
-
-    validated_on: whose clips those of the metrics are.
-    """
-    judged = part(evaluation, variant)
-    real, fake = last(rows, "train_disc_real"), last(rows, "train_disc_fake")
-    heard, silent = first_of(judged, "motion"), first_of(judged, "motion_silent_audio")
-    return Generator(
-        _step(rows),
-        _either(judged, rows, "l1"),
-        _either(judged, rows, "l1_reference"),
-        _either(judged, rows, "sync_loss"),
-        _either(judged, rows, "sync_loss_reference"),
-        _either(judged, rows, "sync_loss_gt"),
-        None if real is None or fake is None else (real, fake),
-        None if not heard or silent is None else (heard, silent),
-        _either(judged, rows, "sync_loss_out_of_sync"),
-        _judged_on(evaluation, validated_on),
-    )
-
-
-def _judged_on(evaluation: Mapping[str, Any], validated_on: str) -> str:
-    return str(evaluation.get("judged_on") or (UNKNOWN if evaluation else validated_on))
-
-
-def _step(rows: Sequence[Row]) -> int | None:
-    step = last(rows, "step")
-    return None if step is None else int(step)
-
-
-def _either(judged: Mapping[str, Any], rows: Sequence[Row], name: str) -> float | None:
-    """`name` of the evaluation, else the last `val_<name>` of the metrics."""
-    value = first_of(judged, name)
-    return last(rows, f"val_{name}") if value is None else value
-
-
-def expert_figures(
-    rows: Sequence[Row], evaluation: Mapping[str, Any], options: Mapping[str, Any]
+def syncnet_figures(
+    rows: Sequence[Row], evaluation: Mapping[str, Any], options: Mapping[str, Any], judged_on: str
 ) -> list[Figure]:
-    """Loss, accuracy and AUC over the steps; accuracy by offset where it was measured.
+    """Loss, accuracy and AUC over the steps; accuracy by offset if it was measured.
 
-    `options` is the config's `syncnet` section, which tells when the training loss changes.
+    options: the `syncnet` section of the config; tells when the training loss changes. judged_on:
+    kind of speakers of the evaluation.
     """
-    marks = calibration_marks(rows, options)
-    chance = [(CHANCE, "chance 0.5")]
-    loss = [("train_loss", "training", "faint"), ("val_loss", "validation", "main")]
-    accuracy = [("val_accuracy", "validation", "main")]
+    marks = phase_marks(rows, options)
+    loss_chance = [(CHANCE_LOSS, "chance 0.693")]
+    auc_title = "Area under the ROC curve (AUC)"
     figures = [
-        _lines("Loss", rows, loss, [(CHANCE_LOSS, "chance 0.693")], marks),
-        _lines("Accuracy", rows, accuracy, chance, marks),
-        _lines(
-            "Area under the ROC curve (AUC)",
-            rows,
-            [("val_auc", "validation", "main")],
-            chance,
-            marks,
-        ),
+        _lines("Loss", rows, SYNCNET_LOSS, loss_chance, marks),
+        _lines("Accuracy", rows, [("val_accuracy", *VALIDATION)], [CHANCE], marks),
+        _lines(auc_title, rows, [("val_auc", *VALIDATION)], [CHANCE], marks),
         _offset_lines(rows, marks),
-        _by_offset(part(evaluation, "syncnet"), _judged_on(evaluation, UNKNOWN)),
+        _offset_bars(part(evaluation, "syncnet"), judged_on),
     ]
     return [figure for figure in figures if figure is not None]
 
 
-def generator_figures(rows: Sequence[Row], state: Generator) -> list[Figure]:
-    """L1, sync loss with the step at which it joins, and the discriminator of a GAN."""
-    l1 = [
-        ("train_l1", "training", "faint"),
-        ("val_l1", "validation", "main"),
-        ("val_l1_reference", "copying the reference", "second"),
-    ]
-    copied = []
-    if not curve(rows, "val_l1_reference") and state.reference_l1 is not None:
-        copied = [(state.reference_l1, f"copying the reference {state.reference_l1:.3f}")]
-    sync = [
-        ("val_sync_loss", "validation", "main"),
-        ("val_sync_loss_gt", "true frames", "faint"),
-        ("val_sync_loss_reference", "copying the reference", "second"),
-    ]
-    disc = [(CHANCE_LOSS, "undecided 0.693")]
+def generator_figures(rows: Sequence[Row], metrics: Mapping[str, float]) -> list[Figure]:
+    """L1, sync loss with the step from which it is used, and the discriminator of a GAN."""
+    l1 = metrics.get("l1_reference")
+    flat = [] if l1 is None or curve(rows, "val_l1_reference") else [(l1, f"reference {l1:.3f}")]
+    chance = [(CHANCE_LOSS, "chance 0.693")]
     figures = [
-        _lines("L1 to the true frames", rows, l1, copied),
-        _lines(
-            "Sync loss", rows, sync, [(CHANCE_LOSS, "expert undecided 0.693")], weight_marks(rows)
-        ),
-        _lines("Discriminator loss", rows, list(DISCRIMINATOR), disc),
+        _lines("L1 to the ground truth", rows, L1, flat),
+        _lines("Sync loss", rows, SYNC_LOSS, chance, weight_marks(rows)),
+        _lines("Discriminator loss", rows, DISCRIMINATOR_LOSS, chance),
     ]
     return [figure for figure in figures if figure is not None]
 
@@ -175,85 +75,74 @@ def generator_figures(rows: Sequence[Row], state: Generator) -> list[Figure]:
 def _lines(
     title: str,
     rows: Sequence[Row],
-    columns: Sequence[tuple[str, str, str]],
+    columns: Lines,
     references: Sequence[tuple[float, str]] = (),
     marks: Sequence[tuple[float, str]] = (),
 ) -> Figure | None:
-    """A chart of `columns` (column, name, mark); None when no column has a number."""
+    """A chart of `columns`; None if no column has a number."""
     series = [Series(name, curve(rows, column), mark) for column, name, mark in columns]
     series = [line for line in series if line.points]
     if not series:
         return None
-    ends = ", ".join(f"{line.name} {_end(line.points)}" for line in series)
-    label = f"{title} by step; at the last step: {ends}"
+    legend = [(line.mark, f"{line.name} {line.points[-1][1]:.3g}") for line in series]
+    label = f"{title} by step; at the last step: {', '.join(name for _, name in legend)}"
     if references:
         label += f". For comparison: {', '.join(name for _, name in references)}"
     svg = plots.line_chart(series, label, references=references, marks=marks)
-    legend = [(line.mark, f"{line.name} {_end(line.points)}") for line in series]
     return Figure(title, svg, legend=legend)
 
 
-def _end(points: Sequence[Point]) -> str:
-    return f"{points[-1][1]:.3g}"
+def phase_marks(rows: Sequence[Row], options: Mapping[str, Any]) -> list[tuple[float, str]]:
+    """(step, name) at which the contrastive loss is replaced by cross entropy, if it is.
 
-
-def calibration_marks(rows: Sequence[Row], options: Mapping[str, Any]) -> list[tuple[float, str]]:
-    """The step at which contrastive training gives way to cross-entropy, if it does.
-
-    Before it the training loss is of another kind and size than the validation loss.
+    Before it the training loss has another scale than the validation loss.
     """
     steps, share = number(options.get("steps")), number(options.get("bce_fraction"))
     if options.get("loss") != "contrastive+bce" or not steps or not share:
         return []
-    at = round(steps * (1 - share))
-    reached = last(rows, "step")
-    return [(at, "calibration")] if reached is not None and reached > at else []
+    start = round(steps * (1 - share))
+    return [(start, "cross entropy")] if (last(rows, "step") or 0) > start else []
 
 
 def weight_marks(rows: Sequence[Row]) -> list[tuple[float, str]]:
-    """(step, name) at which `sync_weight` leaves zero, if it does."""
+    """(step, name) at which `sync_weight` becomes positive, if it does."""
     points = curve(rows, "sync_weight")
-    joins = next((step for step, weight in points if weight > 0), None)
-    if joins is None or points[0][1] > 0:
+    start = next((step for step, weight in points if weight > 0), None)
+    if start is None or points[0][1] > 0:
         return []
-    return [(joins, f"joins training, weight {points[-1][1]:g}")]
+    return [(start, f"used from here, weight {points[-1][1]:g}")]
 
 
 def _offset_lines(rows: Sequence[Row], marks: Sequence[tuple[float, str]]) -> Figure | None:
-    """The course of `val_offset_<frames>`: far offsets are learned first, near ones last."""
-    names = {name: match for name in (rows[0] if rows else {}) if (match := OFFSET.fullmatch(name))}
-    ordered = sorted(names.items(), key=lambda pair: int(pair[1][1]))
+    """Curves of `val_offset_<frames>`: distant offsets are learned first, near ones last."""
+    if len(rows) < 2:
+        return None
+    matches = sorted(filter(None, map(OFFSET.fullmatch, rows[0])), key=lambda m: int(m[1]))
     columns = [
-        (name, _frames(match), f"step{index + 1}") for index, (name, match) in enumerate(ordered)
+        (m[0], f"{m[1]}{'+' if m[2] else ''} frame{'s' * (m[1] != '1')}", f"step{index}")
+        for index, m in enumerate(matches, 1)
     ]
-    chance = [(CHANCE, "chance 0.5")]
-    figure = _lines("Accuracy by distance of the wrong sound", rows, columns, chance, marks)
-    return figure if figure is not None and len(rows) > 1 else None
+    return _lines("Accuracy by offset of the wrong audio", rows, columns, [CHANCE], marks)
 
 
-def _frames(match: re.Match[str]) -> str:
-    """ "1 frame", "10+ frames" """
-    return f"{match[1]}{'+' if match[2] else ''} frame{'' if match[1] == '1' else 's'}"
-
-
-def _by_offset(judged: Mapping[str, Any], judged_on: str) -> Figure | None:
-    """Bars of the evaluation's `accuracy_by_offset`: shares by frames, "10+" among them."""
-    shares = judged.get("accuracy_by_offset") or {}
-    bars = [(name, share) for name, value in shares.items() if (share := number(value)) is not None]
+def _offset_bars(section: Mapping[str, Any], judged_on: str) -> Figure | None:
+    """Bars of the evaluation's `accuracy_by_offset`, in frames, "10+" among them."""
+    found = section.get("accuracy_by_offset") or {}
+    bars = [(name, value) for name in found if (value := number(found[name])) is not None]
     if not bars:
         return None
-    label = "Own sound preferred, by offset: "
+    label = "Right audio preferred, by offset of the wrong audio: "
     label += ", ".join(f"{name} frames {value:.2f}" for name, value in bars)
-    svg = plots.bar_chart(bars, label, "frames to the wrong sound", [CHANCE])
-    note = f"share of faces that prefer their own sound, {judged_on}"
-    return Figure("The same at the end", svg, note, [("reference", "chance 0.5")])
+    svg = plots.bar_chart(bars, label, "offset of the wrong audio in frames", [CHANCE[0]])
+    note = f"fraction of faces with a better score for the right audio, {judged_on}"
+    return Figure("Accuracy by offset, final", svg, note, [("reference", CHANCE[1])])
 
 
 def metrics_table(rows: Sequence[Row], title: str) -> Table | None:
-    """At most 12 evenly chosen rows of the metrics, the last among them."""
+    """At most 12 evenly spaced rows of the metrics, with the last one."""
     if not rows:
         return None
-    wanted = min(TABLE_ROWS, len(rows))
+    wanted = min(MAX_TABLE_ROWS, len(rows))
     chosen = sorted({round((k + 1) * len(rows) / wanted) - 1 for k in range(wanted)})
     columns = list(rows[0])
     cells = [[_cell(name, rows[index].get(name, "")) for name in columns] for index in chosen]
@@ -269,19 +158,20 @@ def _cell(column: str, text: str) -> str:
     return count(value) if column == "step" else (f"{value:.4g}" if value else "0")
 
 
-def generator_table(states: Mapping[str, Generator]) -> Table:
-    """The variants side by side."""
-    rows = [
-        [
-            name,
-            count(state.step) if state.step is not None else "\N{EN DASH}",
-            figure(state.l1, 4),
-            figure(state.reference_l1, 4),
-            figure(state.sync_loss),
-            f"{state.motion[1] / state.motion[0]:.0%}" if state.motion else "\N{EN DASH}",
-        ]
-        for name, state in states.items()
-    ]
-    columns = ("Generator", "Step", "L1", "L1 of copying", "Sync loss", "Motion in silence")
-    whose = next((state.judged_on for state in states.values()), UNKNOWN)
-    return Table(f"Generators, judged on: {whose}", columns, rows, (1, 2, 3, 4, 5), wide=True)
+def generator_table(generators: Mapping[str, Mapping[str, float]], judged_on: str) -> Table:
+    """The generators side by side, by name: their final metrics."""
+    rows = []
+    for name, metrics in generators.items():
+        motion, silent = metrics.get("motion"), metrics.get("motion_silent_audio")
+        rows.append(
+            [
+                name,
+                count(metrics["step"]) if "step" in metrics else NO_VALUE,
+                figure(metrics.get("l1"), 4),
+                figure(metrics.get("l1_reference"), 4),
+                figure(metrics.get("sync_loss")),
+                f"{silent / motion:.0%}" if motion and silent is not None else NO_VALUE,
+            ]
+        )
+    columns = ("Generator", "Step", "L1", "L1 of the reference", "Sync loss", "Motion in silence")
+    return Table(f"Generators, evaluated on: {judged_on}", columns, rows, range(1, 6), wide=True)

@@ -27,8 +27,8 @@ from lipsync_core.report.corpus import by_split
 from lipsync_core.runtime.tables import Row
 
 log = logging.getLogger(__name__)
-MOST_CLIPS, FRAMES, SIDE = 24, 4, 112
-MOST_SAMPLE_BYTES = 3_000_000
+MAX_CLIPS, FRAMES_PER_CLIP, SIDE = 24, 4, 112
+MAX_SAMPLE_BYTES = 3_000_000
 VIDEO_TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/mp4", ".webm": "video/webm"}
 
 
@@ -76,7 +76,7 @@ def data_uri(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def pick_clips(clips: Sequence[Row], most: int = MOST_CLIPS) -> list[Row]:
+def pick_clips(clips: Sequence[Row], most: int = MAX_CLIPS) -> list[Row]:
     """At most `most` kept clips, in turn from each split and, within it, from each speaker."""
     queues = []
     for split in SPLITS:
@@ -112,7 +112,7 @@ def crop_strip(path: Path, clip: str) -> Strip | None:
         with zipfile.ZipFile(path) as archive:
             stems = (name.removesuffix(".jpg") for name in archive.namelist())
             frames = sorted(int(stem) for stem in stems if stem.isdecimal())
-            wanted = min(FRAMES, len(frames))
+            wanted = min(FRAMES_PER_CLIP, len(frames))
             chosen = [frames[int((k + 0.5) * len(frames) / wanted)] for k in range(wanted)]
             tiles = [_tile(archive.read(f"{frame}.jpg")) for frame in chosen]
     except (OSError, zipfile.BadZipFile, cv2.error) as error:
@@ -149,7 +149,7 @@ def sample_picture(path: Path) -> Picture | None:
         log.warning("%s: not a picture; left out of the report", path)
         return None
     height, width = image.shape[:2]
-    if len(content) <= MOST_SAMPLE_BYTES:
+    if len(content) <= MAX_SAMPLE_BYTES:
         return Picture(data_uri(content, "image/png"), width, height)
     small = _encode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])
     return Picture(data_uri(small, "image/jpeg"), width, height)

@@ -1,4 +1,4 @@
-"""Puts the page together: reads the artefacts, asks each section for its blocks, renders."""
+"""The report page: reads the artefacts, collects the content of each section and renders it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 VIDEO_BYTES = 40_000_000
 ACCOUNTING = "filelists/accounting.csv"
 SHOWN_ELSEWHERE = ("syncnet.per_clip", "syncnet.calibration")
-SAMPLE_ROWS = ("reference", "masked input", "generated", "truth")
+SAMPLE_ROWS = ("reference", "masked input", "generated", "ground truth")
 
 
 def build(
@@ -49,11 +49,11 @@ def build(
     dubs: dicts of face, audio, output (path of the video, or its name in `results`) and checkpoint.
     variants: names of the generators, each a folder of `results`.
     versions: name -> version; collected here when None.
-    demo: say what the demo corpus's speakers are.
-    video_bytes: the dubbed videos are embedded while they fit in this many bytes together.
+    demo: add a note on the speakers of the demo corpus.
+    video_bytes: dubbed videos are embedded up to this total size.
 
-    Sections whose artefacts are missing say so in a sentence. Equal inputs give equal bytes.
-    Raises LipsyncError when evaluation.json is broken.
+    A section without artefacts has a sentence about it. Equal inputs give equal bytes.
+    Raises LipsyncError if evaluation.json or data_check.json is broken.
     """
     results, out = Path(results), Path(out)
     context = gather(results, out, config, dubs, variants, video_bytes)
@@ -74,81 +74,103 @@ def gather(
     variants: Sequence[str],
     video_bytes: int,
 ) -> dict[str, Any]:
-    """Everything that the template shows but the versions and the demo's note."""
+    """All that the template shows, except the versions and the note on the demo."""
     clips = artefacts.read_clips(results)
-    evaluation = artefacts.read_evaluation(results)
-    expert_rows = artefacts.read_metrics(results, "syncnet")
-    data_check = artefacts.read_data_check(results)
-    options = config.get("syncnet") or {}
+    account = corpus.account(accounting.read_accounting(results / ACCOUNTING), clips)
+    evaluation = artefacts.read_json(results / "evaluation.json")
+    data_check = artefacts.read_json(results / "syncnet" / "data_check.json")
+    rows = {name: artefacts.read_metrics(results, name) for name in ("syncnet", *variants)}
+    metrics = {name: artefacts.final_metrics(rows[name], evaluation, name) for name in rows}
+    trained = {name: metrics[name] for name in variants if rows[name] or "l1" in metrics[name]}
     validated_on = split_summary.judged_on(results, "val")
-    judge = curves.read_expert(expert_rows, evaluation, validated_on)
-    course = syncnet.course(expert_rows, options, clips, data_check)
-    worst = syncnet.worst_clips(results, evaluation, clips, judge)
-    rows = {name: artefacts.read_metrics(results, name) for name in variants}
-    states = {
-        name: curves.read_generator(name, rows[name], evaluation, validated_on) for name in variants
-    }
-    times = timings.read_timings(results)
-    result = corpus.account(accounting.read_accounting(results / ACCOUNTING), clips)
-    judged = verdicts.data_verdicts(result, clips) if result else []
-    judged += [verdict for verdict in [syncnet.data_check_summary(data_check, judge)] if verdict]
-    if expert_rows or judge.auc is not None:
-        judged.append(verdicts.expert_verdict(judge))
-    trained = {name: s for name, s in states.items() if rows[name] or s.l1 is not None}
-    for name, state in trained.items():
-        judged += verdicts.generator_verdicts(name, state, judge)
+    unevaluated = split_summary.UNKNOWN if evaluation else validated_on
+    judged_on = str(evaluation.get("judged_on") or unevaluated)
+    auc, times = metrics["syncnet"].get("auc"), timings.read_timings(results)
+    summary = verdicts.data_verdicts(account, clips) if account else []
+    summary += filter(None, [syncnet.data_check_summary(data_check, auc)])
+    if rows["syncnet"] or auc is not None:
+        summary.append(verdicts.syncnet_verdict(metrics["syncnet"]))
+    for name, found in trained.items():
+        summary += verdicts.generator_verdicts(name, found, auc)
     return {
-        "headlines": verdicts.headlines(result, clips, judge, trained, times),
-        "verdicts": judged,
+        "headlines": verdicts.headlines(
+            account, clips, metrics["syncnet"], trained, times, judged_on
+        ),
+        "verdicts": summary,
         "videos": gallery.videos(dubs, results, out, video_bytes),
-        "account": corpus.account_table(result) if result else None,
-        "dropped": corpus.dropped_table(result) if result else None,
+        "account": corpus.account_table(account) if account else None,
+        "dropped": corpus.dropped_table(account) if account else None,
         "splits": corpus.split_table(clips) if clips else None,
         "distributions": corpus.distributions(clips),
         "sheet": gallery.contact_sheet(results, clips),
-        "expert": {
-            "data_check": syncnet.data_check_verdicts(data_check, judge),
-            "data_check_figures": syncnet.data_check_figures(data_check),
-            "course": course,
-            "figures": [
-                *curves.expert_figures(expert_rows, evaluation, options),
-                *filter(None, [syncnet.calibration_figure(evaluation)]),
-            ],
-            "worst": worst,
-            "spread": syncnet.spread(judge, worst),
-            "table": curves.metrics_table(expert_rows, "Metrics of the expert"),
-        },
+        "syncnet": _syncnet(
+            *(results, config, clips, evaluation, data_check),
+            *(rows["syncnet"], metrics["syncnet"], judged_on),
+        ),
         "generators": [
-            {
-                "name": name,
-                "course": diagnosis.diagnose_generator(rows[name], _steps(config, name)),
-                "figures": curves.generator_figures(rows[name], states[name]),
-                "samples": gallery.sample_picture(results / name / "samples.png"),
-                "table": curves.metrics_table(rows[name], f"Metrics of {name}"),
-            }
-            for name in variants
+            _generator(results, config, name, rows[name], metrics[name]) for name in variants
         ],
-        "compared": curves.generator_table(trained) if trained else None,
+        "compared": curves.generator_table(trained, judged_on) if trained else None,
         "evaluation": evaluation_table(evaluation),
         "timings": timings.timing_table(times) if times else None,
         "detector": detector(clips, config),
         "config": config_yaml(config),
         "sample_rows": SAMPLE_ROWS,
         "validated_on": validated_on,
-        "judged_on": judge.judged_on,
+        "judged_on": judged_on,
         "clip_name": clip_name,
     }
 
 
-def _steps(config: Mapping[str, Any], variant: str) -> int:
-    """The steps planned for a generator; 0 where the config does not say."""
+def _syncnet(
+    results: Path,
+    config: Mapping[str, Any],
+    clips: Sequence[Row],
+    evaluation: Mapping[str, Any],
+    data_check: Mapping[str, Any],
+    rows: Sequence[Row],
+    metrics: Mapping[str, float],
+    judged_on: str,
+) -> dict[str, Any]:
+    """The content of the SyncNet section."""
+    options, auc = config.get("syncnet") or {}, metrics.get("auc")
+    worst = syncnet.worst_clips(results, evaluation, clips, auc)
+    calibration = syncnet.calibration_figure(evaluation)
+    return {
+        "data_check": syncnet.data_check_verdicts(data_check, auc),
+        "data_check_figures": syncnet.data_check_figures(data_check),
+        "diagnosis": syncnet.diagnosis(rows, options, clips, data_check),
+        "figures": [
+            *curves.syncnet_figures(rows, evaluation, options, judged_on),
+            *filter(None, [calibration]),
+        ],
+        "worst": worst,
+        "worst_summary": syncnet.worst_summary(metrics.get("loss"), worst),
+        "table": curves.metrics_table(rows, "Metrics of the SyncNet"),
+    }
+
+
+def _generator(
+    results: Path,
+    config: Mapping[str, Any],
+    name: str,
+    rows: Sequence[Row],
+    metrics: Mapping[str, float],
+) -> dict[str, Any]:
+    """The content of the section of a generator."""
     section = config.get("generator") or {}
-    own = section.get(variant) or {}
-    return int(artefacts.first_of(own, "steps") or artefacts.first_of(section, "steps") or 0)
+    steps = (section.get(name) or {}).get("steps") or section.get("steps") or 0
+    return {
+        "name": name,
+        "diagnosis": diagnosis.diagnose_generator(rows, int(steps)),
+        "figures": curves.generator_figures(rows, metrics),
+        "samples": gallery.sample_picture(results / name / "samples.png"),
+        "table": curves.metrics_table(rows, f"Metrics of {name}"),
+    }
 
 
 def detector(clips: Sequence[Row], config: Mapping[str, Any]) -> str:
-    """The detectors that found the faces of the clips, else the one that the config asks for."""
+    """The detectors that found the faces of the clips, else the one in the config."""
     used = sorted({row["detector"] for row in clips if row.get("detector")})
     return ", ".join(used) or str(config.get("detector", "unknown"))
 
@@ -162,7 +184,7 @@ def version_table(versions: Mapping[str, str], used_detector: str) -> Table:
 
 
 def evaluation_table(evaluation: Mapping[str, Any]) -> Table | None:
-    """Every figure of evaluation.json, named by its path."""
+    """All values of evaluation.json by their path, except those shown elsewhere."""
     if not evaluation:
         return None
     rows = [
@@ -170,7 +192,7 @@ def evaluation_table(evaluation: Mapping[str, Any]) -> Table | None:
         for key, value in artefacts.flatten(evaluation)
         if not key.startswith(SHOWN_ELSEWHERE)
     ]
-    return Table("All figures of evaluation.json", ("Figure", "Value"), rows, numeric=(1,))
+    return Table("All values of evaluation.json", ("Name", "Value"), rows, numeric=(1,))
 
 
 def config_yaml(config: Mapping[str, Any]) -> str:
@@ -180,7 +202,7 @@ def config_yaml(config: Mapping[str, Any]) -> str:
 
 
 def render(context: Mapping[str, Any]) -> str:
-    """The page as text that can be encoded as UTF-8, whatever bytes the file names held."""
+    """The page as text that can be encoded as UTF-8, also with file names that are not UTF-8."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,

@@ -1,7 +1,4 @@
-"""Reading what the pipeline left in `results/`, tolerant of what is not there.
-
-Knows file names and columns; leaves their meaning and their looks to the other modules.
-"""
+"""Reading the artefacts in `results/`; missing files give empty results."""
 
 from __future__ import annotations
 
@@ -28,25 +25,31 @@ def read_metrics(results: Path, model: str) -> list[Row]:
     return sorted(rows, key=lambda row: number(row.get("step")) or 0.0)
 
 
-def read_evaluation(results: Path) -> dict[str, Any]:
-    """`evaluation.json` as a dict, empty when missing. Raises LipsyncError when it is no JSON."""
-    value = _read_json(results / "evaluation.json")
-    return value if isinstance(value, dict) else {"evaluation": value}
-
-
-def read_data_check(results: Path) -> dict[str, Any]:
-    """`syncnet/data_check.json` as a dict, empty when missing. Raises LipsyncError likewise."""
-    value = _read_json(results / "syncnet" / "data_check.json")
-    return value if isinstance(value, dict) else {}
-
-
-def _read_json(path: Path) -> Any:
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file as a dict, {} when it is missing. Raises LipsyncError for other content."""
     if not path.is_file():
         return {}
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise LipsyncError(f"{path}: not valid JSON ({error}); delete it and run again") from error
+    if not isinstance(found, dict):
+        raise LipsyncError(f"{path}: not a JSON object; delete it and run again")
+    return found
+
+
+def final_metrics(
+    rows: Sequence[Row], evaluation: Mapping[str, Any], section: str
+) -> dict[str, float]:
+    """Metrics at the end of a training by name: evaluation.json's, else the last validation's.
+
+    section: "syncnet" or the name of a generator. The names are without "val_"; what is missing or
+    no finite number is left out.
+    """
+    columns = [name for name in (rows[-1] if rows else {}) if name != "phase"]
+    found = {name.removeprefix("val_"): last(rows, name) for name in columns}
+    found |= {name: number(value) for name, value in part(evaluation, section).items()}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def number(value: Any) -> float | None:
@@ -72,23 +75,13 @@ def curve(rows: Iterable[Mapping[str, str]], column: str) -> list[tuple[float, f
 
 def last(rows: Sequence[Mapping[str, str]], column: str) -> float | None:
     """The last finite value of a column."""
-    values = numbers(rows, column)
-    return values[-1] if values else None
+    return next(reversed(numbers(rows, column)), None)
 
 
-def first_of(source: Mapping[str, Any], *keys: str) -> float | None:
-    """The first of `keys` that holds a finite number."""
-    return next((n for key in keys if (n := number(source.get(key))) is not None), None)
-
-
-def part(evaluation: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """The first of `names` that is a dict in `evaluation` or in its `generators`."""
-    nested = evaluation.get("generators")
-    for source in (evaluation, nested if isinstance(nested, dict) else {}):
-        for name in names:
-            if isinstance(source.get(name), dict):
-                return source[name]
-    return {}
+def part(evaluation: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The section `name` of evaluation.json or of its `generators`, {} when there is none."""
+    found = evaluation.get(name) or (evaluation.get("generators") or {}).get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Headline figures and a verdict in plain words on each part, with the thresholds stated."""
+"""The summary of the report: headline figures, and a verdict on each part with its thresholds."""
 
 from __future__ import annotations
 
@@ -8,31 +8,18 @@ from dataclasses import dataclass
 from lipsync_core.corpus.layouts.items import SPLITS
 from lipsync_core.report.blocks import THIN, count, duration, figure, percent, plural
 from lipsync_core.report.corpus import Account, by_split, is_kept
-from lipsync_core.report.curves import Expert, Generator
 from lipsync_core.report.results import numbers
 from lipsync_core.report.timings import Timing, total_seconds
 from lipsync_core.runtime.tables import Row
 from lipsync_core.training import thresholds
-from lipsync_core.training.data_check.amount import ONE_SPEAKER_MINUTES
-from lipsync_core.training.gan_health import MAX_DISC_LOSS
-from lipsync_core.training.thresholds import AUC_CHANCE, AUC_USABLE, CHANCE_LOSS
+from lipsync_core.training.diagnosis import Diagnosis
+from lipsync_core.training.thresholds import AUC_CHANCE, AUC_USABLE, CHANCE_LOSS, MAX_DISC_LOSS
 
-KEPT_WELL, KEPT_HALF = 0.9, 0.5
-HOURS_SCRATCH, HOURS_TUNE = 20.0, 1.0  # the public models: about 29 hours (LRS2)
-USUAL_IN_SYNC = 0.2  # sync loss of ground truth where it is not measured: the public expert's
-DISC_EASY = 0.05
+Metrics = Mapping[str, float]
+KEPT_GOOD, KEPT_FAIR = 0.9, 0.5
+PUBLIC_SYNC_LOSS = 0.2  # of the ground truth by the public SyncNet; used where it is not measured
+MIN_DISC_LOSS = 0.05
 SYNC_WORDS = {"good": "in sync", "fair": "partly in sync", "bad": "not in sync"}
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """`level`: "good", "fair", "bad" or "none" (no figure). `rule`: how it is judged."""
-
-    part: str
-    level: str
-    word: str
-    figures: str
-    rule: str
 
 
 @dataclass(frozen=True)
@@ -52,149 +39,145 @@ class TileRow:
     tiles: Sequence[Tile]
 
 
-def data_verdicts(result: Account, clips: Sequence[Row]) -> list[Verdict]:
-    """Share of clips kept, and hours."""
-    share = result.kept / result.found if result.found else 0.0
-    if share >= KEPT_WELL:
+def data_verdicts(result: Account, clips: Sequence[Row]) -> list[Diagnosis]:
+    """Verdicts on the fraction of clips kept and on the hours of speech."""
+    kept = result.kept / result.found if result.found else 0.0
+    if kept >= KEPT_GOOD:
         level, word = "good", "nearly all kept"
-    elif share >= KEPT_HALF:
-        level, word = "fair", "some dropped"
     else:
-        level, word = "bad", "most dropped"
-    kept_rule = (
-        f"Good from {percent(KEPT_WELL)} kept; under {percent(KEPT_HALF)} look for a fault in the "
-        "sources or the thresholds."
+        level, word = ("fair", "some dropped") if kept >= KEPT_FAIR else ("bad", "most dropped")
+    figures = f"{count(result.kept)} of {count(result.found)} kept"
+    note = (
+        f"Good from {percent(KEPT_GOOD)} kept; under {percent(KEPT_FAIR)} look for a fault in the "
+        "videos or in the thresholds."
     )
-    verdicts = [
-        Verdict(
-            "Clips", level, word, f"{count(result.kept)} of {count(result.found)} kept", kept_rule
-        )
-    ]
+    verdicts = [Diagnosis("Clips", level, word, figures, note)]
     if clips:
-        seconds = sum(numbers([row for row in clips if is_kept(row)], "seconds"))
-        if seconds >= HOURS_SCRATCH * 3600:
-            level, word = "good", "enough to train from scratch"
-        elif seconds >= HOURS_TUNE * 3600:
-            level, word = "fair", "enough to fine-tune public weights"
-        elif _is_one_speaker(clips) and seconds >= ONE_SPEAKER_MINUTES * 60:
-            level, word = "good", "enough for one speaker"
-        else:
-            level, word = "fair", "enough to try the pipeline"
-        rule = (
-            f"One speaker from about {ONE_SPEAKER_MINUTES:.0f}{THIN}min; fine-tuning for others "
-            f"from about {HOURS_TUNE:.0f}{THIN}h, training from scratch from about "
-            f"{HOURS_SCRATCH:.0f}{THIN}h; the public models saw 29{THIN}h."
-        )
-        verdicts.append(Verdict("Hours", level, word, f"{duration(seconds)} of speech", rule))
+        verdicts.append(_hours_verdict([row for row in clips if is_kept(row)]))
     return verdicts
 
 
-def _is_one_speaker(clips: Sequence[Row]) -> bool:
-    speakers = {row.get("speaker") for row in clips if is_kept(row)}
-    return len(speakers) == 1 and None not in speakers
-
-
-def expert_verdict(expert: Expert) -> Verdict:
-    """Usable, learning, or not learned yet, by AUC."""
-    rule = (
-        f"Usable from AUC {AUC_USABLE}; under {AUC_CHANCE} not learned yet; 0.5 is chance. "
-        "AUC: how often a pair in sync scores above one that is not."
+def _hours_verdict(kept: Sequence[Row]) -> Diagnosis:
+    scratch, tune = thresholds.FROM_SCRATCH_HOURS, thresholds.FINETUNE_HOURS
+    seconds = sum(numbers(kept, "seconds"))
+    speakers = {row.get("speaker") for row in kept}
+    one_speaker = len(speakers) == 1 and None not in speakers
+    if seconds >= scratch * 3600:
+        level, word = "good", "enough to train from scratch"
+    elif seconds >= tune * 3600:
+        level, word = "fair", "enough to fine-tune public weights"
+    elif one_speaker and seconds >= thresholds.ONE_SPEAKER_MINUTES * 60:
+        level, word = "good", "enough for one speaker"
+    else:
+        level, word = "fair", "enough to try the pipeline"
+    note = (
+        f"One speaker from about {thresholds.ONE_SPEAKER_MINUTES:.0f}{THIN}min; fine-tuning for "
+        f"other speakers from about {tune:.0f}{THIN}h, training from scratch from about "
+        f"{scratch:.0f}{THIN}h; the public models had {thresholds.PUBLIC_HOURS:.0f}{THIN}h."
     )
-    if expert.auc is None:
-        return Verdict("Expert", "none", "no figure", "no AUC was measured", rule)
-    figures = f"AUC {expert.auc:.2f}"
-    if expert.accuracy is not None:
-        figures += f", accuracy {percent(expert.accuracy)}"
-    if expert.auc >= AUC_USABLE:
-        return Verdict("Expert", "good", "usable", figures, rule)
-    if expert.auc >= AUC_CHANCE:
+    return Diagnosis("Hours", level, word, f"{duration(seconds)} of speech", note)
+
+
+def syncnet_verdict(metrics: Metrics) -> Diagnosis:
+    """Verdict on the SyncNet by its AUC: usable, learning, or not learned."""
+    note = (
+        f"Usable from AUC {AUC_USABLE}; under {AUC_CHANCE} not learned; 0.5 is chance. AUC: the "
+        "probability that a pair in sync scores above one that is not."
+    )
+    auc, accuracy = metrics.get("auc"), metrics.get("accuracy")
+    if auc is None:
+        return Diagnosis("SyncNet", "none", "no figure", "no AUC was measured", note)
+    figures = f"AUC {auc:.2f}"
+    if accuracy is not None:
+        figures += f", accuracy {percent(accuracy)}"
+    if auc >= AUC_USABLE:
+        return Diagnosis("SyncNet", "good", "usable", figures, note)
+    if auc >= AUC_CHANCE:
         figures += "; more steps or data should help"
-        return Verdict("Expert", "fair", "learning", figures, rule)
-    figures += "; the likely cause stands below, under how the training went"
-    return Verdict("Expert", "bad", "not learned yet", figures, rule)
+        return Diagnosis("SyncNet", "fair", "learning", figures, note)
+    figures += "; the likely cause is below, under “How the training went”"
+    return Diagnosis("SyncNet", "bad", "not learned", figures, note)
 
 
-def generator_verdicts(name: str, state: Generator, expert: Expert) -> list[Verdict]:
-    """Picture, sync and, with a GAN, the discriminator."""
-    verdicts = [_picture(name, state), _sync(name, state, expert)]
-    if state.discriminator is not None:
-        verdicts.append(_discriminator(name, state.discriminator))
+def generator_verdicts(name: str, metrics: Metrics, auc: float | None) -> list[Diagnosis]:
+    """Verdicts on quality, sync and, with a GAN, the discriminator. auc: of the SyncNet."""
+    verdicts = [_quality(name, metrics), _sync(name, metrics, auc)]
+    if {"train_disc_real", "train_disc_fake"} <= metrics.keys():
+        verdicts.append(_discriminator(name, metrics))
     return verdicts
 
 
-def _picture(name: str, state: Generator) -> Verdict:
-    part, rule = f"{name}: picture", "Better when its L1 is below that of copying the reference."
-    if state.l1 is None or state.reference_l1 is None:
-        return Verdict(part, "none", "no comparison", f"L1 {figure(state.l1, 4)}", rule)
-    figures = f"L1 {state.l1:.4f}, copying {state.reference_l1:.4f}"
-    if state.l1 < state.reference_l1:
-        less = percent(1 - state.l1 / state.reference_l1)
-        return Verdict(part, "good", "better than copying", f"{figures} ({less} less)", rule)
-    return Verdict(part, "bad", "not learned yet", f"{figures}; train longer", rule)
+def _quality(name: str, metrics: Metrics) -> Diagnosis:
+    part, note = f"{name}: quality", "Good if the L1 is below that of the reference frames."
+    l1, reference = metrics.get("l1"), metrics.get("l1_reference")
+    if l1 is None or reference is None:
+        return Diagnosis(part, "none", "no comparison", f"L1 {figure(l1, 4)}", note)
+    figures = f"L1 {l1:.4f}, reference frames {reference:.4f}"
+    if l1 < reference:
+        figures += f" ({percent(1 - l1 / reference)} less)"
+        return Diagnosis(part, "good", "better than the reference", figures, note)
+    return Diagnosis(part, "bad", "not learned", f"{figures}; train longer", note)
 
 
-def _sync(name: str, state: Generator, expert: Expert) -> Verdict:
-    """By the expert's own scale: its losses of ground truth in sync and out of sync."""
+def _sync(name: str, metrics: Metrics, auc: float | None) -> Diagnosis:
+    """Verdict relative to the sync losses of the ground truth with the right and other audio."""
     part = f"{name}: sync"
-    truth = USUAL_IN_SYNC if state.gt_sync_loss is None else state.gt_sync_loss
-    rule = (
-        "In the expert's eyes: not in sync from 0.69, where it is undecided; in sync under "
-        f"{thresholds.sync_bound(truth):.2f}, half of the way from there to the true frames, if "
-        f"its AUC is {AUC_USABLE} or more; partly in between."
+    loss, out_of_sync = metrics.get("sync_loss"), metrics.get("sync_loss_out_of_sync")
+    gt = metrics.get("sync_loss_gt", PUBLIC_SYNC_LOSS)
+    bound = thresholds.sync_bound(gt)
+    note = (
+        f"By the SyncNet: not in sync from 0.69 (chance); in sync under {bound:.2f}, half of the "
+        f"way from there to the ground truth, if its AUC is {AUC_USABLE} or more; partly between."
     )
-    if state.sync_loss is None:
-        return Verdict(part, "none", "no figure", "no sync loss was measured", rule)
-    figures = f"sync loss {state.sync_loss:.2f}"
-    if state.gt_sync_loss is not None:
-        figures += f"; true frames {truth:.2f}"
-    if state.out_of_sync_loss is not None:
-        figures += f", with other sound {state.out_of_sync_loss:.2f}"
-    if why := _no_judge(expert, truth, state.out_of_sync_loss):
-        return Verdict(part, "none", "cannot be judged", f"{figures}; {why}", rule)
-    level = thresholds.sync_level(state.sync_loss, truth, expert.auc)
-    if level != "good" and state.sync_loss <= thresholds.sync_bound(truth):
-        figures += f"; an expert of AUC {expert.auc:.2f} cannot be sure of more"
-    return Verdict(part, level, SYNC_WORDS[level], figures, rule)
+    if loss is None:
+        return Diagnosis(part, "none", "no figure", "no sync loss was measured", note)
+    figures = f"sync loss {loss:.2f}"
+    if "sync_loss_gt" in metrics:
+        figures += f"; ground truth {gt:.2f}"
+    if out_of_sync is not None:
+        figures += f", with shuffled audio {out_of_sync:.2f}"
+    if not thresholds.can_rate_sync(auc, gt, out_of_sync):
+        if auc is not None and auc < AUC_CHANCE:
+            why = "the SyncNet has not learned yet"
+        elif gt >= CHANCE_LOSS:
+            why = "for the SyncNet the ground truth is not in sync"
+        else:
+            why = "for the SyncNet shuffled audio is in sync"
+        return Diagnosis(part, "none", "cannot be rated", f"{figures}; {why}", note)
+    level = thresholds.sync_level(loss, gt, auc)
+    if level != "good" and loss <= bound:
+        figures += f"; a SyncNet with AUC {auc:.2f} is not good enough for more"
+    return Diagnosis(part, level, SYNC_WORDS[level], figures, note)
 
 
-def _no_judge(expert: Expert, in_sync: float, out_of_sync: float | None) -> str:
-    """Why the expert cannot judge sync, in words; "" where it can."""
-    if thresholds.can_judge_sync(expert.auc, in_sync, out_of_sync):
-        return ""
-    if expert.auc is not None and expert.auc < AUC_CHANCE:
-        return "the expert that measures it has not learned yet"
-    if in_sync >= CHANCE_LOSS:
-        return "the expert does not find the true frames in sync"
-    return "the expert does not hear wrong sound"
-
-
-def _discriminator(name: str, losses: tuple[float, float]) -> Verdict:
-    real, fake = losses
-    figures = f"loss on true frames {real:.2f}, on generated ones {fake:.2f}"
-    rule = (
-        f"Collapsed when either loss is above {MAX_DISC_LOSS:.0f}; when both are under "
-        f"{DISC_EASY} it wins too easily to teach; an even contest is 0.69."
-    )
+def _discriminator(name: str, metrics: Metrics) -> Diagnosis:
+    real, fake = metrics["train_disc_real"], metrics["train_disc_fake"]
     part = f"{name}: discriminator"
-    if max(losses) > MAX_DISC_LOSS:
-        return Verdict(part, "bad", "collapsed", f"{figures}; resume from before", rule)
-    if max(losses) < DISC_EASY:
-        return Verdict(part, "fair", "wins too easily", figures, rule)
-    return Verdict(part, "good", "at work", figures, rule)
+    figures = f"loss on real frames {real:.2f}, on generated frames {fake:.2f}"
+    note = (
+        f"Collapsed if a loss is above {MAX_DISC_LOSS:.0f}; too strong to train a generator if "
+        f"both are under {MIN_DISC_LOSS}; chance is 0.69."
+    )
+    if max(real, fake) > MAX_DISC_LOSS:
+        return Diagnosis(part, "bad", "collapsed", f"{figures}; resume from before", note)
+    if max(real, fake) < MIN_DISC_LOSS:
+        return Diagnosis(part, "fair", "too strong", figures, note)
+    return Diagnosis(part, "good", "working", figures, note)
 
 
 def headlines(
     result: Account | None,
     clips: Sequence[Row],
-    expert: Expert,
-    generators: Mapping[str, Generator],
+    syncnet: Metrics,
+    generators: Mapping[str, Metrics],
     timings: Sequence[Timing],
+    judged_on: str,
 ) -> list[TileRow]:
-    """A row of figures a part, for the parts there are."""
+    """Headline figures, a row for each part of the run that there is."""
     rows = [
         ("Data", _data_tiles(result, clips)),
-        ("Expert", _expert_tiles(expert)),
-        *((name, _generator_tiles(state)) for name, state in generators.items()),
+        ("SyncNet", _syncnet_tiles(syncnet, judged_on)),
+        *((name, _generator_tiles(metrics, judged_on)) for name, metrics in generators.items()),
         ("Time", _time_tiles(timings)),
     ]
     return [TileRow(part, found) for part, found in rows if found]
@@ -217,30 +200,28 @@ def _data_tiles(result: Account | None, clips: Sequence[Row]) -> list[Tile]:
     return found
 
 
-def _expert_tiles(expert: Expert) -> list[Tile]:
-    found = []
-    if expert.auc is not None:
-        found.append(Tile("AUC", figure(expert.auc, 2), f"{expert.judged_on}; chance 0.5"))
-    if expert.accuracy is not None:
-        note = f"{expert.judged_on}; chance 50{THIN}%"
-        found.append(Tile("Accuracy", percent(expert.accuracy), note))
-    if expert.loss is not None:
-        found.append(Tile("Loss", figure(expert.loss, 2), f"{expert.judged_on}; chance 0.69"))
-    return found
+def _syncnet_tiles(metrics: Metrics, judged_on: str) -> list[Tile]:
+    tiles = {
+        "auc": Tile("AUC", figure(metrics.get("auc"), 2), f"{judged_on}; chance 0.5"),
+        "accuracy": Tile(
+            "Accuracy", percent(metrics.get("accuracy")), f"{judged_on}; chance 50{THIN}%"
+        ),
+        "loss": Tile("Loss", figure(metrics.get("loss"), 2), f"{judged_on}; chance 0.69"),
+    }
+    return [tile for name, tile in tiles.items() if name in metrics]
 
 
-def _generator_tiles(state: Generator) -> list[Tile]:
-    found = []
-    if state.l1 is not None:
-        found.append(Tile("L1", figure(state.l1, 4), state.judged_on))
-    if state.reference_l1 is not None:
-        found.append(Tile("L1 of copying", figure(state.reference_l1, 4), "the reference frame"))
-    if state.sync_loss is not None:
-        note = "undecided 0.69"
-        if state.gt_sync_loss is not None:
-            note = f"true frames {state.gt_sync_loss:.2f}, {note}"
-        found.append(Tile("Sync loss", figure(state.sync_loss, 2), note))
-    return found
+def _generator_tiles(metrics: Metrics, judged_on: str) -> list[Tile]:
+    gt = metrics.get("sync_loss_gt")
+    note = "chance 0.69" if gt is None else f"ground truth {gt:.2f}, chance 0.69"
+    tiles = {
+        "l1": Tile("L1", figure(metrics.get("l1"), 4), judged_on),
+        "l1_reference": Tile(
+            "L1 of the reference", figure(metrics.get("l1_reference"), 4), "what it must beat"
+        ),
+        "sync_loss": Tile("Sync loss", figure(metrics.get("sync_loss"), 2), note),
+    }
+    return [tile for name, tile in tiles.items() if name in metrics]
 
 
 def _time_tiles(timings: Sequence[Timing]) -> list[Tile]:

@@ -1,7 +1,7 @@
-"""How a training is going, in words: why it stands still, and what to do about it.
+"""Diagnosis of a training run from its metrics: what is wrong, the likely cause and the remedy.
 
-Pure functions of the rows of metrics.csv and of what is known about the run. The thresholds are
-where the figures of many runs begin to differ; they are stated in the text.
+Pure functions of the rows of metrics.csv and of what is known about the run. All thresholds come
+from recorded runs (benchmarks/diagnosis.py) and are stated in the texts.
 """
 
 from __future__ import annotations
@@ -10,32 +10,61 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lipsync_core.training.data_check.amount import MIN_MINUTES, rate_amount
+from lipsync_core.training import thresholds
 from lipsync_core.training.thresholds import AUC_CHANCE, AUC_USABLE, CHANCE_LOSS
 
 Row = Mapping[str, float | str]
-MIN_ROWS = 3  # evaluations, before which nothing is said
-RECENT_ROWS = 4  # evaluations that a judgement rests on
-MIN_STEPS = 400  # a good run has left chance by then
-CHANCE_MARGIN = 0.04  # share of the chance loss: as near as this is at chance
-MAX_AUC_DROP = 0.03  # of the AUC under its best
-MAX_LOSS_RISE = 0.1  # share of the loss above its best
-MAX_L1_RATIO = 1.2  # times the best L1 of a generator: more than it varies
-MIN_AUC_GAIN = 0.01  # AUC that the last evaluations must bring, or the run stands still
-# Peak learning rates that are known to work: those of the presets with room on both sides, Muon's
-# 0.3 as measured (AUC 0.88 on a GRID speaker, 0.90 with the shipped 3e-3): benchmarks/diagnosis.py.
+DATA_AMOUNT = "enough data"
+MIN_ROWS = 3  # evaluations needed for a diagnosis
+RECENT_ROWS = 4  # evaluations that are compared with the earlier ones
+MIN_STEPS = 400  # good runs are above chance by then
+MIN_GENERATOR_STEPS = 2000
+CHANCE_MARGIN = 0.04  # fraction of the chance loss
+MAX_AUC_DROP = 0.03  # below the best
+MAX_LOSS_RISE = 0.1  # fraction of the best
+MAX_L1_RATIO = 1.2  # to the best L1 of a generator: more than its noise
+MIN_AUC_GAIN = 0.01  # of the recent evaluations, or the run has plateaued
+# Peak learning rates that are known to work: those of the presets with a margin; for Muon 0.3 as
+# measured (AUC 0.88 on a GRID speaker, 0.90 with the default 3e-3): benchmarks/diagnosis.py.
 PROVEN_LEARNING_RATES = {"muon": (3e-4, 0.3), "adam": (1e-5, 2e-3)}
+FINETUNE = "or fine-tune public weights (`syncnet.pretrained`)"
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A rating with its reasons: of a training run, of a data check or of a result.
+
+    name: what is rated. level: "good", "fair", "bad" or "none" (cannot be told). word: the rating
+    in a word or two. figures: what was measured. note: the cause and what to do, or how it is
+    rated.
+    """
+
+    name: str
+    level: str
+    word: str
+    figures: str = ""
+    note: str = ""
+
+    @property
+    def text(self) -> str:
+        """Figures and note as sentences."""
+        return ". ".join(filter(None, (self.figures, self.note)))
+
+    @property
+    def advice(self) -> str:
+        """Rating and text as a line of the log; "" unless there is something to do."""
+        return f"{self.word}: {self.text}" if self.level in ("bad", "fair") else ""
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What is known about a run beside its metrics.
+    """What is known about a SyncNet run besides its metrics.
 
-    steps: planned. loss, optimizer, lr: as in the config (lr 0: not known). windows: of each clip
-    in a batch. speakers, minutes: of the training clips (minutes 0: not known). found: what the
-    data check found wrong with audio and frames, in words, "" for nothing; out_of_sync: among it
-    is a constant offset, which an expert can learn. seen: the validation speakers are among the
-    training speakers.
+    steps: planned. loss, optimizer, lr: as in the config (lr 0: unknown). windows: of each clip in
+    a batch. speakers, minutes: of the training clips (minutes 0: unknown). data_faults: what the
+    data check found wrong with audio and frames, "" for nothing; constant_offset: among them is a
+    constant audio-visual offset, which a SyncNet can learn. seen: the validation speakers are among
+    the training speakers.
     """
 
     steps: int
@@ -43,262 +72,257 @@ class RunInfo:
     windows: int = 12
     speakers: int = 0
     minutes: float = 0.0
-    found: str = ""
+    data_faults: str = ""
     optimizer: str = "muon"
     lr: float = 0.0
     seen: bool = False
-    out_of_sync: bool = False
+    constant_offset: bool = False
 
+    @property
+    def data(self) -> str:
+        """ "8 speakers with 4 minutes" """
+        many = f"{self.speakers} speaker{'s' * (self.speakers != 1)}"
+        return f"{many} with {self.minutes:.0f} minutes" if self.minutes >= 1 else many
 
-@dataclass(frozen=True)
-class Diagnosis:
-    """level: "good", "fair", "bad" or "none" (too early to tell). text: what is seen, the likely
-    cause, what to do."""
-
-    level: str
-    word: str
-    text: str
+    @property
+    def more(self) -> str:
+        """What more training data should consist of."""
+        alone = self.speakers == 1 and self.seen
+        return "More minutes of this speaker" if alone else "More speakers"
 
 
 def diagnose(rows: Sequence[Row], run: RunInfo) -> Diagnosis:
-    """How the expert's training is going. rows: its metrics so far, in order of step."""
+    """Diagnosis of a SyncNet run. rows: its metrics so far, in order of step."""
     found = _progress(rows, run)
-    if run.out_of_sync and found.level in ("good", "fair"):
-        text = f"{found.text}; but what it learns is wrong. Likely cause: {run.found}"
-        return Diagnosis("bad", "learns a wrong offset", text)
+    if run.constant_offset and found.level in ("good", "fair"):
+        seen = f"{found.text}, but the audio-visual offset that it learns is wrong"
+        return _diagnosis("bad", "learns a wrong offset", seen, [run.data_faults])
     return found
 
 
 def _progress(rows: Sequence[Row], run: RunInfo) -> Diagnosis:
-    """As `diagnose`, but for an offset that the expert learns."""
+    """As `diagnose`, without the check for a constant offset."""
     if len(rows) < MIN_ROWS:
-        return Diagnosis("none", "too early to tell", "")
-    recent = rows[-RECENT_ROWS:]
-    step, auc = int(_number(rows[-1], "step")), _number(rows[-1], "val_auc")
-    chance = _chance(rows[-1], run)
-    train = [_number(row, "train_loss") for row in _same_phase(recent)]
-    if all(_number(row, "val_auc") < AUC_CHANCE for row in recent):
+        return _diagnosis("none", "too early to tell")
+    recent, last = rows[-RECENT_ROWS:], rows[-1]
+    step, auc = int(value_of(last, "step")), value_of(last, "val_auc")
+    if all(value_of(row, "val_auc") < AUC_CHANCE for row in recent):
         if step < min(MIN_STEPS, run.steps):
-            return Diagnosis("none", "too early to tell", "")
+            return _diagnosis("none", "too early to tell")
+        train = [value_of(row, "train_loss") for row in _same_phase(recent)]
+        contrastive = str(last.get("phase") or run.loss).startswith("contrastive")
+        chance = math.log(run.windows) if contrastive else CHANCE_LOSS
         if min(train) > (1 - CHANCE_MARGIN) * chance:
-            return _at_chance(step, train[-1], chance, auc, run)
-        return _memorized(step, train[-1], chance, auc, run)
+            seen = f"after {step} steps the loss is {train[-1]:.2f}, chance is {chance:.2f}"
+            return _diagnosis("bad", "stuck at chance", f"{seen} (AUC {auc:.2f})", causes(run))
+        return _memorizing(step, train[-1], chance, auc, run)
     if (found := _overfitting(rows, run)) is not None:
         return found
     if auc >= AUC_USABLE:
-        return Diagnosis("good", "learned", f"AUC {auc:.2f} at step {step}")
+        return _diagnosis("good", "learned", f"AUC {auc:.2f} at step {step}")
     return _still_learning(rows, step, auc, run)
 
 
-def advice(found: Diagnosis) -> str:
-    """The found as a line of the log; "" when there is nothing to be done."""
-    return f"{found.word}: {found.text}" if found.level in ("bad", "fair") else ""
-
-
-def _at_chance(step: int, train: float, chance: float, auc: float, run: RunInfo) -> Diagnosis:
-    seen = f"after {step} steps the loss is {train:.2f}, chance is {chance:.2f} (AUC {auc:.2f})"
-    return Diagnosis("bad", "stands still at chance", f"{seen}. {_likely_cause(causes(run))}")
+def _diagnosis(
+    level: str, word: str, figures: str = "", found: Sequence[str] = (), remedy: str = ""
+) -> Diagnosis:
+    """A diagnosis with the likeliest of the causes `found`, the next one and a remedy."""
+    parts = [f"Likely cause: {found[0]}"] if found else []
+    if len(found) > 1:
+        parts.append(f"If that is not it: {found[1]}")
+    return Diagnosis("training", level, word, figures, ". ".join(filter(None, [*parts, remedy])))
 
 
 def causes(run: RunInfo) -> list[str]:
-    """What may hold a training at chance, the likeliest first; each with its remedy.
+    """Possible causes of a run at chance with their remedies, the likeliest first.
 
-    What was measured goes before what is supposed: what the data check found wrong, a learning rate
-    with which no run has learned, too little data; then the loss, and last the learning rate.
+    Measured causes come before assumed ones: faults of the data, a learning rate that never worked,
+    too little data; then the loss, and last the learning rate.
     """
-    found = [run.found] if run.found else []
-    if rate := _unproven_rate(run):
-        found.append(rate)
-    if little := _too_little(run):
-        found.append(little)
+    rate = _unproven_rate(run)
+    found = [cause for cause in (run.data_faults, rate, _too_little(run)) if cause]
     if run.loss == "bce":
         found.append(
-            "the classic loss alone often stands here for days; set `syncnet.loss: contrastive+bce`"
-            " (or start from public weights with `syncnet.pretrained`)"
+            "the classic loss alone often stays at chance for days; set "
+            "`syncnet.loss: contrastive+bce` (or start from public weights: `syncnet.pretrained`)"
         )
-    elif not run.found and not rate:
+    elif not run.data_faults and not rate:
         found.append(
-            "the learning rate, or audio and frames that do not belong together: try `syncnet.lr` "
-            "at a third of what it is, and play some clips of filelists/train.txt"
+            "the learning rate, or audio that does not match the frames: try a third of "
+            "`syncnet.lr`, and play some clips of filelists/train.txt"
         )
     return found
 
 
-def _likely_cause(found: Sequence[str]) -> str:
-    """The likeliest cause, and the next one where there is another."""
-    text = f"Likely cause: {found[0]}"
-    return f"{text}. If that is not it: {found[1]}" if len(found) > 1 else text
-
-
 def _unproven_rate(run: RunInfo) -> str:
-    """A learning rate with which no measured run has learned, in words; else ""."""
+    """A learning rate outside the range of all runs that learned, as a cause; else ""."""
     lowest, highest = PROVEN_LEARNING_RATES.get(run.optimizer, (0.0, math.inf))
     if not run.lr or lowest <= run.lr <= highest:
         return ""
-    word = "low" if run.lr < lowest else "high"
     return (
-        f"the learning rate is too {word}: `syncnet.lr` is {run.lr:g}, with `{run.optimizer}` "
-        f"{lowest:g} to {highest:g} have worked"
+        f"the learning rate is too {'low' if run.lr < lowest else 'high'}: `syncnet.lr` is "
+        f"{run.lr:g}; with `{run.optimizer}` {lowest:g} to {highest:g} work"
     )
 
 
 def _too_little(run: RunInfo) -> str:
-    """Too little data in words, with what would be enough; "" where it is enough or not known."""
-    if not run.minutes:
-        return ""
-    amount = rate_amount(run.minutes, run.speakers, run.seen)
-    if not amount.enough:
-        return ""
-    return f"too little data, {_data(run)}. Enough would be {amount.enough}"
+    """Too little data as a cause, with what would be enough; "" if it is enough or unknown."""
+    enough = data_amount(run.minutes, run.speakers, run.seen).note if run.minutes else ""
+    return f"too little data, {run.data}. Enough would be {enough}" if enough else ""
 
 
-def _memorized(step: int, train: float, chance: float, auc: float, run: RunInfo) -> Diagnosis:
+def data_amount(minutes: float, speakers: int, seen: bool = True) -> Diagnosis:
+    """Whether the training data is enough to train from scratch; `note`: what would be enough.
+
+    seen: the validation speakers are among the training speakers; matters for one speaker only.
+    """
+    alone = speakers == 1 and seen
+    length = f"{minutes / 60:.1f} h" if minutes >= 100 else f"{minutes:.1f} min"
+    figures = f"{length} of {speakers} speaker{'s' * (speakers != 1)}"
+    if alone and minutes >= thresholds.ONE_SPEAKER_MINUTES:
+        return Diagnosis(DATA_AMOUNT, "good", "enough for one speaker", figures)
+    if minutes >= 60 * thresholds.FINETUNE_HOURS and speakers >= thresholds.MIN_SPEAKERS:
+        return Diagnosis(DATA_AMOUNT, "good", "enough", figures)
+    if alone:
+        note = (
+            f"{thresholds.ONE_SPEAKER_MINUTES:.0f} minutes or more of this speaker, for a model of "
+            "this speaker only (14 minutes of one GRID speaker gave AUC 0.90 in 400 steps), "
+        )
+    else:
+        note = (
+            f"{thresholds.FINETUNE_HOURS:.0f} hour of {thresholds.MIN_SPEAKERS} speakers or more "
+            f"for a start, {thresholds.FROM_SCRATCH_HOURS:.0f} hours for all kinds of speakers "
+            f"(the public models had {thresholds.PUBLIC_HOURS:.0f} hours, LRS2), "
+        )
+    level, word = ("bad", "too little") if minutes < thresholds.MIN_MINUTES else ("fair", "little")
+    return Diagnosis(DATA_AMOUNT, level, word, figures, note + FINETUNE)
+
+
+def _memorizing(step: int, train: float, chance: float, auc: float, run: RunInfo) -> Diagnosis:
     seen = (
         f"after {step} steps the training loss is down to {train:.2f} (chance {chance:.2f}), but "
         f"on the validation clips AUC is {auc:.2f}, which is chance"
     )
-    found = [cause for cause in (run.found, _too_little(run)) if cause] or [
-        f"{_data(run)} do not teach what holds for other clips: audio and frames of many may not "
-        "belong together; play some clips of filelists/train.txt"
+    found = [cause for cause in (run.data_faults, _too_little(run)) if cause] or [
+        f"what {run.data} teach does not hold for other clips: the audio of many may not match the "
+        "frames; play some clips of filelists/train.txt"
     ]
-    remedy = f"{_more(run)} help most; then `augment.hflip`, fewer steps, a smaller `width`"
-    return Diagnosis("bad", "learns by heart", f"{seen}. {_likely_cause(found)}. {remedy}")
+    remedy = f"{run.more} help most; then `augment.hflip`, fewer steps, a smaller `width`"
+    return _diagnosis("bad", "memorizes", seen, found, remedy)
 
 
 def _overfitting(rows: Sequence[Row], run: RunInfo) -> Diagnosis | None:
-    """Training goes on falling while validation has been getting worse since its best."""
+    """Overfitting: training loss falls, validation has been getting worse since its best."""
     same = _same_phase(rows)
     if len(same) < MIN_ROWS:
         return None
-    train = [_number(row, "train_loss") for row in same]
-    # The cosines of the contrastive phase are no probabilities: their loss says nothing.
-    classic = same[-1].get("phase") != "contrastive"
-    name = "val_loss" if classic else "val_auc"
-    values = [_number(row, name) for row in same]
-    best = min(range(len(values)), key=lambda i: values[i] if classic else -values[i])
+    train = [value_of(row, "train_loss") for row in same]
+    # In the contrastive phase the cosines are no probabilities: val_loss has no meaning there.
+    name, sign = ("val_auc", -1) if same[-1].get("phase") == "contrastive" else ("val_loss", 1)
+    values = [value_of(row, name) for row in same]
+    best = min(range(len(values)), key=lambda index: sign * values[index])
     since = values[best + 1 :]
     if len(since) < MIN_ROWS or train[-1] >= train[best]:
         return None
-    bound = values[best] * (1 + MAX_LOSS_RISE) if classic else values[best] - MAX_AUC_DROP
-    worse = [value > bound if classic else value < bound for value in since[-2:]]
-    if not all(worse):
+    bound = values[best] * (1 + MAX_LOSS_RISE) if sign > 0 else values[best] - MAX_AUC_DROP
+    if not all(sign * value > sign * bound for value in since[-2:]):
         return None
-    step = int(_number(same[best], "step"))
+    step = int(value_of(same[best], "step"))
     seen = (
         f"since step {step} the training loss fell from {train[best]:.2f} to {train[-1]:.2f} while "
         f"{name} went from {values[best]:.2f} to {values[-1]:.2f}"
     )
-    few = _data(run) + (" are few" if _too_little(run) else " are known by now")
+    cause = f"{run.data}, {'too little data' if _too_little(run) else 'no longer enough'}"
     remedy = (
-        f"The weights of step {step} are kept (`final: best`). {_more(run)} make better ones; "
+        f"The weights of step {step} are kept (`export: best`). {run.more} give better ones; "
         "`augment.hflip`, a smaller `width` or fewer steps help a little"
     )
-    return Diagnosis("fair", "overfits", f"{seen}: {few}. {remedy}")
+    return _diagnosis("fair", "overfits", f"{seen}: {cause}", remedy=remedy)
 
 
 def _still_learning(rows: Sequence[Row], step: int, auc: float, run: RunInfo) -> Diagnosis:
-    values = [_number(row, "val_auc") for row in rows]
-    if (
-        len(values) > RECENT_ROWS
-        and max(values[-RECENT_ROWS:]) - max(values[:-RECENT_ROWS]) < MIN_AUC_GAIN
-    ):
-        cause = run.found or _unproven_rate(run) or _too_little(run)
-        cause = cause or f"{_data(run)} hold no more"
-        text = (
-            f"AUC has been about {max(values):.2f} for {RECENT_ROWS} evaluations; it helps a "
-            f"generator from {AUC_USABLE}. Likely cause: {cause}. More data, a larger `width` or, "
-            "where the learning rate is constant, `schedule: cosine` can take it further"
+    values = [value_of(row, "val_auc") for row in rows]
+    recent, earlier = values[-RECENT_ROWS:], values[:-RECENT_ROWS]
+    if earlier and max(recent) - max(earlier) < MIN_AUC_GAIN:
+        seen = (
+            f"AUC has been about {max(values):.2f} for {RECENT_ROWS} evaluations; a generator "
+            f"needs {AUC_USABLE}"
         )
-        return Diagnosis("fair", "stands still", text)
+        cause = run.data_faults or _unproven_rate(run) or _too_little(run)
+        remedy = (
+            "More data, a larger `width` or, if the learning rate is constant, `lr_schedule: "
+            "cosine` can help"
+        )
+        found = [cause or f"{run.data} teach no more than this"]
+        return _diagnosis("fair", "plateaued", seen, found, remedy)
     if step >= run.steps:
-        text = f"AUC {auc:.2f} and still rising at the last step ({step}): give it more `steps`"
-        hardly_any = 0 < run.minutes < MIN_MINUTES
-        if cause := _unproven_rate(run) or (_too_little(run) if hardly_any else ""):
-            text += f". Likely cause: {cause}"
-        return Diagnosis("fair", "cut short", text)
-    return Diagnosis("good", "learning", f"AUC {auc:.2f} at step {step}, still rising")
+        seen = f"AUC {auc:.2f} is still rising at the last step ({step}): increase `steps`"
+        hardly_any = 0 < run.minutes < thresholds.MIN_MINUTES
+        cause = _unproven_rate(run) or (_too_little(run) if hardly_any else "")
+        return _diagnosis("fair", "too few steps", seen, [cause] if cause else [])
+    return _diagnosis("good", "learning", f"AUC {auc:.2f} at step {step}, still rising")
 
 
 def diagnose_generator(rows: Sequence[Row], steps: int) -> Diagnosis:
-    """How a generator's training is going. rows: its metrics so far; steps: planned."""
+    """Diagnosis of a generator run. rows: its metrics so far; steps: planned."""
     if len(rows) < MIN_ROWS:
-        return Diagnosis("none", "too early to tell", "")
-    last, step = rows[-1], int(_number(rows[-1], "step"))
-    l1, copied = _number(last, "val_l1"), _number(last, "val_l1_reference")
-    late = step >= min(steps, 2000)
-    best = min(rows, key=lambda row: _number(row, "val_l1"))
-    if l1 > MAX_L1_RATIO * _number(best, "val_l1"):
-        joined = _number(last, "sync_weight") > _number(best, "sync_weight")
-        cause = (
-            "the sync loss joined too early; set `sync_threshold` lower (public: 0.75), or "
-            "`sync_weight`"
-            if joined
-            else "steps that are too large; set `lr` lower, or `grad_clip`"
+        return _diagnosis("none", "too early to tell")
+    last = rows[-1]
+    step, l1, reference_l1, weight, sync, gt = (
+        value_of(last, name)
+        for name in (
+            *("step", "val_l1", "val_l1_reference"),
+            *("sync_weight", "val_sync_loss", "val_sync_loss_gt"),
         )
-        text = (
-            f"L1 is {l1:.3f}; at step {best['step']} it was {_number(best, 'val_l1'):.3f}. Likely "
-            f"cause: {cause}. `final: best` hands on the better weights"
-        )
-        return Diagnosis("bad", "worse than before", text)
-    if late and l1 >= copied:
-        text = (
-            f"after {step} steps L1 is {l1:.3f}; showing the reference frame gives {copied:.3f}. "
-            "Likely cause: too few steps, or a learning rate that is too low or too high "
-            "(public: 1e-4 at full width)"
-        )
-        return Diagnosis("bad", "no better than copying", text)
-    weight, sync = _number(last, "sync_weight"), _number(last, "val_sync_loss")
-    truth = _number(last, "val_sync_loss_gt")
-    if late and weight > 0 and truth > CHANCE_LOSS:
-        text = (
-            f"the expert gives the true frames a sync loss of {truth:.2f}, worse than undecided "
-            "(0.69): train a better expert first"
-        )
-        return Diagnosis("bad", "the expert is no judge", text)
+    )
+    after = f"after {step:.0f} steps"
+    if (found := _l1_regressed(rows)) is not None:
+        return found
+    late = step >= min(steps, MIN_GENERATOR_STEPS)
+    if late and l1 >= reference_l1:
+        seen = f"{after} L1 is {l1:.3f}; that of the reference frames is {reference_l1:.3f}"
+        cause = "too few steps, or a learning rate that is too low or too high (public: 1e-4)"
+        return _diagnosis("bad", "no better than the reference", seen, [cause])
+    if late and weight > 0 and gt > CHANCE_LOSS:
+        seen = f"the SyncNet has a sync loss of {gt:.2f} on the ground truth, worse than chance"
+        return _diagnosis("bad", "SyncNet too weak", f"{seen} (0.69)", remedy="Train it further")
     if late and weight == 0 and sync > CHANCE_LOSS:
-        text = (
-            f"after {step} steps the sync loss ({sync:.2f}) has not come under `sync_threshold`, "
-            "so it does not train yet. Likely cause: too few steps so far, or a weak expert"
-        )
-        return Diagnosis("fair", "sync not joined yet", text)
+        seen = f"{after} the sync loss ({sync:.2f}) is above `sync_threshold` and is not used yet"
+        cause = "too few steps so far, or a weak SyncNet"
+        return _diagnosis("fair", "sync loss not used yet", seen, [cause])
     if step >= steps and weight > 0 and sync > CHANCE_LOSS:
-        text = (
-            f"the expert finds the generated mouths out of sync (sync loss {sync:.2f}; undecided "
-            f"0.69, true frames {truth:.2f}). Likely cause: too few steps since the sync loss "
-            "joined, or a `sync_weight` that is too small (public: 0.03)"
-        )
-        return Diagnosis("fair", "not in sync yet", text)
-    return Diagnosis("good", "learning" if step < steps else "done", f"L1 {l1:.3f} at step {step}")
+        seen = f"the sync loss is {sync:.2f} (chance 0.69, ground truth {gt:.2f})"
+        cause = "too few steps with the sync loss, or a `sync_weight` that is too small"
+        return _diagnosis("fair", "not in sync yet", seen, [f"{cause} (public: 0.03)"])
+    word = "learning" if step < steps else "done"
+    return _diagnosis("good", word, f"L1 {l1:.3f} at step {step:.0f}")
+
+
+def _l1_regressed(rows: Sequence[Row]) -> Diagnosis | None:
+    """The L1 of a generator is clearly above its best."""
+    last, best = rows[-1], min(rows, key=lambda row: value_of(row, "val_l1"))
+    l1, best_l1 = value_of(last, "val_l1"), value_of(best, "val_l1")
+    if not l1 > MAX_L1_RATIO * best_l1:
+        return None
+    cause = "steps that are too large; set a lower `lr` or `grad_clip`"
+    if value_of(last, "sync_weight") > value_of(best, "sync_weight"):
+        cause = "the sync loss was used too early; set a lower `sync_threshold` (public: 0.75) or "
+        cause += "`sync_weight`"
+    seen = f"L1 is {l1:.3f}; at step {best['step']} it was {best_l1:.3f}"
+    return _diagnosis(
+        "bad", "regressed", seen, [cause], "`export: best` exports the better weights"
+    )
 
 
 def _same_phase(rows: Sequence[Row]) -> list[Row]:
-    """The last rows that have the phase of the last one."""
-    found: list[Row] = []
-    for row in reversed(rows):
-        if row.get("phase") != rows[-1].get("phase"):
-            break
-        found.insert(0, row)
-    return found
+    """The rows at the end that have the same phase as the last one."""
+    phases = [row.get("phase") == rows[-1].get("phase") for row in rows]
+    first = max((index + 1 for index, same in enumerate(phases) if not same), default=0)
+    return list(rows[first:])
 
 
-def _chance(row: Row, run: RunInfo) -> float:
-    """The training loss of an expert that knows nothing."""
-    phase = row.get("phase") or run.loss
-    return math.log(run.windows) if str(phase).startswith("contrastive") else CHANCE_LOSS
-
-
-def _more(run: RunInfo) -> str:
-    """What there should be more of: strangers, or speech of the one speaker to be judged."""
-    return "More minutes of this speaker" if run.speakers == 1 and run.seen else "More speakers"
-
-
-def _data(run: RunInfo) -> str:
-    many = f"{run.speakers} speaker{'s' * (run.speakers != 1)}"
-    return f"{many} with {run.minutes:.0f} minutes" if run.minutes >= 1 else many
-
-
-def _number(row: Row, name: str) -> float:
-    """A figure of a row, nan when it is missing; rows of a CSV file hold texts."""
+def value_of(row: Row, name: str) -> float:
+    """A number of a row, nan if it is missing; rows of a CSV file hold strings."""
     try:
         return float(row.get(name, "nan"))
     except (TypeError, ValueError):

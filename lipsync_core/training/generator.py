@@ -223,15 +223,15 @@ class GeneratorTask(loop.Task):
 
     def advice(self, rows: list[loop.Row]) -> str:
         """A warning with a remedy where the training does not learn as it should, or ""."""
-        return diagnosis.advice(diagnosis.diagnose_generator(rows, self.config.steps))
+        return diagnosis.diagnose_generator(rows, self.config.steps).advice
 
     def failure(self, rows: list[loop.Row]) -> str:
-        """A message if a GAN has collapsed, see `gan_health.diagnose_gan`, else ""."""
+        """A message if a GAN has collapsed, see `gan_health.collapse`, else ""."""
         if self.discriminator is None:
             return ""
         state = self.extra_state
         start = {name: state[kept] for name, kept in START_METRICS.items() if kept in state}
-        return gan_health.diagnose_gan([start, *rows])
+        return gan_health.collapse([start, *rows])
 
     def on_rollback(self, count: int) -> None:
         """Halve both learning rates at each rollback, and continue from the averaged weights.

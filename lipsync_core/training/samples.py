@@ -12,7 +12,7 @@ from lipsync_core.evaluation.generator import generate
 from lipsync_core.models import Wav2Lip
 from lipsync_core.runtime.files import atomic_path
 
-ROWS = ("reference", "masked input", "generated", "truth")
+ROWS = ("reference", "masked input", "generated", "ground truth")
 LABEL_WIDTH = 104  # pixels
 
 

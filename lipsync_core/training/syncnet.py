@@ -34,7 +34,7 @@ from lipsync_core.evaluation.syncnet import syncnet_metrics
 from lipsync_core.models import SyncNet
 from lipsync_core.training import diagnosis, losses
 from lipsync_core.training.data_check import learnability
-from lipsync_core.training.data_check.result import has_constant_offset
+from lipsync_core.training.data_check.result import data_faults, has_constant_offset
 from lipsync_core.training.engine import distributed, loop, precision
 from lipsync_core.training.engine.muon import Muon
 from lipsync_core.training.engine.optimization import (
@@ -165,8 +165,8 @@ class SyncNetTask(loop.Task):
 
     def advice(self, rows: list[loop.Row]) -> str:
         """A warning with a remedy where the training does not learn as it should, or ""."""
-        facts = run_info(self.config, self.train, self.val, self.data_check)
-        return diagnosis.advice(diagnosis.diagnose(rows, facts))
+        run = run_info(self.config, self.train, self.val, self.data_check)
+        return diagnosis.diagnose(rows, run).advice
 
     def export(self, path: Path, step: int) -> None:
         """Public format, with Adam's state as public files have it, or none of Muon's."""
@@ -181,7 +181,7 @@ def run_info(
     minutes, speakers = learnability.corpus_size(train)
     return diagnosis.RunInfo(
         *(config.steps, config.loss, config.windows_per_clip, speakers, minutes),
-        learnability.data_faults(data_check),
+        data_faults(data_check),
         *(config.optimizer, config.lr),
         learnability.seen_speakers(train, val),
         has_constant_offset(data_check),

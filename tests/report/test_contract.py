@@ -13,7 +13,8 @@ from lipsync_core.config import GeneratorVariantConfig, SyncNetConfig, TrainingC
 from lipsync_core.data.dataset import ClipDataset
 from lipsync_core.evaluation import evaluate
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
-from lipsync_core.report import curves, syncnet, timings
+from lipsync_core.report import curves, syncnet, timings, verdicts
+from lipsync_core.report import results as artefacts
 from lipsync_core.training.engine import loop
 from lipsync_core.training.engine.run_folder import METRICS
 from lipsync_core.training.generator import GeneratorTask
@@ -94,36 +95,52 @@ def recorded(rows):
 def test_the_curves_of_the_expert_are_columns_that_its_training_writes(tables):
     rows, asked = recorded(tables["syncnet"])
     options = {"loss": "contrastive+bce", "steps": 2, "bce_fraction": 0.5}
-    figures = curves.expert_figures(rows, {}, options)
-    curves.read_expert(rows, {})
+    figures = curves.syncnet_figures(rows, {}, options, "")
     assert asked <= tables["syncnet"][-1].keys()
     titles = {figure.title for figure in figures}
-    assert {"Loss", "Accuracy", "Accuracy by distance of the wrong sound"} <= titles
+    assert {"Loss", "Accuracy", "Accuracy by offset of the wrong audio"} <= titles
 
 
 def test_the_curves_of_the_generators_are_columns_that_their_training_writes(tables):
     rows, asked = recorded(tables["wav2lip_gan"])
-    figures = curves.generator_figures(rows, curves.read_generator("wav2lip_gan", rows, {}))
+    figures = curves.generator_figures(rows, {})
     assert asked <= tables["wav2lip_gan"][-1].keys()
     lines = {figure.title: [name for _, name in figure.legend] for figure in figures}
     assert len(lines["Discriminator loss"]) == 3
-    assert any(name.startswith("generator against it") for name in lines["Discriminator loss"])
+    assert any(name.startswith("adversarial loss") for name in lines["Discriminator loss"])
     rows, asked = recorded(tables["wav2lip"])
-    curves.generator_figures(rows, curves.read_generator("wav2lip", rows, {}))
+    curves.generator_figures(rows, {})
     only_with_gan = tables["wav2lip_gan"][-1].keys() - tables["wav2lip"][-1].keys()
     assert asked <= tables["wav2lip"][-1].keys() | only_with_gan
+
+
+def final_metrics(tables, judged, name):
+    """Metrics as the report reads them, and which of them it asks for."""
+    asked: set[str] = set()
+    return Recorder(artefacts.final_metrics(tables[name], judged, name), asked), asked
+
+
+def test_the_verdicts_read_metrics_that_are_written(tables, judged):
+    syncnet_metrics, asked = final_metrics(tables, judged, "syncnet")
+    verdicts.syncnet_verdict(syncnet_metrics)
+    assert asked and asked <= syncnet_metrics.keys()
+    metrics, asked = final_metrics(tables, judged, "wav2lip")
+    verdicts.generator_verdicts("wav2lip", metrics, 0.9)
+    curves.generator_table({"wav2lip": metrics}, "")
+    curves.generator_figures([], metrics)
+    assert {"sync_loss_gt", "motion_silent_audio"} <= asked <= metrics.keys()
+    with_gan, asked = final_metrics(tables, {}, "wav2lip_gan")
+    assert len(verdicts.generator_verdicts("wav2lip_gan", with_gan, 0.9)) == 3
+    assert "train_disc_fake" in asked
 
 
 def test_the_report_reads_of_an_evaluation_what_is_written(judged, tmp_path):
     asked: set[str] = set()
     read = Recorder(judged, asked)
-    curves.read_expert([], read)
-    curves.read_generator("wav2lip", [], read)
-    curves.expert_figures([], read, {})
+    curves.syncnet_figures([], read, {}, "")
     syncnet.calibration_figure(read)
-    syncnet.worst_clips(tmp_path, read, [], curves.read_expert([], judged))
-    written = judged.keys() | judged["generators"].keys()
-    written |= judged["syncnet"].keys() | judged["generators"]["wav2lip"].keys()
+    syncnet.worst_clips(tmp_path, read, [], None)
+    written = judged.keys() | judged["syncnet"].keys()
     written |= judged["syncnet"]["per_clip"].keys() | judged["syncnet"]["accuracy_by_offset"].keys()
     assert asked <= written
 

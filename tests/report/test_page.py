@@ -23,7 +23,7 @@ from lipsync_core.report.timings import read_timings
 from tests.support.media import portrait, write_video
 
 SECTIONS = (
-    *("summary", "dubbed", "data", "expert"),
+    *("summary", "dubbed", "data", "syncnet"),
     *("generators", "timings", "versions", "people"),
 )
 VERSIONS = {"Python": "3.11", "torch": "2.13"}
@@ -182,12 +182,12 @@ def test_every_section_is_there_with_its_content(html: str) -> None:
     assert [s["id"] for s in found.all("section")] == list(SECTIONS)
     for words in (
         "6 clips found = 4 kept + 2 dropped.",
-        "Verdicts, and how they are reached",
+        "Verdicts and their thresholds",
         "usable",
-        "better than copying",
+        "better than the reference",
         "Area under the ROC curve",
-        "calibration",
-        "joins training, weight 0.03",
+        "cross entropy",
+        "used from here, weight 0.03",
         "Discriminator loss",
         "detail <1>",
         "No speaker is in more than one split.",
@@ -238,11 +238,11 @@ def test_missing_artefacts_are_said_in_a_sentence(tmp_path: Path) -> None:
     found = Page(html)
     assert [s["id"] for s in found.all("section")] == list(SECTIONS)
     for words in (
-        "There are no figures yet",
-        "No dubbing was asked for",
+        "There are no results yet",
+        "No dubbing was requested",
         "No clip was prepared",
         "There are no face crops to show.",
-        "The expert was not trained here",
+        "The SyncNet was not trained here",
         "there is no wav2lip_gan/metrics.csv",
         "No times were recorded",
         "There is no evaluation.json",
@@ -289,7 +289,7 @@ def test_a_large_video_is_linked_not_embedded(run: Path) -> None:
 def test_broken_evaluation_is_a_readable_error(tmp_path: Path) -> None:
     (tmp_path / "evaluation.json").write_text("{")
     with pytest.raises(LipsyncError, match=r"evaluation\.json: not valid JSON"):
-        artefacts.read_evaluation(tmp_path)
+        artefacts.read_json(tmp_path / "evaluation.json")
 
 
 def test_names_that_are_no_unicode_do_not_stop_the_page(tmp_path: Path) -> None:
@@ -351,7 +351,7 @@ def test_figures_on_a_speaker_who_was_trained_on_say_so(tmp_path: Path) -> None:
         (tmp_path / "evaluation.json").write_text(json.dumps(written))
         text = Page(build(tmp_path, tmp_path / "index.html", demo=False)).text
         assert "seen speaker; chance 0.5" in text
-        assert "Generators, judged on: seen speaker" in text
+        assert "Generators, evaluated on: seen speaker" in text
         assert "held-out" not in text.lower()
     assert "1 + 1 + 1 in train, val, test" in text
     # The length of a split is that of its parts: 2,500 frames are 100 s.

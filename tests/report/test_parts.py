@@ -12,7 +12,6 @@ import pytest
 from lipsync_core.preparation import accounting
 from lipsync_core.report import blocks, corpus, curves, gallery, page, plots, results, verdicts
 from lipsync_core.report.corpus import MAX_DROPPED_SHOWN
-from lipsync_core.report.curves import Expert, Generator
 from lipsync_core.report.versions import collect_versions
 
 
@@ -78,7 +77,7 @@ def test_contact_sheet_takes_splits_and_speakers_in_turn() -> None:
         for n in range(30)
     ]
     chosen = gallery.pick_clips(rows)
-    assert len(chosen) == gallery.MOST_CLIPS
+    assert len(chosen) == gallery.MAX_CLIPS
     assert [row["clip"] for row in chosen[:6]] == ["a/0", "d/0", "e/0", "b/0", "d/1", "e/1"]
     assert {row["speaker"] for row in chosen} == set("abcde")
 
@@ -86,38 +85,48 @@ def test_contact_sheet_takes_splits_and_speakers_in_turn() -> None:
 @pytest.mark.parametrize(
     ("auc", "level"), [(0.93, "good"), (0.85, "good"), (0.7, "fair"), (0.52, "bad"), (None, "none")]
 )
-def test_expert_verdict(auc: float | None, level: str) -> None:
-    verdict = verdicts.expert_verdict(Expert(100, 0.6, 0.8, auc))
+def test_syncnet_verdict(auc: float | None, level: str) -> None:
+    verdict = verdicts.syncnet_verdict({"accuracy": 0.8} | ({} if auc is None else {"auc": auc}))
     assert verdict.level == level
-    assert "0.5 is chance" in verdict.rule
+    assert "0.5 is chance" in verdict.note
 
 
 @pytest.mark.parametrize(
-    ("state", "auc", "picture", "sync"),
+    ("l1", "l1_reference", "sync_loss", "sync_loss_gt", "auc", "quality", "sync"),
     [
-        (Generator(1, 0.03, 0.05, 0.4, 0.9, 0.3), 0.9, "good", "good"),
-        (Generator(1, 0.06, 0.05, 0.6, 0.9, 0.3), 0.9, "bad", "fair"),
-        (Generator(1, 0.06, 0.05, 0.7, 0.9, 0.3), 0.9, "bad", "bad"),
-        (Generator(1, 0.05, 0.05, 1.2, 0.9, 0.3), 0.9, "bad", "bad"),
-        (Generator(1, 0.03, 0.05, 0.4, 0.9, 0.95), 0.9, "good", "none"),
-        (Generator(1, 0.03, 0.05, 0.2, 0.9, 0.3), 0.55, "good", "none"),
-        (Generator(1, 0.03, None, 0.2), 0.9, "none", "good"),
-        (Generator(1, None, None, 0.5), None, "none", "fair"),
-        (Generator(1, None, None, None), None, "none", "none"),
+        (0.03, 0.05, 0.4, 0.3, 0.9, "good", "good"),
+        (0.06, 0.05, 0.6, 0.3, 0.9, "bad", "fair"),
+        (0.06, 0.05, 0.7, 0.3, 0.9, "bad", "bad"),
+        (0.05, 0.05, 1.2, 0.3, 0.9, "bad", "bad"),
+        (0.03, 0.05, 0.4, 0.95, 0.9, "good", "none"),
+        (0.03, 0.05, 0.2, 0.3, 0.55, "good", "none"),
+        (0.03, None, 0.2, None, None, "none", "good"),
+        (None, None, 0.5, None, None, "none", "fair"),
+        (None, None, None, None, None, "none", "none"),
     ],
 )
-def test_generator_verdicts(state: Generator, auc: float | None, picture: str, sync: str) -> None:
-    found = verdicts.generator_verdicts("g", state, Expert(1, None, None, auc))
-    assert [verdict.level for verdict in found] == [picture, sync]
+def test_generator_verdicts(
+    l1: float | None,
+    l1_reference: float | None,
+    sync_loss: float | None,
+    sync_loss_gt: float | None,
+    auc: float | None,
+    quality: str,
+    sync: str,
+) -> None:
+    metrics = {"l1": l1, "l1_reference": l1_reference}
+    metrics |= {"sync_loss": sync_loss, "sync_loss_gt": sync_loss_gt}
+    metrics = {name: value for name, value in metrics.items() if value is not None}
+    found = verdicts.generator_verdicts("g", metrics, auc)
+    assert [verdict.level for verdict in found] == [quality, sync]
 
 
 def test_motion_in_silence_is_a_share() -> None:
-    figures = {"l1": 0.01, "motion": 0.02, "motion_silent_audio": 0.015}
-    states = {
-        "a": curves.read_generator("a", [], {"generators": {"a": figures}}),
-        "b": curves.read_generator("b", [], {"b": {"motion": 0.0, "motion_silent_audio": 0.0}}),
+    generators = {
+        "a": {"l1": 0.01, "motion": 0.02, "motion_silent_audio": 0.015},
+        "b": {"motion": 0.0, "motion_silent_audio": 0.0},
     }
-    shown = [row[-1] for row in curves.generator_table(states).rows]
+    shown = [row[-1] for row in curves.generator_table(generators, "").rows]
     assert shown == ["75%", "\N{EN DASH}"]
 
 
@@ -125,8 +134,8 @@ def test_motion_in_silence_is_a_share() -> None:
     ("losses", "level"), [((0.5, 0.6), "good"), ((0.0, 60.0), "bad"), ((0.01, 0.02), "fair")]
 )
 def test_discriminator_verdict(losses: tuple[float, float], level: str) -> None:
-    state = Generator(1, 0.03, 0.05, 0.3, discriminator=losses)
-    assert verdicts.generator_verdicts("g", state, Expert(1, 0, 0, 0.9))[-1].level == level
+    metrics = dict(zip(("train_disc_real", "train_disc_fake"), losses, strict=True))
+    assert verdicts.generator_verdicts("g", metrics, 0.9)[-1].level == level
 
 
 @pytest.mark.parametrize(
@@ -157,29 +166,29 @@ def test_minutes_of_one_speaker_are_enough_for_that_speaker() -> None:
 
 def test_the_scale_of_sync_is_read_from_the_evaluation() -> None:
     judged = {"sync_loss": 0.5, "sync_loss_gt": 0.2, "sync_loss_out_of_sync": 3.5}
-    state = curves.read_generator("g", [], {"generators": {"g": judged}})
-    assert (state.gt_sync_loss, state.out_of_sync_loss) == (0.2, 3.5)
+    assert results.final_metrics([], {"generators": {"g": judged | {"x": None}}}, "g") == judged
 
 
 def test_evaluation_goes_before_the_metrics() -> None:
     rows = [{"step": "10", "val_auc": "0.6", "val_l1": "0.2", "val_loss": "0.5"}]
-    assert curves.read_expert(rows, {"syncnet": {"auc": 0.9}}) == Expert(10, 0.5, None, 0.9)
-    assert curves.read_generator("g", rows, {"generators": {"g": {"l1": 0.1}}}).l1 == 0.1
-    assert curves.read_generator("g", rows, {}).l1 == 0.2
+    last = {"step": 10, "auc": 0.6, "l1": 0.2, "loss": 0.5}
+    assert results.final_metrics(rows, {"syncnet": {"auc": 0.9}}, "syncnet") == last | {"auc": 0.9}
+    evaluation = {"generators": {"g": {"l1": 0.1}}}
+    assert results.final_metrics(rows, evaluation, "g") == last | {"l1": 0.1}
+    assert results.final_metrics(rows, {}, "g") == last
 
 
 def test_bars_by_offset_are_in_order_of_distance() -> None:
     shares = {"1": 0.6, "2": 0.7, "3": float("nan"), "10+": 0.9}
     judged = {"accuracy_by_offset": shares}
-    figures = curves.expert_figures([], {"syncnet": judged}, {})
+    figures = curves.syncnet_figures([], {"syncnet": judged}, {}, "")
     label = re.search('aria-label="([^"]*)"', figures[0].svg)[1]
     assert label.endswith("1 frames 0.60, 2 frames 0.70, 10+ frames 0.90")
 
 
-def test_copying_is_a_line_when_only_the_evaluation_has_it() -> None:
+def test_the_l1_of_the_reference_is_a_line_when_only_the_evaluation_has_it() -> None:
     rows = [{"step": str(s), "val_l1": "0.2"} for s in (0, 10)]
-    state = Generator(10, 0.2, 0.0452, None)
-    assert "copying the reference 0.045" in curves.generator_figures(rows, state)[0].svg
+    assert "reference 0.045" in curves.generator_figures(rows, {"l1_reference": 0.0452})[0].svg
 
 
 def test_scales_end_on_round_numbers_and_hold_the_data() -> None:
@@ -229,7 +238,7 @@ def test_quantities_are_written_as_a_reader_would() -> None:
 def test_metrics_tables_are_short_and_end_with_the_last_row() -> None:
     rows = [{"step": str(n), "val_l1": f"{n / 7}", "phase": "p"} for n in range(100)]
     table = curves.metrics_table(rows, "t")
-    assert table is not None and len(table.rows) == curves.TABLE_ROWS
+    assert table is not None and len(table.rows) == curves.MAX_TABLE_ROWS
     assert table.rows[-1] == ["99", "14.14", "p"]
     assert curves.metrics_table([], "t") is None
 

@@ -1,4 +1,4 @@
-"""What the report says of the expert: the data_check, the course, calibration, the worst clips."""
+"""The SyncNet section of the report: data check, diagnosis, calibration, worst clips."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from pathlib import Path
 import cv2
 import pytest
 
-from lipsync_core.report import curves, page, syncnet
-from lipsync_core.report.curves import Expert
+from lipsync_core.report import page, syncnet
 from tests.report.test_page import Page, write_csv
 from tests.support.media import portrait
 
-GOOD = {"name": "enough data", "level": "good", "word": "enough", "figures": "30 h", "remedy": ""}
+GOOD = {"name": "enough data", "level": "good", "word": "enough", "figures": "30 h", "note": ""}
 WRONG = {
-    "name": "mouth and sound belong together",
+    "name": "audio and video in sync",
     **{"level": "bad", "word": "out of sync", "figures": "at offset 5 <frames>"},
-    "remedy": "move the sound",
+    "note": "move the sound",
 }
 DATA_CHECK = {
     "verdict": "bad",
@@ -78,15 +77,15 @@ def test_gate_and_course_are_told_with_their_remedies(html: str) -> None:
     found = Page(html)
     assert found.open == []
     for words in (
-        "can this data be learned?",
-        "Mouth and sound belong together",
+        "Data check before the training",
+        "Audio and video in sync",
         "move the sound",
         "learned, but out of sync",
-        "stands still at chance",
-        "chance is 2.08 (AUC 0.50). Likely cause: mouth and sound belong together: out of sync",
+        "stuck at chance",
+        "chance is 2.08 (AUC 0.50). Likely cause: audio and video in sync: out of sync",
         "best at +5",
         "measured by a trained network",
-        "Accuracy by distance of the wrong sound",
+        "Accuracy by offset of the wrong audio",
         "1 frame 0.5",
         "10+ frames 0.52",
         "Calibration",
@@ -97,28 +96,23 @@ def test_gate_and_course_are_told_with_their_remedies(html: str) -> None:
 
 
 def test_what_training_showed_goes_before_what_was_expected() -> None:
-    few = {**GOOD, "level": "bad", "word": "too little", "remedy": "give it more"}
+    few = {**GOOD, "level": "bad", "word": "too little", "note": "give it more"}
     data_check = {"verdict": "bad", "checks": [few]}
     before = syncnet.data_check_summary(data_check)
-    assert (before.level, before.word) == ("bad", "trouble ahead")
-    after = [
-        syncnet.data_check_summary(data_check, Expert(1, 0.3, 0.9, auc)) for auc in (0.96, 0.7, 0.5)
-    ]
+    assert (before.level, before.word) == ("bad", "cannot be learned")
+    after = [syncnet.data_check_summary(data_check, auc) for auc in (0.96, 0.7, 0.5)]
     words = [(verdict.level, verdict.word) for verdict in after]
-    assert words == [("good", "learned"), ("fair", "learned in part"), ("bad", "not learned")]
-    assert after[0].figures == "AUC 0.96; expected: enough data: too little"
-    row = syncnet.data_check_verdicts(data_check, Expert(1, 0.3, 0.9, 0.96))[0]
-    assert (row.level, row.rule) == ("none", "The training has answered this: AUC 0.96.")
-    assert syncnet.data_check_verdicts(data_check, Expert(1, 0.3, 0.9, 0.7))[0].level == "bad"
+    assert words == [("good", "learned"), ("fair", "partly learned"), ("bad", "not learned")]
+    assert after[0].figures == "AUC 0.96; data check: enough data: too little"
+    row = syncnet.data_check_verdicts(data_check, 0.96)[0]
+    assert (row.level, row.note) == ("none", "The training has refuted this: AUC 0.96.")
+    assert syncnet.data_check_verdicts(data_check, 0.7)[0].level == "bad"
 
 
 def test_an_expert_that_learned_a_wrong_offset_is_still_out_of_sync() -> None:
-    found = syncnet.data_check_summary(DATA_CHECK, Expert(1, 0.3, 0.9, 0.96))
+    found = syncnet.data_check_summary(DATA_CHECK, 0.96)
     assert (found.level, found.word) == ("bad", "learned, but out of sync")
-    assert (
-        syncnet.data_check_verdicts(DATA_CHECK, Expert(1, 0.3, 0.9, 0.96))[1].rule
-        == "move the sound"
-    )
+    assert syncnet.data_check_verdicts(DATA_CHECK, 0.96)[1].note == "move the sound"
 
 
 def test_log_and_report_name_the_same_causes() -> None:
@@ -128,25 +122,25 @@ def test_log_and_report_name_the_same_causes() -> None:
     ]
     clip = {"kept": "1", "seconds": "600", "speaker": "me"}
     clips = [clip | {"split": "train"}, clip | {"split": "val"}]
-    course = syncnet.course(rows, {"steps": 2000, "windows_per_clip": 8, "lr": 3e-3}, clips, {})
-    assert course.word == "stands still at chance"
-    assert "Likely cause: too little data, 1 speaker with 10 minutes" in course.text
-    assert "more of this speaker" in course.text
-    wrong = syncnet.course(
+    found = syncnet.diagnosis(rows, {"steps": 2000, "windows_per_clip": 8, "lr": 3e-3}, clips, {})
+    assert found.word == "stuck at chance"
+    assert "Likely cause: too little data, 1 speaker with 10 minutes" in found.text
+    assert "more of this speaker" in found.text
+    wrong = syncnet.diagnosis(
         rows, {"steps": 2000, "windows_per_clip": 8, "lr": 3e-3}, clips, DATA_CHECK
     )
-    assert "Likely cause: mouth and sound belong together: out of sync" in wrong.text
+    assert "Likely cause: audio and video in sync: out of sync" in wrong.text
 
 
 def test_worst_clips_are_of_both_splits_with_pictures_and_a_word(html: str) -> None:
     found = Page(html)
     worst = html[
-        html.index("The clips that it judges worst") : html.index("Its metrics in numbers")
+        html.index("Clips with the largest loss") : html.index("Metrics of the SyncNet in numbers")
     ]
     order = re.findall(r'<b>([\d.]+)</b> <bdi class="name">([^<]*)</bdi> \((\w+)\)', worst)
     assert order[0] == ("1.50", "t/late", "test") and order[1] == ("0.58", "v/8", "val")
     assert len(order) == 10 and ("0.10", "t/far", "test") not in order
-    assert "picture 4 frames (0.16 s) late: out of sync?" in found.text
+    assert "video 4 frames (0.16 s) late: out of sync?" in found.text
     assert "a small face, 40 pixels" in found.text
     assert [image["alt"] for image in found.all("img")] == ["4 face crops of clip t/late"]
     assert "per_clip" not in worst and "syncnet.per_clip" not in found.text
@@ -155,17 +149,17 @@ def test_worst_clips_are_of_both_splits_with_pictures_and_a_word(html: str) -> N
 
 def test_an_expert_that_knows_nothing_has_no_say_in_offsets() -> None:
     entry = {"offset": 9}
-    assert syncnet.what_to_look_at(entry, {}, usable=False) == ""
-    assert "9 frames" in syncnet.what_to_look_at(entry, {}, usable=True)
-    assert "1 frame" not in syncnet.what_to_look_at({"offset": 1}, {}, usable=True)
-    assert "silent" in syncnet.what_to_look_at({}, {"silence_ratio": "0.8"}, usable=True)
+    assert syncnet.possible_fault(entry, {}, usable=False) == ""
+    assert "9 frames" in syncnet.possible_fault(entry, {}, usable=True)
+    assert "1 frame" not in syncnet.possible_fault({"offset": 1}, {}, usable=True)
+    assert "silent" in syncnet.possible_fault({}, {"silence_ratio": "0.8"}, usable=True)
 
 
 def test_without_a_gate_and_evaluation_nothing_is_shown(tmp_path: Path) -> None:
     assert syncnet.data_check_summary({}) is None and syncnet.data_check_figures({}) == []
     assert syncnet.data_check_summary({"verdict": "off", "checks": []}) is None
     assert syncnet.calibration_figure({}) is None
-    assert syncnet.worst_clips(tmp_path, {}, [], curves.read_expert([], {})) == []
+    assert syncnet.worst_clips(tmp_path, {}, [], None) == []
 
 
 def test_reliability_diagram_has_the_ideal_line_and_both_splits() -> None:

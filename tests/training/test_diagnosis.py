@@ -1,4 +1,4 @@
-"""The course of a training in words: each kind of trouble has its own, and a good run has none."""
+"""Diagnosis of a training run: each kind of failure has its own, a good run has none."""
 
 import math
 
@@ -7,81 +7,81 @@ import pytest
 from lipsync_core.training import diagnosis
 from lipsync_core.training.diagnosis import RunInfo
 
-FACTS = RunInfo(steps=4000, windows=8, speakers=8, minutes=3.7)
+INFO = RunInfo(steps=4000, windows=8, speakers=8, minutes=3.7)
 CONTRASTIVE, CLASSIC = "contrastive", "bce"
 
 
-def course(train, auc, loss=None, phase=CONTRASTIVE, facts=FACTS, every=200):
-    """The verdict on made-up rows, an evaluation each `every` steps."""
+def diagnosed(train, auc, loss=None, phase=CONTRASTIVE, run=INFO, every=200):
+    """The diagnosis of synthetic rows, one evaluation each `every` steps."""
     loss = loss or [0.7] * len(train)
     phases = [phase] * len(train) if isinstance(phase, str) else phase
     rows = [
         {"step": every * (n + 1), "train_loss": t, "val_auc": a, "val_loss": v, "phase": p}
         for n, (t, a, v, p) in enumerate(zip(train, auc, loss, phases, strict=True))
     ]
-    return diagnosis.diagnose(rows, facts)
+    return diagnosis.diagnose(rows, run)
 
 
 def test_a_good_run_has_no_advice():
-    found = course([2.0, 1.6, 1.2, 1.0, 0.8], [0.55, 0.7, 0.8, 0.88, 0.92])
-    assert (found.level, found.word) == ("good", "learned") and diagnosis.advice(found) == ""
-    rising = course([2.0, 1.9, 1.7, 1.6, 1.5], [0.55, 0.6, 0.65, 0.7, 0.74])
-    assert rising.word == "learning" and diagnosis.advice(rising) == ""
+    found = diagnosed([2.0, 1.6, 1.2, 1.0, 0.8], [0.55, 0.7, 0.8, 0.88, 0.92])
+    assert (found.level, found.word) == ("good", "learned") and found.advice == ""
+    rising = diagnosed([2.0, 1.9, 1.7, 1.6, 1.5], [0.55, 0.6, 0.65, 0.7, 0.74])
+    assert rising.word == "learning" and rising.advice == ""
 
 
 @pytest.mark.parametrize(("loss", "chance"), [("contrastive+bce", math.log(8)), ("bce", 0.693)])
 def test_standing_still_at_chance_is_named_with_its_cause(loss, chance):
     phase = CLASSIC if loss == "bce" else CONTRASTIVE
-    facts = RunInfo(steps=4000, loss=loss, windows=8, speakers=8)
-    found = course([chance * 1.001] * 4, [0.5, 0.51, 0.49, 0.5], phase=phase, facts=facts)
-    assert (found.level, found.word) == ("bad", "stands still at chance")
+    run = RunInfo(steps=4000, loss=loss, windows=8, speakers=8)
+    found = diagnosed([chance * 1.001] * 4, [0.5, 0.51, 0.49, 0.5], phase=phase, run=run)
+    assert (found.level, found.word) == ("bad", "stuck at chance")
     assert f"chance is {chance:.2f}" in found.text
     assert ("contrastive+bce" in found.text) == (loss == "bce")
-    known = RunInfo(steps=4000, loss=loss, windows=8, found="the picture comes 0.20 s too late")
-    said = course([chance] * 4, [0.5] * 4, phase=phase, facts=known).text
+    known = RunInfo(steps=4000, loss=loss, windows=8, data_faults="the video is 0.20 s too late")
+    said = diagnosed([chance] * 4, [0.5] * 4, phase=phase, run=known).text
     assert "0.20 s too late" in said and "syncnet.lr" not in said
 
 
 def test_the_first_steps_of_every_run_are_at_chance():
-    found = course([2.08] * 4, [0.5] * 4, every=50)
-    assert found.level == "none" and diagnosis.advice(found) == ""
-    assert diagnosis.diagnose([], FACTS).level == "none"
+    found = diagnosed([2.08] * 4, [0.5] * 4, every=50)
+    assert found.level == "none" and found.advice == ""
+    assert diagnosis.diagnose([], INFO).level == "none"
 
 
 def test_learning_by_heart_is_told_from_standing_still():
-    found = course([1.9, 1.2, 0.6, 0.2], [0.5, 0.52, 0.51, 0.5])
-    assert (found.level, found.word) == ("bad", "learns by heart")
+    found = diagnosed([1.9, 1.2, 0.6, 0.2], [0.5, 0.52, 0.51, 0.5])
+    assert (found.level, found.word) == ("bad", "memorizes")
     assert "8 speakers with 4 minutes" in found.text and "More speakers" in found.text
 
 
 def test_overfitting_is_training_down_and_validation_up():
     train, auc = [0.6, 0.5, 0.4, 0.3, 0.2, 0.1], [0.8, 0.82, 0.82, 0.81, 0.8, 0.8]
-    found = course(train, auc, [0.6, 0.5, 0.55, 0.6, 0.7, 0.8], CLASSIC)
+    found = diagnosed(train, auc, [0.6, 0.5, 0.55, 0.6, 0.7, 0.8], CLASSIC)
     assert (found.level, found.word) == ("fair", "overfits")
     assert "since step 400" in found.text and "from 0.50 to 0.80" in found.text
-    assert diagnosis.advice(found).startswith("overfits: ")
-    level = course(train, auc, [0.6, 0.5, 0.5, 0.51, 0.5, 0.52], CLASSIC)
+    assert found.advice.startswith("overfits: ")
+    level = diagnosed(train, auc, [0.6, 0.5, 0.5, 0.51, 0.5, 0.52], CLASSIC)
     assert level.word != "overfits"
 
 
 def test_the_loss_of_the_contrastive_phase_is_no_sign_of_overfitting():
     train, auc = [1.8, 1.4, 1.0, 0.8, 0.7, 0.5], [0.6, 0.7, 0.8, 0.87, 0.9, 0.9]
     loss = [0.6, 0.7, 0.9, 1.0, 1.0, 1.1]
-    assert course(train, auc, loss, CONTRASTIVE).word == "learned"
-    assert course(train, auc, loss, CLASSIC).word == "overfits"
+    assert diagnosed(train, auc, loss, CONTRASTIVE).word == "learned"
+    assert diagnosed(train, auc, loss, CLASSIC).word == "overfits"
     # Nor does one phase tell anything about the other.
-    assert course(train, auc, loss, [CONTRASTIVE] * 5 + [CLASSIC]).word == "learned"
+    assert diagnosed(train, auc, loss, [CONTRASTIVE] * 5 + [CLASSIC]).word == "learned"
 
 
 def test_a_run_that_brings_nothing_more_stands_still():
-    found = course([1.5] * 8, [0.6, 0.7, 0.72, 0.72, 0.721, 0.72, 0.719, 0.72])
-    assert (found.level, found.word) == ("fair", "stands still") and "0.72" in found.text
+    found = diagnosed([1.5] * 8, [0.6, 0.7, 0.72, 0.72, 0.721, 0.72, 0.719, 0.72])
+    assert (found.level, found.word) == ("fair", "plateaued") and "0.72" in found.text
 
 
 def test_a_run_that_ends_too_early_is_told():
     short = RunInfo(steps=1000, windows=8)
-    found = course([2.0, 1.9, 1.7, 1.6, 1.5], [0.55, 0.6, 0.65, 0.7, 0.74], facts=short)
-    assert found.word == "cut short"
+    found = diagnosed([2.0, 1.9, 1.7, 1.6, 1.5], [0.55, 0.6, 0.65, 0.7, 0.74], run=short)
+    assert found.word == "too few steps"
 
 
 def test_rows_of_a_csv_file_are_texts():
@@ -89,15 +89,15 @@ def test_rows_of_a_csv_file_are_texts():
         {"step": str(200 * n), "train_loss": "2.079", "val_auc": "0.5", "phase": CONTRASTIVE}
         for n in range(1, 6)
     ]
-    assert diagnosis.diagnose(rows, FACTS).word == "stands still at chance"
+    assert diagnosis.diagnose(rows, INFO).word == "stuck at chance"
 
 
 @pytest.mark.parametrize(
     ("l1", "weight", "sync", "truth", "word"),
     [
-        (0.06, 0, 0.5, 0.2, "no better than copying"),
-        (0.04, 0.01, 0.9, 0.8, "the expert is no judge"),
-        (0.04, 0, 0.9, 0.2, "sync not joined yet"),
+        (0.06, 0, 0.5, 0.2, "no better than the reference"),
+        (0.04, 0.01, 0.9, 0.8, "SyncNet too weak"),
+        (0.04, 0, 0.9, 0.2, "sync loss not used yet"),
         (0.04, 0.01, 0.4, 0.2, "done"),
     ],
 )
@@ -109,7 +109,7 @@ def test_generators_have_a_word_too(l1, weight, sync, truth, word):
 
 
 @pytest.mark.parametrize(
-    ("weights", "words"), [((0, 0.01), "joined too early"), ((0, 0), "`lr` lower")]
+    ("weights", "words"), [((0, 0.01), "used too early"), ((0, 0), "lower `lr`")]
 )
 def test_a_generator_that_loses_what_it_had_is_told(weights, words):
     rows = [
@@ -117,17 +117,17 @@ def test_a_generator_that_loses_what_it_had_is_told(weights, words):
         {"step": 1000, "val_l1": 0.045, "val_l1_reference": 0.07, "sync_weight": weights[0]},
         {"step": 1250, "val_l1": 0.065, "val_l1_reference": 0.07, "sync_weight": weights[1]},
     ]
-    course = diagnosis.diagnose_generator(rows, 3000)
-    assert course.word == "worse than before" and words in course.text
-    assert "at step 1000 it was 0.045" in course.text
+    found = diagnosis.diagnose_generator(rows, 3000)
+    assert found.word == "regressed" and words in found.text
+    assert "at step 1000 it was 0.045" in found.text
     rows[-1]["val_l1"] = 0.05
     assert diagnosis.diagnose_generator(rows, 3000).word == "learning"
 
 
 def at_chance(**known):
     """The causes named after 800 steps at chance with the shipped recipe and what is known."""
-    facts = RunInfo(steps=1000, windows=8, **({"lr": 3e-3, "optimizer": "muon"} | known))
-    return course([2.05] * 4, [0.5] * 4, facts=facts).text
+    run = RunInfo(steps=1000, windows=8, **({"lr": 3e-3, "optimizer": "muon"} | known))
+    return diagnosed([2.05] * 4, [0.5] * 4, run=run).text
 
 
 def test_with_little_data_that_is_the_first_cause():
@@ -148,8 +148,8 @@ def test_enough_data_is_not_blamed(speakers, minutes, seen):
 
 
 def test_what_the_data_check_found_goes_before_everything_else():
-    found = "mouth and sound belong together: out of sync"
-    text = at_chance(speakers=109, minutes=10, lr=3.0, found=found)
+    found = "audio and video in sync: out of sync"
+    text = at_chance(speakers=109, minutes=10, lr=3.0, data_faults=found)
     assert f"Likely cause: {found}. If that is not it: the learning rate is too high" in text
 
 
@@ -171,12 +171,12 @@ def test_a_learning_rate_with_which_nothing_learns_is_named_before_the_data(opti
 
 
 def test_one_speaker_is_not_told_to_bring_others():
-    facts = RunInfo(steps=4000, windows=8, speakers=1, minutes=5, seen=True)
-    heart = course([1.9, 1.2, 0.6, 0.2], [0.5, 0.52, 0.51, 0.5], facts=facts).text
+    run = RunInfo(steps=4000, windows=8, speakers=1, minutes=5, seen=True)
+    heart = diagnosed([1.9, 1.2, 0.6, 0.2], [0.5, 0.52, 0.51, 0.5], run=run).text
     assert "More minutes of this speaker help most" in heart and "other speakers" not in heart
     train, auc = [0.6, 0.5, 0.4, 0.3, 0.2, 0.1], [0.8, 0.82, 0.82, 0.81, 0.8, 0.8]
-    over = course(train, auc, [0.6, 0.5, 0.55, 0.6, 0.7, 0.8], CLASSIC, facts).text
-    assert "More minutes of this speaker make better ones" in over
+    over = diagnosed(train, auc, [0.6, 0.5, 0.55, 0.6, 0.7, 0.8], CLASSIC, run).text
+    assert "More minutes of this speaker give better ones" in over
 
 
 def test_a_generator_that_ends_out_of_sync_is_not_done():
@@ -184,13 +184,13 @@ def test_a_generator_that_ends_out_of_sync_is_not_done():
     rows = [{"step": n, **last, "val_sync_loss_gt": 0.19} for n in (1000, 2000, 3000)]
     found = diagnosis.diagnose_generator(rows, 3000)
     assert (found.level, found.word) == ("fair", "not in sync yet")
-    assert "1.43" in found.text and "true frames 0.19" in found.text
+    assert "1.43" in found.text and "ground truth 0.19" in found.text
 
 
 def test_an_expert_that_learns_a_wrong_offset_is_told_so():
-    found = "mouth and sound belong together: out of sync (5 frames)"
-    facts = RunInfo(steps=800, windows=8, found=found, out_of_sync=True)
-    told = course([2.0, 1.6, 1.2, 1.0], [0.55, 0.7, 0.8, 0.88], facts=facts)
+    found = "audio and video in sync: out of sync (5 frames)"
+    run = RunInfo(steps=800, windows=8, data_faults=found, constant_offset=True)
+    told = diagnosed([2.0, 1.6, 1.2, 1.0], [0.55, 0.7, 0.8, 0.88], run=run)
     assert (told.level, told.word) == ("bad", "learns a wrong offset")
     assert "AUC 0.88" in told.text and f"Likely cause: {found}" in told.text
-    assert course([2.0], [0.5], facts=facts).level == "none"
+    assert diagnosed([2.0], [0.5], run=run).level == "none"

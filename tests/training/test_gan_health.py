@@ -139,16 +139,22 @@ def blind(loss, accuracy):
         ([], ""),
         ([row(1)], ""),
         ([row(1), row(2, val_l1=0.02, val_sync_loss=0.9)], ""),
-        ([row(1), row(2, val_l1=0.027)], "the L1 of the drawings is 0.027, it was 0.012 (0.03 by"),
-        ([row(1), row(2), row(3, val_sync_loss=1.5)], "the sync loss of the drawings is 1.5, it"),
+        (
+            [row(1), row(2, val_l1=0.027)],
+            "the L1 of the generated frames is 0.027, it was 0.012 (reference frames 0.03)",
+        ),
+        (
+            [row(1), row(2), row(3, val_sync_loss=1.5)],
+            "the sync loss of the generated frames is 1.5, it",
+        ),
         # Nothing had held the sync loss down.
         ([row(1, sync_weight=0.0), row(2, val_sync_loss=1.5)], ""),
         # From scratch: no better than copying yet.
         ([row(1, val_l1=0.2), row(2, val_l1=0.28)], ""),
-        ([row(1, val_l1=0.2), row(2, val_l1=0.32)], "the L1 of the drawings is 0.32"),
-        ([{"val_l1": 0.1}, {"val_l1": 0.2}], "the L1 of the drawings is 0.2, it was 0.1"),
-        ([row(1, val_output_std=0.01)], "the drawings are all alike: they vary 8% as much"),
-        ([row(1), row(2, val_output_std=0.01)], "the drawings are all alike: they vary 8% as much"),
+        ([row(1, val_l1=0.2), row(2, val_l1=0.32)], "the L1 of the generated frames is 0.32"),
+        ([{"val_l1": 0.1}, {"val_l1": 0.2}], "the L1 of the generated frames is 0.2, it was 0.1"),
+        ([row(1, val_output_std=0.01)], "mode collapse: the outputs vary 8% as much"),
+        ([row(1), row(2, val_output_std=0.01)], "mode collapse: the outputs vary 8% as much"),
         # From scratch: they have not learned to differ yet.
         ([row(1, val_output_std=0.001), row(2, val_output_std=0.01)], ""),
         ([sure(1, 7.0), sure(2, 8.0), sure(3, 9.0)], "right about every frame for 3 evaluations"),
@@ -156,13 +162,13 @@ def blind(loss, accuracy):
         ([sure(1, 7.0), row(2, train_adv_loss=8.0), sure(3, 9.0)], ""),
         ([sure(1, 9.0), sure(2, 8.0), sure(3, 7.0)], ""),
         ([sure(1, 1.0), sure(2, 2.0), sure(3, 3.0)], ""),
-        ([blind(99.0, 0.007)], "sure and wrong about true frames: its loss is 99"),
+        ([blind(99.0, 0.007)], "certain and wrong on real frames: loss 99"),
         ([blind(0.01, 0.99)], ""),
         ([blind(7.0, 0.9)], ""),  # a few frames that it cannot place
     ],
 )
 def test_what_a_collapse_is(rows, words):
-    found = gan_health.diagnose_gan(rows)
+    found = gan_health.collapse(rows)
     assert words in found and bool(found) == bool(words)
 
 

@@ -1,4 +1,4 @@
-"""What the diagnosis says of trainings that were really made wrong.
+"""Diagnosis of recorded trainings, each with a fault that was made on purpose.
 
 The rows and findings were recorded by `benchmarks/diagnosis.py` (width 0.125, seed 0) on a GRID
 speaker, of whom 14 minutes train, and on 6 minutes of 53 real speakers ("too little, many").
@@ -7,9 +7,14 @@ speaker, of whom 14 minutes train, and on 6 minutes of 53 real speakers ("too li
 import pytest
 
 from lipsync_core.training import diagnosis
-from lipsync_core.training.data_check.result import DATA, OVERFIT, data_faults, has_constant_offset
+from lipsync_core.training.data_check.result import (
+    AV_SYNC,
+    OVERFIT,
+    data_faults,
+    has_constant_offset,
+)
+from lipsync_core.training.diagnosis import DATA_AMOUNT
 
-TOGETHER = "mouth and sound belong together"
 # step, phase, training loss, validation loss, AUC
 GOOD = """
 80 contrastive 2.30817 0.847578 0.507359
@@ -69,16 +74,16 @@ FAST = """
 """
 
 
-def check(word: str, figures: str, level: str = "bad", name: str = TOGETHER) -> dict[str, str]:
-    return {"name": name, "level": level, "word": word, "figures": figures, "remedy": ""}
+def check(word: str, figures: str, level: str = "bad", name: str = AV_SYNC) -> dict[str, str]:
+    return {"name": name, "level": level, "word": word, "figures": figures, "note": ""}
 
 
 IN_SYNC = [check("in sync", "correlation 0.72 at offset 0 frames", "good")]
 LATE = [check("out of sync", "correlation 0.72 at offset 5 frames, by chance up to 0.46")]
-OTHER = [check("no link found", "correlation 0.05 at offset -14 frames, by chance up to 0.09")]
-HEART = check("no", "0% of them after 30 steps", name=OVERFIT)
-NOTHING = [HEART, check("no sound", "144 of 144 clips")]
-LITTLE = [check("too little", "0.4 min of 1 speaker, 8 clips", name=DATA), *IN_SYNC]
+OTHER = [check("no correlation", "correlation 0.05 at offset -14 frames, by chance up to 0.09")]
+NOT_MEMORIZED = check("failed", "0% memorized after 30 steps", name=OVERFIT)
+NOTHING = [NOT_MEMORIZED, check("silent audio", "144 of 144 clips")]
+LITTLE = [check("too little", "0.4 min of 1 speaker, 8 clips", name=DATA_AMOUNT), *IN_SYNC]
 MUON, LOW, HIGH = ("muon", 3e-3), ("muon", 3e-6), ("adam", 1.0)
 ONE, FEW_OF_ONE, STRANGERS = (1, 13.8, True), (1, 0.4, True), (53, 5.9, False)
 
@@ -91,9 +96,9 @@ ONE, FEW_OF_ONE, STRANGERS = (1, 13.8, True), (1, 0.4, True), (53, 5.9, False)
             MANY, IN_SYNC, MUON, STRANGERS, "bad", "too little data", id="too little, many"
         ),
         pytest.param(FEW, LITTLE, MUON, FEW_OF_ONE, "fair", "too little data", id="too little"),
-        pytest.param(SHIFTED, LATE, MUON, ONE, "bad", f"{TOGETHER}: out of sync", id="shifted"),
-        pytest.param(SWAPPED, OTHER, MUON, ONE, "bad", f"{TOGETHER}: no link", id="swapped"),
-        pytest.param(SILENT, NOTHING, MUON, ONE, "bad", f"{TOGETHER}: no sound", id="silent"),
+        pytest.param(SHIFTED, LATE, MUON, ONE, "bad", f"{AV_SYNC}: out of sync", id="shifted"),
+        pytest.param(SWAPPED, OTHER, MUON, ONE, "bad", f"{AV_SYNC}: no correlation", id="swapped"),
+        pytest.param(SILENT, NOTHING, MUON, ONE, "bad", f"{AV_SYNC}: silent audio", id="silent"),
         pytest.param(
             FAST, IN_SYNC, HIGH, ONE, "fair", "the learning rate is too high", id="too high"
         ),
@@ -104,15 +109,15 @@ def test_the_cause_that_was_made_is_named_first(recorded, checks, rate, data, le
     names = ("step", "phase", "train_loss", "val_loss", "val_auc")
     rows = [dict(zip(names, line.split(), strict=True)) for line in recorded.split("\n") if line]
     data_check, (optimizer, lr), (speakers, minutes, seen) = {"checks": checks}, rate, data
-    facts = diagnosis.RunInfo(
+    run = diagnosis.RunInfo(
         steps=int(rows[-1]["step"]),
         windows=8,
         **{"speakers": speakers, "minutes": minutes, "seen": seen},
         **{"optimizer": optimizer, "lr": lr},
-        found=data_faults(data_check),
-        out_of_sync=has_constant_offset(data_check),
+        data_faults=data_faults(data_check),
+        constant_offset=has_constant_offset(data_check),
     )
-    course = diagnosis.diagnose(rows, facts)
-    assert course.level == level, course
-    assert course.text.partition("Likely cause: ")[2].startswith(cause), course
-    assert ("Likely cause" in course.text) == bool(cause)
+    found = diagnosis.diagnose(rows, run)
+    assert found.level == level, found
+    assert found.text.partition("Likely cause: ")[2].startswith(cause), found
+    assert ("Likely cause" in found.text) == bool(cause)

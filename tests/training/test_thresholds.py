@@ -1,10 +1,9 @@
-"""The scale of sync: its ends are the expert's own losses, and its words never flatter."""
+"""Rating of the sync loss, relative to the losses of the SyncNet in sync and out of sync."""
 
 import numpy as np
 import pytest
 
 from lipsync_core.report import verdicts
-from lipsync_core.report.curves import Expert, Generator
 from lipsync_core.training import thresholds
 from lipsync_core.training.thresholds import AUC_CHANCE, AUC_USABLE, CHANCE_LOSS
 
@@ -39,41 +38,40 @@ def test_the_words_are_those_of_real_audio_that_many_frames_off() -> None:
 
 
 def test_an_expert_judges_only_what_it_tells_apart() -> None:
-    can = thresholds.can_judge_sync
+    can = thresholds.can_rate_sync
     assert can(None, 0.19, None) and can(0.96, 0.19, 4.0) and can(AUC_CHANCE, 0.19, 4.0)
     assert not can(AUC_CHANCE - 0.01, 0.19, 4.0)
     assert not can(0.96, CHANCE_LOSS, 4.0), "ground truth is not in sync for it"
-    assert not can(0.96, 0.19, CHANCE_LOSS), "wrong sound is in sync for it"
+    assert not can(0.96, 0.19, CHANCE_LOSS), "shuffled audio is in sync for it"
 
 
 def test_better_than_copying_is_not_in_sync() -> None:
     """One speaker: the generator is worse than undecided, and copying far worse than that."""
-    state = Generator(1000, 0.03, 0.05, 1.43, 7.07, 0.19, out_of_sync_loss=4.0)
-    sync = verdicts.generator_verdicts("g", state, Expert(500, 0.25, 0.9, 0.96))[1]
+    metrics = {"l1": 0.03, "l1_reference": 0.05, "sync_loss": 1.43, "sync_loss_gt": 0.19}
+    metrics |= {"sync_loss_reference": 7.07, "sync_loss_out_of_sync": 4.0}
+    sync = verdicts.generator_verdicts("g", metrics, 0.96)[1]
     assert (sync.level, sync.word) == ("bad", "not in sync")
-    assert "true frames 0.19, with other sound 4.00" in sync.figures
-    assert "copying" not in sync.figures + sync.rule
-    better = Generator(1000, 0.03, 0.05, 0.3, 7.07, 0.19, out_of_sync_loss=4.0)
+    assert "ground truth 0.19, with shuffled audio 4.00" in sync.figures
+    assert "7.07" not in sync.figures + sync.note
     words = [
-        verdicts.generator_verdicts("g", better, Expert(500, 0.25, 0.9, auc))[1].word
+        verdicts.generator_verdicts("g", metrics | {"sync_loss": 0.3}, auc)[1].word
         for auc in (0.96, 0.7, 0.5)
     ]
-    assert words == ["in sync", "partly in sync", "cannot be judged"]
+    assert words == ["in sync", "partly in sync", "cannot be rated"]
 
 
 @pytest.mark.parametrize(
     ("in_sync", "out_of_sync", "words"),
-    [(0.8, 4.0, "does not find the true frames in sync"), (0.2, 0.5, "does not hear wrong sound")],
+    [(0.8, 4.0, "ground truth is not in sync"), (0.2, 0.5, "shuffled audio is in sync")],
 )
 def test_why_sync_cannot_be_judged(in_sync: float, out_of_sync: float, words: str) -> None:
-    state = Generator(1, 0.03, 0.05, 0.3, 7.0, in_sync, out_of_sync_loss=out_of_sync)
-    sync = verdicts.generator_verdicts("g", state, Expert(1, 0.3, 0.9, 0.9))[1]
+    metrics = {"sync_loss": 0.3, "sync_loss_gt": in_sync, "sync_loss_out_of_sync": out_of_sync}
+    sync = verdicts.generator_verdicts("g", metrics, 0.9)[1]
     assert sync.level == "none" and words in sync.figures
 
 
 def test_a_sync_loss_without_the_experts_scale_is_judged_by_the_public_one() -> None:
     def word(loss: float) -> str:
-        state = Generator(1, 0.03, 0.05, loss)
-        return verdicts.generator_verdicts("g", state, Expert(1, None, None, None))[1].word
+        return verdicts.generator_verdicts("g", {"sync_loss": loss}, None)[1].word
 
     assert [word(0.3), word(0.6), word(0.7)] == ["in sync", "partly in sync", "not in sync"]

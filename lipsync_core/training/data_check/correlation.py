@@ -1,9 +1,9 @@
-"""Do mouths move with the sound, and with what offset? A cheap measure that needs no network.
+"""Audio-visual correlation at every offset: a cheap measure of sync without a network.
 
-Sound is predicted from the mouth's picture and motion by ridge regression, at every offset of up to
-`MAX_SHIFT` frames, and each prediction is judged on clips that it was not fitted to. Where lips and
-sound belong together the correlation has one clear peak, at the offset of the corpus. Sounds paired
-with other clips' faces tell how large a correlation chance gives. Numpy in, numbers out.
+Ridge regression predicts the audio from the appearance and motion of the mouth, at offsets of up to
+`MAX_SHIFT` frames, and is tested on clips that it was not fitted to. If audio and video match, the
+correlation has one clear peak, at the offset of the corpus. Audio that is paired with other frames
+gives the correlation by chance. NumPy in, numbers out.
 """
 
 from __future__ import annotations
@@ -18,100 +18,101 @@ from scipy.ndimage import uniform_filter1d
 from lipsync_core.audio import MEL_BANDS, MEL_RATE
 from lipsync_core.media.video import FPS
 
-MAX_SHIFT = 15  # frames of offset looked at, either way
-BANDS = 5  # the sound is its level in so many bands
-SIDE = 96  # pixels: the size at which pictures are looked at
-MOUTH = (slice(SIDE // 2, SIDE), slice(20, 76))  # rows, columns of a face crop
+MAX_SHIFT = 15  # frames, in both directions
+BANDS = 5  # of the audio level
+SIDE = 96  # pixels, size of the crops
+MOUTH = (slice(SIDE // 2, SIDE), slice(20, 76))  # rows, columns of a crop
 UPPER = (slice(10, 45), slice(20, 76))
-PARTS = 4  # the regression is fitted to three parts and judged on the fourth
+FOLDS = 4  # of the cross-validation
 RIDGE = 30.0
-NUM_MISMATCHES = 64  # wrong pairings that tell what chance gives
-HIGHPASS_FRAMES = (
-    2 * FPS + 1
-)  # frames: slower changes are light, pose and loudness of the recording
-DETECTION_SIGMAS = 4.0  # standard deviations above chance from which a link counts as found
-TYPICAL_CORRELATION = 0.15  # correlation that lips and sound of ordinary videos reach at least
-MAX_SECOND_PEAK = 0.75  # of the peak: a second peak as high as this makes the offset uncertain
-PEAK_WIDTH = 4  # frames from the peak, beyond which another one is a second peak
+NUM_MISMATCHES = 64  # wrong pairings for the correlation by chance
+HIGHPASS_FRAMES = 2 * FPS + 1  # slower changes are light, pose and loudness of the recording
+DETECTION_SIGMAS = 4.0  # standard deviations above chance
+TYPICAL_CORRELATION = 0.15  # ordinary videos reach at least this
+MAX_SECOND_PEAK = 0.75  # of the peak; a higher second peak makes the offset uncertain
+PEAK_WIDTH = 4  # frames; correlations further away from the peak are a second peak
 
 
 @dataclass(frozen=True)
 class Features:
-    """What is looked at of a run of n frames of one clip.
+    """Features of n consecutive frames of one clip.
 
-    mouth: float32 (n, F); sound: float32 (n, 5). motion: mean change of the mouth from frame to
-    frame in grey levels (0..255). level: standard deviation of the sound's level, in units of the
-    mel spectrogram (12.5 dB).
+    mouth: float32 (n, F); audio: float32 (n, 5). motion: mean change of the mouth between frames in
+    gray levels (0..255). level: standard deviation of the audio level, in units of the mel
+    spectrogram (12.5 dB).
     """
 
     mouth: np.ndarray
-    sound: np.ndarray
+    audio: np.ndarray
     motion: float
     level: float
 
 
 @dataclass(frozen=True)
 class Correlation:
-    """correlations: for the offsets -15 .. 15 frames (above 0 the picture comes late).
+    """Correlations at the offsets -15 .. 15 frames (above 0 the video is late).
 
-    offset, peak: where it is highest, and how high. chance: mean and standard deviation for wrong
-    pairings. found: the peak is no chance. certain: and no other offset fits nearly as well.
-    enough: an ordinary link would have been found in so many frames.
+    offset, peak: of the highest correlation. threshold: correlation that chance does not reach.
+    found: the peak is above it. certain: and no other offset fits nearly as well. enough: there are
+    enough frames to find a typical correlation.
     """
 
     correlations: tuple[float, ...]
     offset: int
     peak: float
-    chance: tuple[float, float]
+    threshold: float
     found: bool
     certain: bool
     enough: bool
 
 
 def features(faces: np.ndarray, mel: np.ndarray, first: int) -> Features:
-    """Of consecutive frames `first` .. `first` + n - 1.
+    """Features of the consecutive frames `first` .. `first` + n - 1.
 
     faces: uint8 (n, S, S, 3), n >= 2, whole crops; mel: float32 (T, 80), of the whole clip.
     """
-    grey = np.stack([_grey_face(face) for face in faces])
-    mouth, upper = grey[:, *MOUTH], grey[:, *UPPER]
-    shape = np.stack([cv2.resize(m, (7, 6), interpolation=cv2.INTER_AREA) for m in mouth])
+    gray = np.stack([_gray_face(face) for face in faces])
+    mouth, upper = gray[:, *MOUTH], gray[:, *UPPER]
     change = _changes(mouth)
-    where = np.stack([cv2.resize(m, (3, 3), interpolation=cv2.INTER_AREA) for m in change])
     head = _changes(upper).mean((1, 2))[:, None]
-    shape = _highpass(shape.reshape(len(grey), -1))
-    moving = _highpass(np.log1p(np.hstack([where.reshape(len(grey), -1), head])))
-    sound = _levels(mel, first, len(grey))
+    shape = _highpass(_pooled(mouth, (7, 6)))
+    moving = _highpass(np.log1p(np.hstack([_pooled(change, (3, 3)), head])))
+    audio = _levels(mel, first, len(gray))
     return Features(
         np.hstack([shape / (shape.std() + 1.0), moving]).astype(np.float32),
-        _highpass(sound).astype(np.float32),
+        _highpass(audio).astype(np.float32),
         float(change.mean()),
-        float(sound.mean(1).std()),
+        float(audio.mean(1).std()),
     )
 
 
-def _grey_face(face: np.ndarray) -> np.ndarray:
-    grey = cv2.cvtColor(face, cv2.COLOR_BGR2GRAY).astype(np.float32)
-    if grey.shape == (SIDE, SIDE):
-        return grey
-    return cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+def _gray_face(face: np.ndarray) -> np.ndarray:
+    gray = cv2.cvtColor(face, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    if gray.shape == (SIDE, SIDE):
+        return gray
+    return cv2.resize(gray, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
 
 
-def _changes(pictures: np.ndarray) -> np.ndarray:
-    """Mean absolute change from the frame before and to the frame after: (n, H, W) -> (n, H, W)."""
-    steps = np.abs(np.diff(pictures, axis=0))
+def _pooled(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Images (n, H, W) averaged over a grid of (columns, rows): (n, columns * rows)."""
+    pooled = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in images]
+    return np.stack(pooled).reshape(len(images), -1)
+
+
+def _changes(images: np.ndarray) -> np.ndarray:
+    """Mean absolute difference to the previous and the next image: (n, H, W) -> (n, H, W)."""
+    steps = np.abs(np.diff(images, axis=0))
     return (np.concatenate([steps[:1], steps]) + np.concatenate([steps, steps[-1:]])) / 2
 
 
 def _highpass(series: np.ndarray) -> np.ndarray:
-    """Without the changes that take more than two seconds: (n, F) -> (n, F)."""
-    return series - uniform_filter1d(
-        series.astype(np.float64), HIGHPASS_FRAMES, axis=0, mode="nearest"
-    )
+    """Remove changes that take longer than two seconds: (n, F) -> (n, F)."""
+    mean = uniform_filter1d(series.astype(np.float64), HIGHPASS_FRAMES, axis=0, mode="nearest")
+    return series - mean
 
 
 def _levels(mel: np.ndarray, first: int, count: int) -> np.ndarray:
-    """Level of the sound of each frame in five bands: (T, 80) -> (count, 5)."""
+    """Audio level of each frame in five bands: (T, 80) -> (count, 5)."""
     bands = np.asarray(mel, np.float64).reshape(len(mel), BANDS, MEL_BANDS // BANDS).mean(2)
     total = np.concatenate([np.zeros((1, BANDS)), bands.cumsum(0)])
     edges = np.arange(first, first + count + 1) * MEL_RATE / FPS
@@ -122,67 +123,65 @@ def _levels(mel: np.ndarray, first: int, count: int) -> np.ndarray:
 
 
 def av_correlation(runs: Iterable[Features], seed: int = 0) -> Correlation:
-    """The link between mouths and sound in runs of frames, best of many clips and speakers."""
+    """Correlation of mouths and audio in runs of frames, best of many clips and speakers."""
     runs = list(runs)
-    mouth = _standard(np.concatenate([run.mouth for run in runs]))
-    sound = _standard(np.concatenate([run.sound for run in runs]))
+    mouth = _standardized(np.concatenate([run.mouth for run in runs]))
+    audio = _standardized(np.concatenate([run.audio for run in runs]))
     lengths = np.array([len(run.mouth) for run in runs])
-    part = np.repeat(np.arange(len(runs)) % PARTS, lengths)
-    if len(runs) < PARTS:
-        part = np.concatenate([np.arange(n) * PARTS // n for n in lengths])
+    fold = np.repeat(np.arange(len(runs)) % FOLDS, lengths)
+    if len(runs) < FOLDS:
+        fold = np.concatenate([np.arange(n) * FOLDS // n for n in lengths])
     begin = np.repeat(np.cumsum(lengths) - lengths, lengths)
     end = begin + np.repeat(lengths, lengths)
-    judge = _Judge(mouth, part)
-    place = np.arange(len(mouth))
-    found = []
-    for offset in range(-MAX_SHIFT, MAX_SHIFT + 1):
-        heard = place - offset  # a late picture shows what was heard before
-        inside = (heard >= begin) & (heard < end)
-        found.append(judge(np.where(inside[:, None], sound[heard % len(sound)], 0), inside))
+    frame = np.arange(len(mouth))
+    # A late video shows what was said before. Audio outside of the clip is 0 and not counted.
+    sources = [frame - offset for offset in range(-MAX_SHIFT, MAX_SHIFT + 1)]
+    inside = [(source >= begin) & (source < end) for source in sources]
     rng = np.random.default_rng(seed)
-    rolls = rng.integers(len(sound) // 8, len(sound) - len(sound) // 8, NUM_MISMATCHES)
-    everywhere = np.ones(len(sound), bool)
-    chance = [judge(np.roll(sound, roll, axis=0), everywhere) for roll in rolls]
-    return _summarize(np.array(found), float(np.mean(chance)), float(np.std(chance)))
+    rolls = rng.integers(len(audio) // 8, len(audio) - len(audio) // 8, NUM_MISMATCHES)
+    sources += [frame - roll for roll in rolls]
+    inside += [np.ones(len(audio), bool)] * NUM_MISMATCHES
+    targets = [
+        np.where(mask[:, None], audio[source % len(audio)], 0)
+        for source, mask in zip(sources, inside, strict=True)
+    ]
+    predicted = np.split(_cross_validated(mouth, np.hstack(targets), fold), len(targets), axis=1)
+    found = np.array(list(map(_correlation, predicted, targets, inside)))
+    return _summarize(found[: 2 * MAX_SHIFT + 1], found[2 * MAX_SHIFT + 1 :])
 
 
-def _summarize(correlations: np.ndarray, mean: float, deviation: float) -> Correlation:
+def _cross_validated(mouth: np.ndarray, audio: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Ridge regression of audio (N, A) on mouths (N, F); each fold is predicted by the others."""
+    predicted = np.empty(audio.shape)
+    for index in range(FOLDS):
+        test, x = fold == index, mouth[fold != index].astype(np.float64)
+        gram = x.T @ x + RIDGE * np.eye(x.shape[1])
+        predicted[test] = mouth[test] @ np.linalg.solve(gram, x.T @ audio[~test])
+    return predicted
+
+
+def _correlation(predicted: np.ndarray, target: np.ndarray, mask: np.ndarray) -> float:
+    """Pearson correlation of the columns of (N, 5) where `mask`, mean over the columns."""
+    x, y = (values[mask] - values[mask].mean(0) for values in (predicted, target))
+    norm = np.sqrt((x**2).sum(0) * (y**2).sum(0))
+    return float(np.mean((x * y).sum(0) / np.maximum(norm, 1e-12)))
+
+
+def _summarize(correlations: np.ndarray, chance: np.ndarray) -> Correlation:
     best = int(correlations.argmax())
     peak = float(correlations[best])
     far = np.abs(np.arange(len(correlations)) - best) > PEAK_WIDTH
-    sure = peak > mean + DETECTION_SIGMAS * deviation
+    threshold = float(chance.mean() + DETECTION_SIGMAS * chance.std())
     return Correlation(
         tuple(round(float(value), 4) for value in correlations),
         best - MAX_SHIFT,
         peak,
-        (mean, deviation),
-        found=sure,
-        certain=bool(sure and correlations[far].max() < MAX_SECOND_PEAK * peak),
-        enough=mean + DETECTION_SIGMAS * deviation < TYPICAL_CORRELATION,
+        threshold,
+        found=peak > threshold,
+        certain=bool(peak > threshold and correlations[far].max() < MAX_SECOND_PEAK * peak),
+        enough=threshold < TYPICAL_CORRELATION,
     )
 
 
-def _standard(values: np.ndarray) -> np.ndarray:
+def _standardized(values: np.ndarray) -> np.ndarray:
     return (values - values.mean(0)) / (values.std(0) + 1e-6)
-
-
-class _Judge:
-    """Correlation of sounds with what mouths predict of them, each part by the other parts."""
-
-    def __init__(self, mouth: np.ndarray, part: np.ndarray) -> None:
-        self.mouth, self.part = mouth.astype(np.float64), part
-        ridge = RIDGE * np.eye(mouth.shape[1])
-        grams = [self.mouth[part == p].T @ self.mouth[part == p] for p in range(PARTS)]
-        self.inverses = [np.linalg.inv(sum(grams) - gram + ridge) for gram in grams]
-
-    def __call__(self, sound: np.ndarray, inside: np.ndarray) -> float:
-        """Mean over the bands; `sound` is (N, 5), 0 where `inside` is False."""
-        own = [self.mouth[self.part == p].T @ sound[self.part == p] for p in range(PARTS)]
-        said = np.empty_like(sound, dtype=np.float64)
-        for p, inverse in enumerate(self.inverses):
-            here = self.part == p
-            said[here] = self.mouth[here] @ (inverse @ (sum(own) - own[p]))
-        said, true = said[inside], sound[inside].astype(np.float64)
-        said, true = said - said.mean(0), true - true.mean(0)
-        spread = np.sqrt((said**2).sum(0) * (true**2).sum(0))
-        return float(np.mean((said * true).sum(0) / np.maximum(spread, 1e-12)))

@@ -1,8 +1,7 @@
-"""The gate before the expert's long run: can this data be learned at all?
+"""Data check before the SyncNet training: amount of data, overfit test, audio-visual sync.
 
-Minutes instead of days: is there enough of it, can a copy of the network learn 32 windows by heart,
-and do mouths move with the sound, without a constant offset. Draws no numbers from torch's stream
-and leaves the network that is to be trained as it is.
+Takes seconds and saves days of training on data that cannot be learned. Uses no numbers of torch's
+random stream and does not change the network.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +19,16 @@ from lipsync_core.media.video import FPS
 from lipsync_core.models import SyncNet
 from lipsync_core.runtime.files import write_text
 from lipsync_core.training.data_check import offsets
-from lipsync_core.training.data_check.amount import amount_text, rate_amount
 from lipsync_core.training.data_check.overfit import check_overfit, overfit_test
-from lipsync_core.training.data_check.result import DATA, Check, data_faults, in_words
+from lipsync_core.training.data_check.result import describe
+from lipsync_core.training.diagnosis import Diagnosis, data_amount
 
 log = logging.getLogger(__name__)
-CHOICES = ("warn", "stop", "off")
-ORDER = ("good", "none", "fair", "bad")
-__all__ = [
-    "check_amount",
-    "check_data",
-    "corpus_size",
-    "data_faults",
-    "run_data_check",
-    "seen_speakers",
-]
+LEVELS = ("good", "none", "fair", "bad")
 
 
 def run_data_check(
-    choice: str | bool,
+    choice: str,
     results: str | Path,
     model: SyncNet,
     dataset: ClipDataset,
@@ -49,23 +39,19 @@ def run_data_check(
     knows: bool = False,
     seen: bool = True,
 ) -> dict[str, Any]:
-    """Judge the training data, say so, and write the judgement to `out` as JSON.
+    """Check the training data, log the result and write it to `out` as JSON.
 
     Parameters
     ----------
-    choice: "warn" logs what is wrong, "stop" raises it, "off" does not look.
+    choice: "warn" logs failed checks, "stop" raises, "off" checks nothing.
     results: folder of the prepared data; its clips.csv may hold measured offsets.
-    model: the network about to be trained, on its device; it is not changed. kind: its precision.
-    dataset: the training clips. run_dir: where the judgement is kept for the run that continues.
-    knows: the network begins with weights that were trained before, and can measure offsets.
+    model: the network about to be trained, on its device; not changed. kind: its precision.
+    dataset: the training clips. run_dir: keeps the result for the resumed run.
+    knows: the network is pretrained and can measure offsets.
     seen: the validation speakers are among the training speakers, see `seen_speakers`.
 
-    Raises LipsyncError for `choice` "stop" when a check is "bad".
+    Raises LipsyncError for `choice` "stop" if a check is "bad".
     """
-    if choice is False:  # what YAML makes of a bare off
-        choice = "off"
-    if choice not in CHOICES:
-        raise LipsyncError(f"gate {choice!r}: choose one of {', '.join(CHOICES)}")
     kept = run_dir / "data_check.json"
     if choice == "off":
         found: dict[str, Any] = {"verdict": "off", "checks": []}
@@ -74,29 +60,28 @@ def run_data_check(
     else:
         began = time.perf_counter()
         found = check_data(results, model, dataset, kind, seed, knows, seen)
-        log.info("data check: looked at in %.1f s", time.perf_counter() - began)
+        log.info("data check: done in %.1f s", time.perf_counter() - began)
         write_text(kept, json.dumps(found, indent=2) + "\n")
     write_text(out, json.dumps(found, indent=2) + "\n")
     for check in found["checks"]:
-        loud = log.warning if check["level"] == "bad" else log.info
-        remedy = f"; {check['remedy']}" if check["remedy"] else ""
-        loud("data check: %s: %s (%s)%s", check["name"], check["word"], check["figures"], remedy)
-    wrong = [check for check in found["checks"] if check["level"] == "bad"]
-    if wrong and choice == "stop":
+        level = logging.WARNING if check["level"] == "bad" else logging.INFO
+        log.log(level, "data check: %s", describe([check]))
+    failed = [check for check in found["checks"] if check["level"] == "bad"]
+    if failed and choice == "stop":
         raise LipsyncError(
-            f"this data cannot be learned: {in_words(wrong)}. `syncnet.gate: warn` tries it"
+            f"this data cannot be learned: {describe(failed)}. `syncnet.data_check: warn` trains anyway"
         )
     return found
 
 
 def corpus_size(dataset: ClipDataset) -> tuple[float, int]:
-    """Minutes of pictures and number of speakers."""
+    """Minutes of video and number of speakers."""
     frames = sum(len(clip.starts) + WINDOW - 1 for clip in dataset.clips)
     return frames / FPS / 60, len(_speakers(dataset))
 
 
 def seen_speakers(train: ClipDataset, val: ClipDataset) -> bool:
-    """Whether every validation speaker is a training speaker, too."""
+    """Whether every validation speaker is also a training speaker."""
     return _speakers(val) <= _speakers(train)
 
 
@@ -113,33 +98,30 @@ def check_data(
     knows: bool = False,
     seen: bool = True,
 ) -> dict[str, Any]:
-    """The judgement as a dict for JSON: verdict (the worst level), checks, offsets.
+    """All checks as a dict for JSON: verdict (the worst level), checks, offsets.
 
-    offsets: {"correlations": at -15 .. 15 frames, "offset", "clips": {offset: clips} where clips
-    were measured by a network}.
+    offsets: {"correlations": at -15 .. 15 frames, "offset", "found": the offset is certain,
+    "clips": {offset: number of clips} if a network has measured them}.
     """
-    runs = offsets.sample_features(dataset, seed)
+    features = offsets.sample_features(dataset, seed)
     measured = offsets.recorded_offsets(results, dataset)
     if knows and sum(measured.values()) < offsets.MIN_HISTOGRAM_CLIPS:
         measured = offsets.measure_offsets(model, dataset, seed)
-    together, found = offsets.check_sync(runs, measured)
-    checks = [
-        check_amount(dataset, seen),
-        check_overfit(*overfit_test(model, dataset, kind, seed)),
-        together,
-    ]
-    worst = max((check.level for check in checks), key=ORDER.index)
+    sync, found = offsets.check_sync(features, measured)
+    overfit = check_overfit(*overfit_test(model, dataset, kind, seed))
+    checks = [check_amount(dataset, seen), overfit, sync]
+    worst = max((check.level for check in checks), key=LEVELS.index)
     return {"verdict": worst, "checks": [asdict(check) for check in checks], "offsets": found}
 
 
-def check_amount(dataset: ClipDataset, seen: bool = True) -> Check:
-    """Minutes and speakers of the training clips against what learning takes.
+def check_amount(dataset: ClipDataset, seen: bool = True) -> Diagnosis:
+    """Rate minutes and speakers of the training clips.
 
-    seen: the validation speakers are among them.
+    seen: the validation speakers are among the training speakers.
     """
-    minutes, speakers = corpus_size(dataset)
-    clips = len(dataset.clips)
-    amount = rate_amount(minutes, speakers, seen)
-    figures = f"{amount_text(minutes, speakers)}, {clips} clip{'s' * (clips != 1)}"
-    remedy = f"enough from scratch: {amount.enough}" if amount.enough else ""
-    return Check(DATA, amount.level, amount.word, figures, remedy)
+    found, clips = data_amount(*corpus_size(dataset), seen), len(dataset.clips)
+    return replace(
+        found,
+        figures=f"{found.figures}, {clips} clip{'s' * (clips != 1)}",
+        note=f"enough from scratch: {found.note}" if found.note else "",
+    )

@@ -1,13 +1,16 @@
-"""Do mouths and sound of a corpus belong together, without a constant offset?
+"""Check of audio-visual sync: do audio and video match, without a constant offset?
 
-By the offsets of its clips, where a trained network has measured them, otherwise by `correlation`,
-which needs no network. Offsets are in frames; above 0 the picture comes late.
+Uses the offsets of clips that a trained network has measured, else `correlation`, which needs no
+network. Offsets are in frames; above 0 the video is late.
 """
 
 from __future__ import annotations
 
+import csv
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +20,29 @@ from lipsync_core.data.dataset import WINDOW, Clip, ClipDataset
 from lipsync_core.evaluation.syncnet import clip_offset
 from lipsync_core.media.video import FPS
 from lipsync_core.models import SyncNet
-from lipsync_core.runtime.tables import read_table
 from lipsync_core.training.data_check import correlation
-from lipsync_core.training.data_check.result import OUT_OF_SYNC, STREAM, Check
+from lipsync_core.training.data_check.result import AV_SYNC, DATA_CHECK_STREAM, OUT_OF_SYNC
+from lipsync_core.training.diagnosis import Diagnosis
 
-# Looked at, at most: frames of a clip, frames in all (short clips: the more of them), seconds of
-# this thread's work. 40 GRID clips of 3 s were too few to tell swapped audio from chance.
+# Limits of the sample: frames of a clip, frames in all (more clips if they are short), CPU seconds
+# of this thread. 40 GRID clips of 3 s were too few to tell swapped audio from chance.
 MAX_CLIP_FRAMES, MAX_FRAMES, MAX_SECONDS = 250, 10_000, 8.0
-MAX_MEASURED_CLIPS = 20  # clips whose offset a trained network measures
-MIN_MOTION = (
-    0.6  # grey levels from frame to frame; noise of the encoding stays below, speech is above 2
-)
-MIN_LEVEL_STD = 0.05  # spread of the sound's level, 0.6 dB: speech has 0.5 or more
+MAX_MEASURED_CLIPS = 20
+MIN_MOTION = 0.6  # gray levels between frames; encoding noise stays below, speech is above 2
+MIN_LEVEL_STD = 0.05  # of the audio level, 0.6 dB: speech has 0.5 or more
 MAX_OFFSET = 2  # frames
-MIN_HISTOGRAM_CLIPS = 8  # clips, below which their measured offsets are no histogram
+MIN_HISTOGRAM_CLIPS = 8  # measured clips needed for a histogram
 
 
 def sample_features(dataset: ClipDataset, seed: int = 0) -> list[tuple[str, correlation.Features]]:
-    """The middle of clips, speakers in turn, up to 10 s of each, 400 s in all, for some seconds."""
+    """Features of the middle of clips, one speaker after the other, within the limits above."""
     began, runs, total = time.thread_time(), [], 0
-    for clip in _in_turn(dataset.clips, seed):
+    for clip in _alternating(dataset.clips, seed):
         first, count = _middle(clip)
         if count < 2 * WINDOW:
             continue
-        faces = np.concatenate(
-            [dataset.frames(clip, start) for start in range(first, first + count, WINDOW)]
-        )
+        windows = dataset.read_windows(clip, range(first, first + count, WINDOW))
+        faces = windows.reshape(-1, *windows.shape[2:])
         runs.append((clip.id, correlation.features(faces, dataset.mel(clip), first)))
         total += count
         if total >= MAX_FRAMES or time.thread_time() - began > MAX_SECONDS:
@@ -50,20 +50,19 @@ def sample_features(dataset: ClipDataset, seed: int = 0) -> list[tuple[str, corr
     return runs
 
 
-def _in_turn(clips: Sequence[Clip], seed: int) -> list[Clip]:
-    """The clips, drawn, so that each speaker comes once before anybody comes twice."""
-    rng = np.random.default_rng((STREAM, seed))
+def _alternating(clips: Sequence[Clip], seed: int) -> list[Clip]:
+    """The clips in random order, such that each speaker comes once before any comes twice."""
+    rng = np.random.default_rng((DATA_CHECK_STREAM, seed))
     queues: dict[str, list[Clip]] = {}
-    for place in rng.permutation(len(clips)):
-        queues.setdefault(clips[place].id.partition("/")[0], []).append(clips[place])
-    ranked = [(rank, clip) for queue in queues.values() for rank, clip in enumerate(queue)]
-    return [clip for _, clip in sorted(ranked, key=lambda pair: pair[0])]
+    for index in rng.permutation(len(clips)):
+        queues.setdefault(clips[index].id.partition("/")[0], []).append(clips[index])
+    return [clip for rank in zip_longest(*queues.values()) for clip in rank if clip is not None]
 
 
 def _middle(clip: Clip) -> tuple[int, int]:
-    """First frame and length (a multiple of 5) of the middle of a clip's longest run in one shot.
+    """First frame and length (a multiple of 5) of the middle of a clip's longest unbroken run.
 
-    Not its begin: clips often begin with the same pause, which fits any face.
+    Not its start: clips often start with the same pause, which matches any face.
     """
     breaks = np.flatnonzero(np.diff(clip.starts) != 1) + 1
     run = max(np.split(clip.starts, breaks), key=len)
@@ -73,107 +72,108 @@ def _middle(clip: Clip) -> tuple[int, int]:
 
 
 def recorded_offsets(results: str | Path, dataset: ClipDataset) -> dict[int, int]:
-    """Clips by offset in frames, as measured by a network while cropping; {} where none was."""
+    """Number of clips by offset in frames, as measured during the preparation; {} if not."""
     path = Path(results) / "filelists" / "clips.csv"
     if not path.is_file():
         return {}
     ids = {clip.id for clip in dataset.clips}
-    rows = [row for row in read_table(path) if row["clip"] in ids]
-    offsets = [round(float(row["sync_offset"])) for row in rows if row.get("sync_offset")]
-    return {offset: offsets.count(offset) for offset in sorted(set(offsets))}
+    with open(path, encoding="utf-8", newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row.get("clip") in ids]
+    return _histogram(round(float(row["sync_offset"])) for row in rows if row.get("sync_offset"))
 
 
 def measure_offsets(model: SyncNet, dataset: ClipDataset, seed: int = 0) -> dict[int, int]:
-    """Clips by offset in frames in the eyes of a trained network; {} when it is of no use.
+    """Number of clips by offset in frames, measured by a trained network; {} if they disagree.
 
-    An untrained one, or one that another kind of crop was trained on, finds any offset.
+    An untrained network, or one trained on other crops, finds random offsets.
     """
     began, offsets, mode = time.thread_time(), [], model.training
     model.eval()
-    for clip in _in_turn(dataset.clips, seed)[:MAX_MEASURED_CLIPS]:
+    for clip in _alternating(dataset.clips, seed)[:MAX_MEASURED_CLIPS]:
         offsets.append(clip_offset(model, dataset, clip, windows=16))
         if time.thread_time() - began > MAX_SECONDS:
             break
     model.train(mode)
     agree = np.mean(np.abs(np.array(offsets) - np.median(offsets)) <= 1)
-    if agree < 0.5:
-        return {}
-    return {offset: offsets.count(offset) for offset in sorted(set(offsets))}
+    return _histogram(offsets) if agree >= 0.5 else {}
+
+
+def _histogram(offsets: Iterable[int]) -> dict[int, int]:
+    return dict(sorted(Counter(offsets).items()))
 
 
 def check_sync(
     runs: Sequence[tuple[str, correlation.Features]], measured: dict[int, int]
-) -> tuple[Check, dict[str, Any]]:
-    """Do mouths move with the sound, and is the offset's histogram centred?"""
-    name = "mouth and sound belong together"
+) -> tuple[Diagnosis, dict[str, Any]]:
+    """Rate whether mouths move with the audio, and whether the offsets are centered at 0."""
     still = [clip for clip, run in runs if run.motion < MIN_MOTION]
     silent = [clip for clip, run in runs if run.level < MIN_LEVEL_STD]
     offsets: dict[str, Any] = {"clips": {str(key): value for key, value in measured.items()}}
-    for few, word, remedy in (
-        (still, "faces do not move", "videos of still pictures teach nothing: leave them out"),
-        (silent, "no sound", "the sound tracks are empty or steady noise: see `check.max_silence`"),
+    for clips, word, note in (
+        (still, "faces do not move", "still images in a video teach nothing: remove these videos"),
+        (silent, "silent audio", "no audio or steady noise: see `check.max_silence`"),
     ):
-        if len(few) > len(runs) / 2:
-            figures = f"{len(few)} of {len(runs)} clips, such as {few[0]}"
-            return Check(name, "bad", word, figures, remedy), offsets
-    runs = [pair for pair in runs if pair[0] not in {*still, *silent}]
-    frames = sum(len(run.mouth) for _, run in runs)
+        if len(clips) > len(runs) / 2:
+            figures = f"{len(clips)} of {len(runs)} clips, such as {clips[0]}"
+            return Diagnosis(AV_SYNC, "bad", word, figures, note), offsets
+    features = [run for clip, run in runs if clip not in {*still, *silent}]
+    frames = sum(len(run.mouth) for run in features)
     if frames < 4 * correlation.MAX_SHIFT:
-        return Check(name, "none", "not enough to tell", f"{frames} frames"), offsets
-    found = correlation.av_correlation([run for _, run in runs])
+        return Diagnosis(AV_SYNC, "none", "not enough to tell", f"{frames} frames"), offsets
+    found = correlation.av_correlation(features)
     offsets |= {
         "correlations": list(found.correlations),
         "offset": found.offset,
         "found": found.certain,
     }
     if sum(measured.values()) >= MIN_HISTOGRAM_CLIPS:
-        return check_histogram(name, measured), offsets
-    return _check_correlation(name, found, frames), offsets
+        return check_histogram(measured), offsets
+    return _check_correlation(found, frames), offsets
 
 
-def check_histogram(name: str, measured: dict[int, int]) -> Check:
-    """Is the histogram of clips by offset (frames), measured by a network, centred?"""
+def check_histogram(measured: dict[int, int]) -> Diagnosis:
+    """Rate the number of clips by offset (frames), as measured by a network."""
     every = np.repeat(list(measured), list(measured.values()))
     middle = int(np.median(every))
     near = float(np.mean(np.abs(every - middle) <= 1))
     figures = f"offset {middle} frames, {near:.0%} of {len(every)} clips within one frame of it"
     if abs(middle) > MAX_OFFSET:
-        return Check(name, "bad", OUT_OF_SYNC, figures, shift_remedy(middle))
+        return Diagnosis(AV_SYNC, "bad", OUT_OF_SYNC, figures, shift_remedy(middle))
     if near < 0.5:
-        remedy = (
-            "the clips' offsets differ: set `check.max_sync_offset` and `check.min_sync_confidence`"
+        note = (
+            "the offsets of the clips differ: set `check.max_sync_offset` and "
+            "`check.min_sync_confidence`"
         )
-        return Check(name, "fair", "offsets differ", figures, remedy)
-    return Check(name, "good", "in sync", figures)
+        return Diagnosis(AV_SYNC, "fair", "offsets differ", figures, note)
+    return Diagnosis(AV_SYNC, "good", "in sync", figures)
 
 
-def _check_correlation(name: str, found: correlation.Correlation, frames: int) -> Check:
-    seconds, (mean, deviation) = frames / FPS, found.chance
+def _check_correlation(found: correlation.Correlation, frames: int) -> Diagnosis:
     figures = (
         f"correlation {found.peak:.2f} at offset {found.offset} frames, by chance up to "
-        f"{mean + correlation.DETECTION_SIGMAS * deviation:.2f}, in {seconds:.0f} s"
+        f"{found.threshold:.2f}, in {frames / FPS:.0f} s"
     )
     if found.certain and abs(found.offset) > MAX_OFFSET:
-        return Check(name, "bad", OUT_OF_SYNC, figures, shift_remedy(found.offset))
+        return Diagnosis(AV_SYNC, "bad", OUT_OF_SYNC, figures, shift_remedy(found.offset))
     if found.certain:
-        return Check(name, "good", "in sync", figures)
+        return Diagnosis(AV_SYNC, "good", "in sync", figures)
     if found.found:
-        remedy = "other offsets fit nearly as well: measure clip by clip with `sync_model`"
-        return Check(name, "fair", "linked, offset unsure", figures, remedy)
+        note = "other offsets fit nearly as well: measure clip by clip with `sync_model`"
+        return Diagnosis(AV_SYNC, "fair", "offset uncertain", figures, note)
     if found.enough:
-        remedy = (
-            "play a few clips: does each have its own sound, less than half a second off, and is "
-            "the mouth seen? Then the expert can only learn its clips by heart"
+        note = (
+            "play a few clips: does each have its own audio, less than half a second off, and is "
+            "the mouth visible? Otherwise the SyncNet can only memorize its clips"
         )
-        return Check(name, "bad", "no link found", figures, remedy)
-    return Check(name, "none", "not enough to tell", figures)
+        return Diagnosis(AV_SYNC, "bad", "no correlation", figures, note)
+    return Diagnosis(AV_SYNC, "none", "not enough to tell", figures)
 
 
 def shift_remedy(offset: int) -> str:
-    """What to do about sound and picture that are `offset` frames apart."""
+    """How to correct a constant audio-visual offset of `offset` frames."""
     seconds = offset / FPS
-    late = "late" if offset > 0 else "early"
     return (
-        f"the picture comes {abs(seconds):.2f} s too {late}: move the sound of your videos with "
-        f"`ffmpeg -i in.mp4 -itsoffset {seconds:.2f} -i in.mp4 -map 0:v -map 1:a -c copy out.mp4`"
+        f"the video is {abs(seconds):.2f} s too {'late' if offset > 0 else 'early'}: shift the "
+        f"audio of your videos with `ffmpeg -i in.mp4 -itsoffset {seconds:.2f} -i in.mp4 -map 0:v "
+        "-map 1:a -c copy out.mp4`"
     )
