@@ -5,13 +5,13 @@ Scored by a SyncNet of this project, or by the public one (LSE-C of Chung & Ziss
 
 from __future__ import annotations
 
+import abc
 import functools
 import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -37,29 +37,25 @@ WINDOW = 5
 BATCH_SIZE = 32
 
 
-class SyncScorer(Protocol):
+class SyncScorer(abc.ABC):
     """Measures the AV offset of a face and the confidence in it."""
 
-    side: int
+    side: int  # pixels
 
     def view(self, track: Track) -> Track:
         """The track with the boxes of the region that this scorer takes."""
-        ...
+        return track
 
-    def confidence(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> float:
-        """As `sync`, without the offset."""
-        ...
-
-    def sync(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> tuple[int, float]:
+    @abc.abstractmethod
+    def score(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> tuple[int, float]:
         """Offset in frames of 40 ms (above 0 the video lags) and confidence (higher is better).
 
         frames: uint8 (n, side, side, 3) BGR, n >= MIN_FRAMES, from frame `start` of the clip on.
         pcm: int16 (N,), the whole clip's audio at 16 kHz, longer than these frames.
         """
-        ...
 
 
-class LseScorer:
+class LseScorer(SyncScorer):
     """LSE-C by syncnet_v2.model, on the region that its own pipeline crops."""
 
     side = 224
@@ -74,30 +70,21 @@ class LseScorer:
         boxes = (x - 1.4 * half, y - half, x + 1.4 * half, y + 1.8 * half)
         return replace(track, boxes=np.stack(boxes, axis=1).astype(np.float32))
 
-    def confidence(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> float:
-        return self.sync(frames, pcm, start)[1]
-
-    def sync(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> tuple[int, float]:
+    def score(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> tuple[int, float]:
         part = pcm[start * SAMPLES_A_FRAME : (start + len(frames)) * SAMPLES_A_FRAME]
         result = lse(self.model, frames, np.array(part))
         return result.offset, result.confidence
 
 
-class SyncNetScorer:
+class SyncNetScorer(SyncScorer):
     """The same measure (median minus smallest distance over shifts) by this project's SyncNet."""
 
     def __init__(self, path: Path, device: str) -> None:
         self.model = build_from(path, SyncNet).to(pick(device))
         self.side = self.model.image_size
 
-    def view(self, track: Track) -> Track:
-        return track
-
-    def confidence(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> float:
-        return self.sync(frames, pcm, start)[1]
-
     @torch.inference_mode()
-    def sync(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> tuple[int, float]:
+    def score(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> tuple[int, float]:
         device = next(self.model.parameters()).device
         count = len(frames) - WINDOW + 1
         # Five frames are sixteen mel columns: from such a frame on, columns fall where they did.
@@ -129,41 +116,37 @@ def load_scorer(path: Path, device: str = "auto") -> SyncScorer:
 
 
 def select_speaker(
-    video_path: Path,
-    wav_path: Path,
-    tracks: Sequence[Track],
-    scorer: SyncScorer,
-    style: CropSpec,
+    video_path: Path, wav_path: Path, tracks: Sequence[Track], scorer: SyncScorer, spec: CropSpec
 ) -> tuple[int, float]:
     """Index of the track of the active speaker, and the confidence.
 
-    Each track is scored on the loudest six seconds of its longest unbroken run in one shot. Tracks
-    that are too short to score lose; when all are, the first wins with confidence 0. style: how
-    crops are cut for training, which is what a SyncNet of this project expects.
+    Tracks that are too short to score lose; when all are, the first wins with confidence 0.
     """
-    _, pcm = wavfile.read(wav_path, mmap=True)
-    samples = _samples(video_path, pcm, tracks, scorer, style)
-    confidences = [
-        round(scorer.confidence(frames, _mute_other_shots(pcm, track, start), start), 4)
-        if len(frames)
-        else -math.inf
-        for track, (start, frames) in zip(tracks, samples, strict=True)
-    ]
+    scores = score_tracks(video_path, wav_path, tracks, scorer, spec)
+    confidences = [-math.inf if score is None else score[1] for score in scores]
     best = int(np.argmax(confidences))
     log.info("%s: sync confidence of each face: %s", video_path.name, confidences)
     return best, max(0.0, confidences[best])
 
 
-def measure_sync(
-    video_path: Path, wav_path: Path, track: Track, scorer: SyncScorer, style: CropSpec
-) -> tuple[int, float] | None:
-    """Offset (frames) and confidence of one face, as in `select_speaker`; None when too short."""
+def score_tracks(
+    video_path: Path, wav_path: Path, tracks: Sequence[Track], scorer: SyncScorer, spec: CropSpec
+) -> list[tuple[int, float] | None]:
+    """Offset (frames) and confidence of each track, None where it is too short.
+
+    Each is scored on the loudest six seconds of its longest unbroken run in one shot. spec: how
+    crops are cut for training, which is what a SyncNet of this project expects.
+    """
     _, pcm = wavfile.read(wav_path, mmap=True)
-    ((start, frames),) = _samples(video_path, pcm, [track], scorer, style)
-    if not len(frames):
-        return None
-    offset, confidence = scorer.sync(frames, _mute_other_shots(pcm, track, start), start)
-    return offset, round(confidence, 4)
+    scores: list[tuple[int, float] | None] = []
+    samples = _samples(video_path, pcm, tracks, scorer, spec)
+    for track, (start, frames) in zip(tracks, samples, strict=True):
+        score = None
+        if len(frames):
+            offset, confidence = scorer.score(frames, _mute_other_shots(pcm, track, start), start)
+            score = offset, round(confidence, 4)
+        scores.append(score)
+    return scores
 
 
 def _mute_other_shots(pcm: np.ndarray, track: Track, start: int) -> np.ndarray:
@@ -182,7 +165,7 @@ def _mute_other_shots(pcm: np.ndarray, track: Track, start: int) -> np.ndarray:
 
 
 def _samples(
-    video_path: Path, pcm: np.ndarray, tracks: Sequence[Track], scorer: SyncScorer, style: CropSpec
+    video_path: Path, pcm: np.ndarray, tracks: Sequence[Track], scorer: SyncScorer, spec: CropSpec
 ) -> Iterator[tuple[int, np.ndarray]]:
     """For each track, the first frame of what is scored, and its frames, (n, side, side, 3).
 
@@ -190,11 +173,11 @@ def _samples(
     """
     views = [scorer.view(_sample(track, pcm)) for track in tracks]
     if isinstance(scorer, LseScorer):
-        style = CropSpec("square")
+        spec = CropSpec("square")
     for first in range(0, len(views), FACES_PER_PASS):
         group = views[first : first + FACES_PER_PASS]
         frames: list[list[np.ndarray]] = [[] for _ in group]
-        for number, _, crop in iter_crops(video_path, group, style):
+        for number, _, crop in iter_crops(video_path, group, spec):
             frames[number].append(
                 cv2.resize(crop, (scorer.side, scorer.side), interpolation=cv2.INTER_AREA)
             )

@@ -17,8 +17,7 @@ import numpy as np
 
 from lipsync_core.config import Check, Crop, Track
 from lipsync_core.corpus.clips import Clip
-from lipsync_core.errors import ClipError, Reason
-from lipsync_core.media.timestamps import FPS
+from lipsync_core.errors import ClipError
 from lipsync_core.preparation import stages
 from lipsync_core.preparation.checks import check, derived
 from lipsync_core.preparation.runner import ClipJob, per_clip, run_shard
@@ -125,7 +124,7 @@ def detect_faces(
 
 
 def _size(row: Row) -> tuple[int, int] | None:
-    """Width and height of the pictures, as the first stage wrote them down."""
+    """Width and height of the frames, as measured by the first stage."""
     return (int(row["width"]), int(row["height"])) if row.get("width") else None
 
 
@@ -138,108 +137,30 @@ def crop_faces(
     device: str = "auto",
     models: Path = Path("models"),
 ) -> list[Row]:
-    """Write `faces/<clip id>.zip`, the speaker's face crops; measures: faces, face_px, tracks,
-    shots, head_speed, those of `measures.picture_measures`, and active_speaker_confidence where
-    the speaker was chosen by it.
+    """Write `faces/<clip id>.zip`, the speaker's face crops. Drops clips without a face (no_face).
 
-    `faces` counts the frames with a crop, `face_px` is the median longer side of the face, `tracks`
-    the people who were followed for `track.min_seconds` or more. Drops clips without any face
-    (no_face). With `track.select: all` each of those becomes a clip of its own. There, and in a
-    video of several shots, `start_frame` is its first frame, and `num_frames` counts from there to
-    its last, without the shots that do not show it; `unused_face_seconds` is the time in which only
-    other people's faces are seen. With `sync_model`, sync_offset and
-    sync_confidence.
+    Measures: faces (frames with a crop), face_px (median longer side of the face), tracks (people
+    who are visible for `track.min_seconds` or more), shots, head_speed, those of
+    `measures.picture_measures`, active_speaker_confidence where the speaker was selected by it, and
+    with `sync_model` sync_offset and sync_confidence.
+
+    With `track.select: all` each person becomes a clip. There, and in a video of several shots,
+    `start_frame` is its first frame and `num_frames` counts from there to its last, without the
+    shots that do not show it. Otherwise unused_face_seconds is the time in which only other people
+    are visible.
     """
     from lipsync_core import pretrained
-    from lipsync_core.faces import crops, detection
-    from lipsync_core.faces.tracking import reidentification, tracks
     from lipsync_core.preparation import precropped
-    from lipsync_core.preparation.measures import head_speed, picture_measures
+    from lipsync_core.preparation.cropping import FaceCropper
 
-    track, crop = Track(**params["track"]), Crop(**params["crop"])
-    style = crops.CropSpec(crop.mode, tuple(crop.pads), crop.margin)
-    min_frames = round(track.min_seconds * FPS)
-    judged = track.select == "active_speaker"
-    sync_path = pretrained.sync_model_weights(params["sync_model"])
-    judge_path = pretrained.active_speaker_weights(params["sync_model"], models) if judged else None
-
-    def work(job: ClipJob) -> Measures | list[Measures]:
-        source = job.clip.source(data_root)
-        found = detection.read_boxes(job.clip.artifact(results / stages.BOXES.folder, ".parquet"))
-        linked = reidentification.merge_tracks(source, tracks.link(found), found.cuts)
-        if not linked:
-            raise ClipError(Reason.NO_FACE, f"no face in any of {found.frames} frames")
-        those = tracks.select_people(linked, min_frames)
-        common: Measures = {
-            "tracks": sum(len(each) >= min_frames for each in linked),
-            "shots": len(found.cuts) + 1,
-        }
-        if job.clip.face_hint and track.select != "all":
-            those = [tracks.nearest_track(linked, job.clip.face_hint, found.width, found.height)]
-        elif not judged and track.select != "all":
-            those = [tracks.select_track(linked, track.select)]
-        those = [tracks.fill_and_smooth(each, track.max_gap, track.smooth) for each in those]
-        if judged and len(those) > 1:
-            from lipsync_core.preparation import active_speaker
-
-            wav = job.clip.artifact(results / stages.AUDIO.folder, ".wav")
-            scorer = active_speaker.load_scorer(judge_path, device)
-            best, confidence = active_speaker.select_speaker(source, wav, those, scorer, style)
-            common["active_speaker_confidence"] = confidence
-            those = [those[best]]
-        targets = [job.part(number) for number in range(len(those))]
-        stats = crops.write_crops(
-            source,
-            those,
-            targets,
-            style,
-            crop.size,
-            crop.quality,
-            video_size=(found.width, found.height),
-        )
-        rows = []
-        for each, stat, target in zip(those, stats, targets, strict=True):
-            rows.append(common | {"faces": stat.frames, "face_px": round(stat.face_px, 1)})
-            speed = head_speed(each.frames, each.boxes, each.cuts)
-            rows[-1] |= {"head_speed": speed} | picture_measures(target)
-            if sync_path:
-                rows[-1] |= _sync(job, source, results, each, sync_path, device, style)
-            if track.select == "all" or found.cuts:
-                rows[-1] |= {"start_frame": int(each.frames[0]), "num_frames": each.num_frames()}
-            if track.select != "all":
-                rows[-1] |= _unused(each, [other for other in linked if len(other) >= min_frames])
-        return rows
-
-    weights = {"judge": judge_path, "sync": sync_path}
+    track, model = Track(**params["track"]), params["sync_model"]
+    weights = {"sync_weights": pretrained.sync_model_weights(model)}
+    if track.select == "active_speaker":
+        weights["speaker_weights"] = pretrained.active_speaker_weights(model, models)
+    cropper = FaceCropper(data_root, results, track, Crop(**params["crop"]), device, **weights)
     sha = {name: file_sha(path) for name, path in weights.items() if path}
-    worker = precropped.apart(per_clip(work), data_root, precropped.crop_faces)
+    worker = precropped.apart(per_clip(cropper), data_root, precropped.crop_faces)
     return run_shard(stages.FACES, clips, results, shard, {**params, **sha}, worker)
-
-
-def _unused(track: Any, everybody: Sequence[Any]) -> Measures:
-    """unused_face_seconds: how long only faces of others than a clip's are seen; {} for never."""
-    seen = np.unique(np.concatenate([track.frames, *(each.frames for each in everybody)]))
-    lost = len(seen) - len(track)
-    return {"unused_face_seconds": round(lost / FPS, 2)} if lost else {}
-
-
-def _sync(
-    job: ClipJob,
-    source: Path,
-    results: Path,
-    track: Any,
-    model: Path,
-    device: str,
-    style: Any,
-) -> Measures:
-    """sync_offset (frames) and sync_confidence of a face, blank where it is too short."""
-    from lipsync_core.preparation import active_speaker
-
-    wav = job.clip.artifact(results / stages.AUDIO.folder, ".wav")
-    found = active_speaker.measure_sync(
-        source, wav, track, active_speaker.load_scorer(model, device), style
-    )
-    return {"sync_offset": found[0], "sync_confidence": found[1]} if found else {}
 
 
 def check_clips(

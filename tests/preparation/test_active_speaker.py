@@ -87,10 +87,10 @@ def test_the_face_that_fits_the_sound_speaks(video, expert):
 def test_confidence_falls_with_the_fit(expert):
     level = brightness(2)
     frames = np.uint8(255 * level)[:, None, None, None] * np.ones((1, SIDE, SIDE, 3), np.uint8)
-    whole = expert.confidence(frames, sound(level), 0)
-    assert whole > 2 * expert.confidence(frames, sound(brightness(5)), 0)
+    whole = expert.score(frames, sound(level), 0)[1]
+    assert whole > 2 * expert.score(frames, sound(brightness(5)), 0)[1]
     # A sample from the middle hears its own part of the sound.
-    assert expert.confidence(frames[21:], sound(level), 21) == pytest.approx(whole, rel=0.35)
+    assert expert.score(frames[21:], sound(level), 21)[1] == pytest.approx(whole, rel=0.35)
 
 
 @pytest.mark.parametrize("late", [-4, 0, 3])
@@ -98,18 +98,15 @@ def test_the_offset_of_sound_and_picture(expert, late):
     level = brightness(2)
     frames = np.uint8(255 * level)[:, None, None, None] * np.ones((1, SIDE, SIDE, 3), np.uint8)
     heard = sound(np.roll(level, -late))  # the picture comes `late` frames after its sound
-    offset, confidence = expert.sync(frames, heard, 0)
-    assert offset == late
-    assert confidence == expert.confidence(frames, heard, 0)
+    assert expert.score(frames, heard, 0)[0] == late
 
 
 def test_sync_of_one_face(video, expert):
     path, wav, tracks = video
-    offset, confidence = active_speaker.measure_sync(path, wav, tracks[1], expert, CropSpec())
-    assert offset == 0
-    assert confidence > 0
     short = Track(tracks[1].frames[:9], tracks[1].boxes[:9])
-    assert active_speaker.measure_sync(path, wav, short, expert, CropSpec()) is None
+    score, nothing = active_speaker.score_tracks(path, wav, [tracks[1], short], expert, CropSpec())
+    assert score is not None and score[0] == 0 and score[1] > 0
+    assert nothing is None
 
 
 def test_the_public_judge_sees_and_hears_what_its_own_pipeline_gives_it(monkeypatch):
@@ -124,7 +121,7 @@ def test_the_public_judge_sees_and_hears_what_its_own_pipeline_gives_it(monkeypa
     scorer.model = None
     pcm = np.arange(32000, dtype=np.int16)
     frames = np.zeros((20, 224, 224, 3), np.uint8)
-    assert scorer.confidence(frames, pcm, 5) == 3.5
+    assert scorer.score(frames, pcm, 5) == (0, 3.5)
     np.testing.assert_array_equal(asked.pcm, pcm[3200:16000])
     track = Track(np.zeros(1, np.int32), np.float32([[100, 100, 180, 200]]))
     np.testing.assert_allclose(scorer.view(track).boxes, [[70, 100, 210, 240]])
@@ -157,9 +154,9 @@ def test_no_shift_of_the_sound_reaches_into_another_shot(video, expert, monkeypa
     own = Track(track.frames[seen], track.boxes[seen], cuts=(30,))
     given = []
     monkeypatch.setattr(
-        expert, "sync", lambda frames, pcm, start: given.append(pcm) or (0, 1.0), raising=False
+        expert, "score", lambda frames, pcm, start: given.append(pcm) or (0, 1.0), raising=False
     )
-    active_speaker.measure_sync(path, wav, own, expert, CropSpec())
+    active_speaker.score_tracks(path, wav, [own], expert, CropSpec())
     active_speaker.select_speaker(path, wav, [own], expert, CropSpec())
     samples = wavfile.read(wav)[1]
     audible = np.zeros(len(samples), bool)
@@ -181,7 +178,7 @@ def test_faces_too_short_to_judge_lose(video, expert):
 def test_pictures_are_made_as_large_as_the_judge_wants(video, expert, monkeypatch):
     shapes = set()
     monkeypatch.setattr(
-        expert, "confidence", lambda frames, *_: shapes.add(frames.shape) or 1.0, raising=False
+        expert, "score", lambda frames, *_: shapes.add(frames.shape) or (0, 1.0), raising=False
     )
     active_speaker.select_speaker(*video, expert, CropSpec("square"))
     assert shapes == {(FRAMES, SIDE, SIDE, 3)}
