@@ -1,7 +1,7 @@
-"""Mel spectrograms of the public models; re-exports `load_wav`.
+"""Mel spectrograms for the public models; re-exports `load_wav`.
 
-Source of the features: the audio front end of Wav2Lip (Prajwal et al., 2020), as its weights were
-trained: reflection padding, Slaney mel bands, values clipped to [-4, 4].
+The features are those of Wav2Lip (Prajwal et al., 2020), as its weights were trained: reflection
+padding, Slaney mel bands, values clipped to [-4, 4].
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from lipsync_core.errors import ClipError, DamagedFile, Reason
-from lipsync_core.media.audio import BLOCK_SAMPLES, SAMPLE_RATE, _decode_pcm, _floats, _open_wav
+from lipsync_core.media.audio import BLOCK_SAMPLES, SAMPLE_RATE, decoded_blocks, open_wav, to_float
 from lipsync_core.media.audio import load_wav as load_wav  # a public name of this module
 from lipsync_core.media.video import FPS
 from lipsync_core.runtime.files import PathLike, atomic_path
@@ -35,7 +35,7 @@ HEADER_LOCK = threading.Lock()
 
 @functools.cache
 def _mel_basis() -> np.ndarray:
-    import librosa  # loads slowly; most of this module needs none of it
+    import librosa  # imports slowly; most of this module does not need it
 
     basis = librosa.filters.mel(
         sr=SAMPLE_RATE,
@@ -53,9 +53,9 @@ def melspectrogram(wav: np.ndarray) -> np.ndarray:
     """Mel spectrogram, float32 (80, T) in [-4, 4], of a float32 (N,) wave at 16 kHz.
 
     T = 1 + N // 200. Equal within 1e-3 to the features of the public weights: pre-emphasis 0.97,
-    STFT 800/200 with a Hann window, centred with *reflection* padding (librosa's default since
+    STFT 800/200 with a Hann window, centered with *reflection* padding (librosa's default since
     0.9, zeros, changes the columns at both ends), 80 Slaney bands over 55-7600 Hz, dB, scaled.
-    Made in blocks of 20 s, which changes nothing but the memory it takes.
+    Computed in blocks of 20 s, which bounds the memory and does not change the values.
 
     Raises ValueError when the wave is too short to reflect (N <= 400).
     """
@@ -72,15 +72,15 @@ def write_mel(wav_path: PathLike, target: PathLike) -> int:
     Reads and writes in blocks: memory does not grow with length. Raises ClipError (too_short),
     DamagedFile.
     """
-    with _open_wav(wav_path) as stream:
+    with open_wav(wav_path) as stream:
 
         def read(first: int, last: int) -> np.ndarray:
             stream.setpos(first)
-            return _floats(np.frombuffer(stream.readframes(last - first), "<i2"))
+            return to_float(np.frombuffer(stream.readframes(last - first), "<i2"))
 
         count = stream.getnframes()
         if count <= STFT_WINDOW:
-            raise ClipError(Reason.TOO_SHORT, f"{count} samples of sound")
+            raise ClipError(Reason.TOO_SHORT, f"{count} samples of audio")
         columns = 1 + count // HOP
         header = {"descr": "<f4", "fortran_order": False, "shape": (columns, MEL_BANDS)}
         with atomic_path(target) as temporary, open(temporary, "wb") as out:
@@ -91,22 +91,22 @@ def write_mel(wav_path: PathLike, target: PathLike) -> int:
 
 
 def file_mel(path: PathLike) -> tuple[np.ndarray, float]:
-    """Mel spectrogram of the sound of any file, float32 (T, 80), and its length in seconds.
+    """Mel spectrogram of the audio of any file, float32 (T, 80), and its length in seconds.
 
-    Both are worked on in blocks, and the spectrogram is a map of an unnamed temporary file (0.2 GB
-    an hour, with the sound): memory does not grow with length.
+    Both are processed in blocks, and the spectrogram is a memory map of an unnamed temporary file
+    (0.2 GB an hour, with the audio): memory does not grow with length.
     Raises as `load_wav`, and ClipError: too_short.
     """
-    with tempfile.TemporaryFile() as sound, tempfile.TemporaryFile() as out:
-        for block in _decode_pcm(path):
-            sound.write(block.data)
-        sound.flush()
-        count = sound.tell() // 2
+    with tempfile.TemporaryFile() as samples, tempfile.TemporaryFile() as out:
+        for block in decoded_blocks(path):
+            samples.write(block.data)
+        samples.flush()
+        count = samples.tell() // 2
         if count <= STFT_WINDOW:
-            seconds = f"{count / SAMPLE_RATE:.2f} s of sound"
+            seconds = f"{count / SAMPLE_RATE:.2f} s of audio"
             raise ClipError(Reason.TOO_SHORT, f"{path}: {seconds} are too short; give 0.1 s")
-        pcm = np.memmap(sound, "<i2", "r", shape=(count,))
-        for columns in _mel_blocks(lambda first, last: _floats(pcm[first:last]), count):
+        pcm = np.memmap(samples, "<i2", "r", shape=(count,))
+        for columns in _mel_blocks(lambda first, last: to_float(pcm[first:last]), count):
             out.write(np.ascontiguousarray(columns, "<f4").data)
         out.flush()
         mel = np.memmap(out, "<f4", "r", shape=(1 + count // HOP, MEL_BANDS))
@@ -116,8 +116,8 @@ def file_mel(path: PathLike) -> tuple[np.ndarray, float]:
 def mel_length(path: PathLike) -> int:
     """Columns T of a stored mel spectrogram, float32 (T, 80), from the file's header alone.
 
-    NumPy's own way to it maps the file, which takes five times as long.
-    Raises DamagedFile when the file is missing, cut short or holds anything else.
+    `numpy.load` maps the file, which takes five times as long.
+    Raises DamagedFile when the file is missing, truncated or holds anything else.
     """
     return len(_stored_mel(path, header_only=True))
 
@@ -125,7 +125,7 @@ def mel_length(path: PathLike) -> int:
 def read_mel(path: PathLike) -> np.ndarray:
     """A stored mel spectrogram, float32 (T, 80). Raises DamagedFile when it is anything else."""
     mel = _stored_mel(path)
-    if not (np.abs(mel) <= MAX_ABS).all():  # not a number counts, too
+    if not (np.abs(mel) <= MAX_ABS).all():  # also catches NaN
         raise DamagedFile(path, f"values beyond [-{MAX_ABS:g}, {MAX_ABS:g}]")
     return mel
 
@@ -165,9 +165,9 @@ def _mel_blocks(read: Callable[[int, int], np.ndarray], count: int) -> Iterator[
 def _mel_columns(wav: np.ndarray) -> np.ndarray:
     import librosa
 
-    emphasised = np.append(wav[:1], wav[1:] - PREEMPHASIS * wav[:-1])
+    emphasized = np.append(wav[:1], wav[1:] - PREEMPHASIS * wav[:-1])
     spectrum = librosa.stft(
-        emphasised, n_fft=STFT_WINDOW, hop_length=HOP, win_length=STFT_WINDOW, pad_mode="reflect"
+        emphasized, n_fft=STFT_WINDOW, hop_length=HOP, win_length=STFT_WINDOW, pad_mode="reflect"
     )
     level = 20.0 * np.log10(np.maximum(1e-5, _mel_basis() @ np.abs(spectrum))) - REFERENCE_DB
     scaled = 2 * MAX_ABS * (level - FLOOR_DB) / -FLOOR_DB - MAX_ABS
@@ -175,12 +175,12 @@ def _mel_columns(wav: np.ndarray) -> np.ndarray:
 
 
 def mel_window(mel: np.ndarray, frame: int, fps: float = FPS) -> np.ndarray:
-    """The 200 ms of sound from video frame `frame` on: float32 (80, 16); see `mel_windows`."""
+    """The 200 ms of audio from video frame `frame` on: float32 (80, 16); see `mel_windows`."""
     return mel_windows(mel, np.array([frame]), fps)[0]
 
 
 def mel_windows(mel: np.ndarray, frames: np.ndarray, fps: float = FPS) -> np.ndarray:
-    """The 200 ms of sound that begin with each of the video's `frames` (n,): float32 (n, 80, 16).
+    """The 200 ms of audio from the start of each of the video's `frames` (n,): float32 (n, 80, 16).
 
     `mel` is (T, 80), as stored. Columns past either end repeat the last (first) one, so that the
     last frames of a clip have a window too.

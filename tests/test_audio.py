@@ -158,7 +158,7 @@ def test_sound_of_a_day_is_refused(tmp_path, monkeypatch):
 
 def test_sound_whose_time_stamps_leap_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(audio_alignment, "MAX_SILENCE_SECONDS", 0.3)
-    with pytest.raises(ClipError, match="without sound") as caught:
+    with pytest.raises(ClipError, match="without audio") as caught:
         media_audio.load_wav(picture_and_tone(tmp_path / "a.mp4", 1, 0.5))
     assert caught.value.reason == "unreadable"
 

@@ -1,7 +1,7 @@
-"""Sound on the clock of its file: decoded packets are laid where their time stamps say.
+"""Align decoded audio to the clock of its file, according to the packets' time stamps.
 
-Players follow the time stamps; a decoder that only joins its packets drifts away from the picture
-where some are lost, doubled, or come at a rate that is not quite the one stated.
+Players follow the time stamps. A decoder that only concatenates packets drifts away from the video
+where packets are lost, doubled, or come at a rate that differs a little from the stated one.
 """
 
 from __future__ import annotations
@@ -13,28 +13,23 @@ from typing import IO
 import numpy as np
 
 from lipsync_core.errors import ClipError, Reason
+from lipsync_core.media.pcm import Packets
 from lipsync_core.runtime.files import PathLike
 
-SAMPLE_RATE = 16_000  # samples a second, of those that follow
-MIN_SHIFT_SAMPLES = (
-    32  # samples (2 ms): smaller deviations are rounding of the container, and left alone
-)
-MAX_STRETCHED_SAMPLES = (
-    240  # samples (15 ms): larger ones are gaps or overlaps: filled with silence, or cut
-)
-MAX_STRETCH_DIVISOR = 64  # between them a packet is stretched or squeezed by at most 1/64
-MAX_SECONDS = 24 * 3600  # seconds; more is no clip but a damaged time stamp
-MAX_SILENCE_SECONDS = 600  # seconds between two packets of sound; more means damaged time stamps
-MEDIAN_PACKETS = (
-    9  # packets: the median of so many deviations counts, so that one odd stamp does nothing
-)
-BLOCK_SAMPLES = 1 << 20  # samples
+SAMPLE_RATE = 16_000  # samples a second of the constants below
+MIN_SHIFT_SAMPLES = 32  # 2 ms: smaller deviations are rounding of the container, and left alone
+MAX_STRETCHED_SAMPLES = 240  # 15 ms: larger deviations are gaps (filled with silence) or overlaps
+MAX_STRETCH_DIVISOR = 64  # deviations between the two stretch a packet by at most 1/64
+MAX_SECONDS = 24 * 3600  # more is a damaged time stamp
+MAX_SILENCE_SECONDS = 600  # between two packets; more is a damaged time stamp
+MEDIAN_PACKETS = 9  # window of the median filter that removes single wrong time stamps
+BLOCK_SAMPLES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Correction:
-    """A step of the plan: `silence` samples of it, `skip` samples of the sound passed over, then
-    `take` samples, made into `give`."""
+    """A step of the plan, in samples: insert `silence`, drop `skip`, then resample `take` samples
+    to `give`."""
 
     silence: int = 0
     skip: int = 0
@@ -42,18 +37,16 @@ class Correction:
     give: int = 0
 
 
-def checked_corrections(
-    path: PathLike, stamps: np.ndarray, lengths: np.ndarray, rate: int = SAMPLE_RATE
-) -> list[Correction]:
+def checked_corrections(path: PathLike, packets: Packets) -> list[Correction]:
     """`plan_corrections` for `path`. Raises ClipError: too_long, unreadable (stamps leap)."""
-    if stamps.max() > MAX_SECONDS * rate:
-        raise ClipError(Reason.TOO_LONG, f"{path}: sound over {MAX_SECONDS // 3600} h")
-    runs = list(plan_corrections(stamps, lengths, rate))
-    silence = max(run.silence for run in runs) / rate
+    if packets.stamps.max() > MAX_SECONDS * packets.rate:
+        raise ClipError(Reason.TOO_LONG, f"{path}: audio over {MAX_SECONDS // 3600} h")
+    runs = list(plan_corrections(packets.stamps, packets.lengths, packets.rate))
+    silence = max(run.silence for run in runs) / packets.rate
     if silence > MAX_SILENCE_SECONDS:
         raise ClipError(
             Reason.UNREADABLE,
-            f"{path}: its time stamps leave {silence:.0f} s without sound; repair the file",
+            f"{path}: its time stamps leave {silence:.0f} s without audio; repair the file",
         )
     return runs
 
@@ -61,7 +54,7 @@ def checked_corrections(
 def plan_corrections(
     stamps: np.ndarray, lengths: np.ndarray, rate: int = SAMPLE_RATE
 ) -> Iterator[Correction]:
-    """How packets are laid on the clock, from its zero.
+    """Plan how packets are placed on the clock, from time zero.
 
     Parameters
     ----------
@@ -69,17 +62,16 @@ def plan_corrections(
         samples.
     rate: samples a second.
 
-    Runs without corrections are joined. After each the position is right within
-    `MIN_SHIFT_SAMPLES`, or is being
-    brought there by stretching.
+    Steps without corrections are merged. After each step the position is right within
+    `MIN_SHIFT_SAMPLES`, or is being corrected by stretching.
     """
-    least, most = (
+    shortest, longest = (
         round(limit * rate / SAMPLE_RATE) for limit in (MIN_SHIFT_SAMPLES, MAX_STRETCHED_SAMPLES)
     )
     begins = np.cumsum(lengths) - lengths
     deviations = stamps - begins
     if np.ptp(deviations):
-        from scipy.ndimage import median_filter  # loads slower than most clips are read
+        from scipy.ndimage import median_filter  # imports slower than most clips are read
 
         deviations = median_filter(deviations, MEDIAN_PACKETS, mode="nearest")
     wanted = begins + deviations
@@ -87,13 +79,13 @@ def plan_corrections(
     for begin, length in zip(wanted.tolist(), lengths.tolist(), strict=True):
         shift = begin - place
         soft = min(max(shift, -(length // MAX_STRETCH_DIVISOR)), length // MAX_STRETCH_DIVISOR)
-        if abs(shift) > most or (not place and shift):
+        if abs(shift) > longest or (not place and shift):
             yield Correction(take=plain, give=plain)
             skip = min(max(-shift, 0), length)
             plain = length - skip
             yield Correction(silence=max(shift, 0), skip=skip)
             place += max(shift, 0) + plain
-        elif abs(shift) > least and soft:
+        elif abs(shift) > shortest and soft:
             yield Correction(take=plain, give=plain)
             plain = 0
             yield Correction(take=length, give=length + soft)
@@ -105,11 +97,12 @@ def plan_corrections(
 
 
 def apply(pcm: IO[bytes], runs: Iterable[Correction], channels: int = 1) -> Iterator[np.ndarray]:
-    """Yield blocks int16 (n * channels,) of sound that begins at time zero.
+    """Yield blocks int16 (n * channels,) of the aligned audio, from time zero.
 
-    pcm: the packets' samples, int16, one after the other, the channels interleaved. Runs without
-    corrections come out bit for bit.
+    pcm: file of the packets' int16 samples, channels interleaved. Steps without corrections are
+    copied bit for bit.
     """
+    pcm.seek(0)
     for run in runs:
         for start in range(0, run.silence, BLOCK_SAMPLES):
             yield np.zeros(min(BLOCK_SAMPLES, run.silence - start) * channels, "<i2")

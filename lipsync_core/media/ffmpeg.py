@@ -1,7 +1,7 @@
-"""ffmpeg as a guarded subprocess: it reads any file, and no file can crash, hang or flood the job.
+"""Decode users' files with ffmpeg in a subprocess, with limits on time and frame size.
 
-Every file of a user is opened here and nowhere else: outside of this process, without network,
-with bounds on the time and on the size of a picture. What is read is left to others.
+Every file of a user is opened here and nowhere else: outside of this process and without network
+access, so that no file can crash, block or flood the job.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from lipsync_core.errors import ClipError, Reason
 from lipsync_core.media import ffmpeg_binary
 from lipsync_core.runtime.files import PathLike
 
-TIME_LIMIT = 300.0  # seconds without any result, and for each minute of the clip; see `Decoder`
+TIME_LIMIT = 300.0  # seconds, and as many again for each minute of the clip; see `Decoder`
 _limit = TIME_LIMIT  # the process's own, see `time_limit`
-MAX_PIXELS = 8192 * 4320  # of one picture: 8K. A header can claim any size, memory cannot follow
+MAX_PIXELS = 8192 * 4320  # of one frame (8K); a header can claim any size
 LOG_BYTES = 1 << 20
-PIPE_BYTES = 1 << 20  # the most that Linux gives without privileges
-# What ffmpeg says after the cause: that it could not go on, layer by layer.
+PIPE_BYTES = 1 << 20  # the largest that Linux grants without privileges
+# Messages that follow the cause of an error and name none.
 FOLLOW_UP_ERRORS = re.compile(
     r"Terminating thread|Task finished with error|Nothing was written|before EOF|after EOF"
     r"|Could not write header|has not been used for any stream|Conversion failed"
@@ -43,8 +43,8 @@ def ffmpeg_exe() -> str:
 
 
 def input_path(path: PathLike) -> str:
-    """`path` as ffmpeg must be given it. Raises ClipError (unreadable) when there is no file."""
-    # Absolute: neither a leading dash nor "concat:" can then be read as an option or a protocol.
+    """`path` in the form that ffmpeg needs. Raises ClipError (unreadable) without such a file."""
+    # Absolute, so that a leading dash is no option and "concat:" no protocol.
     source = Path(path).absolute()
     if not source.is_file():
         raise ClipError(Reason.UNREADABLE, f"{source}: no such file")
@@ -53,7 +53,7 @@ def input_path(path: PathLike) -> str:
 
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Inside, every decoder of this process (all threads) has this limit: see `Decoder`."""
+    """Set the limit of all decoders that this process opens in the block: see `Decoder`."""
     global _limit
     before, _limit = _limit, seconds
     try:
@@ -63,21 +63,21 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 class Decoder:
-    """An ffmpeg process that reads one file; its standard output is read through this object.
+    """An ffmpeg process that decodes one file; its standard output is read through this object.
 
     Parameters
     ----------
     path: the file; named in every error.
     outputs: ffmpeg's arguments after the input; one output must be `pipe:1`.
-    level: ffmpeg's log level; what it says is kept in a file and read by `stderr_tail`.
+    level: ffmpeg's log level; the log is kept in a file, see `stderr_head` and `stderr_tail`.
     pass_fds: descriptors that the outputs name as `pipe:<n>`.
     threads: decoding threads; 0 leaves it to ffmpeg, which takes all cores.
     before: ffmpeg's arguments before the input, such as a seek.
 
-    It waits for ffmpeg for the seconds of `time_limit` in all, and as many again for each minute of
-    media that `extend_deadline` reports. The time between two reads is not counted.
+    Reads wait for ffmpeg for the seconds of `time_limit` in all, and as many again for each minute
+    of media that `extend_deadline` reports. The time between two reads is not counted.
 
-    Use as a context manager: leaving it ends ffmpeg, wherever it is.
+    Use as a context manager: leaving it kills ffmpeg.
     Raises ClipError: unreadable (no such file), timed_out (from any read).
     """
 
@@ -113,7 +113,7 @@ class Decoder:
         self._poll.register(self._pipe, select.POLLIN | select.POLLHUP)
 
     def fill(self, buffer: memoryview) -> int:
-        """Read bytes into a flat `buffer`; fewer than it holds only at the end."""
+        """Read bytes into a flat `buffer`; return how many: fewer than its size only at the end."""
         done = 0
         while done < len(buffer):
             self._wait()
@@ -124,14 +124,14 @@ class Decoder:
         return done
 
     def line(self) -> bytes:
-        """Read to the next line end (which is left out), byte by byte: for short headers."""
+        """Read to the next line end (excluded), byte by byte: for short headers."""
         text, byte = bytearray(), bytearray(1)
         while self.fill(memoryview(byte)) and byte != b"\n":
             text += byte
         return bytes(text)
 
     def lines(self) -> Iterator[str]:
-        """The rest as lines of text, without their ends."""
+        """The rest of the output as lines of text, without line ends."""
         rest, block = b"", bytearray(1 << 16)
         while True:
             self._wait()
@@ -145,13 +145,13 @@ class Decoder:
             yield rest.decode(errors="replace")
 
     def extend_deadline(self, seconds: float) -> None:
-        """Report so many seconds of media read, which lengthens the time allowed."""
+        """Extend the deadline in proportion to the seconds of media decoded since the last call."""
         self._seconds_left += seconds * self._seconds_limit / 60
 
     def finish(self) -> int:
-        """Wait for ffmpeg to end and give its exit status.
+        """Wait for ffmpeg to end and return its exit status.
 
-        Raises ClipError (unreadable) when a signal ended it: what it gave may be incomplete.
+        Raises ClipError (unreadable) when a signal ended it: its output may be incomplete.
         """
         try:
             status = self._process.wait(max(self._seconds_left, 0.0))
@@ -162,24 +162,27 @@ class Decoder:
             raise ClipError(Reason.UNREADABLE, f"{self.source}: {name} ended ffmpeg")
         return status
 
-    def stderr_tail(self, start: bool = False) -> str:
-        """What ffmpeg has logged: the end of it or, with `start`, its beginning (1 MiB)."""
-        size = self._errors.seek(0, os.SEEK_END)
-        self._errors.seek(0 if start else max(0, size - LOG_BYTES))
+    def stderr_head(self) -> str:
+        """The first MiB of ffmpeg's log."""
+        return self._log_from(0)
+
+    def stderr_tail(self) -> str:
+        """The last MiB of ffmpeg's log."""
+        return self._log_from(max(0, self._errors.seek(0, os.SEEK_END) - LOG_BYTES))
+
+    def _log_from(self, position: int) -> str:
+        self._errors.seek(position)
         return self._errors.read(LOG_BYTES).decode(errors="replace").strip("\r\n")
 
     def failure(self, otherwise: str) -> ClipError:
-        """An `unreadable` error with the last thing that ffmpeg said on the cause.
-
-        Where it named none: that the data are invalid, if it said so, or else `otherwise`.
-        """
+        """An `unreadable` error with the last cause in ffmpeg's log, or `otherwise` without one."""
         lines = self.stderr_tail().splitlines()
         found = [line for line in lines if line.startswith("[") or "rror" in line]
         causes = [line for line in found if not FOLLOW_UP_ERRORS.search(line)]
-        if not causes:  # before version 6 only the file is named
+        if not causes:  # ffmpeg before version 6 names only the file
             named = (f"{self.source}: ", "Error opening input")
             causes = [line.removeprefix(named[0]) for line in lines if line.startswith(named)]
-        # No two runs have the same address.
+        # The address differs from run to run.
         why = re.sub(r" @ 0x[0-9a-f]+", "", causes[-1]).strip() if causes else otherwise
         return ClipError(Reason.UNREADABLE, f"{self.source}: {why}")
 

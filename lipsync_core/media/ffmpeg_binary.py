@@ -1,9 +1,8 @@
-"""Which ffmpeg reads and writes media, and whether it can do what is asked of it. Light imports.
+"""Choose the ffmpeg program and test that it supports what this package uses. Light imports.
 
-The one inside the pinned imageio-ffmpeg wheel, so that the same input gives the same artefacts on
-every machine, whatever ffmpeg the system has. Another one only where the environment variable
-`LIPSYNC_FFMPEG` names it; the Snakefile sets it from the config key `ffmpeg`, and every process
-that a job starts inherits it.
+The default is the one in the pinned imageio-ffmpeg wheel, so that the same input gives the same
+files on every machine. The environment variable `LIPSYNC_FFMPEG` names another one; the Snakefile
+sets it from the config key `ffmpeg`, and every process that a job starts inherits it.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from lipsync_core.errors import LipsyncError
 VARIABLE = "LIPSYNC_FFMPEG"
 BUNDLED = "auto"
 MIN_VERSION = (5, 1)  # the first with -fps_mode
-TIME_LIMIT = 60  # seconds that a trial may take; it takes 0.1
+TRIAL_TIMEOUT = 60  # seconds; a trial takes 0.1
 REQUIRED = ".".join(map(str, MIN_VERSION))
 REMEDY = (
     f"set `ffmpeg:` in the config (or {VARIABLE}) to one of version {REQUIRED} or newer, or to "
@@ -34,9 +33,9 @@ REMEDY = (
 
 
 class Binary(NamedTuple):
-    """An ffmpeg that works.
+    """A tested ffmpeg program.
 
-    identity: its version and a digest of how it was built. bundled: it is the pinned wheel's.
+    identity: its version and a digest of its build options. bundled: it comes from the wheel.
     """
 
     path: str
@@ -71,7 +70,7 @@ def _checked(path: str) -> Binary:
         return Binary(path, _identity(path, _run(path, ["-version"])), bundled=True)
     about = _run(path, ["-version"])
     version = re.match(r"ffmpeg version n?(\d+)\.(\d+)", about)
-    # A build from git has no number; the trial tells what it can do.
+    # A build from git has no version number; the trial decides.
     if version and (int(version[1]), int(version[2])) < MIN_VERSION:
         raise LipsyncError(f"ffmpeg {path!r} is version {version[1]}.{version[2]}; {REMEDY}")
     _try(path)
@@ -79,8 +78,8 @@ def _checked(path: str) -> Binary:
 
 
 def _bundled() -> str:
-    # Not imageio_ffmpeg.get_ffmpeg_exe(): it prefers IMAGEIO_FFMPEG_EXE, and falls back to the
-    # system's. Found, not imported: the import takes 50 ms.
+    # imageio_ffmpeg.get_ffmpeg_exe() prefers IMAGEIO_FFMPEG_EXE and falls back to the system's
+    # ffmpeg; importing it takes 50 ms.
     package = importlib.util.find_spec("imageio_ffmpeg")
     folders = package.submodule_search_locations if package else None
     programs = sorted(Path(folders[0], "binaries").glob("ffmpeg-*")) if folders else []
@@ -107,9 +106,9 @@ def _identity(path: str, about: str) -> str:
 
 
 def _try(path: str) -> None:
-    """Everything that this package asks of ffmpeg, on a quarter of a second of nothing.
+    """Run every filter, format and option that this package uses, on 0.25 s of zeros.
 
-    Raises LipsyncError with ffmpeg's own words on what it lacks.
+    Raises LipsyncError with ffmpeg's message about what is missing.
     """
     with tempfile.TemporaryDirectory() as folder:
         zeros = Path(folder, "zeros")
@@ -144,19 +143,19 @@ def _trial(zeros: str, folder: str) -> Sequence[str]:
 
 
 def _run(path: str, arguments: Sequence[str]) -> str:
-    """What ffmpeg prints. Raises LipsyncError when it cannot be run or refuses."""
+    """Run ffmpeg and return its output. Raises LipsyncError when it fails."""
     try:
         done = subprocess.run(
             [path, *arguments],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=TIME_LIMIT,
+            timeout=TRIAL_TIMEOUT,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise LipsyncError(f"ffmpeg {path!r} does not run: {error}; {REMEDY}") from error
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        why = said[0] if said else f"it ends with status {done.returncode}"
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        why = lines[0] if lines else f"it ends with status {done.returncode}"
         raise LipsyncError(f"ffmpeg {path!r} cannot do what is needed: {why}; {REMEDY}")
     return done.stdout.decode(errors="replace")

@@ -1,4 +1,4 @@
-"""The clock of a video: when each picture is shown, and what a constant frame rate makes of it.
+"""Timelines of videos: presentation times of the frames, and resampling to a constant frame rate.
 
 Exact arithmetic on the time stamps of the packets; nothing is decoded.
 """
@@ -17,42 +17,40 @@ from lipsync_core.media.ffmpeg import Decoder
 from lipsync_core.runtime.files import PathLike
 
 FPS = 25  # the frame rate of every public model of this family
-MAX_GAP_SECONDS = 60.0  # seconds between two pictures; more means damaged time stamps
-# The packets of picture and sound, not decoded. The sound is read too, and thrown away: the clock's
-# zero is the start of the earlier one.
+MAX_GAP_SECONDS = 60.0  # between two frames; more is a damaged time stamp
+# The packets of video and audio, not decoded. The audio is read because the clock begins with the
+# earlier of the two.
 PACKET_OUTPUT = ("-map", "0:V:0", "-map", "0:a:0?", "-c", "copy", "-f", "framecrc", "pipe:1")
 NO_TIMESTAMP = -(2**63)  # ffmpeg's AV_NOPTS_VALUE
-# Both streams, not decoded, to nowhere: the clock's zero is then the start of the earlier one,
-# whichever of them is decoded. (In MPEG streams a stream that is not asked for does not count.)
+# A null output of both streams, not decoded: the clock then begins with the earlier of the two,
+# whichever is decoded. (In MPEG streams, streams that are not mapped do not count.)
 CLOCK_OUTPUT = ("-map", "0:V:0?", "-map", "0:a:0?", "-c", "copy", "-f", "null", "pipe:1")
 NTSC = Fraction(1000, 1001)
-# What a video of varying rate can become, and no time stamp is so wrong that it is another of them.
+# Rates for videos of variable rate; they are further apart than the errors of time stamps.
 COMMON_RATES = (12, 15, 24 * NTSC, 24, 25, 30 * NTSC, 30, 48, 50, 60 * NTSC, 60, 90, 100, 120)
-# Frames a second of a result. Under 12 a mouth does not move but jump: such a source, a slide show,
-# is shown at 25.
+# Frames a second of a result. Below 12, mouth movement is not smooth: such a source (a slide show)
+# becomes 25.
 MIN_RATE, MAX_RATE = 12, 120
-RATE_TOLERANCE = 0.0004  # relative: 30 and 30000/1001 are 0.001 apart
-MAX_GAP_DEVIATION = (
-    0.1  # relative: gaps that differ by less from the usual one are the same gap, shaken
-)
-DISCARD_FLAG = 4  # packet flag: decoded, but cut away by the edit list
+RATE_TOLERANCE = 0.0004  # relative; 30 and 30000/1001 are 0.001 apart
+MAX_GAP_DEVIATION = 0.1  # relative; gaps closer to the median gap than this count as equal
+DISCARD_FLAG = 4  # packet flag: decoded, but removed by the edit list
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """The pictures of a file on its own clock, and at a constant rate.
+    """The frames of a file on its own clock, and at a constant rate.
 
     fps: average rate of the source. rate: the constant rate that suits it, see `constant_rate`.
-    seconds: from the clock's zero to the end of the last picture.
-    pictures: in the file. frames: at the constant rate. dropped: pictures that are not among the
-    frames; duplicated: frames that repeat the one before (also those before the first picture).
-    longest_gap: seconds between two pictures, at most, or before the first.
+    seconds: from the clock's zero to the end of the last frame.
+    source_frames: in the file. frames: at the constant rate. dropped: source frames that are not
+    among them; duplicated: frames that repeat the one before (also those before the first).
+    longest_gap: largest time between two source frames, or before the first, in seconds.
     """
 
     fps: Fraction
     rate: Fraction
     seconds: float
-    pictures: int
+    source_frames: int
     frames: int
     dropped: int
     duplicated: int
@@ -62,13 +60,13 @@ class Timeline:
 def resample_timeline(
     stamps: np.ndarray, tick: Fraction, duration: int = 0, fps: Fraction | int = FPS
 ) -> Timeline:
-    """What the nearest-picture rule (ffmpeg's `fps` filter, from time zero) makes of `stamps`.
+    """Resample `stamps` to a constant rate by the rule of ffmpeg's `fps` filter, from time zero.
 
     Parameters
     ----------
     stamps: int64 (n,), presentation times in ticks, in any order, n > 0; the clock's zero is 0.
     tick: seconds of one tick.
-    duration: of the last picture in ticks; 0 when the file does not say.
+    duration: of the last frame in ticks; 0 when the file does not state it.
     """
     stamps = np.sort(stamps)
     gaps = np.diff(stamps)
@@ -77,7 +75,7 @@ def resample_timeline(
         int(np.quantile(steps, 0.5, method="lower")) if len(steps) else round(1 / (tick * fps))
     )
     end = (int(stamps[-1]) + last) * tick
-    # Whole numbers only: a float is wrong by a frame after hours. Halves round up, as in ffmpeg.
+    # Integer arithmetic: floats are wrong by a frame after hours. Halves round up, as in ffmpeg.
     scale = tick * Fraction(fps)
     up, down = 2 * scale.numerator, 2 * scale.denominator
     numbers = np.array([(int(stamp) * up + down // 2) // down for stamp in stamps])
@@ -89,7 +87,7 @@ def resample_timeline(
         fps=(len(stamps) - 1) / span if span else 1 / (last * tick),
         rate=constant_rate(stamps, tick),
         seconds=float(end),
-        pictures=len(stamps),
+        source_frames=len(stamps),
         frames=frames,
         dropped=len(stamps) - len(shown),
         duplicated=frames - len(shown),
@@ -98,15 +96,15 @@ def resample_timeline(
 
 
 def constant_rate(stamps: np.ndarray, tick: Fraction) -> Fraction:
-    """The constant frame rate, 12 to 120, for a result that shows the pictures of a video.
+    """The constant frame rate, 12 to 120, that suits a video.
 
     stamps, tick: as for `resample_timeline`.
 
-    The average rate where no picture is lost by it: of every video of constant rate, and of
-    telecined film. Else, where pictures are missing or the rate varies, the rate of the usual gap.
-    Time stamps are rounded, so a rate is taken for the whole or NTSC number (30000/1001) beside
-    it; a varying one that is beside none becomes the nearest of `COMMON_RATES`. A source of under
-    12 or of a single picture gets 25; one of over 120 is halved.
+    The average rate where it drops no frame: every video of constant rate, and telecined film.
+    Otherwise (missing frames, variable rate) the rate of the median gap. Time stamps are rounded,
+    so that a rate within the rounding error becomes the whole or NTSC number (30000/1001) beside
+    it, and another variable rate the nearest of `COMMON_RATES`. A source of less than 12, or of a
+    single frame, becomes 25; one of more than 120 is halved.
     """
     stamps = np.unique(stamps)
     gaps = np.diff(stamps)
@@ -130,16 +128,16 @@ def constant_rate(stamps: np.ndarray, tick: Fraction) -> Fraction:
 
 
 def _nearest_standard_rate(rate: Fraction, rounding: float) -> Fraction | None:
-    """The whole or NTSC number beside a rate, within a relative error; None without one."""
+    """The whole or NTSC rate within the relative error `rounding` of a rate; None without one."""
     near = max(1, round(rate)), max(1, round(rate / NTSC)) * NTSC
     best = min(near, key=lambda candidate: abs(candidate - rate))
     return Fraction(best) if abs(best - rate) <= rounding * rate else None
 
 
 def read_timeline(path: PathLike, fps: Fraction | int = FPS) -> Timeline:
-    """The timeline of the first picture stream of `path`, on one clock with its sound.
+    """The timeline of the first video stream of `path`, on one clock with its audio.
 
-    Raises ClipError: unreadable when there is no picture, or when two are further apart than
+    Raises ClipError: unreadable when there is no frame, or when two are further apart than
     `MAX_GAP_SECONDS`; timed_out.
     """
     with Decoder(path, PACKET_OUTPUT) as decoder:
@@ -147,7 +145,7 @@ def read_timeline(path: PathLike, fps: Fraction | int = FPS) -> Timeline:
 
 
 def parse_timeline(decoder: Decoder, fps: Fraction | int = FPS) -> Timeline:
-    """The timeline from a decoder whose standard output is `PACKET_OUTPUT`; it is read to its end.
+    """The timeline from a decoder with the output `PACKET_OUTPUT`, which is read to its end.
 
     Raises as `read_timeline`.
     """
@@ -169,11 +167,11 @@ def parse_timeline(decoder: Decoder, fps: Fraction | int = FPS) -> Timeline:
         )
     decoder.finish()
     if not decoded:
-        raise decoder.failure("no picture in it")
+        raise decoder.failure("no frame in it")
     source = decoder.source
     stamps = _presentation_times(np.array(shown, np.int64), np.array(decoded, np.int64))
     if not len(stamps):
-        raise ClipError(Reason.UNREADABLE, f"{source}: its pictures have no time stamps")
+        raise ClipError(Reason.UNREADABLE, f"{source}: its frames have no time stamps")
     length = lengths[int(stamps.argmax())] if len(stamps) == len(lengths) else 0
     timeline = resample_timeline(stamps, tick, max(length, 0), fps)
     if timeline.longest_gap > MAX_GAP_SECONDS:
@@ -185,9 +183,9 @@ def parse_timeline(decoder: Decoder, fps: Fraction | int = FPS) -> Timeline:
 
 
 def _presentation_times(shown: np.ndarray, decoded: np.ndarray) -> np.ndarray:
-    """Presentation times, int64 (n,), where some containers give some of them (MPEG) or none (AVI).
+    """Presentation times, int64 (n,), from containers that lack some (MPEG) or all of them (AVI).
 
-    Decoding times are the same instants in another order, ahead by a constant.
+    Decoding times are the same times in another order, earlier by a constant.
     """
     if (shown != NO_TIMESTAMP).all():
         return shown

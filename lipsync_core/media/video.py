@@ -1,8 +1,8 @@
-"""Video files in and out: probing, frames at a constant rate, writing frames with sound.
+"""Read and write video files: probe, decode at a constant frame rate, encode with audio.
 
-Frames and sound are put on one clock, the container's own start: frame k shows the picture at
-k / fps seconds, whatever the frame rate, start offset or rotation of the file. What is in the
-pictures is left to others.
+Video and audio are aligned to one clock, which begins with the container: frame k is the one shown
+at k / fps seconds, whatever the frame rate, start offset or rotation of the file. Decoding passes
+argument lists to `ffmpeg.Decoder`; encoding builds a filter graph with ffmpeg-python.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from lipsync_core.media.soundtrack import soundtrack
 from lipsync_core.media.timestamps import CLOCK_OUTPUT, FPS
 from lipsync_core.runtime.files import PathLike, atomic_path
 
-EXACT_FLAGS = "+accurate_rnd+full_chroma_int+full_chroma_inp"  # the scaler's flags for true colours
+EXACT_FLAGS = "+accurate_rnd+full_chroma_int+full_chroma_inp"  # of the scaler, for exact colors
 MAX_IMAGE_BYTES = 1 << 30
 
-# The first picture, decoded, as a line of text; the output's name follows.
+# Decodes the first frame and writes a line of text about it; the output's name follows.
 FIRST_FRAME_OUTPUT = ("-map", "0:V:0", "-frames:v", "1", "-f", "framecrc")
 
 
 @functools.cache
 def h264_encoder() -> str:
-    """Name of the best H.264 (else MPEG-4) encoder which this ffmpeg really has."""
+    """Name of the best H.264 (else MPEG-4) encoder that this ffmpeg has."""
     listing = subprocess.run(
         [ffmpeg_exe(), "-hide_banner", "-encoders"], capture_output=True, text=True, check=True
     ).stdout
@@ -49,7 +49,7 @@ def h264_encoder() -> str:
 
 @dataclass(frozen=True)
 class Probe:
-    """What a file says of itself. `width` and `height` in pixels, as shown (after rotation)."""
+    """Facts from a file's header. `width` and `height` in pixels, as displayed (after rotation)."""
 
     width: int
     height: int
@@ -59,22 +59,22 @@ class Probe:
 
 
 def probe(path: PathLike) -> Probe:
-    """Open `path` and decode its first picture.
+    """Open `path` and decode its first frame.
 
-    Raises ClipError (unreadable, no_video, timed_out) when that cannot be done. `seconds` is the
-    file's word; `timestamps.read_timeline` counts.
+    Raises ClipError (unreadable, no_video, timed_out) when that fails. `seconds` is as the header
+    states it; `timestamps.read_timeline` counts frames.
     """
     with Decoder(path, [*FIRST_FRAME_OUTPUT, "pipe:1"], "info") as decoder:
         shape, rate, decoded = parse_first_frame(decoder.lines())
         decoder.finish()
-        # A tag of the file may pose as one of these lines; then reading the sound tells the truth.
-        said = decoder.stderr_tail(start=True)
-        has_audio = re.search(r"^ +Stream #0:\d.*: Audio: ", said, re.MULTILINE) is not None
-        if not decoded and has_audio and "matches no streams" in said:
-            raise ClipError(Reason.NO_VIDEO, f"{decoder.source}: it has sound, but no picture")
+        # A tag of the file may look like one of these lines; then decoding the audio fails later.
+        log = decoder.stderr_head()
+        has_audio = re.search(r"^ +Stream #0:\d.*: Audio: ", log, re.MULTILINE) is not None
+        if not decoded and has_audio and "matches no streams" in log:
+            raise ClipError(Reason.NO_VIDEO, f"{decoder.source}: it has audio, but no video")
         if not decoded:
-            raise decoder.failure("no picture could be decoded")
-        length = re.search(r"^  Duration: (\d+):(\d+):([\d.]+),", said, re.MULTILINE)
+            raise decoder.failure("no frame could be decoded")
+        length = re.search(r"^  Duration: (\d+):(\d+):([\d.]+),", log, re.MULTILINE)
     hours, minutes, seconds = length.groups() if length else (0, 0, 0)
     return Probe(
         width=shape[0],
@@ -88,7 +88,7 @@ def probe(path: PathLike) -> Probe:
 def parse_first_frame(lines: Iterable[str]) -> tuple[tuple[int, int], Fraction, bool]:
     """(width, height), frame rate and whether it was decoded, from `FIRST_FRAME_OUTPUT`.
 
-    Pixels, as shown (after rotation).
+    Pixels, as displayed (after rotation).
     """
     rate, shape, decoded = Fraction(FPS), (0, 0), False
     for line in lines:
@@ -112,7 +112,7 @@ def read_image(path: PathLike) -> np.ndarray | None:
         raise ClipError(Reason.UNREADABLE, f"{source}: {size >> 20} MB are too much for a picture")
     try:
         PIL.Image.open(source).close()  # reads the header alone, which OpenCV cannot
-    except OSError:  # no picture, or one that is cut short
+    except OSError:  # not an image, or a truncated one
         return None
     except PIL.Image.DecompressionBombError as error:
         raise ClipError(Reason.UNREADABLE, f"{source}: {error}") from error
@@ -140,23 +140,23 @@ def read_frames(
 
     Parameters
     ----------
-    path: any file ffmpeg reads.
-    fps: constant rate of the result; frames are dropped or repeated to keep time, so that each is
-        the picture nearest in time, within half a frame.
+    path: any file that ffmpeg reads.
+    fps: constant rate of the result; frames are dropped or repeated, so that each is the source
+        frame nearest in time, within half a frame.
     long_side: scale down (never up) so that the longer side has at most this many pixels.
-    exact_colour: convert without the scaler's shortcuts: up to three grey levels truer, up to
-        three times slower on large frames. For pictures that are written out again.
+    exact_color: convert without the scaler's approximations: up to three gray levels more exact,
+        up to three times slower on large frames. For frames that are written out again.
+    region: x, y, width, height of a region of the full-size frame (even numbers); much faster than
+        cropping afterwards, because the rest is not converted.
     threads: as for `ffmpeg.Decoder`.
-    region: x, y, width, height of the part of the full-size picture that is wanted (even numbers);
-        much faster than cutting it out afterwards, because the rest is only decoded.
 
-    Yields uint8 (H, W, 3) BGR, rotation applied, pictures flagged as interlaced made whole, sides
-    even, the same size to the end. Memory does not grow with length. Closing the generator stops
-    ffmpeg. Raises ClipError: unreadable when no frame comes out or ffmpeg dies, timed_out.
+    Yields uint8 (H, W, 3) BGR, rotated and deinterlaced as flagged, with even sides and of one
+    size. Memory does not grow with length. Closing the generator stops ffmpeg. Raises ClipError:
+    unreadable when there is no frame or ffmpeg crashes, timed_out.
     """
     bound = f"min(1,{long_side}/max(iw,ih))" if long_side else "1"
     flags = ("area" if long_side else "bicubic") + (EXACT_FLAGS if exact_color else "")
-    # Never more than there is: a stream may change its size on the way.
+    # At most the frame itself: a stream may change its size.
     crop = "crop=w='min({2},iw)':h='min({3},ih)':x={0}:y={1}"
     filters = (
         "bwdif=deint=interlaced",
@@ -165,8 +165,8 @@ def read_frames(
         f"scale=w='max(2,2*round({bound}*iw/2))':h='max(2,2*round({bound}*ih/2))'"
         f":flags={flags}:out_color_matrix=bt601:out_range=tv",
     )
-    # Y4M names its own size, so a rotated or oddly sized file needs no guess of ours; planar 4:2:0
-    # is half the bytes of BGR through the pipe.
+    # Y4M states its own size, which saves computing it for rotated or odd-sized files; planar 4:2:0
+    # is half the bytes of BGR.
     frames = ["-map", "0:V:0", "-vf", ",".join(filters), "-pix_fmt", "yuv420p"]
     outputs = [*frames, "-f", "yuv4mpegpipe", "pipe:1", *CLOCK_OUTPUT]
     with Decoder(path, outputs, threads=threads) as decoder:
@@ -199,7 +199,7 @@ def _last_line(errors: IO[bytes]) -> str:
 
 
 def _raw_frames_input(size: tuple[int, int], fps: Fraction | int) -> ffmpeg.nodes.FilterableStream:
-    """Raw BGR frames from the standard input, with even sides and true colours."""
+    """Input of raw BGR frames from the standard input, padded to even sides, in exact colors."""
     frames = ffmpeg.input(
         "pipe:", format="rawvideo", pix_fmt="bgr24", s=f"{size[0]}x{size[1]}", r=str(fps)
     )
@@ -209,7 +209,7 @@ def _raw_frames_input(size: tuple[int, int], fps: Fraction | int) -> ffmpeg.node
 
 
 def _encoder_options(crf: int) -> dict[str, object]:
-    """ffmpeg's options for an MP4 that plays everywhere."""
+    """ffmpeg's options for a widely playable MP4."""
     options: dict[str, object] = {
         "vcodec": h264_encoder(),
         "pix_fmt": "yuv420p",
@@ -223,19 +223,19 @@ def _encoder_options(crf: int) -> dict[str, object]:
 
 
 class VideoWriter:
-    """Write frames, and a sound file beside them, to an MP4 that plays everywhere.
+    """Write frames, and an audio file beside them, to a widely playable MP4.
 
     Parameters
     ----------
     path: the file to write; it appears, whole, when the writer is closed without an error.
     size: (width, height) of the frames in pixels; odd sides are padded by one.
-    audio: any file with sound, or None; its first sound track goes in, at its own rate and with
-        its channels, cut or kept to the length of the picture when `seconds` is given.
+    audio: any file with audio, or None; its first audio track is encoded at its own rate and with
+        its channels, cut to `seconds` where that is given.
     metadata: container tags such as {"comment": "..."}.
-    seconds: length of the result, or None for the longer of picture and sound.
+    seconds: length of the result, or None for the longer of video and audio.
     threads: encoder threads; 1 makes the bytes independent of the machine's core count.
 
-    Use as a context manager. Raises LipsyncError when ffmpeg refuses, and for the sound as
+    Use as a context manager. Raises LipsyncError when ffmpeg refuses, and for the audio as
     `soundtrack.soundtrack` does.
     """
 
@@ -265,12 +265,12 @@ class VideoWriter:
             self._errors = stack.enter_context(tempfile.TemporaryFile())
             streams, descriptors = [_raw_frames_input(size, fps)], []
             if audio is not None:
-                # Decoded here and now, with limits: the encoder gets samples, not the user's file.
-                sound = stack.enter_context(soundtrack(audio))
-                descriptors.append(sound.pcm.fileno())
-                shape = {"format": "s16le", "ar": sound.rate, "ac": sound.channels}
+                # Decoded first, with limits: the encoder gets samples, not the user's file.
+                track = stack.enter_context(soundtrack(audio))
+                descriptors.append(track.pcm.fileno())
+                shape = {"format": "s16le", "ar": track.rate, "ac": track.channels}
                 streams.append(ffmpeg.input(f"pipe:{descriptors[0]}", **shape).audio)
-                options |= {"acodec": "aac", "b:a": sound.bitrate, "flags:a": "+bitexact"}
+                options |= {"acodec": "aac", "b:a": track.bitrate, "flags:a": "+bitexact"}
             command = (
                 ffmpeg.output(*streams, str(temporary.absolute()), **options)
                 .global_args("-hide_banner", "-loglevel", "error", "-y")

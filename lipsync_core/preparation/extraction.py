@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from lipsync_core.errors import ClipError, Reason
-from lipsync_core.media import audio
+from lipsync_core.media import audio, pcm
 from lipsync_core.media.ffmpeg import Decoder
 from lipsync_core.media.timestamps import PACKET_OUTPUT, Timeline, parse_timeline, read_timeline
 from lipsync_core.media.video import FIRST_FRAME_OUTPUT, parse_first_frame, probe
@@ -45,11 +45,11 @@ def extract(source: Path, audio_source: Path, wav_path: Path) -> Measures:
 def _in_one_run(source: Path, wav_path: Path | None) -> Measures | None:
     """The measures and, where a path is given, the audio; None when anything failed."""
     with contextlib.ExitStack() as stack:
-        picture, packets, pcm = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
+        picture, stamps, samples = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
         outputs = [*FIRST_FRAME_OUTPUT, f"pipe:{picture.fileno()}", *PACKET_OUTPUT]
         if wav_path is not None:
-            outputs += audio.pcm_output(f"pipe:{packets.fileno()}", pcm)
-        descriptors = [file.fileno() for file in (picture, packets, pcm)]
+            outputs += pcm.pcm_output(f"pipe:{stamps.fileno()}", samples)
+        descriptors = [file.fileno() for file in (picture, stamps, samples)]
         # One thread: a single frame is decoded.
         decoder = stack.enter_context(Decoder(source, outputs, pass_fds=descriptors, threads=1))
         try:
@@ -60,13 +60,13 @@ def _in_one_run(source: Path, wav_path: Path | None) -> Measures | None:
                 raise
             return None
         (width, height), _, decoded = parse_first_frame(_lines(picture))
-        stamps, lengths = audio.parse_pcm_packets(_lines(packets))
-        if status or not decoded or (wav_path is not None and not len(stamps)):
+        packets = pcm.parse_packets(_lines(stamps))
+        if status or not decoded or (wav_path is not None and not len(packets.stamps)):
             return None
         measures: Measures = {"width": width, "height": height} | _timing(timeline)
         if wav_path is not None:
             try:
-                seconds = audio.write_aligned_wav(wav_path, source, pcm, stamps, lengths)
+                seconds = audio.write_aligned_wav(wav_path, source, samples, packets)
             except ClipError as error:
                 raise ClipError(error.reason, error.detail, measures) from error
             measures["audio_seconds"] = round(seconds, 3)

@@ -91,7 +91,7 @@ def test_a_full_folder_for_temporary_files_is_named(tmp_path, monkeypatch):
         def seek(self, place, whence=0):
             return self.file.seek(place, whence) // 2
 
-    real = module._decode
-    monkeypatch.setattr(module, "_decode", lambda path, pcm: real(path, Full(pcm)))
+    real = module.decode_pcm
+    monkeypatch.setattr(module, "decode_pcm", lambda path, pcm, how: real(path, Full(pcm), how))
     with pytest.raises(LipsyncError, match=r"no room .* TMPDIR"), soundtrack(path):
         pass

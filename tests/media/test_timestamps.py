@@ -55,7 +55,7 @@ def test_edit_list_of_a_cut_copy(tmp_path):
     found = read_timeline(tmp_path / "cut.mp4")
     # The pictures from the key frame to the cut are in the file, and are not shown.
     assert found.seconds == pytest.approx(3.7, abs=0.05)
-    assert found.pictures == pytest.approx(111, abs=1)
+    assert found.source_frames == pytest.approx(111, abs=1)
 
 
 @pytest.mark.parametrize("rate", ["23.976", "30", "60", "variable"])
@@ -69,7 +69,7 @@ def test_the_counts_are_those_of_the_fps_filter(tmp_path, rate):
     pattern = r"(\d+) frames in, (\d+) frames out; (\d+) frames dropped, (\d+) frames duplicated"
     wanted = [int(number) for number in re.findall(pattern, said)[-1]]
     found = read_timeline(path)
-    assert found.frames + found.dropped - found.duplicated == found.pictures == wanted[0]
+    assert found.frames + found.dropped - found.duplicated == found.source_frames == wanted[0]
     # Version 5.1 may end where the last picture begins: up to two of these frames earlier.
     early = [found.frames - wanted[1], found.frames - sum(1 for _ in read_frames(path))]
     if ffmpeg_binary.chosen().bundled:
@@ -82,7 +82,7 @@ def test_constant_rates_are_exact():
     ntsc = resample_timeline(np.arange(107_892) * 1001, Fraction(1, 30_000))  # an hour
     assert ntsc.fps == Fraction(30_000, 1001)
     assert ntsc.frames == 89_999 + (ntsc.seconds * 25 % 1 >= 0.5)
-    assert ntsc.pictures - ntsc.dropped + ntsc.duplicated == ntsc.frames
+    assert ntsc.source_frames - ntsc.dropped + ntsc.duplicated == ntsc.frames
     film = resample_timeline(np.arange(24) * 1001, Fraction(1, 24_000))
     assert (film.dropped, film.duplicated, film.frames) == (0, 1, 25)
 
@@ -138,7 +138,7 @@ def test_containers_without_presentation_times(tmp_path, suffix, codec):
     other = tmp_path / f"a{suffix}"
     run("-i", path, "-c:v", codec, other)
     found = read_timeline(other)
-    assert (found.fps, found.pictures, found.longest_gap) == (30, 36, pytest.approx(1 / 30))
+    assert (found.fps, found.source_frames, found.longest_gap) == (30, 36, pytest.approx(1 / 30))
     assert found.frames == sum(1 for _ in read_frames(other)) == 30
 
 

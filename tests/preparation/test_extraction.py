@@ -74,7 +74,7 @@ def test_a_sound_file_of_its_own_takes_two_runs(tmp_path, starts):
     ("kind", "reason", "said", "measured"),
     [
         ("soundless", "no_audio", "it has no audio track", True),
-        ("sound only", "no_video", "it has sound, but no picture", False),
+        ("sound only", "no_video", "it has audio, but no video", False),
         ("empty", "unreadable", "moov atom not found", False),
         ("missing", "unreadable", "no such file", False),
     ],

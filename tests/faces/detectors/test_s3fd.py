@@ -81,7 +81,9 @@ def test_detect_equals_the_public_detector(state, frames):
         np.testing.assert_allclose(ours, theirs, atol=5e-3)
 
 
-@pytest.mark.parametrize(("batch_size", "precision"), [(2, "float32"), (5, "float32"), (None, "bf16")])
+@pytest.mark.parametrize(
+    ("batch_size", "precision"), [(2, "float32"), (5, "float32"), (None, "bf16")]
+)
 def test_batch_size_changes_nothing(state, frames, batch_size, precision):
     detector = S3FD(state, "cpu", THRESHOLD, precision, batch_size=1)
     single = [detector.detect(frame[None])[0] for frame in frames]
