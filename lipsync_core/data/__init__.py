@@ -1,1 +1,1 @@
-"""Samples of prepared clips for training and evaluation."""
+"""Datasets of prepared clips: samples for training and evaluation."""

@@ -1,4 +1,4 @@
-"""A bounded cache of arrays. Knows nothing of clips."""
+"""A bounded cache of arrays."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Hashable
 
 import numpy as np
 
-# Bytes of an array beside its numbers: object, key, place in the table. Measured, 96 px frames.
+# Bytes per array besides its values: object, key, dict entry. Measured with 96 px frames.
 OVERHEAD = 400
 
 
 class ArrayCache:
-    """Keeps arrays until `room` bytes of memory are used, then no more. Safe to share by threads.
+    """Caches arrays until `room` bytes of memory are used, then no more. Thread-safe.
 
-    Fill, then stop: samples are drawn uniformly, so evicting would gain nothing. Each array has its
-    own memory: NumPy asks for huge pages for arrays of 4 MiB and more, and a frame in a larger
-    block makes 2 MiB resident.
+    Never evicts: samples are drawn uniformly, so eviction would not help. Each array has its own
+    memory: NumPy requests huge pages for arrays of 4 MiB and more, where one frame would make 2 MiB
+    resident.
     """
 
     def __init__(self, room: int) -> None:
@@ -31,13 +31,13 @@ class ArrayCache:
         return self._used
 
     def get(self, key: Hashable) -> np.ndarray | None:
-        """The array kept under `key`, or None."""
+        """The array cached under `key`, or None."""
         return self._arrays.get(key)
 
     def add(self, key: Hashable, array: np.ndarray) -> None:
-        """Keep `array`, which nobody may change from now on, if there is room.
+        """Cache `array`, which must not be modified afterwards, if there is room.
 
-        A view is copied: it would keep all that it looks into.
+        Views are copied, because they would keep their whole base array.
         """
         size = array.nbytes + OVERHEAD
         with self._lock:

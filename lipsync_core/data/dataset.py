@@ -1,9 +1,9 @@
-"""Training windows: the clips of a split, checked up front, and the samples cut from them.
+"""Dataset of a split: opens and checks its clips, and samples windows from them.
 
-Knows the artefacts of the preparation (filelists, faces/*.zip, mels/*.npy). Every sample is a pure
-function of (dataset, seed, index): no sampler state, so any number of threads or processes gives
-the same stream and training resumes exactly. Samples are numpy arrays, frames still uint8; scaling
-to [0, 1], masking and stacking belong to the device that trains (`lipsync_core.data.tensors`).
+Reads the artefacts of the preparation: filelists, faces/*.zip, mels/*.npy. Every sample is a pure
+function of (dataset, seed, index). There is no sampler state: any number of threads or processes
+gives the same samples, and training resumes exactly. Samples are NumPy arrays with uint8 frames;
+scaling to [0, 1], masking and stacking happen on the device (`lipsync_core.data.tensors`).
 """
 
 from __future__ import annotations
@@ -25,40 +25,35 @@ from lipsync_core.corpus.filelists import parse, read_line
 from lipsync_core.corpus.journal import report_damage, reporting_damage
 from lipsync_core.data import augmentation
 from lipsync_core.data.array_cache import ArrayCache
-from lipsync_core.data.augmentation import (
-    HFLIP,
-    sample_transform,
-    transform_frames,
-    transform_mels,
-)
+from lipsync_core.data.augmentation import HFLIP, sample_transform, transform_frames, transform_mels
 from lipsync_core.errors import ClipError, DamagedFile, LipsyncError, Reason
 from lipsync_core.faces.crops import CropArchive
 from lipsync_core.media.video import FPS
 
 WINDOW = 5  # frames of one window: 200 ms at 25 fps
-MIN_RUN = 16  # a clip needs more than 15 consecutive frames
+MIN_RUN = 16  # consecutive frames with a face
 CACHE_BYTES = 1 << 30
-OPEN_ARCHIVES = 256  # bounded: large corpora have more clips than a process may open files
+MAX_OPEN_ARCHIVES = 256  # a large corpus has more clips than a process may open files
 
-# One stream of random numbers for each use, so that no two uses of a seed are correlated.
+# Separate random streams, so that two uses of a seed are not correlated.
 SYNCNET_STREAM, GENERATOR_STREAM = 1, 2
-OTHER_SAMPLES = 1 << 40  # batches between those of a step before and after a rollback
+OTHER_SAMPLES = 1 << 40  # offset of the batch index after a rollback
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One usable clip: where its files are and the first frames of its complete windows."""
+    """One usable clip: its files and the first frames of its complete windows."""
 
     id: str
     faces: Path
     mel: Path
-    starts: np.ndarray  # int64, ascending; frames start .. start + 4 are all in the archive
+    starts: np.ndarray  # int64, ascending; frames start .. start + 4 are in the archive
     cuts: tuple[int, ...] = ()  # first frames of further shots; see `within_shots`
 
 
 class SyncNetBatch(NamedTuple):
-    """K windows of one clip. The pair (i, j) is in sync when i = j or starts[i] = starts[j]."""
+    """K windows of one clip. The pair (i, j) is in sync if starts[i] = starts[j]."""
 
     frames: np.ndarray  # uint8 (K, 5, S/2, S, 3) BGR, lower halves
     mels: np.ndarray  # float32 (K, 1, 80, 16)
@@ -66,16 +61,16 @@ class SyncNetBatch(NamedTuple):
 
 
 class GeneratorBatch(NamedTuple):
-    """One window to draw. The current frames are the target with its lower half masked."""
+    """One window to generate. The visual input is the target with its lower half masked."""
 
     target: np.ndarray  # uint8 (5, S, S, 3) BGR
     reference: np.ndarray  # uint8 (5, S, S, 3) BGR, same clip, outside the target window
-    mels: np.ndarray  # float32 (5, 1, 80, 16), one window a frame
-    sync_mel: np.ndarray  # float32 (1, 80, 16), the sound of the whole window
+    mels: np.ndarray  # float32 (5, 1, 80, 16), one per frame
+    sync_mel: np.ndarray  # float32 (1, 80, 16), audio of the whole window
 
 
 class ClipDataset:
-    """The clips of one split, with a bounded cache of frames and mels. Safe to share by threads."""
+    """The clips of one split, with a bounded cache of frames and mels. Thread-safe."""
 
     def __init__(
         self, name: str, clips: Sequence[Clip], image_size: int = 96, cache_bytes: int = CACHE_BYTES
@@ -83,7 +78,7 @@ class ClipDataset:
         self.name = name
         self.clips = list(clips)
         self.image_size = image_size
-        self._archive = functools.lru_cache(OPEN_ARCHIVES)(CropArchive)
+        self._archive = functools.lru_cache(MAX_OPEN_ARCHIVES)(CropArchive)
         self.cache = ArrayCache(cache_bytes)
 
     @classmethod
@@ -103,9 +98,8 @@ class ClipDataset:
         image_size: side S of the square frames in pixels.
         cache_bytes: memory for decoded frames and mels; the rest is read again when needed.
 
-        Raises LipsyncError, before any training, with the number of unusable clips, the reasons
-        and the first five examples; also when the split is empty. Damaged files are reported, so
-        that the next run makes them anew.
+        Raises LipsyncError if clips are unusable (their number, reasons and five examples) or if
+        the split is empty. Damaged files are reported, so that the next run makes them again.
         """
         results = Path(results)
         if isinstance(split, str):
@@ -161,7 +155,7 @@ class ClipDataset:
         return found
 
     def _frame(self, clip: Clip, frame: int) -> np.ndarray:
-        """One frame, uint8 (S, S, 3) BGR, not to be written to."""
+        """One frame, uint8 (S, S, 3) BGR; must not be modified."""
         found = self.cache.get((clip.id, frame))
         if found is None:
             with reporting_damage():
@@ -173,11 +167,7 @@ class ClipDataset:
 def load_splits(
     results: str | Path, splits: Sequence[str], image_size: int, cache_bytes: int
 ) -> list[ClipDataset]:
-    """`ClipDataset.load` of each split; together they keep `cache_bytes`, each as its frames are
-    many.
-
-    So the share of its frames that is kept is the same in each.
-    """
+    """Load splits that share `cache_bytes` in proportion to their numbers of frames."""
     datasets = [ClipDataset.load(results, split, image_size, cache_bytes) for split in splits]
     frames = [sum(len(clip.starts) + WINDOW - 1 for clip in dataset.clips) for dataset in datasets]
     for dataset, count in zip(datasets, frames, strict=True):
@@ -186,18 +176,17 @@ def load_splits(
 
 
 def read_filelist(path: str | Path, faces: str | Path) -> list[str]:
-    """The lines of a list, in order, without repetitions: clip ids or stretches of clips, see
-    `corpus.filelists`.
+    """The lines of a file list, unique and in order: clip ids or parts of clips.
 
-    An id may hold spaces, also at its ends. Lists of the LRS2 kind carry a second token: it is
-    dropped when the whole line has no archive under `faces` but the line without it has one.
-    Raises LipsyncError when there is no such file, or it is no UTF-8 text.
+    See `corpus.filelists`. An id may contain spaces, also at its ends. The second token of LRS2
+    lists is dropped if the whole line has no archive under `faces`, but the line without it has.
+    Raises LipsyncError if the file is missing or not UTF-8.
     """
     path, faces = Path(path), Path(faces)
     if not path.is_file():
         raise LipsyncError(f"{path}: no such file; prepare the data first: snakemake filelists")
     try:
-        text = path.read_text(encoding="utf-8-sig")  # editors of Windows begin with a mark
+        text = path.read_text(encoding="utf-8-sig")  # Windows editors write a byte order mark
     except UnicodeDecodeError as error:
         raise LipsyncError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8") from error
     lines = [line for line in text.splitlines() if line.strip()]
@@ -210,9 +199,9 @@ def _faces_of(faces: Path, clip_id: str) -> Path:
 
 
 def _open(results: Path, line: str) -> Clip | ClipError:
-    """The clip of a list's line, or why it cannot be used."""
+    """The clip of a line of a file list, or why it cannot be used."""
     clip_id, first, last = parse(line)
-    # The people of one video share its sound.
+    # The speakers of one video share its audio.
     faces, mel = _faces_of(results / "faces", clip_id), results / "mels" / f"{clip_id}.npy"
     if not mel.is_file():
         mel = mel.with_name(f"{source_id(mel.stem)}.npy")
@@ -240,7 +229,7 @@ def _open(results: Path, line: str) -> Clip | ClipError:
     starts = window_starts(frames, columns)
     if run - WINDOW + 1 > 0 and _longest_run(starts) < MIN_RUN - WINDOW + 1:
         return ClipError(
-            Reason.LENGTH_MISMATCH, f"{mel}: {columns / MEL_RATE:.2f} s of sound end too early"
+            Reason.LENGTH_MISMATCH, f"{mel}: {columns / MEL_RATE:.2f} s of audio end too early"
         )
     return Clip(clip_id, faces, mel, within_shots(starts, cuts), cuts)
 
@@ -257,10 +246,10 @@ def window_starts(frames: np.ndarray, columns: int) -> np.ndarray:
 
 
 def within_shots(starts: np.ndarray, cuts: Sequence[int], mel_offset: int = 0) -> np.ndarray:
-    """Those of `starts`, int64 (n,), whose windows reach across none of the `cuts`.
+    """The `starts`, int64 (n,), of windows that lie within one shot, with frames and audio.
 
-    Neither do their frames, nor the sounds that these are drawn from: each frame's mel window,
-    which begins `mel_offset` frames after it, lasts five frames.
+    cuts: first frames of the shots after the first. The mel window of each frame starts
+    `mel_offset` frames after it and lasts five frames.
     """
     if not len(cuts):
         return starts
@@ -269,7 +258,7 @@ def within_shots(starts: np.ndarray, cuts: Sequence[int], mel_offset: int = 0) -
 
 
 def _longest_run(numbers: np.ndarray) -> int:
-    """Most numbers in a row of `numbers`, which rise, each once."""
+    """Length of the longest run of consecutive integers in `numbers`, ascending and unique."""
     if len(numbers) == 0 or numbers[-1] - numbers[0] == len(numbers) - 1:
         return len(numbers)
     breaks = np.flatnonzero(np.diff(numbers) != 1) + 1
@@ -282,7 +271,7 @@ def _complaint(source: Path, problems: Sequence[ClipError], total: int) -> str:
     examples = "; ".join(problem.detail for problem in problems[:5])
     return (
         f"{source}: {len(problems)} of {total} clips cannot be used ({counts}): {examples}"
-        "; prepare the data again (snakemake filelists), or take them off the list"
+        "; prepare the data again (snakemake filelists), or remove them from the list"
     )
 
 
@@ -294,19 +283,18 @@ def syncnet_group(
     bounds: SyncNetAugment = HFLIP,
     min_gap: int = 1,
 ) -> SyncNetBatch:
-    """`windows` windows of one clip, different ones as far as the clip has them.
+    """`windows` windows of one clip, all different if the clip is long enough.
 
-    Pure function of (dataset, seed, index, bounds, min_gap). bounds: how far the group is changed,
-    all of its windows alike. min_gap: least distance of their starts in frames, as far as the clip
-    is long enough; 1 for any.
+    Pure function of its arguments. bounds: of the augmentation, which is the same for all windows.
+    min_gap: minimum distance of their starts in frames, reduced if the clip is too short.
     """
     rng = np.random.default_rng((SYNCNET_STREAM, seed, index))
     clip = dataset.clips[rng.integers(len(dataset.clips))]
     starts = sample_starts(clip.starts, rng, windows, min_gap)
-    # Other numbers than those that choose: what is augmented does not change what is seen.
+    # A separate stream: the augmentation does not change which windows are sampled.
     transform = sample_transform(np.random.default_rng((SYNCNET_STREAM, seed, index, 1)), bounds)
-    pictures = dataset.read_windows(clip, starts)
-    frames = transform_frames(pictures.reshape(-1, *pictures.shape[2:]), transform)
+    frames = dataset.read_windows(clip, starts)
+    frames = transform_frames(frames.reshape(-1, *frames.shape[2:]), transform)
     mels = transform_mels(dataset.mels(clip, starts), transform)
     return SyncNetBatch(frames.reshape(windows, WINDOW, *frames.shape[1:]), mels, starts)
 
@@ -314,14 +302,15 @@ def syncnet_group(
 def sample_starts(
     starts: np.ndarray, rng: np.random.Generator, count: int, min_gap: int = 1
 ) -> np.ndarray:
-    """`count` of `starts` in random order, `min_gap` or more from each other if there is room.
+    """Sample `count` of `starts` in random order with a distance of at least `min_gap`.
 
-    starts: int64 (n,), ascending, each once. With fewer than `count` some come more than once.
+    starts: int64 (n,), ascending and unique. If they are too few, the distance is reduced; with
+    fewer than `count` some are repeated.
     """
     if len(starts) < count:
         return rng.choice(starts, size=count)
     min_gap = min(min_gap, (len(starts) - 1) // max(1, count - 1))
-    # Choose without the gaps, then put them in: every such choice is equally likely.
+    # Sample without the gaps, then add them: all such samples are equally likely.
     places = rng.choice(len(starts) - (count - 1) * (min_gap - 1), size=count, replace=False)
     ranks = np.argsort(np.argsort(places))
     return starts[places + ranks * (min_gap - 1)]
@@ -337,21 +326,19 @@ def syncnet_batch(
     min_gap: int = 1,
 ) -> SyncNetBatch:
     """Groups step * clips .. step * clips + clips - 1, stacked on a new first axis."""
-    groups = [
-        syncnet_group(dataset, seed, step * clips + place, windows, bounds, min_gap)
-        for place in range(clips)
-    ]
-    return SyncNetBatch(*(np.stack(parts) for parts in zip(*groups, strict=True)))
+    indices = range(step * clips, (step + 1) * clips)
+    groups = [syncnet_group(dataset, seed, i, windows, bounds, min_gap) for i in indices]
+    return SyncNetBatch(*map(np.stack, zip(*groups, strict=True)))
 
 
 def generator_sample(
     dataset: ClipDataset, seed: int, index: int, mel_offset: int = 0, hflip: bool = False
 ) -> GeneratorBatch:
-    """One window and a reference window of the same clip that shares no frame with it.
+    """One window and a reference window of the same clip without common frames.
 
-    Pure function of (dataset, seed, index). mel_offset: frame f is generated from the mel window of
-    frame f + mel_offset. 0 is what inference uses; -1 is what the public training code does, a
-    shift of 40 ms between training and use. The window of the sync loss is never shifted.
+    Pure function of its arguments. mel_offset: frame f is generated from the mel window of frame
+    f + mel_offset. Inference uses 0; the public training code uses -1, a shift of 40 ms between
+    training and inference. The window of the sync loss is never shifted.
     """
     rng = np.random.default_rng((GENERATOR_STREAM, seed, index))
     clip = dataset.clips[rng.integers(len(dataset.clips))]
@@ -369,19 +356,17 @@ def generator_batch(
     dataset: ClipDataset, seed: int, step: int, size: int, mel_offset: int = 0, hflip: bool = False
 ) -> GeneratorBatch:
     """Samples step * size .. step * size + size - 1, stacked on a new first axis."""
-    samples = [
-        generator_sample(dataset, seed, step * size + place, mel_offset, hflip)
-        for place in range(size)
-    ]
-    return GeneratorBatch(*(np.stack(parts) for parts in zip(*samples, strict=True)))
+    indices = range(step * size, (step + 1) * size)
+    samples = [generator_sample(dataset, seed, index, mel_offset, hflip) for index in indices]
+    return GeneratorBatch(*map(np.stack, zip(*samples, strict=True)))
 
 
 def prefetch(
     make: Callable[[int], Item], indices: Iterable[int], workers: int = 1
 ) -> Iterator[Item]:
-    """`map(make, indices)`, in order, computed ahead by `workers` threads (0: no thread).
+    """`map(make, indices)`, in order, computed in advance by `workers` threads (0: no thread).
 
-    An exception of `make` is raised where its item would have come. Close the iterator to stop.
+    An exception in `make` is raised at its position. Close the iterator to stop.
     """
     if workers <= 0:
         yield from map(make, indices)

@@ -1,15 +1,15 @@
-"""From the arrays of `lipsync_core.data.dataset` to what the networks read, on the training
-device.
-"""
+"""Conversion of the arrays of `lipsync_core.data.dataset` to the inputs of the networks."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
+from lipsync_core.models.blocks import lower_half
+
 
 def to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
-    """The array as a tensor on `device`; frames travel as uint8, a quarter of the bytes."""
+    """The array as a tensor on `device`, with its dtype (frames as uint8: fewer bytes to copy)."""
     tensor = torch.from_numpy(np.ascontiguousarray(array))
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
@@ -17,13 +17,13 @@ def to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
 
 
 def stack_window(frames: torch.Tensor) -> torch.Tensor:
-    """Expert input from lower halves: uint8 (N, 5, H, S, 3) -> float32 (N, 15, H, S) in [0, 1].
+    """SyncNet input from lower halves: uint8 (N, 5, H, S, 3) -> float32 (N, 15, H, S) in [0, 1].
 
     Channels are frame-major: b, g, r of the first frame, then of the second. The result is
-    channels-last in memory, which the convolutions prefer.
+    channels-last in memory, which is faster to convolve.
     """
-    count, steps, height, width, colours = frames.shape
-    last = frames.permute(0, 2, 3, 1, 4).reshape(count, height, width, steps * colours)
+    count, steps, height, width, colors = frames.shape
+    last = frames.permute(0, 2, 3, 1, 4).reshape(count, height, width, steps * colors)
     return last.permute(0, 3, 1, 2).float() / 255
 
 
@@ -35,11 +35,10 @@ def to_planes(frames: torch.Tensor) -> torch.Tensor:
 def generator_input(target: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """(B, 3, T, S, S) twice -> (B, 6, T, S, S): target with its lower half 0, then reference."""
     masked = target.clone()
-    masked[..., masked.shape[-2] // 2 :, :] = 0
+    lower_half(masked).zero_()
     return torch.cat((masked, reference), dim=1)
 
 
 def syncnet_input(faces: torch.Tensor) -> torch.Tensor:
-    """What the expert sees of drawn windows: (B, 3, 5, S, S) -> lower halves (B, 15, S/2, S)."""
-    lower = faces[..., faces.shape[-2] // 2 :, :]
-    return lower.transpose(1, 2).flatten(1, 2)
+    """SyncNet input from generated windows: (B, 3, 5, S, S) -> lower halves (B, 15, S/2, S)."""
+    return lower_half(faces).transpose(1, 2).flatten(1, 2)

@@ -1,28 +1,27 @@
-"""Layers as data: a network is a table of rows, and this module turns rows into torch modules.
+"""Building blocks of the networks: turns tables of layers into torch modules.
 
-Knows the public parameter names (`conv_block.0.*` the convolution, `conv_block.1.*` the batch norm)
-and the two knobs of size, `width` and `image_size`. The tables are in the modules of the networks.
+Keeps the public parameter names (`conv_block.0.*` the convolution, `conv_block.1.*` the batch
+norm). The tables are in the modules of the networks.
 
-The scheme of sizes, one for the expert, the generator and the discriminator
------------------------------------------------------------------------------
+Sizes of SyncNet, generator and discriminator
+---------------------------------------------
 `width` multiplies every hidden channel count of the public network, rounded to a multiple of 8
-and at least 8 (`scaled`). What goes in and comes out (mel, images, probability) keeps its channels;
-the embedding is a hidden layer, so it has `scaled(512, width)` numbers. Width 1.0 is public.
+and at least 8 (`scaled`). Inputs and outputs (mel, images, probability) keep their channels; the
+embedding is a hidden layer and has `scaled(512, width)` numbers. Width 1.0 is the public network.
 
 `image_size` S wraps the public 96 x 96 network, whose tensors keep their names and shapes:
 
     encoders: image -> stem (the public first layer) -> `face_downscale_blocks` -> public rest
     decoder:  public up to the 96 grid -> `face_upscale_blocks` -> public output block
 
-    S    strides  kernels    The stem sees the image at full resolution, the strided blocks bring
-    96   none     none       its features to the 96 grid, and in the generator transposed ones,
-    192  2        3          each joined with its skip, undo them. The kernel is 2 * stride - 1
-    288  3        5          with padding 1: neighbouring windows overlap, n becomes n / stride
-    384  2, 2     3, 3       exactly, and a checkpoint tells its size by its kernels.
+    S    strides  kernels    The stem processes the image at full resolution, the strided blocks
+    96   none     none       reduce its features to the 96 grid. In the generator transposed
+    192  2        3          convolutions with skip connections reverse them. The kernel is
+    288  3        5          2 * stride - 1 with padding 1: windows overlap, n becomes n / stride
+    384  2, 2     3, 3       exactly, and the kernels of a checkpoint tell its size.
 
 With S = 96 both lists are empty: exactly the public network, key for key. At any other size a
-public checkpoint is a warm start (`checkpoints.load_weights(..., strict=False)`): only the lists
-are new.
+public checkpoint initializes all but the lists (`checkpoints.load_weights(..., strict=False)`).
 """
 
 from __future__ import annotations
@@ -98,11 +97,11 @@ class Block(nn.Module):
             modules = [nn.Conv2d(*shape)]
         if layer.kind != "plain":
             modules.append(nn.BatchNorm2d(out_channels))
-            # Batch norm takes a bias out again: its gradient is rounding noise, which Adam would
-            # blow up to full steps.
+            # Batch norm cancels a bias: its gradient is rounding noise, which Adam would scale to
+            # full steps.
             modules[0].bias.requires_grad_(False)
         self.conv_block = nn.Sequential(*modules)
-        # In place: nothing before the activation needs its own output again.
+        # In place: no layer before the activation needs its own output for the gradient.
         self.activation = (
             nn.LeakyReLU(0.01, inplace=True) if layer.kind == "plain" else nn.ReLU(inplace=True)
         )
@@ -119,7 +118,7 @@ def scaled(channels: int, width: float) -> int:
 
 
 def chain(layout: Layout, in_channels: int, width: float) -> nn.Sequential:
-    """The blocks of `layout` one after the other; `in_channels` is taken as it is."""
+    """The blocks of `layout` in sequence; `in_channels` is not scaled by `width`."""
     blocks = []
     for layer in layout:
         out_channels = scaled(layer.channels, width)
@@ -129,7 +128,7 @@ def chain(layout: Layout, in_channels: int, width: float) -> nn.Sequential:
 
 
 def stages(layouts: Sequence[Layout], in_channels: int, width: float) -> nn.ModuleList:
-    """One `chain` a layout, each fed by the one before."""
+    """One `chain` per layout; each takes the output of the one before."""
     chains = nn.ModuleList()
     for layout in layouts:
         chains.append(chain(layout, in_channels, width))
@@ -146,22 +145,20 @@ class Step(NamedTuple):
 
 
 def steps_to_grid(image_size: int) -> list[Step]:
-    """The steps from an `image_size` image down to the 96 x 96 grid (see the module's scheme).
+    """The steps from an `image_size` image down to the 96 x 96 grid (see the module docstring).
 
     Raises LipsyncError for a size that is not 96, 192, 288 or 384.
     """
     if image_size not in STRIDES_TO_GRID:
         choices = ", ".join(map(str, STRIDES_TO_GRID))
-        raise LipsyncError(f"image_size {image_size}: no such network; choose one of {choices}")
+        raise LipsyncError(f"image_size {image_size}: not supported; choose one of {choices}")
     return [Step(2 * stride - 1, stride, 1) for stride in STRIDES_TO_GRID[image_size]]
 
 
 def check_width(width: float) -> None:
     """Raise LipsyncError unless `width` is a positive number."""
     if not 0 < width < float("inf"):
-        raise LipsyncError(
-            f"width {width}: no such network; choose a number above 0, 1.0 is public"
-        )
+        raise LipsyncError(f"width {width}: not supported; choose a number above 0 (public: 1.0)")
 
 
 def check_shape(name: str, tensor: torch.Tensor, *shape: int | None) -> None:
@@ -185,5 +182,5 @@ def unfold_time(frames: torch.Tensor, batch: int) -> torch.Tensor:
 
 
 def lower_half(faces: torch.Tensor) -> torch.Tensor:
-    """(..., S, S) -> (..., S / 2, S): the half with the mouth, a view."""
+    """(..., S, S) -> (..., S / 2, S): the lower half, which has the mouth; a view."""
     return faces[..., faces.shape[-2] // 2 :, :]

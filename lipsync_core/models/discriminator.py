@@ -1,7 +1,4 @@
-"""The visual quality discriminator: does this mouth look real? Sees single lower halves.
-
-Knows the network only. Its losses are in `lipsync_core.training`.
-"""
+"""The visual quality discriminator: real or generated? Classifies the lower halves of frames."""
 
 from __future__ import annotations
 
@@ -32,7 +29,7 @@ LAYOUT = [
 
 
 class QualityDiscriminator(nn.Module):
-    """Convolutions down to one probability a frame.
+    """Convolutions down to one probability per frame.
 
     `width` scales the hidden channels, `image_size` (96, 192, 288, 384) the faces; the scheme is in
     `lipsync_core.models.blocks`. The defaults are the public network (14.1 M parameters).
@@ -50,7 +47,7 @@ class QualityDiscriminator(nn.Module):
     def forward(self, faces: torch.Tensor) -> torch.Tensor:
         """Whole faces (B, 3, T, S, S), BGR in [0, 1] -> P(real) (T * B, 1), all of t = 0 first.
 
-        Only the lower halves are looked at. A batch of single frames (B, 3, S, S) gives (B, 1).
+        Only the lower halves are used. A batch of single frames (B, 3, S, S) gives (B, 1).
         """
         check_shape("faces", faces, self.image_size, self.image_size)
         features = lower_half(fold_time(faces) if faces.ndim == 5 else faces)
@@ -60,34 +57,36 @@ class QualityDiscriminator(nn.Module):
         return self.binary_pred(features).flatten(1)
 
 
-INIT_LOGIT_STD = 0.3  # standard deviation of the logits at the start: no picture is judged for sure
+INIT_LOGIT_STD = 0.3  # standard deviation of the initial logits: no classification is certain
 
 
 @torch.no_grad()
-def data_dependent_init(judge: QualityDiscriminator, faces: torch.Tensor) -> QualityDiscriminator:
-    """Data-dependent initialization of the discriminator; returns it.
+def data_dependent_init(
+    discriminator: QualityDiscriminator, faces: torch.Tensor
+) -> QualityDiscriminator:
+    """Data-dependent initialization of the discriminator (Salimans and Kingma, 2016); returns it.
 
-    torch's default shrinks the signal in every layer; after thirteen without normalisation the
-    answer is the same for every picture, and training needs thousands of steps to notice any. Here
-    each layer begins with mean 0 and variance 1 over some pictures (Salimans and Kingma, 2016).
+    torch's default shrinks the signal in every layer: after 13 layers without normalization the
+    output is the same for all inputs, and training needs thousands of steps to change that. Here
+    the output of each layer has mean 0 and variance 1 over a batch.
 
-    faces: true and drawn ones, (B, 3, T, S, S) in [0, 1].
+    faces: real and generated faces, (B, 3, T, S, S) in [0, 1].
     """
 
-    def normalise(layer: nn.Conv2d, _: object, out: torch.Tensor) -> torch.Tensor:
+    def normalize(layer: nn.Conv2d, _: object, out: torch.Tensor) -> torch.Tensor:
         mean, deviation = out.mean((0, 2, 3)), out.std((0, 2, 3)) + 1e-4
         layer.weight.div_(deviation[:, None, None, None])
         layer.bias.sub_(mean).div_(deviation)
         return (out - mean[:, None, None]) / deviation[:, None, None]
 
-    layers = [layer for layer in judge.modules() if isinstance(layer, nn.Conv2d)]
+    layers = [layer for layer in discriminator.modules() if isinstance(layer, nn.Conv2d)]
     for layer in layers:
         nn.init.kaiming_normal_(layer.weight, a=0.01, nonlinearity="leaky_relu")
         nn.init.zeros_(layer.bias)
-    hooks = [layer.register_forward_hook(normalise) for layer in layers]
-    judge(faces)
+    hooks = [layer.register_forward_hook(normalize) for layer in layers]
+    discriminator(faces)
     for hook in hooks:
         hook.remove()
-    for last in (judge.binary_pred[0].weight, judge.binary_pred[0].bias):
+    for last in discriminator.binary_pred[0].parameters():
         last.mul_(INIT_LOGIT_STD)
-    return judge
+    return discriminator

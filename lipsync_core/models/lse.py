@@ -1,6 +1,6 @@
-"""The field's judge of lip sync, SyncNet of "Out of time" (Chung and Zisserman, 2016).
+"""SyncNet of "Out of time" (Chung and Zisserman, 2016), the network of LSE-D and LSE-C.
 
-Knows the network of `syncnet_v2.model`, key for key. Scores are in `lipsync_core.evaluation.lse`.
+The same keys as `syncnet_v2.model`. The scores are in `lipsync_core.evaluation.lse`.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ FEATURES = 1024
 
 
 class LseSyncNet(nn.Module):
-    """Features of lips and sound whose Euclidean distance is LSE-D. A fixed network, for eval mode.
+    """Features of lips and audio with LSE-D as Euclidean distance. A fixed network, for eval mode.
 
-    It has no `width` and no `image_size`: a judge of another size would be another judge.
+    Without `width` and `image_size`: scores of another size would not be comparable.
     """
 
     def __init__(self) -> None:
@@ -54,8 +54,8 @@ class LseSyncNet(nn.Module):
     def encode_faces(self, faces: torch.Tensor) -> torch.Tensor:
         """Face crops (B, 3, T, 224, 224), BGR 0..255, T >= 5 -> features (B * (T - 4), 1024).
 
-        Each run of 5 frames is one window. Only the first layer looks across frames, so a long
-        track gives the numbers of its windows without holding every frame five times.
+        5 consecutive frames are one window. Only the first layer connects frames, so a long track
+        gives the features of all its windows without repeating each frame five times.
         """
         windows = self.netcnnlip(faces).movedim(2, 1).flatten(0, 1).flatten(1)
         return self.netfclip(windows)
@@ -72,7 +72,7 @@ def _convolutions(
     norm: type[nn.Module],
     pool: type[nn.Module],
 ) -> nn.Sequential:
-    """Convolution, batch norm and ReLU a row, or a pooling: their order is the public numbering."""
+    """Convolution, batch norm and ReLU per row, or a pooling; numbered as in the public model."""
     modules: list[nn.Module] = []
     for channels, kernel, stride, padding in layout:
         if channels == "pool":

@@ -1,6 +1,6 @@
-"""The expert: do these five frames and this sound belong together? The public "SyncNet colour".
+"""SyncNet: embeddings of five frames and of audio, close if they are in sync.
 
-Knows the network only. Losses and training are in `lipsync_core.training`.
+The public "SyncNet color", the sync expert of Wav2Lip (Prajwal et al., 2020).
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ def audio_layout(last_residuals: int) -> list[Layer]:
 
 
 class SyncNet(nn.Module):
-    """Two encoders into one space where sound and lips that match lie close.
+    """Audio and face encoder into one embedding space.
 
     `width` scales the hidden channels, `image_size` (96, 192, 288, 384) the faces; the scheme is in
     `lipsync_core.models.blocks`. The defaults are the public network (16.4 M parameters).
 
-    Embeddings have D = scaled(512, width) numbers >= 0 (they leave a ReLU) and length 1, so the
-    cosine of two of them lies in [0, 1].
+    Embeddings have D = scaled(512, width) numbers >= 0 (outputs of a ReLU) and length 1, so their
+    cosine is in [0, 1].
     """
 
     def __init__(self, width: float = 1.0, image_size: int = 96) -> None:

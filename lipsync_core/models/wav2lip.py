@@ -1,7 +1,4 @@
-"""The generator: repaint the lower half of a face so that it says this sound (public Wav2Lip).
-
-Knows the network only. How its input is cut from clips is in `lipsync_core.data.dataset`.
-"""
+"""Wav2Lip: generates the lower half of a face in sync with audio (Prajwal et al., 2020)."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ from lipsync_core.models.blocks import (
 from lipsync_core.models.syncnet import audio_layout
 
 STEM = 16
-FACE_ENCODER = [  # what it leaves at image_size 96
+FACE_ENCODER = [  # output sizes at image_size 96
     [conv(STEM, 7, 1, 3)],  # 96 x 96
     [conv(32, 3, 2, 1), *residual(32, 2)],  # 48
     [conv(64, 3, 2, 1), *residual(64, 3)],  # 24
@@ -34,7 +31,7 @@ FACE_ENCODER = [  # what it leaves at image_size 96
     [conv(512, 3, 2, 1), *residual(512, 1)],  # 3
     [conv(512, 3, 1, 0), conv(512, 1, 1, 0)],  # 1
 ]
-FACE_DECODER = [  # each is followed by a join with the encoder's features of the same size
+FACE_DECODER = [  # each is concatenated with the encoder features of its size
     [conv(512, 1, 1, 0)],  # 1
     [up(512, 3, 1, 0, 0), *residual(512, 1)],  # 3
     [up(512, 3, 2, 1, 1), *residual(512, 2)],  # 6
@@ -47,7 +44,7 @@ OUTPUT = [conv(32, 3, 1, 1)]
 
 
 class Wav2Lip(nn.Module):
-    """U-Net over faces, with the embedding of the sound at its bottom.
+    """U-Net over faces with the audio embedding at its bottleneck.
 
     `width` scales the hidden channels, `image_size` (96, 192, 288, 384) the faces; the scheme is in
     `lipsync_core.models.blocks`. The defaults are the public network (36.3 M parameters).
@@ -63,7 +60,7 @@ class Wav2Lip(nn.Module):
 
         self.face_encoder_blocks = stages(FACE_ENCODER, 6, width)
         self.audio_encoder = chain(audio_layout(last_residuals=1), 1, width)
-        self.face_decoder_blocks = _joined(FACE_DECODER, FACE_ENCODER[::-1], 512, width)
+        self.face_decoder_blocks = _decoder(FACE_DECODER, FACE_ENCODER[::-1], 512, width)
         head = scaled(64, width) + scaled(STEM, width)
         self.output_block = nn.Sequential(
             *chain(OUTPUT, head, width), nn.Conv2d(scaled(32, width), 3, 1), nn.Sigmoid()
@@ -72,9 +69,9 @@ class Wav2Lip(nn.Module):
         self.face_upscale_blocks = nn.ModuleList(chain(rows, head, width) for rows in upscale)
 
     def forward(self, mel: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
-        """Paint faces that speak.
+        """Generate faces in sync with the audio.
 
-        mel: (B, 1, 80, 16), or (B, T, 1, 80, 16) with one window a frame.
+        mel: (B, 1, 80, 16), or (B, T, 1, 80, 16) with one window per frame.
         faces: (B, 6, S, S) or (B, 6, T, S, S), BGR in [0, 1]: channels 0-2 the frame with its lower
             half 0, channels 3-5 the reference frame.
         Returns (B, 3, S, S) or (B, 3, T, S, S), BGR in [0, 1].
@@ -83,11 +80,11 @@ class Wav2Lip(nn.Module):
         check_shape("faces", faces, self.image_size, self.image_size)
         if faces.ndim == 5:
             batch = len(faces)
-            painted = self._paint(mel.transpose(0, 1).flatten(0, 1), fold_time(faces))
-            return unfold_time(painted, batch)
-        return self._paint(mel, faces)
+            generated = self._generate(mel.transpose(0, 1).flatten(0, 1), fold_time(faces))
+            return unfold_time(generated, batch)
+        return self._generate(mel, faces)
 
-    def _paint(self, mel: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
+    def _generate(self, mel: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
         """(N, 1, 80, 16) and (N, 6, S, S) -> (N, 3, S, S)."""
         skips = []
         stem, *deeper = self.face_encoder_blocks
@@ -100,10 +97,10 @@ class Wav2Lip(nn.Module):
         return self.output_block(features)
 
 
-def _joined(
+def _decoder(
     decoder: list[list[Layer]], skips: list[list[Layer]], in_channels: int, width: float
 ) -> nn.ModuleList:
-    """Decoder stages; each but the first reads the stage before joined with its skip."""
+    """Decoder stages; each takes the output of the one before, concatenated with its skip."""
     in_channels = scaled(in_channels, width)
     blocks = nn.ModuleList()
     for rows, skip in zip(decoder, skips, strict=True):

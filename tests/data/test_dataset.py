@@ -120,7 +120,7 @@ def test_unusable_clips_are_counted_with_reasons_and_examples(tmp_path):
             lambda r: np.save(r / "mels/a/1.npy", np.zeros((80, 99))),
             r"shape \(80, 99\) of float64, wanted",
         ),
-        (lambda r: np.save(r / "mels/a/1.npy", np.zeros((50, 80))), r"0\.62 s of sound end too"),
+        (lambda r: np.save(r / "mels/a/1.npy", np.zeros((50, 80))), r"0\.62 s of audio end too"),
         (lambda r: write_clip(r, "a/1", frames=40, missing=range(1, 40)), "1 consecutive frames"),
         (lambda r: write_clip(r, "a/1", frames=40, missing=range(0, 40)), "0 consecutive frames"),
         (lambda r: write_clip(r, "a/1", frames=30, missing=[15]), "15 consecutive frames"),
@@ -416,7 +416,7 @@ def test_a_closed_prefetch_leaves_no_thread():
 
 
 def test_many_clips_do_not_keep_files_open(tmp_path, monkeypatch):
-    monkeypatch.setattr(dataset, "OPEN_ARCHIVES", 2)
+    monkeypatch.setattr(dataset, "MAX_OPEN_ARCHIVES", 2)
     results = write_corpus(tmp_path, {"train": [f"a/{n}" for n in range(5)]}, frames=16)
     corpus = ClipDataset.load(results, "train", cache_bytes=0)
     for clip in corpus.clips:

@@ -89,7 +89,7 @@ ENDS = {
     ),
     "no sound": (lambda r: (r / "mels/a/1.npy").unlink(), r"mels/a/1\.npy: no such file"),
     "broken sound": (lambda r: (r / "mels/a/1.npy").write_bytes(b"RIFF"), r"mels/a/1\.npy: "),
-    "sound too short for the frames": (mel(np.zeros((40, 80))), r"0\.50 s of sound end too early"),
+    "sound too short for the frames": (mel(np.zeros((40, 80))), r"0\.50 s of audio end too early"),
     "sound of another kind": (
         mel(np.zeros((128, 64))),
         r"shape \(128, 64\) of .*, wanted \(T, 80\)",
