@@ -285,13 +285,13 @@ def train(
     results: folder of the prepared data. config: of one variant. image_size: pixels.
     run_dir: folder of the state; a state found there is continued. A discriminator is written to
         run_dir/visual_quality_disc.pth.
-    checkpoint, metrics, samples: the outputs: public-format weights, one CSV row an evaluation, and
-        a PNG of fixed validation windows (rows: reference, masked input, generated, ground truth).
+    checkpoint, metrics, samples: the outputs: public-format weights, one CSV row an evaluation, a
+        PNG of fixed validation windows (see `write_samples`).
     syncnet: checkpoint of SyncNet, public format; its sizes are read from it.
     pretrained, disc_pretrained: public-format weights to start from (wav2lip.pth,
         visual_quality_disc.pth, a checkpoint of ours); tensors that do not fit are listed in the
         log and start at random.
-    label: name of the variant, for messages.
+    label: name of the variant.
 
     Raises LipsyncError for unusable data, Interrupted when stopped by a signal.
     """

@@ -1,4 +1,4 @@
-"""A picture of what a generator draws: fixed windows, one a column."""
+"""Sample image of a generator: fixed windows, one a column."""
 
 from __future__ import annotations
 
@@ -26,13 +26,15 @@ def write_samples(
 ) -> None:
     """Write a PNG of the middle frames of `columns` windows; the rows are `ROWS`, labelled."""
     batch = generator_batch(dataset, seed, 0, columns, mel_offset)
-    drawn = (generate(model, batch) * 255).round().astype(np.uint8)
+    generated = (generate(model, batch) * 255).round().astype(np.uint8)
     masked = batch.target.copy()
     masked[:, :, dataset.image_size // 2 :] = 0
     middle = WINDOW // 2
     rows = [
         np.hstack([_label(name, dataset.image_size), *frames[:, middle]])
-        for name, frames in zip(ROWS, (batch.reference, masked, drawn, batch.target), strict=True)
+        for name, frames in zip(
+            ROWS, (batch.reference, masked, generated, batch.target), strict=True
+        )
     ]
     with atomic_path(path) as temporary:
         cv2.imwrite(str(temporary), np.vstack(rows))

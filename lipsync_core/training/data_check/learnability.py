@@ -69,7 +69,7 @@ def run_data_check(
     failed = [check for check in found["checks"] if check["level"] == "bad"]
     if failed and choice == "stop":
         raise LipsyncError(
-            f"this data cannot be learned: {describe(failed)}. set `syncnet.data_check: warn`"
+            f"this data cannot be learned: {describe(failed)}. Set `syncnet.data_check: warn`"
         )
     return found
 

@@ -1,8 +1,7 @@
-"""Muon: steps of equal size in all directions for the kernels, Adam for the other weights.
+"""Muon (Jordan et al., 2024) for convolution kernels, Adam for the other weights.
 
-Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024). The
-gradient of a kernel, seen as a matrix (outputs x inputs), has few large directions and many small
-ones; at the start those small ones are what lips and sound have in common.
+Muon orthogonalizes the momentum of each kernel, as a matrix (outputs x inputs): all directions get
+steps of equal size. `torch.optim.Muon` accepts 2-D weights only, which kernels are not.
 """
 
 from __future__ import annotations
@@ -12,15 +11,18 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import nn
 
-KERNEL_STEP = 10.0  # a kernel's step in relation to Adam's at the same learning rate
+KERNEL_LR_SCALE = 10.0  # learning rate of kernels relative to that of Adam
 ITERATIONS = 4
 QUINTIC = (3.4445, -4.7750, 2.0315)  # brings singular values from 0.01 .. 1 to about 1
 EPSILON = 1e-7
-LARGE = 1 << 18  # numbers of a kernel from which bfloat16 pays (public size: a third of the time)
+MIN_BF16_SIZE = 1 << 18  # weights of a kernel from which bf16 is faster (public size: by 3)
 
 
-def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
-    """The nearest matrix, about, whose singular values are all 1: (m, n) -> (m, n), same type."""
+def orthogonalize(matrix: torch.Tensor) -> torch.Tensor:
+    """Approximate the nearest matrix with singular values of 1: (m, n) -> (m, n), same dtype.
+
+    Newton-Schulz iteration with the coefficients of the paper.
+    """
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     wide = wide / (wide.norm() + EPSILON)
     linear, cubic, quintic = QUINTIC
@@ -33,8 +35,8 @@ def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
 class Muon(torch.optim.Optimizer):
     """Muon for weights of two or more dimensions, Adam for vectors and scalars.
 
-    The learning rate is Adam's; kernels go `KERNEL_STEP` times as far. momentum: of the kernels'
-    gradients; betas: Adam's. precision: of the products for large kernels, "float32" or "bf16".
+    lr: of Adam; kernels have `KERNEL_LR_SCALE` times as much. momentum: of the kernels' gradients;
+    betas: of Adam. precision: of the products for large kernels, "float32" or "bf16".
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One step down the gradients that are there."""
+        """One step for all weights that have a gradient."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -64,24 +66,24 @@ class Muon(torch.optim.Optimizer):
                 if weight.grad is None:
                     continue
                 if weight.ndim > 1:
-                    self._turn(weight, group["lr"], group["momentum"])
+                    self._muon_step(weight, group["lr"], group["momentum"])
                 else:
-                    self._adapt(weight, group["lr"], group["betas"])
+                    self._adam_step(weight, group["lr"], group["betas"])
         return loss
 
-    def _turn(self, weight: torch.Tensor, rate: float, momentum: float) -> None:
+    def _muon_step(self, weight: torch.Tensor, lr: float, momentum: float) -> None:
         state = self.state[weight]
         if not state:
             state["momentum"] = torch.zeros_like(weight)
         average = state["momentum"].mul_(momentum).add_(weight.grad)
-        ahead = weight.grad.add(average, alpha=momentum).flatten(1)  # Nesterov's
-        shape = ahead.shape
-        if self.precision == "bf16" and ahead.numel() >= LARGE:
-            ahead = ahead.bfloat16()
-        step = orthogonalised(ahead).float() * max(1.0, shape[0] / shape[1]) ** 0.5
-        weight.add_(step.reshape(weight.shape), alpha=-rate * KERNEL_STEP)
+        update = weight.grad.add(average, alpha=momentum).flatten(1)  # Nesterov
+        shape = update.shape
+        if self.precision == "bf16" and update.numel() >= MIN_BF16_SIZE:
+            update = update.bfloat16()
+        step = orthogonalize(update).float() * max(1.0, shape[0] / shape[1]) ** 0.5
+        weight.add_(step.reshape(weight.shape), alpha=-lr * KERNEL_LR_SCALE)
 
-    def _adapt(self, weight: torch.Tensor, rate: float, betas: tuple[float, float]) -> None:
+    def _adam_step(self, weight: torch.Tensor, lr: float, betas: tuple[float, float]) -> None:
         state = self.state[weight]
         if not state:
             state["first"], state["second"] = torch.zeros_like(weight), torch.zeros_like(weight)
@@ -90,4 +92,4 @@ class Muon(torch.optim.Optimizer):
         first = state["first"].lerp_(weight.grad, 1 - betas[0])
         second = state["second"].lerp_(weight.grad.square(), 1 - betas[1])
         bias = [1 - beta ** state["steps"] for beta in betas]
-        weight.addcdiv_(first, (second / bias[1]).sqrt().add_(1e-8), value=-rate / bias[0])
+        weight.addcdiv_(first, (second / bias[1]).sqrt().add_(1e-8), value=-lr / bias[0])

@@ -1,4 +1,4 @@
-"""Orderly interruption: a signal asks, the loop saves and leaves."""
+"""Stop signals: SIGTERM and SIGINT let the loop save its state before it ends."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interrupted(LipsyncError):
-    """Training was asked to stop and saved its state: run the same command again to go on.
+    """A signal stopped the training after it saved its state; the same command continues it.
 
-    exit_code: 128 + the signal's number, as shells count (143 for SIGTERM, 130 for SIGINT). It is
-    a failure to Snakemake, so that `--retries` continues the run.
+    exit_code: 128 + the number of the signal, as in shells (143 for SIGTERM, 130 for SIGINT).
+    Snakemake counts it as a failure, so that `--retries` continues the run.
     """
 
     def __init__(self, signum: int, run_dir: Path, step: int, steps: int) -> None:
@@ -29,28 +29,28 @@ class Interrupted(LipsyncError):
 
 
 class StopSignals:
-    """Context that notes SIGTERM and SIGINT in `.signal` (0: none) instead of dying of them.
+    """Context that records SIGTERM and SIGINT in `.signal` (0: none) instead of ending the process.
 
-    tell: called with the number of each. Outside the main thread, where Python cannot catch
-    signals, it does nothing.
+    on_signal: called with the number of each. Does nothing outside the main thread, where Python
+    cannot handle signals.
     """
 
-    def __init__(self, tell: Callable[[int], None] | None = None) -> None:
+    def __init__(self, on_signal: Callable[[int], None] | None = None) -> None:
         self.signal = 0
-        self._tell = tell
+        self._on_signal = on_signal
         self._before: dict[int, object] = {}
 
-    def _note(self, signum: int, frame: FrameType | None) -> None:
-        # A second Ctrl-C means it: let it stop a save that takes too long.
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        # A second Ctrl-C interrupts a save that takes too long.
         if self.signal == signum == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = signum
-        if self._tell is not None:
-            self._tell(signum)
+        if self._on_signal is not None:
+            self._on_signal(signum)
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
-            self._before = {signum: signal.signal(signum, self._note) for signum in SIGNALS}
+            self._before = {signum: signal.signal(signum, self._handle) for signum in SIGNALS}
         return self
 
     def __exit__(

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lipsync_core.training.engine import muon
-from lipsync_core.training.engine.muon import KERNEL_STEP, Muon, orthogonalised
+from lipsync_core.training.engine.muon import KERNEL_LR_SCALE, Muon, orthogonalize
 
 
 def random(*shape, seed=0):
@@ -15,18 +15,18 @@ def random(*shape, seed=0):
 
 
 @pytest.mark.parametrize("shape", [(8, 40), (40, 8), (16, 16)])
-def test_orthogonalised_matrices_have_equal_singular_values(shape):
+def test_orthogonalize_matrices_have_equal_singular_values(shape):
     # Four small directions and four large ones.
     left, values, right = torch.linalg.svd(random(*shape), full_matrices=False)
     values = torch.linspace(0.1, 1, len(values))
-    found = torch.linalg.svdvals(orthogonalised(left @ torch.diag(values) @ right))
+    found = torch.linalg.svdvals(orthogonalize(left @ torch.diag(values) @ right))
     assert found.min() > 0.4 and found.max() < 1.3
-    same = orthogonalised(random(*shape)), orthogonalised(100 * random(*shape))
+    same = orthogonalize(random(*shape)), orthogonalize(100 * random(*shape))
     assert torch.allclose(*same, atol=1e-3)
 
 
 def test_nothing_to_learn_moves_nothing():
-    assert torch.equal(orthogonalised(torch.zeros(3, 5)), torch.zeros(3, 5))
+    assert torch.equal(orthogonalize(torch.zeros(3, 5)), torch.zeros(3, 5))
 
 
 def test_a_kernels_step_does_not_depend_on_the_size_of_its_gradient():
@@ -38,14 +38,14 @@ def test_a_kernels_step_does_not_depend_on_the_size_of_its_gradient():
         moved.append(kernel.detach())
     assert torch.allclose(moved[0], moved[1], atol=1e-4)
     largest = torch.linalg.matrix_norm(moved[0].flatten(1), 2).item()
-    assert largest == pytest.approx(0.01 * KERNEL_STEP, rel=0.3)
+    assert largest == pytest.approx(0.01 * KERNEL_LR_SCALE, rel=0.3)
 
 
 def test_large_kernels_are_turned_in_bfloat16_where_asked(monkeypatch):
     used = []
-    turn = muon.orthogonalised
-    monkeypatch.setattr(muon, "LARGE", 20)
-    monkeypatch.setattr(muon, "orthogonalised", lambda m: used.append(m.dtype) or turn(m))
+    turn = muon.orthogonalize
+    monkeypatch.setattr(muon, "MIN_BF16_SIZE", 20)
+    monkeypatch.setattr(muon, "orthogonalize", lambda m: used.append(m.dtype) or turn(m))
     for precision in ("float32", "bf16"):
         kernels = [nn.Parameter(torch.zeros(*shape)) for shape in ((3, 4), (4, 6))]
         for kernel in kernels:
