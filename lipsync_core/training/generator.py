@@ -256,6 +256,17 @@ def freeze(syncnet: SyncNet) -> SyncNet:
     return syncnet.requires_grad_(False).eval()
 
 
+def load_syncnet(checkpoint: str | Path, image_size: int) -> SyncNet:
+    """The SyncNet of a checkpoint. Raises LipsyncError when it is for another image size."""
+    syncnet = build_from(checkpoint, SyncNet)
+    if syncnet.image_size != image_size:
+        raise LipsyncError(
+            f"{checkpoint}: a SyncNet for {syncnet.image_size} pixels cannot train a generator of "
+            f"{image_size}; train both with the same `image_size`"
+        )
+    return syncnet
+
+
 def init_batch(model: Wav2Lip, corpus: ClipDataset, seed: int) -> torch.Tensor:
     """Ground-truth and generated faces of the first windows, for `data_dependent_init`."""
     batch = generator_batch(corpus, seed, 0, INIT_WINDOWS)
@@ -298,12 +309,7 @@ def train(
     run_dir = Path(run_dir)
     train_set, val_set = load_splits(results, ("train", "val"), image_size, config.cache_mb << 20)
     log.info("%s: validated on: %s", label, split_summary.judged_on(results, "val"))
-    frozen = build_from(syncnet, SyncNet)
-    if frozen.image_size != image_size:
-        raise LipsyncError(
-            f"{syncnet}: a SyncNet for {frozen.image_size} pixels cannot train a generator of "
-            f"{image_size}; train both with the same `image_size`"
-        )
+    frozen = load_syncnet(syncnet, image_size)
     torch.manual_seed(seed)
     model = Wav2Lip(width=config.width, image_size=image_size)
     load_pretrained(model, pretrained)
