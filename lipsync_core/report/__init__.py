@@ -1,4 +1,1 @@
-"""The report: one self-contained HTML page made from the artefacts of a run.
-
-`page.build` is the entry. Everything here only reads `results/`; nothing trains or measures.
-"""
+"""The report: one self-contained HTML page from the artefacts in `results/` (`page.build`)."""

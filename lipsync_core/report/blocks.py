@@ -1,7 +1,4 @@
-"""The blocks a page is made of (tables, figures) and how quantities are written.
-
-Plain data: the template gives them their looks.
-"""
+"""Tables and figures of the page as plain data, and the format of quantities."""
 
 from __future__ import annotations
 
@@ -16,10 +13,10 @@ THIN = "\N{NARROW NO-BREAK SPACE}"
 
 @dataclass(frozen=True)
 class Table:
-    """A table. `numeric`: indices of the columns set flush right; the first column heads its row.
+    """A table whose first column has the row headers. numeric: indices of right-aligned columns.
 
-    `total`: the last row is a sum. `wide`: may scroll sideways. `stack`: on a narrow screen each
-    row becomes a small block of lines.
+    total: the last row is a sum. wide: may scroll horizontally. stack: on a narrow screen each row
+    becomes a block of lines.
     """
 
     caption: str
@@ -34,7 +31,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A plot with its title; `legend` holds (class of the mark, name) pairs."""
+    """A plot with its title. legend: (CSS class, name) of each line."""
 
     title: str
     svg: Markup
@@ -53,7 +50,7 @@ def plural(value: int, noun: str) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share in 0..1 as a percentage; "100 %" only when it is all."""
+    """A fraction in 0..1 as a percentage; "100 %" only for 1."""
     if share is None:
         return NO_VALUE
     text = f"{100 * share:.0f}" if 0.1 <= share <= 0.99 else f"{100 * share:.1f}"
@@ -68,7 +65,7 @@ def figure(value: float | None, digits: int = 3) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds in the unit a reader would choose."""
+    """Seconds in a readable unit."""
     if seconds is None:
         return NO_VALUE
     if seconds < 60:
@@ -81,12 +78,12 @@ def duration(seconds: float | None) -> str:
 
 
 def size(megabytes: float) -> str:
-    """Megabytes, or gigabytes from a thousand on."""
+    """Megabytes, or gigabytes from 1000 MB."""
     if megabytes >= 1000:
         return f"{megabytes / 1024:.1f}{THIN}GB"
     return f"{megabytes:.0f}{THIN}MB" if megabytes >= 10 else f"{megabytes:.1f}{THIN}MB"
 
 
 def clip_name(name: str) -> Markup:
-    """A clip's name as code, isolated from the direction of the text around it."""
+    """The name of a clip as code, with its own text direction."""
     return Markup('<bdi class="name">{}</bdi>').format(name)

@@ -1,7 +1,4 @@
-"""Pictures for the page: the contact sheet of crops, the generators' samples, the dubbed videos.
-
-Everything is returned as data URIs, so that the page needs no other file.
-"""
+"""Images and videos of the page as data URIs: crops, samples of the generators, dubbed videos."""
 
 from __future__ import annotations
 
@@ -33,31 +30,28 @@ VIDEO_TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/mp4", ".
 
 
 @dataclass(frozen=True)
-class Strip:
-    """A few crops of one clip side by side, as one picture of (`width`, `height`) pixels."""
+class Image:
+    """An image with its size in pixels."""
 
-    clip: str
     uri: str
-    shown: int
-    total: int
     width: int
     height: int
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture with its size in pixels."""
+class Strip(Image):
+    """Crops of one clip side by side: `shown` of `total`."""
 
-    uri: str
-    width: int
-    height: int
+    clip: str
+    shown: int
+    total: int
 
 
 @dataclass(frozen=True)
 class Video:
-    """A dubbed video: `uri` is its content or, when it is too large, empty; `link` is relative.
+    """A dubbed video. uri: its content, "" if it is too large; link: its path relative to the page.
 
-    poster: its first picture, which browsers show until it is played.
+    poster: its first frame, which browsers show before it plays. missing: why there is no video.
     """
 
     name: str
@@ -107,7 +101,7 @@ def contact_sheet(results: Path, clips: Sequence[Row]) -> dict[str, list[Strip]]
 
 
 def crop_strip(path: Path, clip: str) -> Strip | None:
-    """Four crops, evenly spread over the clip, each fitted into a square of 112 pixels."""
+    """Four evenly spaced crops of a clip, each resized to 112 x 112 pixels."""
     try:
         with zipfile.ZipFile(path) as archive:
             stems = (name.removesuffix(".jpg") for name in archive.namelist())
@@ -122,7 +116,7 @@ def crop_strip(path: Path, clip: str) -> Strip | None:
         return None
     sheet = np.concatenate(tiles, axis=1)
     uri = data_uri(_encode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, 82]), "image/jpeg")
-    return Strip(clip, uri, len(tiles), len(frames), sheet.shape[1], sheet.shape[0])
+    return Strip(uri, sheet.shape[1], sheet.shape[0], clip, len(tiles), len(frames))
 
 
 def _tile(content: bytes) -> np.ndarray:
@@ -139,20 +133,20 @@ def _encode(suffix: str, image: np.ndarray, options: Sequence[int] = ()) -> byte
     return cv2.imencode(suffix, image, list(options))[1].tobytes()
 
 
-def sample_picture(path: Path) -> Picture | None:
-    """A picture file as it is, or as JPEG when it weighs over 3 MB; None when there is none."""
+def sample_image(path: Path) -> Image | None:
+    """An image file as it is, or as JPEG if it is over 3 MB; None if there is none."""
     if not path.is_file():
         return None
     content = path.read_bytes()
     image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
     if image is None:
-        log.warning("%s: not a picture; left out of the report", path)
+        log.warning("%s: not an image; left out of the report", path)
         return None
     height, width = image.shape[:2]
     if len(content) <= MAX_SAMPLE_BYTES:
-        return Picture(data_uri(content, "image/png"), width, height)
+        return Image(data_uri(content, "image/png"), width, height)
     small = _encode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])
-    return Picture(data_uri(small, "image/jpeg"), width, height)
+    return Image(data_uri(small, "image/jpeg"), width, height)
 
 
 def videos(
@@ -166,13 +160,13 @@ def videos(
             output = Path(str(dub["output"]))
         names = {key: _source(dub.get(key)) for key in ("face", "audio", "checkpoint")}
         if not output.is_file():
-            missing = f"There is no {dub['output']}: the dubbing has not run."
+            missing = f"There is no {dub['output']}: the dubbing was not run."
             found.append(Video(output.name, **names, missing=missing))
             continue
-        weight, kind = output.stat().st_size, VIDEO_TYPES.get(output.suffix.lower())
+        size, kind = output.stat().st_size, VIDEO_TYPES.get(output.suffix.lower())
         uri = poster = ""
-        if kind and weight <= left:
-            uri, left = data_uri(output.read_bytes(), kind), left - weight
+        if kind and size <= left:
+            uri, left = data_uri(output.read_bytes(), kind), left - size
             poster = _poster(output)
         link = quote(Path(os.path.relpath(output, page.parent)).as_posix())
         # A first component with a colon would read as a URL scheme.
@@ -184,11 +178,11 @@ def videos(
 
 
 def _poster(path: Path) -> str:
-    """The first picture of a video as a data URI; "" when it cannot be read."""
+    """The first frame of a video as a data URI; "" if it cannot be read."""
     try:
         with contextlib.closing(read_frames(path)) as frames:
             return data_uri(_encode(".jpg", next(frames)), "image/jpeg")
-    except ClipError:  # the facts say so
+    except ClipError:  # reported by `_facts`
         return ""
 
 
@@ -203,6 +197,6 @@ def _facts(path: Path) -> str:
     except ClipError as error:
         log.warning("%s", error)
         return f"{megabytes}, not readable as a video"
-    sound = "with sound" if found.has_audio else "no sound"
+    audio = "with audio" if found.has_audio else "without audio"
     shape = f"{found.width} by {found.height} pixels, {float(found.fps):.4g} frames a second"
-    return f"{duration(found.seconds)}, {shape}, {sound}, {megabytes}"
+    return f"{duration(found.seconds)}, {shape}, {audio}, {megabytes}"

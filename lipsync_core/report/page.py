@@ -164,7 +164,7 @@ def _generator(
         "name": name,
         "diagnosis": diagnosis.diagnose_generator(rows, int(steps)),
         "figures": curves.generator_figures(rows, metrics),
-        "samples": gallery.sample_picture(results / name / "samples.png"),
+        "samples": gallery.sample_image(results / name / "samples.png"),
         "table": curves.metrics_table(rows, f"Metrics of {name}"),
     }
 

@@ -1,7 +1,7 @@
-"""Inline SVG: line charts, histograms, bars.
+"""Inline SVG: line charts, histograms, bar charts.
 
-Drawn by hand rather than by a plotting library: the marks take their colours from the page's
-style sheet, so that one drawing serves light, dark and paper. Knows numbers, not their meaning.
+Without a plotting library: the colors come from the style sheet of the page, so that one SVG suits
+light mode, dark mode and print.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 360, 200
 LEFT, RIGHT, TOP, BOTTOM = 46, 350, 16, 168
-MOST_POINTS = 300
+MAX_POINTS = 300
 
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Series:
-    """One line. `mark` is its class in the style sheet: "main", "second" or "faint"."""
+    """One line. mark: its class in the style sheet, such as "main", "second" or "faint"."""
 
     name: str
     points: Sequence[Point]
@@ -45,21 +45,23 @@ class Scale:
 
 
 def nice_scale(values: Iterable[float], start: float, end: float, ticks: int = 4) -> Scale:
-    """A scale whose ends are ticks, in steps of 1, 2 or 5 times a power of ten."""
+    """A scale with ticks at its ends, in steps of 1, 2 or 5 times a power of ten."""
     low, high = _extent(values)
     step = _nice_step((high - low) / ticks)
-    first, final = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    marks = tuple(round(index * step, 12) for index in range(first, final + 1))
+    marks = _multiples(step, math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9))
     return Scale(marks[0], marks[-1], start, end, marks)
 
 
 def tight_scale(values: Iterable[float], start: float, end: float, ticks: int = 5) -> Scale:
-    """A scale that ends with the data; ticks at the round values inside."""
+    """A scale that ends with the data, with ticks at the round values inside."""
     low, high = _extent(values)
     step = _nice_step((high - low) / ticks)
-    first, final = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    marks = tuple(round(index * step, 12) for index in range(first, final + 1))
+    marks = _multiples(step, math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9))
     return Scale(low, high, start, end, marks)
+
+
+def _multiples(step: float, first: int, last: int) -> tuple[float, ...]:
+    return tuple(round(index * step, 12) for index in range(first, last + 1))
 
 
 def _extent(values: Iterable[float]) -> tuple[float, float]:
@@ -83,8 +85,8 @@ def tick_text(value: float) -> str:
     return f"{value:.6g}".replace("-", "\N{MINUS SIGN}")
 
 
-def thin_out(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
-    """At most `most` points: means over equal runs of neighbours."""
+def thin_out(points: Sequence[Point], most: int = MAX_POINTS) -> list[Point]:
+    """At most `most` points: means over runs of neighboring points."""
     if len(points) <= most:
         return list(points)
     bounds = [len(points) * k // most for k in range(most + 1)]
@@ -103,15 +105,15 @@ def line_chart(
 
     Parameters
     ----------
-    label: what the drawing shows, read aloud in its place.
+    label: description for screen readers.
     references: (y, name) of dashed horizontal lines, such as chance.
-    marks: (x, name) of vertical lines, such as the start of a second phase.
+    marks: (x, name) of vertical lines, such as the start of a phase.
     """
     shown = [Series(s.name, thin_out(s.points), s.mark) for s in series if s.points]
     xs = [x for s in shown for x, _ in s.points]
     ys = [y for s in shown for _, y in s.points] + [y for y, _ in references]
     low, high = _extent(ys)
-    room = [y - 0.12 * (high - low) for y, _ in references]  # for the name under the line
+    room = [y - 0.12 * (high - low) for y, _ in references]  # for its name below the line
     across = tight_scale(xs, LEFT + 4, RIGHT - 4)
     up = nice_scale([max(y, 0.0) if low >= 0 else y for y in (*ys, *room)], BOTTOM, TOP)
     body = _axes(across, up, x_label)
@@ -131,7 +133,7 @@ def line_chart(
     for y, name in references:
         at = up(y)
         body.append(f'<path class="reference" d="M{LEFT} {at:.1f}H{RIGHT}"/>')
-        # On the side of the line where the curves do not end.
+        # On the other side of the line than the end of the curve.
         over = bool(shown) and shown[0].points[-1][1] < y and at - TOP > 14
         body.append(_text(RIGHT - 2, at - 5 if over else at + 13, name, "ref-label", "end"))
     return _svg(body, label)
@@ -140,7 +142,7 @@ def line_chart(
 def histogram(
     kept: Sequence[float], dropped: Sequence[float], label: str, x_label: str, bins: int = 16
 ) -> Markup:
-    """Counts of clips in equal bins; dropped clips stand on top of kept ones, hatched."""
+    """Counts of clips in equal bins; dropped clips are stacked on kept ones."""
     values = [*kept, *dropped]
     low, high = _extent(values)
     step = _nice_step((high - low) / bins)
@@ -173,7 +175,7 @@ def bar_chart(
     x_label: str,
     references: Sequence[float] = (),
 ) -> Markup:
-    """One bar a category, from zero; `references` are dashed lines for the legend to name."""
+    """One bar per category, from zero. references: dashed lines, named in the legend."""
     up = nice_scale([0, *(v for _, v in bars), *references], BOTTOM, TOP)
     body = _axes(None, up, x_label)
     pitch = (RIGHT - LEFT) / max(1, len(bars))

@@ -1,4 +1,4 @@
-"""Where the time went: Snakemake's benchmark files, summed by rule."""
+"""Time and memory of the rules, from Snakemake's benchmark files."""
 
 from __future__ import annotations
 
@@ -9,29 +9,19 @@ from pathlib import Path
 from markupsafe import Markup
 
 from lipsync_core.report.blocks import NO_VALUE, Table, count, duration, size
-from lipsync_core.report.results import number
-from lipsync_core.runtime.tables import read_table
+from lipsync_core.report.results import numbers
+from lipsync_core.runtime.tables import Row, read_table
 
 ORDER = (
-    "demo_corpus",
-    "extract_audio",
-    "mel_spectrograms",
-    "detect_faces",
-    "crop_faces",
-    "check_clips",
-    "filelists",
-    "train_syncnet",
-    "train_generator",
-    "evaluate",
-    "infer",
+    *("demo_corpus", "extract_audio", "mel_spectrograms", "detect_faces", "crop_faces"),
+    *("check_clips", "filelists", "train_syncnet", "train_generator", "evaluate", "infer"),
 )
-# The page cannot hold the time of its own making; the figure of an earlier run would be stale.
-LEFT_OUT = ("report_page",)
+LEFT_OUT = ("report_page",)  # runs while the page is made; the time of an earlier run is not used
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Jobs of one rule: seconds summed, memory at its highest."""
+    """Jobs of one rule. seconds: their sum; max_rss: the highest memory in MB."""
 
     rule: str
     jobs: int
@@ -42,22 +32,17 @@ class Timing:
 def read_timings(results: Path) -> list[Timing]:
     """`benchmarks/<rule>/**.tsv` (or `benchmarks/<rule>.tsv`), in the order of the pipeline."""
     folder = results / "benchmarks"
-    rows: dict[str, list[dict[str, str]]] = {}
+    rows: dict[str, list[Row]] = {}
     for path in sorted(folder.rglob("*.tsv")):
         rule = path.relative_to(folder).parts[0].removesuffix(".tsv")
-        if rule not in LEFT_OUT:
-            rows.setdefault(rule, []).extend(read_table(path, "\t"))
-    timings = []
-    for rule, mine in rows.items():
-        seconds = [value for row in mine if (value := number(row.get("s"))) is not None]
-        memory = [value for row in mine if (value := number(row.get("max_rss"))) is not None]
-        if seconds:
-            timings.append(Timing(rule, len(seconds), sum(seconds), max(memory, default=None)))
-    return sorted(timings, key=lambda t: (_rank(t.rule), t.rule))
-
-
-def _rank(rule: str) -> int:
-    return ORDER.index(rule) if rule in ORDER else len(ORDER)
+        rows.setdefault(rule, []).extend(read_table(path, "\t"))
+    timings = [
+        Timing(rule, len(seconds), sum(seconds), max(numbers(mine, "max_rss"), default=None))
+        for rule, mine in rows.items()
+        if rule not in LEFT_OUT and (seconds := numbers(mine, "s"))
+    ]
+    ranks = {rule: rank for rank, rule in enumerate(ORDER)}
+    return sorted(timings, key=lambda timing: (ranks.get(timing.rule, len(ORDER)), timing.rule))
 
 
 def total_seconds(timings: Sequence[Timing]) -> float:
@@ -66,32 +51,28 @@ def total_seconds(timings: Sequence[Timing]) -> float:
 
 
 def timing_table(timings: Sequence[Timing]) -> Table:
-    """A row a rule, with a bar for its share of the time."""
-    total = total_seconds(timings)
-    longest = max(timing.seconds for timing in timings)
+    """One row per rule, with a bar for its time."""
+    jobs, total = sum(timing.jobs for timing in timings), total_seconds(timings)
+    memory = max((t.max_rss for t in timings if t.max_rss is not None), default=None)
+    longest = max(max(timing.seconds for timing in timings), 1e-9)
     bar = Markup('<span class="share" style="--share:{:.1f}%" aria-hidden="true"></span>')
     rows = [
         [
             timing.rule,
             count(timing.jobs),
             duration(timing.seconds),
-            bar.format(100 * timing.seconds / max(longest, 1e-9)),
+            "" if timing.rule == "All" else bar.format(100 * timing.seconds / longest),
             NO_VALUE if timing.max_rss is None else size(timing.max_rss),
         ]
-        for timing in timings
+        for timing in (*timings, Timing("All", jobs, total, memory))
     ]
-    jobs = sum(timing.jobs for timing in timings)
-    memory = [timing.max_rss for timing in timings if timing.max_rss is not None]
-    rows.append(
-        ["All", count(jobs), duration(total), "", size(max(memory)) if memory else NO_VALUE]
-    )
     return Table(
         "Time and memory by rule",
-        ("Rule", "Jobs", "Time", "Against the longest", "Most memory"),
+        ("Rule", "Jobs", "Time", "Relative to the longest", "Maximum memory"),
         rows,
         numeric=(1, 2, 4),
         total=True,
-        note="Time is summed over jobs; jobs that ran side by side took less by the clock. Jobs "
-        "found up to date are counted at the time they took when they last ran. This page's own "
-        "making is left out.",
+        note="Times are summed over jobs; jobs that ran in parallel took less wall-clock time. "
+        "Jobs that were up to date count with the time of their last run. The report itself is "
+        "left out.",
     )

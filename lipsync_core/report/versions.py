@@ -1,4 +1,4 @@
-"""Versions of what took part, read from installed metadata (torch is not imported)."""
+"""Versions of the software used, from installed metadata (torch is not imported)."""
 
 from __future__ import annotations
 

@@ -308,10 +308,10 @@ def test_strip_and_samples_survive_bad_files(tmp_path: Path) -> None:
     for name in ("bad", "none", "missing"):
         assert gallery.crop_strip(tmp_path / f"{name}.zip", name) is None
     (tmp_path / "samples.png").write_bytes(b"no picture")
-    assert gallery.sample_picture(tmp_path / "samples.png") is None
+    assert gallery.sample_image(tmp_path / "samples.png") is None
     noise = np.random.default_rng(0).integers(0, 255, (1100, 1100, 3), np.uint8)
     cv2.imwrite(str(tmp_path / "large.png"), noise)
-    assert gallery.sample_picture(tmp_path / "large.png").uri.startswith("data:image/jpeg")
+    assert gallery.sample_image(tmp_path / "large.png").uri.startswith("data:image/jpeg")
     (tmp_path / "v.mp4").write_bytes(b"no video")
     found = gallery.videos([{"output": "v.mp4"}], tmp_path, tmp_path / "i.html", 10)
     assert "not readable" in found[0].facts and found[0].link == "./v.mp4"
