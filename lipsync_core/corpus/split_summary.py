@@ -54,9 +54,9 @@ def summarize(
 
 def in_words(speakers: int, seen: int) -> str:
     """Words for a split of `speakers` speakers, of whom `seen` are also in train."""
-    who = "speaker" if speakers == 1 else "speakers"
+    noun = "speaker" if speakers == 1 else "speakers"
     if seen in (0, speakers):
-        return f"seen {who}" if seen else f"held-out {who}"
+        return f"seen {noun}" if seen else f"held-out {noun}"
     return f"{seen} seen and {speakers - seen} held-out speakers"
 
 

@@ -15,7 +15,7 @@ from lipsync_core.faces import crops, detection
 from lipsync_core.faces.track import Track
 from lipsync_core.faces.tracking import reidentification, tracks
 from lipsync_core.media.timestamps import FPS
-from lipsync_core.preparation.measures import head_speed, picture_measures
+from lipsync_core.preparation.measures import crop_measures, head_speed
 from lipsync_core.preparation.runner import ClipJob
 from lipsync_core.preparation.stages import AUDIO, BOXES, Measures
 
@@ -92,7 +92,7 @@ class FaceCropper:
                 "face_px": round(stat.face_px, 1),
                 "head_speed": head_speed(each.frames, each.boxes, each.cuts),
             }
-            | picture_measures(target)
+            | crop_measures(target)
             for each, stat, target in zip(chosen, stats, targets, strict=True)
         ]
 

@@ -1,4 +1,4 @@
-"""Clips that are the same take under several names: found, and kept out of different splits.
+"""Duplicates: clips that are the same take under several names must not be in several splits.
 
 Fingerprints suggest pairs (equal samples, or landmarks of the audio in common at one lag), so that
 the cost does not grow with all pairs; the samples and the face crops confirm them. Other encodings,
@@ -19,6 +19,7 @@ from scipy.sparse.csgraph import connected_components
 
 from lipsync_core.audio import MEL_RATE
 from lipsync_core.corpus.clips import source_id
+from lipsync_core.corpus.layouts.items import SPLITS
 from lipsync_core.errors import ClipError
 from lipsync_core.preparation import stages
 from lipsync_core.preparation.audio_fingerprint import CODE_BITS, landmarks
@@ -27,7 +28,7 @@ from lipsync_core.runtime.tables import Row
 
 log = logging.getLogger(__name__)
 
-ORDER = ("test", "val", "train")  # the copy in the first of these stays
+SPLIT_PRIORITY = tuple(reversed(SPLITS))  # the copy in the first of these stays
 WORD_BYTES = 3  # landmarks that share three bytes of their codes, at any of 12 places, are compared
 NEIGHBORS = 32  # each with the next so many in its bucket: a common jingle costs no all-pairs
 # Bits of 96 that differ: one landmark suggests a pair, or two at one lag. With 8 all of 423 copies
@@ -42,7 +43,7 @@ Pair = tuple[str, str]
 def find_duplicates(
     rows: Mapping[str, Row], split: Mapping[str, str], results: Path
 ) -> dict[str, str]:
-    """Clip -> the clip that it repeats, for those that must go.
+    """Clip -> the clip that it repeats, for those that must be dropped.
 
     Parameters
     ----------
@@ -53,16 +54,15 @@ def find_duplicates(
     results: the folder with the prepared audio and face crops. A pair whose files are missing or
         damaged is not confirmed; a warning says how many.
 
-    Of exact copies (equal samples, the same picture the same way round) one stays, of other copies
-    those in one split: the test's before the validation's before the training's, then the first by
-    name.
+    Of exact copies (equal samples, the same frames, not mirrored) one stays, of other copies those
+    in one split: test before validation before training, then the first by name.
     """
     exact, pairs = _confirmed(rows, results)
     twins = {clip: group for group in _groups(exact) for clip in group}
     gone: dict[str, str] = {}
 
     def rank(clip: str) -> tuple[int, str]:
-        return min(map(ORDER.index, split[clip].split("+"))), clip
+        return min(map(SPLIT_PRIORITY.index, split[clip].split("+"))), clip
 
     for group in _groups([*exact, *pairs]):
         kept = min(group, key=rank)
@@ -88,7 +88,7 @@ def _confirmed(rows: Mapping[str, Row], results: Path) -> tuple[list[Pair], list
         return found if found.same else None
 
     exact, others = [], []
-    first: dict[str, list[str]] = defaultdict(list)  # of each audio_sha1, one clip of each picture
+    first: dict[str, list[str]] = defaultdict(list)  # audio_sha1 -> a clip of each video with it
     for clip in sorted(rows):
         sha = rows[clip].get("audio_sha1")
         if not sha:
@@ -186,7 +186,7 @@ def _groups(pairs: Sequence[Pair]) -> list[list[str]]:
 
 
 def _files(results: Path, clip: str) -> Files:
-    """A person of a video has crops of their own, and the video's audio."""
+    """The files of a clip: people of one video have crops of their own and share the audio."""
     audio, faces = stages.AUDIO, stages.FACES
     wav = results / audio.folder / f"{source_id(clip)}{audio.suffix}"
     return Files(wav, results / faces.folder / f"{clip}{faces.suffix}")

@@ -45,11 +45,12 @@ def extract(source: Path, audio_source: Path, wav_path: Path) -> Measures:
 def _in_one_run(source: Path, wav_path: Path | None) -> Measures | None:
     """The measures and, where a path is given, the audio; None when anything failed."""
     with contextlib.ExitStack() as stack:
-        picture, stamps, samples = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
-        outputs = [*FIRST_FRAME_OUTPUT, f"pipe:{picture.fileno()}", *PACKET_OUTPUT]
+        files = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
+        first_frame, stamps, samples = files
+        outputs = [*FIRST_FRAME_OUTPUT, f"pipe:{first_frame.fileno()}", *PACKET_OUTPUT]
         if wav_path is not None:
             outputs += pcm.pcm_output(f"pipe:{stamps.fileno()}", samples)
-        descriptors = [file.fileno() for file in (picture, stamps, samples)]
+        descriptors = [file.fileno() for file in files]
         # One thread: a single frame is decoded.
         decoder = stack.enter_context(Decoder(source, outputs, pass_fds=descriptors, threads=1))
         try:
@@ -59,7 +60,7 @@ def _in_one_run(source: Path, wav_path: Path | None) -> Measures | None:
             if error.reason == Reason.TIMED_OUT:
                 raise
             return None
-        (width, height), _, decoded = parse_first_frame(_lines(picture))
+        (width, height), _, decoded = parse_first_frame(_lines(first_frame))
         packets = pcm.parse_packets(_lines(stamps))
         if status or not decoded or (wav_path is not None and not len(packets.stamps)):
             return None
@@ -75,13 +76,13 @@ def _in_one_run(source: Path, wav_path: Path | None) -> Measures | None:
 
 def _step_by_step(source: Path, needs_audio: bool) -> Measures:
     """The measures of the video from two runs of ffmpeg; raises ClipError without audio."""
-    picture = probe(source)
-    measures: Measures = {"width": picture.width, "height": picture.height}
+    video = probe(source)
+    measures: Measures = {"width": video.width, "height": video.height}
     try:
         measures |= _timing(read_timeline(source))
     except ClipError as error:
         raise ClipError(error.reason, error.detail, measures) from error
-    if needs_audio and not picture.has_audio:
+    if needs_audio and not video.has_audio:
         raise ClipError(Reason.NO_AUDIO, f"{source}: it has no audio track", measures)
     return measures
 

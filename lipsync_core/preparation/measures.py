@@ -1,4 +1,4 @@
-"""What is measured of a clip's sound, crops and track. What is good: see `checks`."""
+"""Measures of a clip's audio, crops and track; `checks` compares them with thresholds."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ NUM_SAMPLED_CROPS = 8
 SAMPLED_CROP_SIZE = 96  # pixels: makes sharpness comparable between clips
 
 
-def sound_measures(blocks: Iterable[np.ndarray], mel: np.ndarray) -> Measures:
-    """Measures of the sound; memory does not grow with its length.
+def audio_measures(blocks: Iterable[np.ndarray], mel: np.ndarray) -> Measures:
+    """Measures of the audio; memory does not grow with its length.
 
     Parameters
     ----------
@@ -59,8 +59,8 @@ def sound_measures(blocks: Iterable[np.ndarray], mel: np.ndarray) -> Measures:
     }
 
 
-def picture_measures(zip_path: Path) -> Measures:
-    """Measures of a clip's crops, of eight spread over the clip.
+def crop_measures(zip_path: Path) -> Measures:
+    """Measures of eight crops spread over a clip.
 
     Returns sharpness (median variance of the Laplacian at 96 pixels; low is blurred), brightness
     (mean gray level, 0..255) and image_hash (difference hash, 64 bits in hex, hardly changed by
@@ -68,16 +68,15 @@ def picture_measures(zip_path: Path) -> Measures:
     """
     archive = CropArchive(zip_path)
     numbers = archive.frames
-    chosen = numbers[
-        np.unique(np.linspace(0, len(numbers) - 1, NUM_SAMPLED_CROPS).round().astype(int))
-    ]
-    grey = [
+    indices = np.linspace(0, len(numbers) - 1, NUM_SAMPLED_CROPS).round().astype(int)
+    chosen = numbers[np.unique(indices)]
+    gray = [
         cv2.cvtColor(archive.decode(frame, SAMPLED_CROP_SIZE), cv2.COLOR_BGR2GRAY)
         for frame in chosen.tolist()
     ]
     archive.close()
-    variances = [float(cv2.Laplacian(picture, cv2.CV_32F).var()) for picture in grey]
-    mean = np.mean(grey, axis=0, dtype=np.float32)
+    variances = [float(cv2.Laplacian(image, cv2.CV_32F).var()) for image in gray]
+    mean = np.mean(gray, axis=0, dtype=np.float32)
     tiny = cv2.resize(mean, (9, 8), interpolation=cv2.INTER_AREA)
     return {
         "sharpness": round(float(np.median(variances)), 1),
@@ -87,17 +86,17 @@ def picture_measures(zip_path: Path) -> Measures:
 
 
 def head_speed(frames: np.ndarray, boxes: np.ndarray, cuts: Sequence[int] = ()) -> float:
-    """How fast the face moves: the 95th percentile, in widths of the face a second.
+    """95th percentile of the speed of the face, in widths of the face per second.
 
-    frames: int (n,), rising. boxes: float32 (n, 4), x1, y1, x2, y2 in pixels. cuts: first
+    frames: int (n,), increasing. boxes: float32 (n, 4), x1, y1, x2, y2 in pixels. cuts: first
     frames of shots. Steps over a gap or a cut do not count; 0 with fewer than two frames in a row.
     """
     together = (np.diff(frames) == 1) & ~np.isin(frames[1:], cuts)
     if not together.any():
         return 0.0
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
     width = float(np.median(boxes[:, 2] - boxes[:, 0]))
-    steps = np.linalg.norm(np.diff(centres, axis=0), axis=1)[together]
+    steps = np.linalg.norm(np.diff(centers, axis=0), axis=1)[together]
     return round(float(np.percentile(steps, 95)) * FPS / max(width, 1e-6), 3)
 
 

@@ -17,7 +17,7 @@ from lipsync_core.errors import ClipError, Reason
 from lipsync_core.faces.archive import write_archive
 from lipsync_core.media import audio
 from lipsync_core.media.video import FPS, read_image
-from lipsync_core.preparation.measures import picture_measures
+from lipsync_core.preparation.measures import crop_measures
 from lipsync_core.preparation.runner import ClipJob, Worker
 from lipsync_core.preparation.segments import ensure_segment
 from lipsync_core.preparation.stages import Measures
@@ -25,7 +25,7 @@ from lipsync_core.preparation.stages import Measures
 DETECTOR = "given"
 
 
-def apart(worker: Worker, data_root: Path, function: Callable[[ClipJob, Path], Measures]) -> Worker:
+def route(worker: Worker, data_root: Path, function: Callable[[ClipJob, Path], Measures]) -> Worker:
     """A worker that passes clips which are folders of crops to `function`, others to `worker`.
 
     Segments of longer videos are extracted first.
@@ -99,7 +99,7 @@ def crop_faces(job: ClipJob, data_root: Path) -> Measures:
         for frame in sizes:
             archive.add(frame, paths[frame].read_bytes())
     face_px = round(float(np.median([max(size) for size in sizes.values()])), 1)
-    return {"faces": len(sizes), "face_px": face_px} | picture_measures(job.target)
+    return {"faces": len(sizes), "face_px": face_px} | crop_measures(job.target)
 
 
 def _sizes(folder: Path) -> dict[int, tuple[int, int]]:
@@ -107,9 +107,9 @@ def _sizes(folder: Path) -> dict[int, tuple[int, int]]:
     found = {}
     for frame, path in frames(folder).items():
         with contextlib.suppress(ClipError):  # larger than the memory
-            picture = read_image(path)
-            if picture is not None:
-                found[frame] = picture.shape[:2]
+            image = read_image(path)
+            if image is not None:
+                found[frame] = image.shape[:2]
     if not found:
         raise ClipError(Reason.UNREADABLE, f"{folder}: none of its images can be decoded")
     return found

@@ -1,8 +1,8 @@
-"""Are two prepared clips the same take? Their samples and their face crops decide.
+"""Comparison of two prepared clips by their samples and face crops: are they the same take?
 
 The same take under another encoding, gain, frame rate, trim or mirrored has correlated audio and
-alike crops at equal times. Other audio on the same picture, or another person with the same audio,
-is another clip.
+similar crops at equal times. Other audio on the same video, or another person with the same audio,
+is another take.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from lipsync_core.faces.archive import CropArchive
 from lipsync_core.media.audio import SAMPLE_RATE, load_wav
 from lipsync_core.media.timestamps import FPS
 
-BAND = (200.0, 3400.0)  # Hz: free of hum, and kept by every codec
-MAX_SHIFT = 0.06  # seconds that the true lag may lie from the given one
+BAND_HZ = (200.0, 3400.0)  # without hum, and kept by every codec
+MAX_LAG_ERROR = 0.06  # seconds between the suggested lag and the actual one
 MAX_SECONDS = 30.0  # of the overlap are compared
 MIN_OVERLAP = 0.5  # seconds; less is no evidence
 # 423 copies of 27 real clips (four codecs, gains, trims, a mirror): 0.90 or more. The 2,626 pairs
 # that fingerprints wrongly suggest among one man's 1,000 sentences: 0.52 or less.
 MIN_CORRELATION = 0.7
-SIDE, MARGIN = 48, 6  # crops are compared at this size, displaced by up to the margin (pixels)
+CROP_SIZE, MARGIN = 48, 6  # pixels: crops are compared at this size, shifted by up to the margin
 MAX_CROPS, MIN_CROPS = 12, 4  # compared, spread over the overlap
 # The same copies: 0.853 or more (a face of 40 pixels at half the size), 0.894 without that one. Two
 # people, all pairs of the 77 speakers of the real clips: 0.824 or less.
-MIN_LIKENESS = 0.84
+MIN_SIMILARITY = 0.84
 
 
 class Files(NamedTuple):
@@ -43,20 +43,20 @@ class Match(NamedTuple):
     """How far two clips agree.
 
     correlation: the largest normalized cross-correlation of the audio, absolute, 0..1. lag: seconds
-    by which the first clip has the common part later than the second. likeness: the median
-    correlation of the face crops at equal times, -1..1. mirrored: one picture is the other's mirror
-    image.
+    by which the first clip has the common part later than the second. similarity: the median
+    correlation of the face crops at equal times, -1..1. mirrored: one clip's frames are
+    mirror images of the other's.
     """
 
     correlation: float
     lag: float
-    likeness: float = -1.0
+    similarity: float = -1.0
     mirrored: bool = False
 
     @property
     def same(self) -> bool:
-        """Are the clips the same take?"""
-        return self.correlation >= MIN_CORRELATION and self.likeness >= MIN_LIKENESS
+        """Whether the clips are the same take."""
+        return self.correlation >= MIN_CORRELATION and self.similarity >= MIN_SIMILARITY
 
 
 def match(one: Files, other: Files, lags: Sequence[float]) -> Match:
@@ -73,11 +73,11 @@ def match(one: Files, other: Files, lags: Sequence[float]) -> Match:
         return found
     archives = CropArchive(one.crops), CropArchive(other.crops)
     try:
-        likeness, mirrored = match_crops(*archives, found.lag)
+        similarity, mirrored = match_crops(*archives, found.lag)
     finally:
         for archive in archives:
             archive.close()
-    return Match(found.correlation, found.lag, likeness, mirrored)
+    return Match(found.correlation, found.lag, similarity, mirrored)
 
 
 def match_audio(one: np.ndarray, other: np.ndarray, lag: float) -> Match:
@@ -90,10 +90,10 @@ def match_audio(one: np.ndarray, other: np.ndarray, lag: float) -> Match:
     count = min(len(first), len(second), round(MAX_SECONDS * SAMPLE_RATE))
     if count < MIN_OVERLAP * SAMPLE_RATE:
         return Match(0.0, lag)
-    reach = round(MAX_SHIFT * SAMPLE_RATE)
+    reach = round(MAX_LAG_ERROR * SAMPLE_RATE)
     size = cv2.getOptimalDFTSize(count + reach)
     frequency = np.fft.rfftfreq(size, 1 / SAMPLE_RATE)
-    band = (frequency >= BAND[0]) & (frequency <= BAND[1])
+    band = (frequency >= BAND_HZ[0]) & (frequency <= BAND_HZ[1])
     spectra = [np.fft.rfft(wave[:count], size) * band for wave in (first, second)]
     # Parseval: the other half of the spectrum, its mirror image, has the same energy.
     energies = [2 * float(np.sum(np.abs(spectrum) ** 2)) / size for spectrum in spectra]
@@ -105,9 +105,9 @@ def match_audio(one: np.ndarray, other: np.ndarray, lag: float) -> Match:
 
 
 def match_crops(one: CropArchive, other: CropArchive, lag: float) -> tuple[float, bool]:
-    """Likeness of the crops of two clips at equal times, and whether one is mirrored (see `Match`).
+    """Similarity of the crops of two clips at equal times, and whether one is mirrored.
 
-    The pictures may lie a frame off the audio, since frame rates are converted. The likeness is -1
+    The frames may be off the audio by one, since frame rates are converted. The similarity is -1
     when they have fewer than `MIN_CROPS` frames in common.
     """
     offset = round(lag * FPS)
@@ -126,19 +126,19 @@ def match_crops(one: CropArchive, other: CropArchive, lag: float) -> tuple[float
         theirs = [_gray(other, frame) for _, frame in pairs]
         for mirrored in (False, True):
             values = [
-                _alike(crop, crop2[:, ::-1] if mirrored else crop2)
+                _similarity(crop, crop2[:, ::-1] if mirrored else crop2)
                 for (crop, _), crop2 in zip(pairs, theirs, strict=True)
             ]
             best = max(best, (float(np.median(values)), mirrored))
     return best
 
 
-def _alike(one: np.ndarray, other: np.ndarray) -> float:
-    """Largest correlation of a crop's inner part with the other crop, uint8 (SIDE, SIDE) each."""
+def _similarity(one: np.ndarray, other: np.ndarray) -> float:
+    """Largest correlation of a crop's inner part with the other crop, uint8 (S, S) each."""
     inner = one[MARGIN:-MARGIN, MARGIN:-MARGIN]
     found = cv2.matchTemplate(np.ascontiguousarray(other), inner.copy(), cv2.TM_CCOEFF_NORMED)
     return float(found.max())
 
 
 def _gray(archive: CropArchive, frame: int) -> np.ndarray:
-    return cv2.cvtColor(archive.decode(frame, SIDE), cv2.COLOR_BGR2GRAY)
+    return cv2.cvtColor(archive.decode(frame, CROP_SIZE), cv2.COLOR_BGR2GRAY)

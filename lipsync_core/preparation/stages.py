@@ -1,8 +1,8 @@
 """The five stages of preparation: names, versions, files and settings. Light: no heavy imports.
 
-A stage's key for a clip is a digest of its source's signature, its settings and its version;
-a file whose key still matches is kept. Raise a stage's version when its output changes: a
-golden-output test says so.
+A stage's key for a clip is a digest of its source's signature, its settings and its version; a file
+whose key still matches is kept. Raise a stage's version when its output changes (golden-output
+tests fail then).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ Measures = dict[str, float | int | str]  # what a stage measures of a clip: colu
 class Stage:
     """One stage: `folder` below the results, `suffix` of the file per clip ("" for none).
 
-    `reads`: the stages whose files it works on, so that its own change with theirs;
-    `after`: stages it only waits for, to pass over what they dropped;
-    `settings`: the config keys, written "a" or "a.b", which its output depends on.
+    `reads`: the stages whose files are its input: its key includes theirs;
+    `after`: further stages whose dropped clips it skips;
+    `settings`: the config keys, written "a" or "a.b", that its output depends on.
     """
 
     rule: str
@@ -33,7 +33,7 @@ class Stage:
 
     @property
     def upstream(self) -> tuple[Stage, ...]:
-        """The stages whose tables it needs, in the order of the chain."""
+        """The stages whose tables it reads, in their order."""
         return self.after + self.reads
 
     def params(self, config: Mapping[str, Any]) -> dict[str, Any]:

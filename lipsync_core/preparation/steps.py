@@ -1,4 +1,4 @@
-"""The work of the five stages of preparation, one function a stage.
+"""The five stages of preparation, one function each.
 
 Each brings one shard up to date (see `lipsync_core.preparation.runner`). Heavy modules are imported
 by the stage that needs them: a job that makes spectrograms does not load torch.
@@ -33,16 +33,17 @@ def extract_audio(
 ) -> list[Row]:
     """Write `audio/<clip id>.wav`; measures: see `extraction.extract`.
 
-    Drops what ffmpeg cannot read (unreadable, no_video, timed_out) and the soundless (no_audio).
+    Drops files that ffmpeg cannot read (unreadable, no_video, timed_out) and those without audio
+    (no_audio).
     """
     from lipsync_core.preparation import precropped
     from lipsync_core.preparation.extraction import extract
 
     def work(job: ClipJob) -> Measures:
-        source, sound = job.clip.source(data_root), job.clip.audio_source(data_root)
-        return extract(source, sound, job.target)
+        clip = job.clip
+        return extract(clip.source(data_root), clip.audio_source(data_root), job.target)
 
-    worker = precropped.apart(per_clip(work), data_root, precropped.extract_audio)
+    worker = precropped.route(per_clip(work), data_root, precropped.extract_audio)
     return run_shard(stages.AUDIO, clips, results, shard, params, worker)
 
 
@@ -50,16 +51,16 @@ def mel_spectrograms(
     clips: Sequence[Clip], results: Path, shard: int, params: Mapping[str, Any]
 ) -> list[Row]:
     """Write `mels/<clip id>.npy`, float32 (T, 80), 80 rows a second; measures: see
-    `measures.sound_measures`.
+    `measures.audio_measures`.
     """
     from lipsync_core.audio import write_mel
     from lipsync_core.media.audio import wav_blocks
-    from lipsync_core.preparation.measures import sound_measures
+    from lipsync_core.preparation.measures import audio_measures
 
     def work(job: ClipJob) -> Measures:
         wav = job.clip.artifact(results / stages.AUDIO.folder, ".wav")
         write_mel(wav, job.target)
-        return sound_measures(wav_blocks(wav), np.load(job.target, mmap_mode="r"))
+        return audio_measures(wav_blocks(wav), np.load(job.target, mmap_mode="r"))
 
     return run_shard(stages.MELS, clips, results, shard, params, per_clip(work))
 
@@ -119,7 +120,7 @@ def detect_faces(
                 measures | {"detected_frames": result.detected_frames, "detector": detector.name},
             )
 
-    worker = precropped.apart(work, data_root, precropped.detect_faces)
+    worker = precropped.route(work, data_root, precropped.detect_faces)
     return run_shard(stages.BOXES, clips, results, shard, params, worker)
 
 
@@ -141,7 +142,7 @@ def crop_faces(
 
     Measures: faces (frames with a crop), face_px (median longer side of the face), tracks (people
     who are visible for `track.min_seconds` or more), shots, head_speed, those of
-    `measures.picture_measures`, active_speaker_confidence where the speaker was selected by it, and
+    `measures.crop_measures`, active_speaker_confidence where the speaker was selected by it, and
     with `sync_model` sync_offset and sync_confidence.
 
     With `track.select: all` each person becomes a clip. There, and in a video of several shots,
@@ -159,7 +160,7 @@ def crop_faces(
         weights["speaker_weights"] = pretrained.active_speaker_weights(model, models)
     cropper = FaceCropper(data_root, results, track, Crop(**params["crop"]), device, **weights)
     sha = {name: file_sha(path) for name, path in weights.items() if path}
-    worker = precropped.apart(per_clip(cropper), data_root, precropped.crop_faces)
+    worker = precropped.route(per_clip(cropper), data_root, precropped.crop_faces)
     return run_shard(stages.FACES, clips, results, shard, {**params, **sha}, worker)
 
 

@@ -1,8 +1,7 @@
-"""A video split by time: which of its frames train, validate and test.
+"""Splits of videos by time into training, validation and test frames.
 
-For a corpus of one speaker with few videos. Training, validation and test follow each other in
-each video, 2 s apart: no window (0.2 s) and no sound of one reaches into the other, and a sentence
-seldom goes on from one to the next.
+For a corpus of one speaker with few videos. The three parts follow each other in each video with
+gaps of 2 s: no window (0.2 s) and no audio is in two parts, and a sentence seldom is.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import numpy as np
 
 from lipsync_core.corpus.clips import source_id
 from lipsync_core.corpus.filelists import Listed
+from lipsync_core.corpus.layouts.items import SPLITS
 from lipsync_core.data.dataset import MIN_RUN, WINDOW, ClipDataset
 from lipsync_core.errors import LipsyncError
 from lipsync_core.media.video import FPS
@@ -30,8 +30,8 @@ Parts = dict[str, Listed]  # by split
 def divide(results: Path, clips: Iterable[str], val: float, test: float) -> dict[str, Parts]:
     """The parts of each clip, with shares `val` and `test` of the windows of its video.
 
-    A video too short for all three has no test part, one too short for two trains; but the longest
-    is divided as long as both parts can be used at all. The people of one video share its sound, so
+    A video too short for three parts has no test part, one too short for two only trains; but the
+    longest is divided if both parts can be used at all. The people of one video share its audio, so
     all are divided at the same times; one who is in no part has {}. Reads the crops' frame numbers.
     """
     videos: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
@@ -56,7 +56,7 @@ def _starts(results: Path, clip: str) -> np.ndarray:
     """First frames of the clip's complete windows; none where it cannot be used."""
     try:
         return ClipDataset.load(results, [clip]).clips[0].starts
-    except LipsyncError:  # training says so, with the reason
+    except LipsyncError:  # training reports it, with the reason
         return np.empty(0, np.int64)
 
 
@@ -67,21 +67,21 @@ def _cuts(
     kept: float = MIN_TRAIN_SHARE,
     least: int = MIN_HELD_OUT_WINDOWS,
 ) -> dict[str, tuple[int, int]]:
-    """Split -> its first and last frame; {} when that leaves too little to training."""
+    """Split -> its first and last frame; {} when too little is left for training."""
     for shares in ({"test": test, "val": val}, {"test": 0.0, "val": val}):
         found = _parts(starts, shares, least)
         due = kept * (1 - sum(shares.values())) * len(starts)
         if len(found) > 1 and len(found["train"]) >= due:
             return {
                 split: (int(found[split][0]), int(found[split][-1]) + WINDOW - 1)
-                for split in ("train", "val", "test")
+                for split in SPLITS
                 if split in found
             }
     return {}
 
 
 def _parts(starts: np.ndarray, shares: dict[str, float], least: int) -> dict[str, np.ndarray]:
-    """Split -> first frames of its windows, from the end of the video on; {} for no room."""
+    """Split -> first frames of its windows, from the end of the video on; {} if it is too short."""
     parts, rest = {}, starts
     for split, share in shares.items():
         if share:
@@ -94,6 +94,6 @@ def _parts(starts: np.ndarray, shares: dict[str, float], least: int) -> dict[str
 
 
 def usable(starts: np.ndarray) -> bool:
-    """Do these windows come from a run of frames that is long enough for training?"""
+    """Whether these windows are from a run of frames that is long enough for training."""
     breaks = np.flatnonzero(np.diff(starts) != 1) + 1
     return max(map(len, np.split(starts, breaks))) >= MIN_WINDOWS

@@ -145,11 +145,11 @@ def split_table(clips: Sequence[Row]) -> Table:
                 percent(len(mine) / len(kept)) if kept else percent(None),
             ]
         )
-    homes = {(row.get("speaker", ""), row["split"]) for row in parts}
-    places = Counter(speaker for speaker, _ in homes)
+    pairs = {(row.get("speaker", ""), row["split"]) for row in parts}
+    places = Counter(speaker for speaker, _ in pairs)
     shared = sorted(speaker for speaker, splits in places.items() if splits > 1)
     note = (
-        f"Speakers in more than one split: {', '.join(shared)}. Figures on val and test "
+        f"Speakers in more than one split: {', '.join(shared)}. Metrics on val and test "
         "are then too good."
         if shared
         else "No speaker is in more than one split."

@@ -15,7 +15,7 @@ from tests.support.media_takes import speech
 
 def sound(wav: np.ndarray, block: int = 16000) -> dict:
     blocks = [wav[start : start + block] for start in range(0, len(wav), block)]
-    return measures.sound_measures(blocks, melspectrogram(wav).T)
+    return measures.audio_measures(blocks, melspectrogram(wav).T)
 
 
 def test_loudness_of_known_waves():
@@ -57,7 +57,7 @@ def crops(path, picture, count=20):
     with zipfile.ZipFile(path, "w") as archive:
         for frame in range(count):
             archive.writestr(f"{frame}.jpg", cv2.imencode(".jpg", picture)[1].tobytes())
-    return measures.picture_measures(path)
+    return measures.crop_measures(path)
 
 
 def test_picture_measures(tmp_path):

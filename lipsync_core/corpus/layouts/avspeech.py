@@ -37,7 +37,7 @@ class Segment(NamedTuple):
 
 
 def items(files: Mapping[str, str], data_root: Path) -> Iterator[Item]:
-    """The rows whose video is there. Raises LipsyncError when there is no list or a bad row."""
+    """The rows that have a video. Raises LipsyncError when there is no list or a bad row."""
     segments = _read_lists(data_root)
     found = 0
     for path in files:
@@ -72,7 +72,7 @@ def _clip_name(segment: Segment, others: list[Segment]) -> str:
 
 
 def _starting(segments: list[Segment], rest: str) -> Segment | None:
-    """The segment whose start the rest of a file's name begins with."""
+    """The segment that starts at the number which the rest of a file's name begins with."""
     number = NUMBER.search(rest)
     if number is None:
         return None

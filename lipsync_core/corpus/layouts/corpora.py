@@ -77,7 +77,7 @@ def lrs3(files: Files, data_root: Path) -> Iterator[Item]:
 def lrw(files: Files, data_root: Path) -> Iterator[Item]:
     """`<WORD>/{train,val,test}/<WORD>_<number>.mp4`: the split is below the word.
 
-    Speakers are unknown and numbers start anew in each split, so the group is word and split.
+    Speakers are unknown and numbers restart in each split, so the group is word and split.
     """
     for path in files:
         parts = path.split("/")
@@ -87,7 +87,7 @@ def lrw(files: Files, data_root: Path) -> Iterator[Item]:
 
 
 def voxceleb2(files: Files, data_root: Path) -> Iterator[Item]:
-    """`{dev,test}/mp4/id<number>/<video>/<clip>.mp4`, the sound in `aac/` with the same path.
+    """`{dev,test}/mp4/id<number>/<video>/<clip>.mp4`, the audio in `aac/` with the same path.
 
     Clip names repeat from video to video, so the id has all three; test speakers are test.
     """

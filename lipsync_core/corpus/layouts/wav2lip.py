@@ -1,7 +1,7 @@
-"""Corpora that the public Wav2Lip `preprocess.py` has prepared: folders of crops and a sound.
+"""Corpora prepared by the public Wav2Lip `preprocess.py`: folders of face crops and audio.
 
-`<speaker>/<clip>/{0.jpg, 1.jpg, ..., audio.wav}`, pictures numbered by frame at 25 a second, a
-frame without a face left out.
+`<speaker>/<clip>/{0.jpg, 1.jpg, ..., audio.wav}`, crops numbered by frame at 25 fps; frames without
+a face are missing.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ AUDIO = "audio.wav"
 
 
 def scan(data_root: Path) -> dict[str, str]:
-    """Encoded path of each folder of numbered pictures -> stamp; "<folder>/audio.wav" -> stamp.
+    """Encoded path of each folder of numbered crops -> stamp; "<folder>/audio.wav" -> stamp.
 
-    A folder's stamp is its number of pictures and its modification time: adding, removing or
-    renaming a picture shows, writing over one does not.
+    A folder's stamp is its number of crops and its modification time: it changes when a crop is
+    added, removed or renamed, not when one is overwritten.
     """
     found = {}
     for prefix, files in folders(data_root):
@@ -35,7 +35,7 @@ def scan(data_root: Path) -> dict[str, str]:
 
 
 def items(files: Mapping[str, str], data_root: Path) -> Iterator[Item]:
-    """Every folder of numbered pictures; `audio` is its audio.wav."""
+    """Every folder of numbered crops; `audio` is its audio.wav."""
     for path in files:
         if path.rpartition("/")[2] == AUDIO and path[: -len(AUDIO) - 1] in files:
             continue
@@ -46,12 +46,12 @@ def items(files: Mapping[str, str], data_root: Path) -> Iterator[Item]:
 
 
 def is_frame(name: str) -> bool:
-    """Is this the file name of a numbered crop?"""
+    """Whether this is the file name of a numbered crop."""
     return name.endswith(".jpg") and name[:-4].isdecimal() and name.isascii()
 
 
 def frames(folder: Path) -> dict[int, Path]:
-    """Frame number -> picture of a clip's folder, rising."""
+    """Frame number -> crop in a clip's folder, increasing."""
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if is_frame(entry.name) and entry.is_file()]
     return dict(sorted((int(name[:-4]), folder / name) for name in names))
