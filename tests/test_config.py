@@ -49,7 +49,7 @@ def test_given_values_win():
         ({"detect": {"strid": 1}}, "unknown key 'detect.strid'; did you mean 'stride'?"),
         ({"detect": {"threshold": 1}}, "detect.threshold: got 1; allowed: number, more than 0, l"),
         ({"detect": {"stride": 2.5}}, "detect.stride: got 2.5; allowed: integer, at least 1"),
-        ({"track": {"selekt": "all"}}, "unknown key 'track.selekt'; did you mean 'select'?"),
+        ({"track": {"selects": "all"}}, "unknown key 'track.selects'; did you mean 'select'?"),
         ({"track": {"select": "speaking"}}, "got 'speaking'; allowed: largest | longest | all | a"),
         ({"track": {"max_gap": -1}}, "track.max_gap: got -1; allowed: integer, at least 0"),
         ({"crop": None}, "crop: got None; allowed: object"),

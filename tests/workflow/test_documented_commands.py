@@ -96,10 +96,23 @@ def has_cores(words: list[str], repo: Path) -> bool:
 
 def test_every_command_is_known():
     known = by_program(
-        "snakemake", "lipsync", "make", "pip", "ffmpeg", "tensorboard", *ELSEWHERE, "apptainer"
+        "snakemake",
+        "lipsync",
+        "make",
+        "pip",
+        "ffmpeg",
+        "tensorboard",
+        *ELSEWHERE,
+        "apptainer",
+        "python",
     )
     assert sorted(COMMANDS) == sorted(known)
     assert len(COMMANDS) > 15 and by_program("snakemake") and by_program("lipsync")
+
+
+def test_python_commands_name_modules():
+    for words in map(shlex.split, by_program("python")):
+        assert words[1] == "-m" and importlib.util.find_spec(words[2]), words
 
 
 def test_snakemake_commands_plan_their_jobs(work):
