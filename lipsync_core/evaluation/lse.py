@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy.fft import dct
 from torch.nn import functional as F
 
 from lipsync_core.errors import ClipError, Reason
@@ -36,7 +37,7 @@ def mfcc(pcm: np.ndarray) -> np.ndarray:
     bands = power @ _mel_filters().T
     tiny = np.finfo(float).eps  # avoids log(0) in digital silence
     log_bands = np.log(np.where(bands == 0, tiny, bands))
-    cepstrum = log_bands @ _cosines(rows=13, bands=26).T
+    cepstrum = dct(log_bands, norm="ortho")[:, :13]
     cepstrum *= 1 + 11 * np.sin(np.pi * np.arange(13) / 22)
     cepstrum[:, 0] = np.log(np.where(energy == 0, tiny, energy))
     return cepstrum.T
@@ -61,14 +62,6 @@ def _mel_filters(bands: int = 26) -> np.ndarray:
     falling = (high - bins) / (high - middle)
     filters = np.where(bins < middle, rising, falling)
     return np.where((bins >= low) & (bins < high), filters, 0.0)
-
-
-def _cosines(rows: int, bands: int) -> np.ndarray:
-    """(rows, bands): the orthonormal DCT-II."""
-    angles = np.pi * np.arange(rows)[:, None] * (2 * np.arange(bands) + 1) / (2 * bands)
-    matrix = np.sqrt(2 / bands) * np.cos(angles)
-    matrix[0] /= np.sqrt(2)
-    return matrix
 
 
 def usable_windows(frames: int, samples: int) -> int:

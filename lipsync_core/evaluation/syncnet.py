@@ -5,7 +5,6 @@ Pure functions of their arguments. Networks must be in evaluation mode; they run
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,11 +29,8 @@ def embed_audio(
 ) -> torch.Tensor:
     """Audio embeddings of the windows at `starts`: float32 (n, D), on the CPU."""
     device = next(model.parameters()).device
-    parts = [
-        model.encode_audio(to_device(dataset.mels(clip, chunk), device)).float().cpu()
-        for chunk in _chunks(starts)
-    ]
-    return torch.cat(parts)
+    batches = (to_device(dataset.mels(clip, chunk), device) for chunk in _chunks(starts))
+    return torch.cat([model.encode_audio(mels).float().cpu() for mels in batches])
 
 
 @torch.no_grad()
@@ -43,15 +39,15 @@ def embed_faces(
 ) -> torch.Tensor:
     """Face embeddings of the windows at `starts`: float32 (n, D), on the CPU."""
     device = next(model.parameters()).device
-    parts = []
-    for chunk in _chunks(starts):
-        frames = np.stack([dataset.lower_half(clip, int(start)) for start in chunk])
-        parts.append(model.encode_faces(stack_window(to_device(frames, device))).float().cpu())
-    return torch.cat(parts)
+    batches = (
+        stack_window(to_device(np.stack([dataset.lower_half(clip, int(s)) for s in chunk]), device))
+        for chunk in _chunks(starts)
+    )
+    return torch.cat([model.encode_faces(faces).float().cpu() for faces in batches])
 
 
-def _chunks(starts: np.ndarray) -> Iterator[np.ndarray]:
-    return (starts[first : first + BATCH_SIZE] for first in range(0, len(starts), BATCH_SIZE))
+def _chunks(starts: np.ndarray) -> list[np.ndarray]:
+    return np.split(starts, range(BATCH_SIZE, len(starts), BATCH_SIZE))
 
 
 @dataclass(frozen=True)

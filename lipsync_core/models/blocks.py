@@ -26,6 +26,7 @@ public checkpoint initializes all but the lists (`checkpoints.load_weights(..., 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -63,26 +64,12 @@ class Layer:
 Layout = Sequence[Layer]
 
 
-def conv(channels: int, kernel: Pair, stride: Pair = 1, padding: Pair = 0) -> Layer:
-    """Row: Conv2d, batch norm, ReLU."""
-    return Layer("conv", channels, kernel, stride, padding)
+conv, up, plain = (functools.partial(Layer, kind) for kind in ("conv", "up", "plain"))
 
 
 def residual(channels: int, times: int = 1) -> list[Layer]:
     """Rows: `times` 3 x 3 convolutions that keep the shape and add their input."""
     return times * [Layer("conv", channels, 3, 1, 1, residual=True)]
-
-
-def up(
-    channels: int, kernel: Pair, stride: Pair = 1, padding: Pair = 0, output_padding: Pair = 0
-) -> Layer:
-    """Row: ConvTranspose2d, batch norm, ReLU."""
-    return Layer("up", channels, kernel, stride, padding, output_padding)
-
-
-def plain(channels: int, kernel: Pair, stride: Pair = 1, padding: Pair = 0) -> Layer:
-    """Row: Conv2d, LeakyReLU(0.01), no norm."""
-    return Layer("plain", channels, kernel, stride, padding)
 
 
 class Block(nn.Module):

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lipsync_core.config import SyncNetConfig
 from lipsync_core.media.timestamps import FPS
 from lipsync_core.report import plots
 from lipsync_core.report.blocks import Figure, figure, percent, plural
 from lipsync_core.report.corpus import by_split
 from lipsync_core.report.gallery import Strip, crop_strip
 from lipsync_core.report.plots import Series
-from lipsync_core.report.results import last, number, numbers, part
+from lipsync_core.report.results import number, numbers, part
 from lipsync_core.runtime.tables import Row
 from lipsync_core.training.data_check.result import OUT_OF_SYNC, data_faults, has_constant_offset
 from lipsync_core.training.diagnosis import Diagnosis, RunInfo, diagnose
@@ -149,18 +150,9 @@ def diagnosis(
     parts = by_split(clips)
     train, val = ([row for row in parts if row["split"] == name] for name in ("train", "val"))
     speakers, validated = ({row.get("speaker") for row in part} for part in (train, val))
-    run = RunInfo(
-        steps=int(number(options.get("steps")) or last(rows, "step") or 0),
-        loss=str(options.get("loss") or RunInfo.loss),
-        windows=int(number(options.get("windows_per_clip")) or RunInfo.windows),
-        speakers=len(speakers),
-        minutes=sum(numbers(train, "seconds")) / 60,
-        data_faults=data_faults(data_check),
-        optimizer=str(options.get("optimizer") or RunInfo.optimizer),
-        lr=number(options.get("lr")) or 0.0,
-        seen=validated <= speakers,
-        constant_offset=has_constant_offset(data_check),
-    )
+    config, minutes = SyncNetConfig(**options), sum(numbers(train, "seconds")) / 60
+    faults = data_faults(data_check), has_constant_offset(data_check)
+    run = RunInfo(config, len(speakers), minutes, validated <= speakers, *faults)
     return diagnose(rows, run)
 
 

@@ -201,27 +201,31 @@ def _data_tiles(result: Account | None, clips: Sequence[Row]) -> list[Tile]:
 
 
 def _syncnet_tiles(metrics: Metrics, judged_on: str) -> list[Tile]:
-    tiles = {
-        "auc": Tile("AUC", figure(metrics.get("auc"), 2), f"{judged_on}; chance 0.5"),
-        "accuracy": Tile(
-            "Accuracy", percent(metrics.get("accuracy")), f"{judged_on}; chance 50{THIN}%"
-        ),
-        "loss": Tile("Loss", figure(metrics.get("loss"), 2), f"{judged_on}; chance 0.69"),
-    }
-    return [tile for name, tile in tiles.items() if name in metrics]
+    tiles = (
+        ("auc", "AUC", "{:.2f}".format, "0.5"),
+        ("accuracy", "Accuracy", percent, f"50{THIN}%"),
+        ("loss", "Loss", "{:.2f}".format, "0.69"),
+    )
+    return [
+        Tile(label, write(metrics[name]), f"{judged_on}; chance {chance}")
+        for name, label, write, chance in tiles
+        if name in metrics
+    ]
 
 
 def _generator_tiles(metrics: Metrics, judged_on: str) -> list[Tile]:
     gt = metrics.get("sync_loss_gt")
     note = "chance 0.69" if gt is None else f"ground truth {gt:.2f}, chance 0.69"
-    tiles = {
-        "l1": Tile("L1", figure(metrics.get("l1"), 4), judged_on),
-        "l1_reference": Tile(
-            "L1 of the reference", figure(metrics.get("l1_reference"), 4), "what it must beat"
-        ),
-        "sync_loss": Tile("Sync loss", figure(metrics.get("sync_loss"), 2), note),
-    }
-    return [tile for name, tile in tiles.items() if name in metrics]
+    tiles = (
+        ("l1", "L1", 4, judged_on),
+        ("l1_reference", "L1 of the reference", 4, "the baseline"),
+        ("sync_loss", "Sync loss", 2, note),
+    )
+    return [
+        Tile(label, figure(metrics[name], digits), text)
+        for name, label, digits, text in tiles
+        if name in metrics
+    ]
 
 
 def _time_tiles(timings: Sequence[Timing]) -> list[Tile]:

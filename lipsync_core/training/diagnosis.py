@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lipsync_core.config import SyncNetConfig
 from lipsync_core.training import thresholds
 from lipsync_core.training.thresholds import AUC_CHANCE, AUC_USABLE, CHANCE_LOSS
 
@@ -60,22 +61,17 @@ class Diagnosis:
 class RunInfo:
     """What is known about a SyncNet run besides its metrics.
 
-    steps: planned. loss, optimizer, lr: as in the config (lr 0: unknown). windows: of each clip in
-    a batch. speakers, minutes: of the training clips (minutes 0: unknown). data_faults: what the
-    data check found wrong with audio and frames, "" for nothing; constant_offset: among them is a
-    constant audio-visual offset, which a SyncNet can learn. seen: the validation speakers are among
-    the training speakers.
+    speakers, minutes: of the training clips (minutes 0: unknown). seen: the validation speakers are
+    among the training speakers. data_faults: what the data check found wrong with audio and frames,
+    "" for nothing; constant_offset: among them is a constant audio-visual offset, which a SyncNet
+    can learn.
     """
 
-    steps: int
-    loss: str = "contrastive+bce"
-    windows: int = 12
+    config: SyncNetConfig
     speakers: int = 0
     minutes: float = 0.0
-    data_faults: str = ""
-    optimizer: str = "muon"
-    lr: float = 0.0
     seen: bool = False
+    data_faults: str = ""
     constant_offset: bool = False
 
     @property
@@ -107,11 +103,11 @@ def _progress(rows: Sequence[Row], run: RunInfo) -> Diagnosis:
     recent, last = rows[-RECENT_ROWS:], rows[-1]
     step, auc = int(value_of(last, "step")), value_of(last, "val_auc")
     if all(value_of(row, "val_auc") < AUC_CHANCE for row in recent):
-        if step < min(MIN_STEPS, run.steps):
+        if step < min(MIN_STEPS, run.config.steps):
             return _diagnosis("none", "too early to tell")
         train = [value_of(row, "train_loss") for row in _same_phase(recent)]
-        contrastive = str(last.get("phase") or run.loss).startswith("contrastive")
-        chance = math.log(run.windows) if contrastive else CHANCE_LOSS
+        contrastive = str(last.get("phase") or run.config.loss).startswith("contrastive")
+        chance = math.log(run.config.windows_per_clip) if contrastive else CHANCE_LOSS
         if min(train) > (1 - CHANCE_MARGIN) * chance:
             seen = f"after {step} steps the loss is {train[-1]:.2f}, chance is {chance:.2f}"
             return _diagnosis("bad", "stuck at chance", f"{seen} (AUC {auc:.2f})", causes(run))
@@ -141,7 +137,7 @@ def causes(run: RunInfo) -> list[str]:
     """
     rate = _unproven_rate(run)
     found = [cause for cause in (run.data_faults, rate, _too_little(run)) if cause]
-    if run.loss == "bce":
+    if run.config.loss == "bce":
         found.append(
             "the classic loss alone often stays at chance for days; set "
             "`syncnet.loss: contrastive+bce` (or start from public weights: `syncnet.pretrained`)"
@@ -156,12 +152,13 @@ def causes(run: RunInfo) -> list[str]:
 
 def _unproven_rate(run: RunInfo) -> str:
     """A learning rate outside the range of all runs that learned, as a cause; else ""."""
-    lowest, highest = PROVEN_LEARNING_RATES.get(run.optimizer, (0.0, math.inf))
-    if not run.lr or lowest <= run.lr <= highest:
+    lr, optimizer = run.config.lr, run.config.optimizer
+    lowest, highest = PROVEN_LEARNING_RATES[optimizer]
+    if lowest <= lr <= highest:
         return ""
     return (
-        f"the learning rate is too {'low' if run.lr < lowest else 'high'}: `syncnet.lr` is "
-        f"{run.lr:g}; with `{run.optimizer}` {lowest:g} to {highest:g} work"
+        f"the learning rate is too {'low' if lr < lowest else 'high'}: `syncnet.lr` is {lr:g}; "
+        f"with `{optimizer}` {lowest:g} to {highest:g} work"
     )
 
 
@@ -255,7 +252,7 @@ def _still_learning(rows: Sequence[Row], step: int, auc: float, run: RunInfo) ->
         )
         found = [cause or f"{run.data} teach no more than this"]
         return _diagnosis("fair", "plateaued", seen, found, remedy)
-    if step >= run.steps:
+    if step >= run.config.steps:
         seen = f"AUC {auc:.2f} is still rising at the last step ({step}): increase `steps`"
         hardly_any = 0 < run.minutes < thresholds.MIN_MINUTES
         cause = _unproven_rate(run) or (_too_little(run) if hardly_any else "")

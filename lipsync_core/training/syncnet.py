@@ -177,15 +177,11 @@ class SyncNetTask(loop.Task):
 def run_info(
     config: SyncNetConfig, train: ClipDataset, val: ClipDataset, data_check: Mapping[str, Any]
 ) -> diagnosis.RunInfo:
-    """What a diagnosis weighs beside the metrics. data_check: see `learnability`."""
+    """What is known about a run besides its metrics. data_check: see `learnability`."""
     minutes, speakers = learnability.corpus_size(train)
-    return diagnosis.RunInfo(
-        *(config.steps, config.loss, config.windows_per_clip, speakers, minutes),
-        data_faults(data_check),
-        *(config.optimizer, config.lr),
-        learnability.seen_speakers(train, val),
-        has_constant_offset(data_check),
-    )
+    seen = learnability.seen_speakers(train, val)
+    faults = data_faults(data_check), has_constant_offset(data_check)
+    return diagnosis.RunInfo(config, speakers, minutes, seen, *faults)
 
 
 def train(

@@ -4,10 +4,18 @@ import math
 
 import pytest
 
+from lipsync_core.config import SyncNetConfig
 from lipsync_core.training import diagnosis
 from lipsync_core.training.diagnosis import RunInfo
 
-INFO = RunInfo(steps=4000, windows=8, speakers=8, minutes=3.7)
+
+def info(speakers=0, minutes=0.0, seen=False, data_faults="", constant_offset=False, **config):
+    """RunInfo of a config with the given keys."""
+    config = SyncNetConfig(**{"windows_per_clip": 8} | config)
+    return RunInfo(config, speakers, minutes, seen, data_faults, constant_offset)
+
+
+INFO = info(steps=4000, speakers=8, minutes=3.7)
 CONTRASTIVE, CLASSIC = "contrastive", "bce"
 
 
@@ -32,12 +40,12 @@ def test_a_good_run_has_no_advice():
 @pytest.mark.parametrize(("loss", "chance"), [("contrastive+bce", math.log(8)), ("bce", 0.693)])
 def test_standing_still_at_chance_is_named_with_its_cause(loss, chance):
     phase = CLASSIC if loss == "bce" else CONTRASTIVE
-    run = RunInfo(steps=4000, loss=loss, windows=8, speakers=8)
+    run = info(steps=4000, loss=loss, speakers=8)
     found = diagnosed([chance * 1.001] * 4, [0.5, 0.51, 0.49, 0.5], phase=phase, run=run)
     assert (found.level, found.word) == ("bad", "stuck at chance")
     assert f"chance is {chance:.2f}" in found.text
     assert ("contrastive+bce" in found.text) == (loss == "bce")
-    known = RunInfo(steps=4000, loss=loss, windows=8, data_faults="the video is 0.20 s too late")
+    known = info(steps=4000, loss=loss, data_faults="the video is 0.20 s too late")
     said = diagnosed([chance] * 4, [0.5] * 4, phase=phase, run=known).text
     assert "0.20 s too late" in said and "syncnet.lr" not in said
 
@@ -79,7 +87,7 @@ def test_a_run_that_brings_nothing_more_stands_still():
 
 
 def test_a_run_that_ends_too_early_is_told():
-    short = RunInfo(steps=1000, windows=8)
+    short = info(steps=1000)
     found = diagnosed([2.0, 1.9, 1.7, 1.6, 1.5], [0.55, 0.6, 0.65, 0.7, 0.74], run=short)
     assert found.word == "too few steps"
 
@@ -126,7 +134,7 @@ def test_a_generator_that_loses_what_it_had_is_told(weights, words):
 
 def at_chance(**known):
     """The causes named after 800 steps at chance with the shipped recipe and what is known."""
-    run = RunInfo(steps=1000, windows=8, **({"lr": 3e-3, "optimizer": "muon"} | known))
+    run = info(steps=1000, **({"lr": 3e-3, "optimizer": "muon"} | known))
     return diagnosed([2.05] * 4, [0.5] * 4, run=run).text
 
 
@@ -149,14 +157,14 @@ def test_enough_data_is_not_blamed(speakers, minutes, seen):
 
 def test_what_the_data_check_found_goes_before_everything_else():
     found = "audio and video in sync: out of sync"
-    text = at_chance(speakers=109, minutes=10, lr=3.0, data_faults=found)
+    text = at_chance(speakers=109, minutes=10, lr=0.9, data_faults=found)
     assert f"Likely cause: {found}. If that is not it: the learning rate is too high" in text
 
 
 @pytest.mark.parametrize(
     ("optimizer", "lr", "word"),
     [
-        ("muon", 3.0, "too high"),
+        ("muon", 0.9, "too high"),
         ("muon", 3e-6, "too low"),
         ("adam", 0.05, "too high"),
         ("adam", 1e-7, "too low"),
@@ -171,7 +179,7 @@ def test_a_learning_rate_with_which_nothing_learns_is_named_before_the_data(opti
 
 
 def test_one_speaker_is_not_told_to_bring_others():
-    run = RunInfo(steps=4000, windows=8, speakers=1, minutes=5, seen=True)
+    run = info(steps=4000, speakers=1, minutes=5, seen=True)
     heart = diagnosed([1.9, 1.2, 0.6, 0.2], [0.5, 0.52, 0.51, 0.5], run=run).text
     assert "More minutes of this speaker help most" in heart and "other speakers" not in heart
     train, auc = [0.6, 0.5, 0.4, 0.3, 0.2, 0.1], [0.8, 0.82, 0.82, 0.81, 0.8, 0.8]
@@ -189,7 +197,7 @@ def test_a_generator_that_ends_out_of_sync_is_not_done():
 
 def test_an_expert_that_learns_a_wrong_offset_is_told_so():
     found = "audio and video in sync: out of sync (5 frames)"
-    run = RunInfo(steps=800, windows=8, data_faults=found, constant_offset=True)
+    run = info(steps=800, data_faults=found, constant_offset=True)
     told = diagnosed([2.0, 1.6, 1.2, 1.0], [0.55, 0.7, 0.8, 0.88], run=run)
     assert (told.level, told.word) == ("bad", "learns a wrong offset")
     assert "AUC 0.88" in told.text and f"Likely cause: {found}" in told.text

@@ -6,6 +6,7 @@ speaker, of whom 14 minutes train, and on 6 minutes of 53 real speakers ("too li
 
 import pytest
 
+from lipsync_core.config import SyncNetConfig
 from lipsync_core.training import diagnosis
 from lipsync_core.training.data_check.result import (
     AV_SYNC,
@@ -109,11 +110,10 @@ def test_the_cause_that_was_made_is_named_first(recorded, checks, rate, data, le
     names = ("step", "phase", "train_loss", "val_loss", "val_auc")
     rows = [dict(zip(names, line.split(), strict=True)) for line in recorded.split("\n") if line]
     data_check, (optimizer, lr), (speakers, minutes, seen) = {"checks": checks}, rate, data
+    steps = int(rows[-1]["step"])
     run = diagnosis.RunInfo(
-        steps=int(rows[-1]["step"]),
-        windows=8,
-        **{"speakers": speakers, "minutes": minutes, "seen": seen},
-        **{"optimizer": optimizer, "lr": lr},
+        SyncNetConfig(steps=steps, windows_per_clip=8, optimizer=optimizer, lr=lr),
+        *(speakers, minutes, seen),
         data_faults=data_faults(data_check),
         constant_offset=has_constant_offset(data_check),
     )
