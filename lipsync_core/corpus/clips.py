@@ -80,10 +80,6 @@ class Clip(NamedTuple):
         start, dash, end = self.segment.partition("-")
         return (float(start), float(end)) if dash else None
 
-    def artifact(self, folder: Path, suffix: str) -> Path:
-        """Where a stage keeps this clip's file below its `folder`."""
-        return folder / f"{self.id}{suffix}"
-
 
 def part_id(clip_id: str, number: int) -> str:
     """The id of a video's track `number`; 0 is the largest track, which keeps the video's id."""

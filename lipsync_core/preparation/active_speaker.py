@@ -16,10 +16,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.io import wavfile
 
 from lipsync_core import audio
 from lipsync_core.checkpoints import build_from
+from lipsync_core.data.tensors import stack_window, to_device
 from lipsync_core.evaluation.av_offset import MAX_SHIFT, av_offset, cosine_distance
 from lipsync_core.evaluation.lse import SAMPLES_A_FRAME, lse
 from lipsync_core.faces.crops import CropSpec, iter_crops
@@ -94,17 +96,15 @@ class SyncNetScorer(SyncScorer):
         mel = audio.melspectrogram(part.astype(np.float32) / 32768).T
         shifted = range(start - MAX_SHIFT - base, start + count + MAX_SHIFT - base)
         audio_windows = np.stack([audio.mel_window(mel, frame) for frame in shifted])[:, None]
-        lower = np.ascontiguousarray(frames[:, self.side // 2 :])
-        planes = torch.from_numpy(lower).permute(0, 3, 1, 2).float() / 255  # (n, 3, S / 2, S)
-        windows = planes.unfold(0, WINDOW, 1).permute(0, 4, 1, 2, 3).flatten(1, 2)
-        face_embeddings = torch.cat(
-            [self.model.encode_faces(w.to(device)) for w in windows.split(BATCH_SIZE)]
-        )
+        lower = sliding_window_view(frames[:, self.side // 2 :], WINDOW, axis=0)
+        windows = np.moveaxis(lower, -1, 1)  # (count, 5, S / 2, S, 3)
+        faces = [
+            self.model.encode_faces(stack_window(to_device(batch, device)))
+            for batch in np.split(windows, range(BATCH_SIZE, count, BATCH_SIZE))
+        ]
         batches = torch.from_numpy(audio_windows).split(BATCH_SIZE)
-        audio_embeddings = torch.cat(
-            [self.model.encode_audio(batch.to(device)) for batch in batches]
-        )
-        found = av_offset(face_embeddings, audio_embeddings, distance=cosine_distance)
+        heard = [self.model.encode_audio(batch.to(device)) for batch in batches]
+        found = av_offset(torch.cat(faces), torch.cat(heard), distance=cosine_distance)
         return found.offset, found.confidence
 
 

@@ -42,8 +42,7 @@ class FaceCropper:
 
     def __call__(self, job: ClipJob) -> list[Measures]:
         source = job.clip.source(self.data_root)
-        boxes = job.clip.artifact(self.results / BOXES.folder, BOXES.suffix)
-        found = detection.read_boxes(boxes)
+        found = detection.read_boxes(BOXES.path(self.results, job.clip.id))
         linked = reidentification.merge_tracks(source, tracks.link(found), found.cuts)
         if not linked:
             raise ClipError(Reason.NO_FACE, f"no face in any of {found.frames} frames")
@@ -108,7 +107,7 @@ class FaceCropper:
         return [dict(zip(names, score, strict=True)) if score else {} for score in scores]
 
     def _wav(self, job: ClipJob) -> Path:
-        return job.clip.artifact(self.results / AUDIO.folder, AUDIO.suffix)
+        return AUDIO.path(self.results, job.clip.id)
 
 
 def _unused(track: Track, people: Sequence[Track]) -> Measures:

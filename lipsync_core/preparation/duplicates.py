@@ -21,9 +21,9 @@ from lipsync_core.audio import MEL_RATE
 from lipsync_core.corpus.clips import source_id
 from lipsync_core.corpus.layouts.items import SPLITS
 from lipsync_core.errors import ClipError
-from lipsync_core.preparation import stages
 from lipsync_core.preparation.audio_fingerprint import CODE_BITS, landmarks
 from lipsync_core.preparation.same_take import Files, Match, match
+from lipsync_core.preparation.stages import AUDIO, FACES
 from lipsync_core.runtime.tables import Row
 
 log = logging.getLogger(__name__)
@@ -187,6 +187,4 @@ def _groups(pairs: Sequence[Pair]) -> list[list[str]]:
 
 def _files(results: Path, clip: str) -> Files:
     """The files of a clip: people of one video have crops of their own and share the audio."""
-    audio, faces = stages.AUDIO, stages.FACES
-    wav = results / audio.folder / f"{source_id(clip)}{audio.suffix}"
-    return Files(wav, results / faces.folder / f"{clip}{faces.suffix}")
+    return Files(AUDIO.path(results, source_id(clip)), FACES.path(results, clip))

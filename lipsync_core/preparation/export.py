@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,12 +19,11 @@ from lipsync_core.corpus.layouts.items import SPLITS
 from lipsync_core.corpus.layouts.scan import stamp
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.archive import CropArchive
+from lipsync_core.preparation.stages import AUDIO, FACES
 from lipsync_core.runtime.files import atomic_path, write_text
 from lipsync_core.runtime.progress import Progress
 
-log = logging.getLogger(__name__)
-
-AUDIO = "audio.wav"
+WAV = "audio.wav"
 JOURNAL = ".export.jsonl"
 
 
@@ -55,9 +54,7 @@ def export(
     results, out = Path(results), Path(out)
     splits = _splits(results, clip_list)
     ids = [clip for split in splits.values() for clip in split]
-    missing = [
-        clip.id for clip in ids if not _inside(clip.id) or not _faces(results, clip.id).is_file()
-    ]
+    missing = [clip.id for clip in ids if not _is_prepared(results, clip.id)]
     if missing or not ids:
         source = clip_list or results / "filelists"
         raise LipsyncError(
@@ -73,9 +70,9 @@ def export(
     ):
         for clip in ids:
             name = _folder(clip)
-            files = _faces(results, clip.id), _audio(results, clip.id)
+            files = FACES.path(results, clip.id), _audio(results, clip.id)
             record = {"clip": name, "stamp": [stamp(path.stat()) for path in files]}
-            if done.get(name) != record or not (out / name / AUDIO).is_file():
+            if done.get(name) != record or not (out / name / WAV).is_file():
                 frames += _write(results, clip, out / name)
                 append(record)
                 written += 1
@@ -113,40 +110,34 @@ def _splits(results: Path, clip_list: str | Path | None) -> dict[str, Sequence[L
 
 def _named(line: str, known: Collection[str], results: Path) -> str:
     """The clip id in a line, which may have a second token."""
-    return read_line(line, lambda name: name in known or _faces(results, name).is_file()).id
+    return read_line(line, lambda name: name in known or FACES.path(results, name).is_file()).id
 
 
-def _inside(clip: str) -> bool:
+def _is_prepared(results: Path, clip: str) -> bool:
     path = PurePosixPath(clip)
-    return not path.is_absolute() and ".." not in path.parts
-
-
-def _faces(results: Path, clip: str) -> Path:
-    return results / "faces" / f"{clip}.zip"
+    inside = not path.is_absolute() and ".." not in path.parts
+    return inside and FACES.path(results, clip).is_file()
 
 
 def _audio(results: Path, clip: str) -> Path:
     """The clip's audio, or that of its video, which several clips share."""
-    own = results / "audio" / f"{clip}.wav"
-    return own if own.is_file() else results / "audio" / f"{source_id(clip)}.wav"
+    own = AUDIO.path(results, clip)
+    return own if own.is_file() else AUDIO.path(results, source_id(clip))
 
 
 def _write(results: Path, clip: Listed, folder: Path) -> int:
     """Write one clip's folder; return the number of its frames."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / AUDIO).unlink(missing_ok=True)
+    (folder / WAV).unlink(missing_ok=True)
     # File by file: a folder of this name may hold other clips' folders.
     for old in folder.glob("*.jpg"):
         old.unlink()
-    archive = CropArchive(_faces(results, clip.id))
-    try:
+    with contextlib.closing(CropArchive(FACES.path(results, clip.id))) as archive:
         frames = archive.frames.tolist()
         if clip.first is not None:
             frames = [frame for frame in frames if clip.first <= frame <= clip.last]
         for frame in frames:
             (folder / f"{frame}.jpg").write_bytes(archive.read(frame))
-    finally:
-        archive.close()
-    with atomic_path(folder / AUDIO) as temporary:
+    with atomic_path(folder / WAV) as temporary:
         temporary.write_bytes(_audio(results, clip.id).read_bytes())
     return len(frames)

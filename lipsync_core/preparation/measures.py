@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
@@ -66,22 +67,21 @@ def crop_measures(zip_path: Path) -> Measures:
     (mean gray level, 0..255) and image_hash (difference hash, 64 bits in hex, hardly changed by
     scaling and encoding).
     """
-    archive = CropArchive(zip_path)
-    numbers = archive.frames
-    indices = np.linspace(0, len(numbers) - 1, NUM_SAMPLED_CROPS).round().astype(int)
-    chosen = numbers[np.unique(indices)]
-    gray = [
-        cv2.cvtColor(archive.decode(frame, SAMPLED_CROP_SIZE), cv2.COLOR_BGR2GRAY)
-        for frame in chosen.tolist()
-    ]
-    archive.close()
+    with contextlib.closing(CropArchive(zip_path)) as archive:
+        numbers = archive.frames
+        indices = np.linspace(0, len(numbers) - 1, NUM_SAMPLED_CROPS).round().astype(int)
+        crops = [
+            archive.decode(frame, SAMPLED_CROP_SIZE)
+            for frame in numbers[np.unique(indices)].tolist()
+        ]
+    gray = [cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY) for crop in crops]
     variances = [float(cv2.Laplacian(image, cv2.CV_32F).var()) for image in gray]
     mean = np.mean(gray, axis=0, dtype=np.float32)
     tiny = cv2.resize(mean, (9, 8), interpolation=cv2.INTER_AREA)
     return {
         "sharpness": round(float(np.median(variances)), 1),
         "brightness": round(float(mean.mean()), 1),
-        "image_hash": _hex(np.diff(tiny, axis=1) > 0),
+        "image_hash": np.packbits(np.diff(tiny, axis=1) > 0).tobytes().hex(),
     }
 
 
@@ -98,7 +98,3 @@ def head_speed(frames: np.ndarray, boxes: np.ndarray, cuts: Sequence[int] = ()) 
     width = float(np.median(boxes[:, 2] - boxes[:, 0]))
     steps = np.linalg.norm(np.diff(centers, axis=0), axis=1)[together]
     return round(float(np.percentile(steps, 95)) * FPS / max(width, 1e-6), 3)
-
-
-def _hex(bits: np.ndarray) -> str:
-    return np.packbits(bits.ravel()).tobytes().hex()

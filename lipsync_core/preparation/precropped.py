@@ -77,14 +77,12 @@ def detect_faces(job: ClipJob, data_root: Path) -> Measures:
 
     by_frame = _sizes(job.clip.source(data_root))
     sizes = np.array(list(by_frame.values()), np.float32)  # (n, 2) height, width
-    faces = pd.DataFrame({"frame": np.array(list(by_frame), np.int32)})
     zeros = np.zeros(len(sizes), np.float32)
-    for name, column in zip(
-        COORDINATES, (zeros, zeros, sizes[:, 1], sizes[:, 0], zeros + 1), strict=True
-    ):
-        faces[name] = column
+    boxes = (zeros, zeros, sizes[:, 1], sizes[:, 0], zeros + 1)
+    columns = {"frame": np.array(list(by_frame), np.int32)}
+    columns |= dict(zip(COORDINATES, boxes, strict=True))
+    faces = pd.DataFrame(columns | {"detected": True})
     faces["landmarks"] = [np.zeros(0, np.float32)] * len(faces)
-    faces["detected"] = True
     height, width = sizes.max(axis=0).astype(int).tolist()
     found = Detections(max(by_frame) + 1, width, height, faces, DETECTOR, len(faces))
     write_boxes(job.target, found)

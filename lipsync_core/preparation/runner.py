@@ -132,13 +132,13 @@ class ShardRun:
         done = read_journal(self.journal)
         # Other shards write to the same folders: remove only the files of this shard.
         ids = dict.fromkeys([*(clip.id for clip in clips), *done]) if stage.suffix else ()
-        own = (self.folder / f"{clip_id}{stage.suffix}" for clip_id in ids)
+        own = (stage.path(self.results, clip_id) for clip_id in ids)
         remove_stale_temporaries((), (table, self.journal, *own))
         jobs = {clip.id: self._job(clip, upstream) for clip in clips}
         known = {clip_id: self._known(job, done.get(clip_id)) for clip_id, job in jobs.items()}
         records = {clip_id: record for clip_id, record in known.items() if record is not None}
         for clip_id in done.keys() - jobs.keys():
-            _discard(self.folder / f"{clip_id}{stage.suffix}", stage)
+            _discard(stage.path(self.results, clip_id), stage)
         todo = [job for clip_id, job in jobs.items() if clip_id not in records]
         counts = (len(jobs), len(records), len(todo))
         log.info("%s shard %s: %d clips, %d current, %d to do", stage.rule, self.shard, *counts)
@@ -163,8 +163,7 @@ class ShardRun:
         stage = self.stage
         origin = [clip.signature, *(rows[other.folder]["key"] for other in stage.reads)]
         key = digest([stage.rule, stage.version, dict(self.params), origin])
-        target = clip.artifact(self.folder, stage.suffix) if stage.suffix else self.folder
-        return ClipJob(clip, target, rows, key)
+        return ClipJob(clip, stage.path(self.results, clip.id), rows, key)
 
     def _known(self, job: ClipJob, record: Row | None) -> Row | None:
         """The record of a clip that needs no work: dropped upstream, or done and current."""

@@ -8,6 +8,7 @@ is another take.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,12 +72,8 @@ def match(one: Files, other: Files, lags: Sequence[float]) -> Match:
         found = max(match_audio(*waves, lag) for lag in lags)
     if found.correlation < MIN_CORRELATION:
         return found
-    archives = CropArchive(one.crops), CropArchive(other.crops)
-    try:
-        similarity, mirrored = match_crops(*archives, found.lag)
-    finally:
-        for archive in archives:
-            archive.close()
+    with closing(CropArchive(one.crops)) as first, closing(CropArchive(other.crops)) as second:
+        similarity, mirrored = match_crops(first, second, found.lag)
     return Match(found.correlation, found.lag, similarity, mirrored)
 
 

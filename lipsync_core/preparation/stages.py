@@ -7,8 +7,11 @@ tests fail then).
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 Measures = dict[str, float | int | str]  # what a stage measures of a clip: column -> value
@@ -36,16 +39,17 @@ class Stage:
         """The stages whose tables it reads, in their order."""
         return self.after + self.reads
 
+    def path(self, results: Path, clip_id: str) -> Path:
+        """The file of a clip; the stage's folder when it keeps none."""
+        folder = results / self.folder
+        return folder / f"{clip_id}{self.suffix}" if self.suffix else folder
+
     def params(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Exactly the settings that the output depends on, by their dotted names."""
-        return {name: _lookup(config, name) for name in self.settings}
-
-
-def _lookup(config: Mapping[str, Any], name: str) -> Any:
-    value: Any = config
-    for part in name.split("."):
-        value = value[part]
-    return value
+        return {
+            name: functools.reduce(operator.getitem, name.split("."), config)
+            for name in self.settings
+        }
 
 
 # "ffmpeg" is the identity of the program that decodes, see `ffmpeg_binary.Binary`.

@@ -58,7 +58,7 @@ def mel_spectrograms(
     from lipsync_core.preparation.measures import audio_measures
 
     def work(job: ClipJob) -> Measures:
-        wav = job.clip.artifact(results / stages.AUDIO.folder, ".wav")
+        wav = stages.AUDIO.path(results, job.clip.id)
         write_mel(wav, job.target)
         return audio_measures(wav_blocks(wav), np.load(job.target, mmap_mode="r"))
 

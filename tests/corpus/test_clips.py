@@ -10,6 +10,7 @@ import pytest
 
 from lipsync_core.corpus import clips
 from lipsync_core.errors import LipsyncError
+from lipsync_core.preparation.stages import BOXES
 from lipsync_core.runtime.files import file_sha
 
 
@@ -214,7 +215,7 @@ def test_names_too_long_for_our_suffixes_are_cut(tmp_path):
     found = clips.discover(tmp_path, 8)
     assert len({clip.id for clip in found}) == 3
     for clip in found:
-        target = clip.artifact(tmp_path, ".parquet")
+        target = BOXES.path(tmp_path, clip.id)
         assert len(os.fsencode(target.name)) <= 255
         assert clip.source(tmp_path).is_file()
 
