@@ -27,7 +27,7 @@ from lipsync_core.demo import corpus, plan
 from lipsync_core.media import ffmpeg_binary
 from lipsync_core.preparation import splits, stages
 from lipsync_core.preparation.runner import per_clip, run_shard
-from lipsync_core.pretrained import resolve
+from lipsync_core.pretrained import resolve_detector
 
 ROOT = Path(__file__).parents[1]
 MEASURES = {
@@ -135,7 +135,7 @@ def main() -> None:
     changes = {"shards": arguments.shards, "detector": "centerface"}
     project = Project(work, changes)
     config = Config(**changes).model_dump()
-    config["detector"] = resolve("centerface", "models")
+    config["detector"] = resolve_detector("centerface", "models")
     config["ffmpeg"] = ffmpeg_binary.chosen().identity
     print(f"{arguments.clips} clips, {arguments.folders} folders, {arguments.shards} shards\n")
     print("| | wall | processor | peak memory | |\n|---|---|---|---|---|")

@@ -1,8 +1,8 @@
-"""Checkpoints in the public format, both ways, without running a stranger's code.
+"""Read and write checkpoints in the public format, without executing pickled code.
 
-Knows the format of the Wav2Lip family ({"state_dict", "optimizer", "global_step", "global_epoch"},
-keys with or without "module."), bare state dicts, and how tensors tell a network's sizes.
-Where public files come from is `pretrained`'s part; what training keeps besides is `training`'s.
+The format is that of the Wav2Lip family ({"state_dict", "optimizer", "global_step",
+"global_epoch"}, keys with or without "module."); bare state dicts are read too. Network sizes are
+inferred from tensor shapes.
 """
 
 from __future__ import annotations
@@ -41,10 +41,9 @@ State = dict[str, torch.Tensor]
 
 WRAPPER_PREFIXES = re.compile(r"^(module\.|_orig_mod\.)+")  # DataParallel, torch.compile
 PLAIN_TYPES = (str, int, float, bool, type(None))
-MAX_NAMED_TENSORS = 3  # tensors named in a message
-MIN_MATCHING_FRACTION = (
-    0.5  # of a network's tensors: with fewer, training starts from random weights unnoticed
-)
+MAX_NAMED_TENSORS = 3  # in a message
+# Of a network's tensors; with fewer, training would start from mostly random weights.
+MIN_MATCHING_FRACTION = 0.5
 DAMAGE_ERRORS = (
     RuntimeError,
     EOFError,
@@ -61,7 +60,7 @@ def read_checkpoint(path: PathLike) -> Any:
     """Content of a torch file on the CPU: tensors and plain Python values, nothing else.
 
     Raises LipsyncError when the file is missing, damaged, a TorchScript archive, or holds pickled
-    objects (which run code when they are loaded, so they are never tried).
+    objects (which execute code when they are loaded).
     """
     path = Path(path)
     if not path.is_file():
@@ -104,7 +103,7 @@ def _is_torchscript(path: Path) -> bool:
 
 
 def read_state(path: PathLike) -> State:
-    """The tensors of a checkpoint or bare state dict by name, without wrappers' prefixes.
+    """The tensors of a checkpoint or bare state dict by name, without prefixes of wrappers.
 
     Raises LipsyncError like `read_checkpoint`, and when the file holds no state dict.
     """
@@ -138,7 +137,7 @@ def load_weights(model: nn.Module, path: PathLike, strict: bool = True) -> list[
 
 
 def _copy_matching(state: State, model: nn.Module, path: PathLike, strict: bool) -> list[str]:
-    """`load_weights` from tensors already read."""
+    """`load_weights` from a state dict."""
     own = model.state_dict()
     fitting = {
         name: tensor
@@ -155,8 +154,8 @@ def _copy_matching(state: State, model: nn.Module, path: PathLike, strict: bool)
 def _missing(wanted: State, given: State) -> list[str]:
     """Names in `wanted` but not in `given`.
 
-    Batch norm's counter does not count: files from before PyTorch 0.4.1 have none, and nothing here
-    reads it.
+    The counters of batch norm are ignored: files from before PyTorch 0.4.1 have none, and they are
+    not used here.
     """
     return [
         name for name in wanted if name not in given and not name.endswith(".num_batches_tracked")
@@ -164,7 +163,7 @@ def _missing(wanted: State, given: State) -> list[str]:
 
 
 def _mismatch_message(model: nn.Module, path: PathLike, state: State, rest: list[str]) -> str:
-    """The message that says how the file and the network differ, and what to do."""
+    """An error message: how the file and the network differ, and the remedy."""
     own = model.state_dict()
 
     def shape(tensors: State, name: str) -> str:

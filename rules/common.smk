@@ -53,7 +53,7 @@ RESULTS = Path(CONFIG.results)
 DEMO_HOME = HOME / "data_root"
 VARIANTS = CONFIG.generator.variants
 DUBS = config["dub"]
-DETECTOR = pretrained.resolve(CONFIG.detector, CONFIG.models)
+DETECTOR = pretrained.resolve_detector(CONFIG.detector, CONFIG.models)
 
 
 def known_clips() -> list:

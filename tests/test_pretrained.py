@@ -7,7 +7,7 @@ import pytest
 
 from lipsync_core import pretrained
 from lipsync_core.errors import LipsyncError
-from lipsync_core.pretrained import KNOWN_WEIGHTS, Weights, fetch
+from lipsync_core.pretrained import KNOWN_WEIGHTS, Weights, fetch_weights
 
 CONTENT = b"weights" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -66,16 +66,16 @@ def test_registry_is_complete():
 def test_a_local_file_wins(tmp_path, offer):
     offer("http://127.0.0.1:9/never/my-0123.pth")
     (tmp_path / "my-0123.pth").write_text("as downloaded")
-    assert fetch("my.pth", tmp_path) == tmp_path / "my-0123.pth"
+    assert fetch_weights("my.pth", tmp_path) == tmp_path / "my-0123.pth"
     (tmp_path / "my.pth").write_text("my own")
-    assert fetch("my.pth", tmp_path) == tmp_path / "my.pth"
+    assert fetch_weights("my.pth", tmp_path) == tmp_path / "my.pth"
     (tmp_path / "unknown.pth").touch()
-    assert fetch("unknown.pth", tmp_path) == tmp_path / "unknown.pth"
+    assert fetch_weights("unknown.pth", tmp_path) == tmp_path / "unknown.pth"
 
 
 def test_download(tmp_path, offer, served):
     offer(f"{served}/my.pth")
-    path = fetch("my.pth", tmp_path / "models")
+    path = fetch_weights("my.pth", tmp_path / "models")
     assert path == tmp_path / "models" / "my.pth"
     assert path.read_bytes() == CONTENT
     assert [file.name for file in path.parent.iterdir()] == ["my.pth"]
@@ -83,21 +83,21 @@ def test_download(tmp_path, offer, served):
 
 def test_the_next_address_is_tried(tmp_path, offer, served):
     offer(f"{served}/gone", f"{served}/cut", f"{served}/good")
-    assert fetch("my.pth", tmp_path).read_bytes() == CONTENT
+    assert fetch_weights("my.pth", tmp_path).read_bytes() == CONTENT
 
 
 def test_file_addresses(tmp_path, offer):
     (tmp_path / "mirror.pth").write_bytes(CONTENT)
     offer((tmp_path / "mirror.pth").as_uri())
-    assert fetch("my.pth", tmp_path / "models").read_bytes() == CONTENT
+    assert fetch_weights("my.pth", tmp_path / "models").read_bytes() == CONTENT
 
 
 def test_a_wrong_hash_leaves_nothing(tmp_path, offer, served):
     offer(f"{served}/my.pth", sha256="0" * 64)
     with pytest.raises(LipsyncError, match=f"7000 bytes with SHA-256 {SHA256}, expected 0000"):
-        fetch("my.pth", tmp_path)
+        fetch_weights("my.pth", tmp_path)
     assert list(tmp_path.iterdir()) == []
-    assert fetch("my.pth", tmp_path, sha256=SHA256.upper()).read_bytes() == CONTENT
+    assert fetch_weights("my.pth", tmp_path, sha256=SHA256.upper()).read_bytes() == CONTENT
 
 
 def test_offline_says_where_to_put_the_file(tmp_path, offer, monkeypatch):
@@ -108,7 +108,7 @@ def test_offline_says_where_to_put_the_file(tmp_path, offer, monkeypatch):
 
     monkeypatch.setattr(pretrained.urllib.request, "urlopen", offline)
     with pytest.raises(LipsyncError) as caught:
-        fetch("my.pth", tmp_path)
+        fetch_weights("my.pth", tmp_path)
     message = str(caught.value)
     assert "no route to 127.0.0.1" in message and "no route to nowhere.invalid" in message
     assert message.endswith(f"(SHA-256 {SHA256}) and put it at {tmp_path / 'my.pth'}")
@@ -117,4 +117,4 @@ def test_offline_says_where_to_put_the_file(tmp_path, offer, monkeypatch):
 
 def test_unknown_names_are_refused(tmp_path):
     with pytest.raises(LipsyncError, match=r"no public weights of that name.*s3fd\.pth"):
-        fetch("other.pth", tmp_path)
+        fetch_weights("other.pth", tmp_path)

@@ -4,23 +4,23 @@ import sys
 import pytest
 
 from lipsync_core.errors import LipsyncError
-from lipsync_core.pretrained import active_speaker_weights, resolve, sync_model_weights
+from lipsync_core.pretrained import active_speaker_weights, resolve_detector, sync_model_weights
 
 
 def test_auto_follows_the_weights(tmp_path):
-    assert resolve("auto", tmp_path) == "centerface"
+    assert resolve_detector("auto", tmp_path) == "centerface"
     (tmp_path / "s3fd.pth").write_bytes(b"weights")
-    assert resolve("auto", tmp_path) == "s3fd"
+    assert resolve_detector("auto", tmp_path) == "s3fd"
 
 
 def test_explicit_names_are_taken_as_they_are(tmp_path):
-    assert resolve("s3fd", tmp_path) == "s3fd"
-    assert resolve("centerface", tmp_path) == "centerface"
+    assert resolve_detector("s3fd", tmp_path) == "s3fd"
+    assert resolve_detector("centerface", tmp_path) == "centerface"
 
 
 def test_unknown_name_lists_the_allowed(tmp_path):
     with pytest.raises(LipsyncError, match="auto, s3fd, centerface"):
-        resolve("S3FD", tmp_path)
+        resolve_detector("S3FD", tmp_path)
 
 
 def test_imports_without_heavy_packages():

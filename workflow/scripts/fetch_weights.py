@@ -7,4 +7,4 @@ from lipsync_core.runtime import logs
 
 with logs.job_log(snakemake.log[0]):
     target = Path(snakemake.output[0])
-    pretrained.fetch(target.name, target.parent)
+    pretrained.fetch_weights(target.name, target.parent)

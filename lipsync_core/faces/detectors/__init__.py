@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lipsync_core.faces.detectors.base import Detector
-from lipsync_core.pretrained import resolve
+from lipsync_core.pretrained import resolve_detector
 from lipsync_core.runtime.files import PathLike
 
 
@@ -26,7 +26,7 @@ def build(
     Raises LipsyncError for an unknown name, and for weights that are missing or wrong.
     """
     # Each detector has its own inference engine; only the one in use is imported.
-    if resolve(name, models_dir) == "s3fd":
+    if resolve_detector(name, models_dir) == "s3fd":
         from lipsync_core.faces.detectors.s3fd import S3FD
 
         return S3FD.from_folder(models_dir, device=device, threshold=threshold, precision=precision)
