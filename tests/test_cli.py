@@ -129,7 +129,7 @@ def test_missing_input_names_the_file(tmp_path, capsys):
 
 def test_fetch(monkeypatch, tmp_path):
     calls = []
-    monkeypatch.setattr(pretrained, "fetch", lambda *args: calls.append(args) or tmp_path)
+    monkeypatch.setattr(pretrained, "fetch_weights", lambda *args: calls.append(args) or tmp_path)
     assert cli.main(["fetch", "s3fd.pth", "--models", str(tmp_path)]) == 0
     assert calls == [("s3fd.pth", str(tmp_path))]
 
