@@ -353,9 +353,9 @@ class Config(Section):
     data_root: Text = "data_root"
     """Folder of videos, <speaker>/<clip>.<ext> with or without main/ above, or as `layout` says."""
     layout: Literal[
-        "own", "lrs2", "lrs3", "lrw", "voxceleb2", "hdtf", "grid", "avspeech", "wav2lip"
-    ] = "own"
-    """How data_root is laid out: own folders, a known corpus as distributed, or crops that
+        "speaker_folders", "lrs2", "lrs3", "lrw", "voxceleb2", "hdtf", "grid", "avspeech", "wav2lip"
+    ] = "speaker_folders"
+    """How data_root is laid out: speaker folders, a known corpus as distributed, or crops that
     Wav2Lip's preprocess.py made."""
     results: Text = "results"
     """Folder that everything is written to."""

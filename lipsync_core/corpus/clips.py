@@ -107,7 +107,7 @@ def discover(
     previous: Iterable[Clip] = (),
     demo: Mapping[str, str] = MappingProxyType({}),
     demo_splits: Mapping[str, str] = MappingProxyType({}),
-    layout: str = "own",
+    layout: str = "speaker_folders",
     segments: Path | None = None,
     ffmpeg: str = "",
     partial_lists: bool = False,

@@ -37,7 +37,7 @@ class Layout:
 
 
 LAYOUTS = {
-    "own": Layout(corpora.speaker_folders, "<speaker>/<clip>.mp4"),
+    "speaker_folders": Layout(corpora.speaker_folders, "<speaker>/<clip>.mp4"),
     "lrs2": Layout(
         corpora.lrs2,
         "{main,pretrain}/<programme>/<clip>.mp4",
