@@ -1,7 +1,7 @@
-"""The demo corpus on disk: clips, official split lists, the manifest, and a dubbing example.
+"""Write the demo corpus: clips, official split lists, the manifest, and a dubbing example.
 
-A clip that is there already, whole and of the same signature, is left alone. What the corpus
-consists of is decided in `plan`; what a clip looks and sounds like in `render` and `speech`.
+Existing whole clips with the same signature are kept. `plan` defines the corpus; `render` and
+`speech` produce the frames and the audio.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ MANIFEST = "demo.json"
 
 
 def clip_path(data_root: Path, clip: DemoClip) -> Path:
-    """Where the video of `clip` lies: <data_root>/main/<speaker>/<clip>.mp4."""
+    """Path of the video of `clip`: <data_root>/main/<speaker>/<clip>.mp4."""
     return data_root / "main" / f"{clip.id}.mp4"
 
 
 def write_clip(path: Path, clip: DemoClip) -> None:
-    """Speak, animate and encode one clip to `path` (H.264 and AAC in MP4, 25 fps), atomically."""
+    """Synthesize, render and encode one clip to `path` (MP4, 25 fps), atomically."""
     speech = say(clip.text, clip.voice, clip.seed, clip.seconds)
     tracks = mouth_tracks(speech, FPS)
     wav = np.pad(speech.wav, (0, len(tracks) * SAMPLE_RATE // FPS - len(speech.wav)))
     with tempfile.TemporaryDirectory() as folder:
-        sound = Path(folder) / "speech.wav"
-        _write_wav(sound, wav)
+        audio = Path(folder) / "speech.wav"
+        _write_wav(audio, wav)
         metadata = {"title": f"Demo clip {clip.id}", "comment": _mark(clip)}
         with VideoWriter(
             path,
             (WIDTH, HEIGHT),
             FPS,
-            audio=sound,
+            audio=audio,
             metadata=metadata,
             seconds=len(tracks) / FPS,
             threads=1,
@@ -72,12 +72,11 @@ def write_corpus(
 
     Parameters
     ----------
-    processes: worker processes, default the number of cores; 1 works in this process.
+    processes: worker processes, by default the number of cores; 1 runs in this process.
     clips: what to write, default `plan()`.
 
-    Whole clips of the same signature are kept, so an interrupted run goes on where it stopped.
-    Raises LipsyncError when voices or portraits are missing, or when a file that is not a demo clip
-    is in the way.
+    Whole clips with the same signature are kept, so that an interrupted run continues. Raises
+    LipsyncError when voices or portraits are missing, or when another file has a clip's name.
     """
     root = Path(data_root)
     clips = list(plans.plan() if clips is None else clips)
@@ -103,22 +102,22 @@ def write_corpus(
 
 
 def _mark(clip: DemoClip) -> str:
-    """The comment in a clip's file: what it is, of which signature, written by which ffmpeg."""
+    """The comment in a clip's file: notice, signature and identity of ffmpeg."""
     return f"{NOTICE} [{plans.signature(clip)}, ffmpeg {ffmpeg_binary.chosen().identity}]"
 
 
 def _head(path: Path) -> bytes:
     with open(path, "rb") as stream:
-        return stream.read(1 << 18)  # the index of a short clip, tags included, comes first
+        return stream.read(1 << 18)  # a short clip's index with its tags comes first
 
 
 def _current(path: Path, clip: DemoClip) -> bool:
-    """True when `path` is a whole file of this clip as it would be written now."""
+    """True when `path` is a whole file of this clip with the current signature."""
     return path.is_file() and _mark(clip).encode() in _head(path) and _whole(path)
 
 
 def _whole(path: Path) -> bool:
-    """True when the boxes of an MP4 file add up to its size."""
+    """True when the sizes of an MP4 file's boxes add up to its size."""
     size, at = path.stat().st_size, 0
     with open(path, "rb") as stream:
         while at + 8 <= size:
@@ -137,7 +136,7 @@ def _entry(path: Path, clip: DemoClip) -> dict:
 
 
 def _written(root: Path, todo: Sequence[DemoClip], workers: int) -> Iterator[DemoClip]:
-    """Write the clips in `todo`, yielding each one when its file is there."""
+    """Write the clips in `todo`; yield each one when its file is written."""
     if workers <= 1:
         for clip in todo:
             write_clip(clip_path(root, clip), clip)
@@ -159,15 +158,13 @@ def _one_thread() -> None:
 
 
 def _write_wav(path: Path, wav: np.ndarray) -> None:
-    with wave.open(str(path), "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(SAMPLE_RATE)
-        sound.writeframes((np.clip(wav, -1, 1) * 32767).astype("<i2").tobytes())
+    with wave.open(str(path), "wb") as out:
+        out.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
+        out.writeframes((np.clip(wav, -1, 1) * 32767).astype("<i2").tobytes())
 
 
 def write_sample(folder: Path) -> None:
-    """<folder>/portrait.png and speech.wav: something to dub, if they are not there."""
+    """Write <folder>/portrait.png and speech.wav for a dubbing, unless they exist."""
     speaker, voice, text = plans.sample()
     portrait, speech = folder / "portrait.png", folder / "speech.wav"
     if not portrait.is_file():

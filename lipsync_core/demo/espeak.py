@@ -1,9 +1,8 @@
-"""One utterance of eSpeak NG, as a program: a JSON request on stdin, JSON and raw PCM on stdout.
+"""Synthesize one utterance with eSpeak NG: a JSON request on stdin, JSON and raw PCM on stdout.
 
-eSpeak keeps state between utterances, even across espeak_Terminate, and seeds its noise with the
-time of day: the same text sounds different the second time. A process of its own for every
-utterance (30 ms) and a fixed seed make the sound a pure function of the request. Standard library
-and the espeakng-loader wheel only.
+Runs as a program of its own: eSpeak keeps state between utterances, even across espeak_Terminate,
+and seeds its noise with the time of day. A process for each utterance (30 ms) and a fixed seed make
+the audio a pure function of the request. Needs the standard library and espeakng-loader only.
 """
 
 from __future__ import annotations
@@ -43,10 +42,10 @@ _CALLBACK = ctypes.CFUNCTYPE(
 
 
 def speak(request: dict) -> tuple[int, list[list], bytes]:
-    """Say request["text"] with "voice", "rate" (words a minute), "pitch" and "range" (0 to 100).
+    """Synthesize request["text"] with "voice", "rate" (words a minute), "pitch", "range" (0..100).
 
     Returns (sample rate, [[milliseconds, IPA symbol], ...], int16 mono PCM). An empty symbol is a
-    pause or a dropped sound. Raises OSError when the library or the voice is missing.
+    pause or an omitted phoneme. Raises OSError when the library or the voice is missing.
     """
     import espeakng_loader
 

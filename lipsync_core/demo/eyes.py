@@ -1,4 +1,4 @@
-"""Eyelids: the skin that comes down over an eye in a blink, and where it is in a frame."""
+"""Render blinks: the eyelid texture of a still and its position in a frame."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TOP, BOTTOM = 0.90, 0.40  # opening above and below the line of the corners, hal
 
 
 class Eye:
-    """One eye of a still; `corners` numbers its centre, outer and inner landmark."""
+    """One eye of a still; `corners`: indices of its center, outer and inner landmark."""
 
     def __init__(self, still: Still, corners: tuple[int, int, int]) -> None:
         middle, outer, inner = (still.points[index] for index in corners)
@@ -34,8 +34,8 @@ class Eye:
     def _shut(self, still: Still) -> np.ndarray:
         """The still with this eye shut, uint8 (H, W, 3).
 
-        The lid is skin from below the eye, upside down: nearer in tone than what is above the eye,
-        and never a spectacle frame.
+        The lid is skin from below the eye, mirrored: closer in tone than the skin above the eye,
+        and free of glasses.
         """
         height, width = still.image.shape[:2]
         ys, xs = np.mgrid[0:height, 0:width].astype(np.float32)
@@ -55,18 +55,18 @@ class Eye:
     def lid(
         self, at: np.ndarray, amount: float
     ) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
-        """The lid, down by `amount` (1 = shut), for the backward map `at` (H, W, 2).
+        """The lid, lowered by `amount` (1 = shut), for the backward map `at` (H, W, 2).
 
-        Returns what to paint: (rows, columns), colour float32 (h, w, 3) BGR, opacity (h, w).
+        Returns a patch: (rows, columns), color float32 (h, w, 3) BGR, opacity (h, w).
         """
         view = np.ascontiguousarray(at[self._box])
         bow, below = self._place(view)
         upper, lower = -TOP * self._half * bow, BOTTOM * self._half * bow
         edge = upper + amount * (lower - upper)
-        colour = cv2.remap(
+        color = cv2.remap(
             self._skin, view, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         ).astype(np.float32)
         lashes = np.exp(-(((below - edge) / 0.8) ** 2)) * np.sqrt(bow)
-        colour *= (1 - 0.5 * lashes)[..., None]
+        color *= (1 - 0.5 * lashes)[..., None]
         opacity = np.clip(edge - below + 1.2, 0, 1) * np.clip(4 * bow, 0, 1)
-        return self._box, colour, opacity.astype(np.float32)
+        return self._box, color, opacity.astype(np.float32)

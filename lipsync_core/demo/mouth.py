@@ -1,8 +1,8 @@
-"""The mouth: where its pixels come from for a given shape, and what is painted inside it.
+"""Render the mouth: the backward map of a mouth shape, and the interior between the lips.
 
-Works in mouth units: u along the lips (corners at -1 and 1), v across them (down is positive), both
-in half mouth widths. The face is thought to be deformed in two steps, both undone backwards:
-the lips part along the seam and change their thickness, then jaw and corners move smoothly.
+Uses mouth units: u along the lips (corners at -1 and 1), v across them (down is positive), both in
+half mouth widths. A shape deforms the face in two steps, both inverted here: the lips part along
+the seam and change their thickness; then jaw and corners move smoothly.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from lipsync_core.demo import photos
 from lipsync_core.demo.portraits import HEIGHT, WIDTH, Still
 
 GAP = 0.68  # opening of the widest vowel, mouth units
-JAW = 0.85  # how much of the gap is jaw
-CORNER = 0.30  # how much of the jaw's way the corners of the mouth go along
+JAW = 0.85  # fraction of the gap that comes from the jaw
+CORNER = 0.30  # fraction of the jaw's movement that the mouth corners follow
 Patch = tuple[tuple[slice, slice], np.ndarray, np.ndarray]
 
 
@@ -29,14 +29,14 @@ class Mouth:
 
     def __init__(self, still: Still) -> None:
         seam = still.points[photos.SEAM]
-        self._centre = ((seam[0] + seam[-1]) / 2).astype(np.float32)
+        self._center = ((seam[0] + seam[-1]) / 2).astype(np.float32)
         across = (seam[-1] - seam[0]) / 2
         self._half = float(np.linalg.norm(across))
         self._axis = float(across[0]) / self._half, float(across[1]) / self._half
         local = self._local(seam)
         self._seam_u = np.linspace(-1.6, 1.6, 129).astype(np.float32)
         line = np.interp(self._seam_u, local[:, 0], local[:, 1])
-        # The teeth stand in a smooth arch whatever the lips' edge does.
+        # The teeth form a smooth arch, whatever the shape of the lips.
         self._arch = np.polynomial.Polynomial.fit(local[:, 0], local[:, 1], 2).convert().coef
         self._seam_v = cv2.GaussianBlur(line.astype(np.float32)[None], (9, 1), 2)[0]
         self._top = float(self._local(still.points[photos.LIP_TOP][None])[0, 1])
@@ -44,25 +44,25 @@ class Mouth:
         self._chin = float(self._local(still.points[photos.CHIN][None])[0, 1])
         self._nose = float(self._local(still.points[photos.NOSE_BASE][None])[0, 1])
         self._light = still.light
-        corners = self._centre + self._half * np.array([[-2.6, -1.4], [2.6, self._chin + 1.5]])
+        corners = self._center + self._half * np.array([[-2.6, -1.4], [2.6, self._chin + 1.5]])
         (x0, y0), (x1, y1) = np.round(corners).astype(int)
         self._rows = slice(max(y0, 0), min(y1, HEIGHT))
         self._columns = slice(max(x0, 0), min(x1, WIDTH))
-        self._lip = self._lip_colour(still)
+        self._lip = self._lip_color(still)
 
     def _local(self, points: np.ndarray) -> np.ndarray:
         """Pixels (..., 2) to mouth units."""
-        d = (points - self._centre) / self._half
+        d = (points - self._center) / self._half
         x, y = self._axis
         return np.stack([d[..., 0] * x + d[..., 1] * y, d[..., 1] * x - d[..., 0] * y], axis=-1)
 
     def _pixels(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         x, y = self._axis[0] * self._half, self._axis[1] * self._half
         return np.stack(
-            [self._centre[0] + u * x - v * y, self._centre[1] + u * y + v * x], axis=-1
+            [self._center[0] + u * x - v * y, self._center[1] + u * y + v * x], axis=-1
         ).astype(np.float32)
 
-    def _lip_colour(self, still: Still) -> np.ndarray:
+    def _lip_color(self, still: Still) -> np.ndarray:
         u = np.linspace(-0.4, 0.4, 9)
         v = np.full(9, 0.5 * self._bottom)
         at = self._pixels(u, v)[None]
@@ -71,8 +71,8 @@ class Mouth:
     def move(self, at: np.ndarray, shape: np.ndarray) -> Patch | None:
         """Change the backward map `at` (H, W, 2), pixels of the still, to the mouth's `shape` (6,).
 
-        Returns what to paint over the warped still: (rows, columns), colour float32 (h, w, 3) BGR,
-        opacity float32 (h, w); None when the lips are closed.
+        Returns a patch for the warped still: (rows, columns), color float32 (h, w, 3) BGR, opacity
+        float32 (h, w); None when the lips are closed.
         """
         opening, wide, rounded, close, bite, tongue = (float(value) for value in shape)
         view = at[self._rows, self._columns]
@@ -91,25 +91,25 @@ class Mouth:
         over = v < middle
         up = raise_ * (1 - _step((upper - v) / 0.5))
         down = drop * (1 - _step((v - lower) / (self._chin - 0.1)))
-        # Off the seam by half a pixel, or interpolation mixes the two lips where they part.
+        # Half a pixel off the seam, so that interpolation does not mix the two lips.
         lip = np.minimum(0.5 / self._half, 0.5 * (raise_ + drop))
         inside_v = np.where(over, np.minimum(v + up, seam - lip), np.maximum(v - down, seam + lip))
         inside_v = self._thicken(u, inside_v, seam, rounded, close, bite)
         at[self._rows, self._columns] = self._pixels(u, inside_v)
         if gap + 0.1 * bite < 0.02:
             return None
-        return self._paint(u, v, upper, lower, jaw, opening, tongue, bite)
+        return self._interior_patch(u, v, upper, lower, jaw, opening, tongue, bite)
 
     def _undo_smooth(
         self, u: np.ndarray, v: np.ndarray, jaw: float, width: float, rounded: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Undo the jaw's drop and the corners' way in or out, down from a smile when rounded."""
+        """Invert the movement of jaw and mouth corners; rounding also removes a smile."""
         side = 1 - _step((np.abs(u) - 0.7) / 1.5)
         chin = self._chin
         rise = CORNER * _step((v + 0.45) / 0.45) + (1 - CORNER) * _step(v / (0.75 * chin))
         neck = 1 - _step((v - chin - jaw) / 0.9)
         reach = np.exp(-((np.maximum(np.abs(u) - 0.85, 0) / 0.5) ** 2) - (v / 0.9) ** 2)
-        smile = min(float(self._arch[2]), 0.0)  # rounded lips do not smile
+        smile = min(float(self._arch[2]), 0.0)  # curvature of a smile
         straight = -0.7 * rounded * smile * np.minimum(u * u, 1.5) * reach
         return u - (1 - 1 / width) * u * reach, v - jaw * rise * side * neck - straight
 
@@ -122,14 +122,14 @@ class Mouth:
         close: float,
         bite: float,
     ) -> np.ndarray:
-        """Undo the change of the lips' thickness: fuller when rounded, thinner when pressed."""
+        """Invert the change of lip thickness: fuller when rounded, thinner when pressed."""
         off = v - seam
         near = np.exp(-((off / 0.42) ** 2) - (u / 0.95) ** 4)
         upper = 0.22 * rounded - 0.18 * close
         lower = 0.22 * rounded - 0.18 * close - 0.35 * bite
         return seam + off * (1 - np.where(off < 0, upper, lower) * near)
 
-    def _paint(
+    def _interior_patch(
         self,
         u: np.ndarray,
         v: np.ndarray,
@@ -140,7 +140,7 @@ class Mouth:
         tongue: float,
         bite: float,
     ) -> Patch | None:
-        """Teeth, tongue and dark between the lips."""
+        """The patch with teeth and tongue between the lips."""
         soft = 1.1 / self._half
         inside = (v > upper - soft) & (v < lower + soft) & (np.abs(u) < 1)
         rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
@@ -150,12 +150,12 @@ class Mouth:
         u, v, upper, lower = (x[box] for x in (u, v, upper, lower))
         opacity = np.clip((v - upper) / soft, 0, 1) * np.clip((lower - v) / soft, 0, 1)
         opacity *= _step((1 - np.abs(u)) / 0.08)
-        colour = self._interior(u, v, upper, lower, jaw, opening, tongue)
+        color = self._interior(u, v, upper, lower, jaw, opening, tongue)
         place = (
             slice(self._rows.start + box[0].start, self._rows.start + box[0].stop),
             slice(self._columns.start + box[1].start, self._columns.start + box[1].stop),
         )
-        return place, colour * self._light, opacity.astype(np.float32)
+        return place, color * self._light, opacity.astype(np.float32)
 
     def _interior(
         self,
@@ -171,26 +171,26 @@ class Mouth:
         enamel = np.float32([164, 192, 208])
         height = np.maximum(lower - upper, 1e-3)
         depth = np.clip((v - upper) / height, 0, 1)
-        colour = dark * (0.75 + 0.8 * depth[..., None])
-        # The tongue lies low, lit from the front, and comes up for t, d, n, l.
+        color = dark * (0.75 + 0.8 * depth[..., None])
+        # The tongue lies low and rises for t, d, n, l.
         rise = 0.34 + 0.4 * tongue
         lump = lower - rise * height * np.sqrt(np.clip(1 - (u / 0.72) ** 2, 0, 1))
         body = _step((v - lump) / 0.10) * (0.55 + 0.25 * tongue)
-        colour += body[..., None] * (flesh - colour)
-        # Upper teeth are fixed to the skull; in these units it moves up as the jaw goes down.
+        color += body[..., None] * (flesh - color)
+        # Upper teeth are fixed to the skull, which moves up in these units as the jaw drops.
         level, tilt, bend = (float(value) for value in self._arch)
         edge = level + tilt * u + (bend - 0.08) * u * u + 0.15 - CORNER * jaw
         teeth = _step((edge - v) / 0.05) * _step((0.86 - np.abs(u)) / 0.2)
         teeth *= 1 - 0.75 * np.clip(np.abs(u), 0, 1) ** 1.6
         gaps = 1 - 0.11 * np.exp(-((((u / 0.19 + 0.5) % 1 - 0.5) / 0.09) ** 2))
-        colour += (0.92 * teeth)[..., None] * ((enamel * gaps[..., None]) - colour)
+        color += (0.92 * teeth)[..., None] * ((enamel * gaps[..., None]) - color)
         # Lower teeth: a dim rim behind the lower lip, only when the mouth is wide open.
         rim = _step((v - lower + 0.13) / 0.05) * _step((0.6 - np.abs(u)) / 0.25)
         rim *= 0.38 * np.clip((opening - 0.4) / 0.35, 0, 1)
-        colour += rim[..., None] * (enamel * 0.8 - colour)
-        # The lips' wet inner sides, and the shadow of the upper lip.
+        color += rim[..., None] * (enamel * 0.8 - color)
+        # The inner sides of the lips, and the shadow of the upper lip.
         lining = np.maximum(1 - (v - upper) / 0.05, 1.15 * (1 - (lower - v) / 0.07))
         lining = np.clip(lining, 0, 1) * 0.75
-        colour += lining[..., None] * (self._lip * np.float32([0.55, 0.5, 0.62]) - colour)
+        color += lining[..., None] * (self._lip * np.float32([0.55, 0.5, 0.62]) - color)
         shadow = 0.55 + 0.45 * _step((v - upper) / 0.14)
-        return (colour * shadow[..., None]).astype(np.float32)
+        return (color * shadow[..., None]).astype(np.float32)

@@ -16,8 +16,8 @@ import numpy as np
 from lipsync_core.errors import LipsyncError
 
 FOLDER = Path(__file__).parent
-# Hand-measured on the photographs as shipped, pixels (x, y); "left" is left in the picture.
-# Order: eyes (centre, outer, inner) left then right, brows, bridge, tip, wings, nose base, lips
+# Measured by hand on the photographs, pixels (x, y); "left" is left in the picture.
+# Order: eyes (center, outer, inner) left then right, brows, bridge, tip, wings, nose base, lips
 # (top, bottom), face outline from the left temple down over the chin to the right temple, hairline.
 _COLLINS = (
     (203.5, 101.5), (192, 101.5), (213, 104), (247, 103), (258, 104), (237, 104.5),
@@ -84,7 +84,7 @@ NOSE = [13, 14, 15, 16]
 OUTLINE = tuple(range(19, 30))
 SEAM = slice(31, 31 + _LIP_STEPS)
 MOUTH = [17, 18, *range(31, 31 + _LIP_STEPS)]
-# What each landmark is called after mirroring.
+# Index of each landmark after mirroring.
 _SWAPPED = [3, 4, 5, 0, 1, 2, 11, 10, 9, 8, 7, 6, 12, 13, 15, 14, 16, 17, 18]
 _SWAPPED += [*range(29, 18, -1), 30, *range(30 + _LIP_STEPS, 30, -1)]
 
@@ -135,7 +135,7 @@ def _even(edge: tuple[tuple[float, float], ...]) -> np.ndarray:
 
 
 def person_mask(shape: tuple[int, ...], outline: tuple[tuple[float, float], ...]) -> np.ndarray:
-    """Where the person is, float32 (H, W), 0 to 1 with a soft edge, from a measured outline."""
+    """Mask of the person from an outline: float32 (H, W) in [0, 1] with a soft edge."""
     mask = np.zeros(shape[:2], np.uint8)
     corners = np.round(np.array(outline) * 16).astype(np.int32)
     cv2.fillPoly(mask, [corners], 255, cv2.LINE_AA, shift=4)

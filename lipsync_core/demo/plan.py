@@ -1,8 +1,7 @@
-"""What the demo corpus consists of: speakers, voices, texts, portraits, splits. Light: no numpy.
+"""Plan of the demo corpus: speakers, voices, texts, portraits and splits. Imports nothing heavy.
 
-A clip is a pure function of its DemoClip: neither the number of speakers nor the order of work
-changes it. Speakers past the first dozen reuse its portraits with voices, lights and texts drawn
-from their own number.
+A clip is a pure function of its DemoClip and does not depend on the number of speakers. Speakers
+after the first twelve reuse their portraits with other voices, lights and texts.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from lipsync_core.demo.sentences import ENGLISH, OTHER, SAMPLE
 from lipsync_core.runtime.files import digest
 
-VERSION = 3  # raise it when the same plan gives other pictures or sounds
+VERSION = 3  # raise it when the same plan gives other frames or audio
 
 NOTICE = (
     "Synthetic demo: speech by eSpeak NG, mouth movement computed. Portraits in the public domain: "
@@ -34,15 +33,15 @@ class Voice:
 
 @dataclass(frozen=True)
 class Portrait:
-    """How a still is made from the two photographs.
+    """How a still is rendered from the two photographs.
 
-    head: whose head, hair and clothes ("collins" or "hopper"). face: share of the other one's skin
-    texture in the inner face; lower: the same for the mouth region only. shape: how far the
-    features move towards the other one's places (0..1). jaw, nose, eyes, mouth: relative sizes.
-    light: (azimuth in degrees, 0 = from the right; elevation; strength 0..1). warmth: colour
-    temperature, -1 blue to 1 yellow. gain, gamma, saturation: tone. cloth: turn of the clothes'
-    hue in degrees. hair: brightness of the hair. backdrop: BGR of a plain studio wall, or None for
-    the photograph's own. scale, dx, dy, tilt: framing (1 = standard; pixels; degrees).
+    head: whose head, hair and clothes ("collins" or "hopper"). face: fraction of the other one's
+    skin texture in the inner face; lower: the same for the mouth region only. shape: how far the
+    features move towards the other one's positions (0..1). jaw, nose, eyes, mouth: relative sizes.
+    light: (azimuth in degrees, 0 = from the right; elevation; strength 0..1). warmth: color
+    temperature, -1 blue to 1 yellow. gain, gamma, saturation: tone. cloth: hue rotation of the
+    clothes in degrees. hair: brightness of the hair. backdrop: BGR of a plain studio wall, or None
+    for the photograph's own. scale, dx, dy, tilt: framing (1 = standard; pixels; degrees).
     """
 
     head: str
@@ -96,8 +95,8 @@ class DemoClip:
 
 _TRAIN, _VAL, _TEST = "train", "val", "test"
 
-# Speakers of val and test have voices, lights and colours that no speaker of train has; every
-# portrait recipe occurs once. Voices are far apart by ear: timbre, pitch and pace.
+# Speakers of val and test have voices, lights and colors that no speaker of train has; every
+# portrait recipe occurs once. Voices differ clearly in timbre, pitch and pace.
 _CAST: tuple[tuple[str, Voice, Portrait], ...] = (
     (
         _TRAIN,
@@ -176,7 +175,7 @@ _CAST: tuple[tuple[str, Voice, Portrait], ...] = (
     ),
 )  # fmt: skip
 
-# Voices of the first speakers past the cast, who are all in train.
+# Voices of the speakers after the cast, who are all in train.
 _MORE_VOICES: tuple[Voice, ...] = (
     Voice("en-us+f1", 158, 56),
     Voice("en-gb-x-rp+m6", 148, 38),
@@ -187,33 +186,26 @@ _MORE_VOICES: tuple[Voice, ...] = (
     Voice("en-us-nyc+Andy", 164, 40),
     Voice("en+shelby", 152, 58),
 )
-_FRESH = 3 * len(_CAST) + 2  # pairs of sentences from here on are said by those speakers only
+MAX_SPEAKERS = len(_CAST) + len(_MORE_VOICES)
+_FIRST_NEW_PAIR = 3 * len(_CAST) + 2  # pairs of sentences from here on are said by those only
 
 # Third clips of these speakers are in another language: same voice variant, other sounds.
 _FOREIGN = {1: "es", 4: "de", 6: "it", 8: "fr"}
 
 
-def plan(speakers: int = 20, clips: int = 3, seconds: float | None = None) -> list[DemoClip]:
+def plan(
+    speakers: int = MAX_SPEAKERS, clips: int = 3, seconds: float | None = None
+) -> list[DemoClip]:
     """The clips of a corpus of `speakers` x `clips`, each cut after `seconds` if given."""
     return [_clip(number, index, seconds) for number in range(speakers) for index in range(clips)]
 
 
 def speaker(number: int) -> DemoSpeaker:
-    """Speaker `number` (0 = "00001"); past the cast, a variation of one of its members."""
+    """Speaker `number` (0 = "00001"); after the cast, a variation of one of its members."""
     split, voice, portrait = _CAST[number % len(_CAST)]
     if number >= len(_CAST):
         draw = random.Random(f"demo speaker {number}")
-        more = number - len(_CAST)
-        voice = (
-            _MORE_VOICES[more]
-            if more < len(_MORE_VOICES)
-            else replace(
-                voice,
-                rate=voice.rate + draw.randint(-14, 14),
-                pitch=min(90, max(5, voice.pitch + draw.choice((-15, -10, 10, 15)))),
-                range=draw.randint(35, 70),
-            )
-        )
+        voice = _MORE_VOICES[number - len(_CAST)]
         portrait = replace(
             portrait,
             mirror=draw.random() < 0.5,
@@ -234,16 +226,16 @@ def speaker(number: int) -> DemoSpeaker:
 
 
 def _clip(number: int, index: int, seconds: float | None) -> DemoClip:
-    who = speaker(number)
-    voice, text = who.voice, _english(number, index)
+    said_by = speaker(number)
+    voice, text = said_by.voice, _english(number, index)
     language = _FOREIGN.get(number)
     if language is not None and index == 2:
-        _, _, variant = who.voice.name.partition("+")
-        voice = replace(who.voice, name=f"{language}+{variant}")
+        _, _, variant = said_by.voice.name.partition("+")
+        voice = replace(said_by.voice, name=f"{language}+{variant}")
         text = OTHER[language][0]
     return DemoClip(
-        id=f"{who.id}/{index + 1:05d}",
-        speaker=who,
+        id=f"{said_by.id}/{index + 1:05d}",
+        speaker=said_by,
         text=text,
         voice=voice,
         seed=1 + 1000 * number + index,
@@ -253,21 +245,19 @@ def _clip(number: int, index: int, seconds: float | None) -> DemoClip:
 
 def _english(number: int, index: int) -> str:
     """Two sentences; the clips of `plan()` share none, later ones are new combinations."""
-    pairs = len(ENGLISH) // 2
-    lap, pair = divmod(number + 12 * index if index < 3 else 36 + number + 12 * index, pairs)
-    if 0 <= number - len(_CAST) < len(_MORE_VOICES) and index < 3:
-        lap, pair = 0, _FRESH + 3 * (number - len(_CAST)) + index
-    elif number >= len(_CAST):
-        lap, pair = divmod(pairs + 97 * (number - 12) + 31 * index, pairs)
+    extra = number - len(_CAST)
+    lap, pair = divmod(number + (12 * index if index < 3 else 36 + 12 * index), len(ENGLISH) // 2)
+    if extra >= 0 and index < 3:
+        lap, pair = 0, _FIRST_NEW_PAIR + 3 * extra + index
     first, second = 2 * pair, (2 * pair + 1 + 2 * lap) % len(ENGLISH)
     return f"{ENGLISH[first]} {ENGLISH[second]}"
 
 
 def sample() -> tuple[DemoSpeaker, Voice, str]:
-    """What the dubbing example is made of: a test speaker, and a voice and text of no clip."""
+    """The dubbing example: a test speaker, and a voice and text that no clip has."""
     return speaker(10), Voice("en-us+linda", 158, 50), SAMPLE
 
 
 def signature(clip: DemoClip) -> str:
-    """SHA-1 of everything that decides the content of `clip`."""
+    """SHA-1 of everything that determines the content of `clip`."""
     return digest({"version": VERSION, "clip": asdict(clip)})

@@ -1,6 +1,6 @@
-"""Stills of the demo speakers: the photographs aligned, mixed, lips closed, lit and framed anew.
+"""Render the stills of the demo speakers: photographs aligned, blended, relit and reframed.
 
-Knows faces at rest. Knows nothing of speech or movement.
+Faces at rest with closed lips; `render` animates them.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from lipsync_core.demo.plan import Portrait
 
 WIDTH, HEIGHT = 288, 320
 EYES_AT = (144.0, 134.0)  # middle of the eyes in a standard still
-# Samples a pixel each way when a still is made: closed lips meet in a line, not in steps.
+# Supersampling in each direction, so that the line between closed lips is smooth.
 _FINE = 3
 _COARSE = 4
-_PALE_SKIN = np.array([150.0, 176.0, 214.0])  # BGR; in this light teeth are painted as they are
+_PALE_SKIN = np.array([150.0, 176.0, 214.0])  # BGR; with this skin color, teeth keep their color
 FACE_SIZE = 58.0  # geometric mean of eye distance and eye-to-mouth distance in a standard still
 
 
@@ -29,9 +29,9 @@ class Still:
     """A speaker at rest, lips closed.
 
     image: uint8 (HEIGHT, WIDTH, 3) BGR, the person. person: float32 (HEIGHT, WIDTH), 1 on the
-    person, 0 behind. backdrop: uint8 (HEIGHT, WIDTH, 3) BGR, what is behind. points: float64
-    (P, 2) landmarks in the still, numbered as in `photos`. light: float32 (3,), BGR gain of skin
-    tones at the mouth, for what is painted inside it.
+    person, 0 elsewhere. backdrop: uint8 (HEIGHT, WIDTH, 3) BGR. points: float64 (P, 2) landmarks in
+    the still, numbered as in `photos`. light: float32 (3,), BGR gain of skin tones at the mouth,
+    applied to the interior of the mouth.
     """
 
     image: np.ndarray
@@ -43,7 +43,7 @@ class Still:
 
 @functools.lru_cache(maxsize=4)
 def still(portrait: Portrait) -> Still:
-    """Make the still of `portrait`. Raises LipsyncError when a photograph is missing."""
+    """Render the still of `portrait`. Raises LipsyncError when a photograph is missing."""
     head = photos.photo(portrait.head)
     other = photos.photo("hopper" if portrait.head == "collins" else "collins")
     points = _arrange(portrait, head, other)
@@ -58,7 +58,7 @@ def still(portrait: Portrait) -> Still:
         image, person, behind = (np.ascontiguousarray(x[:, ::-1]) for x in (image, person, behind))
         points = photos.mirrored(points, WIDTH)
     image = _tone(_light(_dye(image, person, points, portrait), points, portrait), portrait)
-    gain = np.clip(_skin_colour(image, points) / _PALE_SKIN, 0.45, 1.25)
+    gain = np.clip(_skin_color(image, points) / _PALE_SKIN, 0.45, 1.25)
     return Still(image, person, behind, points, gain.astype(np.float32))
 
 
@@ -79,13 +79,13 @@ def _place(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def _arrange(portrait: Portrait, head: Photo, other: Photo) -> np.ndarray:
-    """Where the landmarks shall be in the still (before mirroring), float64 (P, 2)."""
+    """Target positions of the landmarks in the still (before mirroring), float64 (P, 2)."""
     mine = _place(_frame(head), head.points)
     theirs = _place(_frame(other), other.points)
     points = mine + portrait.shape * (theirs - mine)
     outline = list(photos.OUTLINE)
-    centre = points[photos.NOSE_BASE].copy()
-    points[outline, 0] = centre[0] + portrait.jaw * (points[outline, 0] - centre[0])
+    center = points[photos.NOSE_BASE].copy()
+    points[outline, 0] = center[0] + portrait.jaw * (points[outline, 0] - center[0])
     for group, size in (
         (photos.NOSE, portrait.nose),
         (photos.MOUTH, portrait.mouth),
@@ -103,7 +103,7 @@ def _arrange(portrait: Portrait, head: Photo, other: Photo) -> np.ndarray:
 
 def _sample(photo: Photo, points: np.ndarray, portrait: Portrait) -> tuple[np.ndarray, np.ndarray]:
     """The photograph, lips closed, warped so that its landmarks fall on `points`."""
-    # Far anchors keep hair, hat and clothes as in the photograph, framed like the face.
+    # Distant anchors keep hair, hat and clothes undistorted.
     matrix, _ = cv2.estimateAffinePartial2D(photo.points, points, method=cv2.LMEDS)
     corners = np.array([[x, y] for x in (-60, 144, 348) for y in (-60, 30, 320, 400)], float)
     inverse = cv2.invertAffineTransform(matrix)
@@ -120,9 +120,9 @@ def _sample(photo: Photo, points: np.ndarray, portrait: Portrait) -> tuple[np.nd
 
 
 def _spread(targets: np.ndarray, sources: np.ndarray) -> np.ndarray:
-    """Where each fine pixel comes from: (_FINE * HEIGHT, _FINE * WIDTH, 2), smooth.
+    """The smooth backward map of the fine grid: (_FINE * HEIGHT, _FINE * WIDTH, 2).
 
-    The spline is solved at every _COARSE-th pixel and interpolated, which is 100 times less work.
+    The spline is evaluated at every _COARSE-th pixel and interpolated: 100 times less work.
     """
     xs = (np.arange(-1, WIDTH // _COARSE + 1) + 0.5) * _COARSE - 0.5
     ys = (np.arange(-1, HEIGHT // _COARSE + 1) + 0.5) * _COARSE - 0.5
@@ -134,7 +134,7 @@ def _spread(targets: np.ndarray, sources: np.ndarray) -> np.ndarray:
 
 
 def _thin_plate(targets: np.ndarray, sources: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Thin-plate spline that takes `targets` to `sources` (N, 2), evaluated at `at` (M, 2)."""
+    """Thin-plate spline that maps `targets` to `sources` (N, 2), evaluated at `at` (M, 2)."""
 
     def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         squared = ((a[:, None] - b[None]) ** 2).sum(-1)
@@ -152,9 +152,9 @@ def _thin_plate(targets: np.ndarray, sources: np.ndarray, at: np.ndarray) -> np.
 
 
 def _opened(photo: Photo, at: np.ndarray) -> np.ndarray:
-    """From a photograph with its lips closed to the photograph as it is, (M, 2) to (M, 2).
+    """Map points of the photograph with closed lips to the photograph itself, (M, 2) to (M, 2).
 
-    The lips of Collins's smile meet along the closed seam; what is between them goes nowhere.
+    Both lips of Collins's smile are moved to the closed seam; what is between them is not sampled.
     """
     if np.array_equal(photo.upper, photo.lower):
         return at
@@ -164,14 +164,14 @@ def _opened(photo: Photo, at: np.ndarray) -> np.ndarray:
     up = np.interp(at[:, 0], xs, photo.upper[:, 1]) - middle
     down = np.interp(at[:, 0], xs, photo.lower[:, 1]) - middle
     below = at[:, 1] - middle
-    reach = np.where(below < 0, 9.0, 24.0)  # pixels until the shift has died away: nose base, chin
+    reach = np.where(below < 0, 9.0, 24.0)  # pixels until the shift is zero: nose base, chin
     fade = np.clip(1 - np.abs(below) / reach, 0, 1) ** 2
     shift = np.where(below < 0, up, down) * fade
     return np.column_stack([at[:, 0], at[:, 1] + shift])
 
 
 def _mix(image: np.ndarray, skin: np.ndarray, points: np.ndarray, portrait: Portrait) -> np.ndarray:
-    """Blend the other face's skin into the inner face, matched in colour."""
+    """Blend the other face's skin into the inner face, matched in color."""
     inner = np.zeros((HEIGHT, WIDTH), np.float32)
     hull = cv2.convexHull(points[list(photos.OUTLINE[:-1])].astype(np.float32))
     cv2.fillConvexPoly(inner, hull.astype(np.int32), 1.0)
@@ -191,14 +191,14 @@ def _mix(image: np.ndarray, skin: np.ndarray, points: np.ndarray, portrait: Port
 
 
 def _plate(portrait: Portrait, image: np.ndarray, person: np.ndarray) -> np.ndarray:
-    """What is behind the person: the photograph's own background filled in, or a studio wall."""
+    """The background: the photograph's own one, inpainted, or a studio wall."""
     if portrait.backdrop is None:
         known = (person < 0.02).astype(np.float32)
         known = cv2.erode(known, np.ones((3, 3)))
         weighted = image.astype(np.float32) * known[..., None]
         filled, sigma = weighted.copy(), 3.0
         share = known.copy()
-        while sigma < 80:  # wider and wider blurs reach into the hole that the person leaves
+        while sigma < 80:  # wider and wider blurs fill the hole of the person
             blurred = cv2.GaussianBlur(weighted, (0, 0), sigma)
             around = cv2.GaussianBlur(known, (0, 0), sigma)
             new = (share < 0.5) & (around > 0.05)
@@ -219,7 +219,7 @@ def _plate(portrait: Portrait, image: np.ndarray, person: np.ndarray) -> np.ndar
 
 
 def _clean_edge(image: np.ndarray, person: np.ndarray) -> np.ndarray:
-    """Carry the person's own colours out over the edge, where the old background shines through."""
+    """Extend the person's colors over the edge, where the old background is visible."""
     core = (person > 0.97).astype(np.float32)
     core = cv2.erode(core, np.ones((3, 3)))
     around = cv2.GaussianBlur(core, (0, 0), 2.5)
@@ -229,7 +229,7 @@ def _clean_edge(image: np.ndarray, person: np.ndarray) -> np.ndarray:
     return np.clip(image + outside * (carried - image), 0, 255).astype(np.uint8)
 
 
-def _skin_colour(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+def _skin_color(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Mean BGR of the skin beside and below the mouth, float64 (3,)."""
     left, right = points[photos.SEAM][0], points[photos.SEAM][-1]
     x0, x1 = int(left[0]), int(right[0])
@@ -241,7 +241,7 @@ def _skin_colour(image: np.ndarray, points: np.ndarray) -> np.ndarray:
 def _dye(
     image: np.ndarray, person: np.ndarray, points: np.ndarray, portrait: Portrait
 ) -> np.ndarray:
-    """Turn the hue of the clothes and darken or lighten the hair."""
+    """Rotate the hue of the clothes and scale the brightness of the hair."""
     ys = np.arange(HEIGHT, dtype=np.float32)[:, None]
     chin, brow = points[photos.CHIN, 1], points[photos.HAIRLINE, 1]
     out = image.astype(np.float32)
@@ -265,25 +265,25 @@ def _dye(
 
 
 def _skin_like(image: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Where the neck is: near the middle and of the face's chroma, float32 (H, W) 0 to 1."""
+    """Mask of the neck: near the middle and of the face's chroma, float32 (H, W) in [0, 1]."""
     lab = cv2.cvtColor(image, cv2.COLOR_BGR2LAB).astype(np.float32)
-    face = cv2.cvtColor(
-        _skin_colour(image, points)[None, None].astype(np.uint8), cv2.COLOR_BGR2LAB
-    )[0, 0].astype(np.float32)
+    face = cv2.cvtColor(_skin_color(image, points)[None, None].astype(np.uint8), cv2.COLOR_BGR2LAB)[
+        0, 0
+    ].astype(np.float32)
     distance = np.linalg.norm(lab[..., 1:] - face[1:], axis=-1)
     near = np.abs(np.arange(WIDTH, dtype=np.float32) - points[photos.CHIN, 0])[None] < 75
     return cv2.GaussianBlur((distance < 22) * near * np.float32(1), (0, 0), 2.0)
 
 
 def _light(image: np.ndarray, points: np.ndarray, portrait: Portrait) -> np.ndarray:
-    """Light from one side, as on an ellipsoid in place of the head."""
+    """Directional light, as on an ellipsoid in place of the head."""
     azimuth, elevation, strength = portrait.light
     if not strength:
         return image
     ys, xs = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
-    centre = points[list(photos.OUTLINE)].mean(axis=0)
+    center = points[list(photos.OUTLINE)].mean(axis=0)
     wide = np.ptp(points[list(photos.OUTLINE), 0]) / 2
-    nx, ny = (xs - centre[0]) / (1.25 * wide), (ys - centre[1]) / (1.8 * wide)
+    nx, ny = (xs - center[0]) / (1.25 * wide), (ys - center[1]) / (1.8 * wide)
     direction = np.cos(np.deg2rad(azimuth)), -np.sin(np.deg2rad(elevation))
     across = np.tanh(nx) * direction[0] + 0.6 * np.tanh(ny) * direction[1]
     shade = np.clip(1 + 0.8 * strength * across, 0.35, 1.6)[..., None]
@@ -291,9 +291,9 @@ def _light(image: np.ndarray, points: np.ndarray, portrait: Portrait) -> np.ndar
 
 
 def _tone(image: np.ndarray, portrait: Portrait) -> np.ndarray:
-    """Gain, gamma, saturation and colour temperature."""
+    """Gain, gamma, saturation and color temperature."""
     value = 255 * np.clip(image * (portrait.gain / 255.0), 0, 1) ** portrait.gamma
-    grey = value.mean(axis=2, keepdims=True)
-    value = grey + portrait.saturation * (value - grey)
+    gray = value.mean(axis=2, keepdims=True)
+    value = gray + portrait.saturation * (value - gray)
     value *= np.array([1 - 0.18 * portrait.warmth, 1.0, 1 + 0.1 * portrait.warmth])
     return np.clip(value, 0, 255).astype(np.uint8)

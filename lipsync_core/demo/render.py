@@ -1,7 +1,7 @@
-"""Moving pictures of a still: the mouth follows the sound, the head sways, the eyes blink.
+"""Animate a still: the mouth follows the speech, the head sways, the eyes blink.
 
-Every frame is one warp of the still, found backwards (for each pixel of the frame: where in the
-still is it?), plus the inside of the mouth, which no photograph shows and which is painted.
+Every frame is one backward warp of the still (for each pixel of the frame, its position in the
+still), with the interior of the mouth and the eyelids blended in.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SWAY = (1.6, 1.2, 0.010, 0.006, 2.2, 1.6)
 def frames(still: Still, tracks: np.ndarray, seed: int) -> Iterator[np.ndarray]:
     """Yield one frame per row of `tracks` (K, 6) as uint8 (HEIGHT, WIDTH, 3) BGR.
 
-    `seed` draws the head's movement and the blinks.
+    `seed` determines the head's movement and the blinks.
     """
     random = np.random.default_rng(seed)
     count = len(tracks)
@@ -52,7 +52,7 @@ def head_motion(count: int, opening: np.ndarray, random: np.random.Generator) ->
 
 
 def blink_track(count: int, random: np.random.Generator) -> np.ndarray:
-    """How far the eyes are shut, float32 (count,) 0 to 1: a blink every 2 to 5 seconds."""
+    """Closure of the eyes, float32 (count,) in [0, 1]: a blink every 2 to 5 seconds."""
     shut = np.zeros(count + 8, np.float32)
     shape = np.array([0.45, 1.0, 0.95, 0.6, 0.25], np.float32)
     at = int(random.uniform(0.6, 3.0) * FPS)
@@ -63,7 +63,7 @@ def blink_track(count: int, random: np.random.Generator) -> np.ndarray:
 
 
 class Stage:
-    """Everything about one still that does not change from frame to frame."""
+    """Precomputed data of one still; renders its frames."""
 
     def __init__(self, still: Still) -> None:
         self.still = still
@@ -77,12 +77,12 @@ class Stage:
         """One frame, uint8 (HEIGHT, WIDTH, 3): mouth `shape` (6,), head `sway` (6,), eyes."""
         at = self._grid - (sway @ self._head).reshape(self._grid.shape)
         lids = [eye.lid(at, blink) for eye in self._eyes] if blink > 0.02 else []
-        paint = self.mouth.move(at, shape)
+        interior = self.mouth.move(at, shape)
         person = cv2.remap(
             self.still.image, at, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
         )
-        for box, colour, opacity in [*lids, *([paint] if paint else [])]:
-            mixed = person[box] + opacity[..., None] * (colour - person[box])
+        for box, color, opacity in [*lids, *([interior] if interior else [])]:
+            mixed = person[box] + opacity[..., None] * (color - person[box])
             person[box] = np.clip(mixed + 0.5, 0, 255)
         alpha = cv2.remap(
             self.still.person, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
@@ -94,14 +94,14 @@ def _head_fields(still: Still, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
     """Displacement of each pixel by one unit of each head move, float32 (6, H, W, 2)."""
     points = still.points
     chin, brow = points[photos.CHIN], points[photos.HAIRLINE]
-    centre = points[list(photos.OUTLINE)].mean(axis=0)
+    center = points[list(photos.OUTLINE)].mean(axis=0)
     wide = float(np.ptp(points[list(photos.OUTLINE), 0])) / 2
-    # The head moves as a whole, the shoulders hardly.
+    # The head moves as a whole, the shoulders hardly move.
     fall = np.clip((ys - chin[1] - 2) / 70, 0, 1)
     whole = 1 - 0.85 * fall * fall * (3 - 2 * fall)
     tall = (chin[1] - brow[1]) * 0.75
     round_ = np.clip(
-        1 - ((xs - centre[0]) / (1.7 * wide)) ** 2 - ((ys - centre[1]) / (1.9 * tall)) ** 2, 0, 1
+        1 - ((xs - center[0]) / (1.7 * wide)) ** 2 - ((ys - center[1]) / (1.9 * tall)) ** 2, 0, 1
     )
     dome = round_ * round_ * (3 - 2 * round_)
     pivot_x, pivot_y = chin[0], chin[1] + 15
@@ -111,7 +111,7 @@ def _head_fields(still: Still, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
             np.stack([whole, zero], -1),
             np.stack([zero, whole], -1),
             np.stack([-(ys - pivot_y) * whole, (xs - pivot_x) * whole], -1),
-            np.stack([(xs - centre[0]) * whole, (ys - centre[1]) * whole], -1),
+            np.stack([(xs - center[0]) * whole, (ys - center[1]) * whole], -1),
             np.stack([dome, zero], -1),
             np.stack([zero, dome], -1),
         ]

@@ -1,6 +1,6 @@
-"""What the demo speakers say: sentences written for this project, rich in p/b/m, f/v and o/u/w.
+"""Sentences of the demo speakers, written for this project, rich in p/b/m, f/v and o/u/w.
 
-Data only. `ENGLISH` is cut in pairs, one pair a clip; `OTHER` holds whole texts by language.
+`ENGLISH` is used in pairs, one pair a clip; `OTHER` has whole texts by language.
 """
 
 ENGLISH: tuple[str, ...] = (

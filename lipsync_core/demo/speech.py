@@ -1,6 +1,6 @@
-"""Speech of the demo: a sentence in, sound and the time of every phoneme out (eSpeak NG).
+"""Synthesize the demo's speech with eSpeak NG: audio and phoneme times of a text.
 
-Knows nothing of faces. The same voice and text give the same samples in any order of calls.
+The same voice and text give the same samples in any order of calls.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from lipsync_core.demo.plan import Voice
 from lipsync_core.errors import LipsyncError
 
 SAMPLE_RATE = 16000
-LEAD, TAIL = 0.24, 0.36  # seconds of quiet before and after the words
+LEAD, TAIL = 0.24, 0.36  # seconds of silence before and after the words
 PEAK = 0.6
-NOISE = 4e-4  # room noise; a floor of digital zeros is nothing a microphone gives
+NOISE = 4e-4  # room noise: recordings have no digital silence
 
 
 @dataclass(frozen=True)
 class Phoneme:
-    """One sound: IPA symbol without stress marks ("" = pause), start and end in seconds."""
+    """One phoneme: IPA symbol without stress marks ("" = pause), start and end in seconds."""
 
     symbol: str
     start: float
@@ -45,7 +45,7 @@ class Speech:
 
 
 def say(text: str, voice: Voice, seed: int = 0, seconds: float | None = None) -> Speech:
-    """Speak `text`; cut after `seconds` if given. `seed` draws the faint room noise.
+    """Synthesize `text`; cut after `seconds` if given. `seed` determines the room noise.
 
     Raises LipsyncError when eSpeak NG or the voice is missing.
     """

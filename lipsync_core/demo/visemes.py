@@ -1,9 +1,9 @@
 # ruff: noqa: RUF001 - the International Phonetic Alphabet looks like other letters
-"""Phonemes in time to mouth shapes in time. Knows sounds and shapes, nothing of pictures.
+"""Convert phonemes to mouth shapes over time.
 
-Shapes are blended as neighbours in running speech are (coarticulation: a Gaussian blur in time,
-after Cohen and Massaro's dominance idea), but lips that must meet (p, b, m) or touch the teeth
-(f, v) really do so, and a frame always falls into each closure.
+Shapes are blended as neighbors in running speech are (coarticulation: a Gaussian blur in time,
+after Cohen and Massaro's dominance model), but lips that must meet (p, b, m) or touch the teeth
+(f, v) do so, and a frame always falls into each closure.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from lipsync_core.demo.speech import SAMPLE_RATE, Phoneme, Speech
 
 RATE = 200  # inner steps a second
 CHANNELS = ("open", "wide", "round", "close", "bite", "tongue")
-# eSpeak puts the event of a stop at its burst; the closure that one hears as silence is before it.
+# eSpeak puts the event of a stop at its burst; the silent closure is before it.
 STOP_CLOSURE = 0.055
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Targets of one sound.
+    """Targets of one phoneme.
 
     open: gap of the lips, 0 to 1. wide: corners apart (+1) or together (-1). round: protrusion.
     close: lips pressed. bite: lower lip on the upper teeth. tongue: tip raised.
@@ -64,7 +64,7 @@ _VOWELS = {
     "ᵻ": Shape(0.3, 0.4), "e": Shape(0.48, 0.65), "ɛ": Shape(0.62, 0.5), "ə": Shape(0.38, 0.0),
     "ɜ": Shape(0.46, -0.2, 0.25), "ɚ": Shape(0.36, -0.3, 0.4),
 }  # fmt: skip
-_IGNORED = "ː:ˑ-̃"  # length marks and nasality do not show
+_IGNORED = "ː:ˑ-̃"  # length marks and nasality are not visible
 # Slower articulators lag and blend more. Seconds, one standard deviation.
 _BLUR = {
     "open": 0.024,
@@ -77,7 +77,7 @@ _BLUR = {
 
 
 def shapes_of(symbol: str) -> list[Shape]:
-    """The shapes that an IPA symbol goes through: one for most, two or more for diphthongs."""
+    """The shapes of an IPA symbol: one for most, two or more for diphthongs."""
     if symbol in _CONSONANTS:
         return [_CONSONANTS[symbol]]
     letters = [letter for letter in symbol if letter not in _IGNORED]
@@ -96,7 +96,7 @@ def mouth_tracks(speech: Speech, fps: int = 25) -> np.ndarray:
     closure, bite = np.zeros(steps), np.zeros(steps)
     before = REST
     for phoneme in speech.phonemes:
-        before = _paint(tracks, times, phoneme, before)
+        before = _write_targets(tracks, times, phoneme, before)
         if phoneme.symbol in ("p", "b", "m"):
             _hold(closure, times, *_closed_span(phoneme))
         elif phoneme.symbol in ("f", "v", "pf"):
@@ -117,10 +117,10 @@ def _closed_span(phoneme: Phoneme) -> tuple[float, float]:
     return phoneme.start - STOP_CLOSURE, phoneme.start + 0.005
 
 
-def _paint(
+def _write_targets(
     tracks: dict[str, np.ndarray], times: np.ndarray, phoneme: Phoneme, before: Shape
 ) -> Shape:
-    """Write the targets of `phoneme`; returns the last shape, which short gaps go on with."""
+    """Write the targets of `phoneme`; return the last shape, which short gaps keep."""
     shapes = shapes_of(phoneme.symbol)
     if not shapes:
         pause = phoneme.symbol == "" and phoneme.end - phoneme.start > 0.09
