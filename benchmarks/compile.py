@@ -2,7 +2,7 @@
 
     python benchmarks/compile.py --width 0.25 --steps 20
 
-Steps of the expert and of the generator on random batches, of the compiled network and of the
+Steps of SyncNet and of the generator on random batches, of the compiled network and of the
 network as it is by turns (so that a busy machine slows both), the median of each.
 """
 
@@ -26,7 +26,7 @@ from lipsync_core.training.syncnet import SyncNetTask
 NOTHING = ClipDataset("none", [])
 
 
-def expert(width: float, compile: bool, place: torch.device) -> Callable[[], None]:
+def syncnet(width: float, compile: bool, place: torch.device) -> Callable[[], None]:
     task = SyncNetTask(
         SyncNet(width), NOTHING, NOTHING, SyncNetConfig(width=width, compile=compile), 0, place
     )
@@ -70,7 +70,7 @@ def main() -> None:
     place = devices.pick(arguments.device)
     print("| training | step | compiled | gain | first compiled step |")
     print("|---|---|---|---|---|")
-    for make in (expert, generator):
+    for make in (syncnet, generator):
         plain, compiled = (make(arguments.width, wanted, place) for wanted in (False, True))
         seconds(plain)
         first = seconds(compiled)

@@ -2,7 +2,7 @@
 
 From a prepared corpus this makes data that is too little, audio that is shifted by 5 frames,
 swapped between clips or silent, and learning rates that are far too high and too low; trains a
-narrow expert on each and prints what the data check found and which cause the diagnosis names.
+narrow SyncNet on each and prints what the data check found and which cause the diagnosis names.
 
     python benchmarks/diagnosis.py --results results [--steps 400] [--made "good data" shifted]
 

@@ -144,7 +144,7 @@ def flashes(seconds: float) -> bool:
 
 
 def clip(face: Path, audio: Path, checkpoint: Path, out: Path) -> bool:
-    """Bring a real clip to each rate and dub it; print and judge rates and lengths."""
+    """Bring a real clip to each rate and dub it; print and check rates and lengths."""
     print("source         result  frames  length ms   half  no face")
     good = True
     seconds = len(load_wav(audio)) / SAMPLE_RATE

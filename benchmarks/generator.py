@@ -1,7 +1,7 @@
 """The claim: the generator follows the sound, and its GAN neither collapses nor forgets that.
 
 Trains the generators of config.yaml, without and with GAN, for several seeds on prepared data, and
-judges them on the validation speakers as inference uses them (sound not shifted). Rows:
+evaluates them on the validation speakers as inference uses them (audio not shifted). Rows:
 
 - wav2lip, wav2lip_gan: as configured; with --raw also the weights without the moving average;
 - planted: the GAN with its learning rates 300-fold from the first evaluation until that is noticed;
@@ -9,13 +9,13 @@ judges them on the validation speakers as inference uses them (sound not shifted
 
 A run that was interrupted goes on; the figures of finished ones are kept.
 
-Measured with the demo's expert (1,000 steps, AUC 0.97), sync loss of seeds 0, 1, 2: wav2lip 0.44,
+Measured with the demo's SyncNet (1,000 steps, AUC 0.97), sync loss of seeds 0, 1, 2: wav2lip 0.44,
 0.49, 0.56, wav2lip_gan 0.42, 0.50, 0.58 (copying 3.17, the truth 0.26); no rollback. L1 with the
 sound 0.0368, 0.0381, 0.0393, with another one's 0.0392, 0.0400, 0.0411. Planted: noticed, one
 rollback in each. With batches of 2 for 1,500 steps: 0.88, 0.94, 1.73, mel_offset 1.65 (seed 0);
 with `sync_threshold` 2.0 on top 1.48, and an L1 of 0.0570 whatever the sound.
 
-    python benchmarks/generator.py --results results --expert results/syncnet/checkpoint.pth \
+    python benchmarks/generator.py --results results --syncnet results/syncnet/checkpoint.pth \
         --runs /tmp/runs [--seeds 0 1 2] [--rows wav2lip wav2lip_gan mel_offset] [--set steps=300]
 """
 
@@ -98,32 +98,32 @@ def train(options: argparse.Namespace, row: str, seed: int) -> Path:
         start = chosen.pretrained and options.runs / f"{chosen.pretrained}_{seed}/checkpoint.pth"
         Planted.first = chosen.eval_every
         begun = time.perf_counter()
-        files = (folder / "run", *outputs, options.expert)
+        files = (folder / "run", *outputs, options.syncnet)
         generator.train(options.results, chosen, 96, *files, seed, CPU, start or None)
         (folder / "seconds").write_text(f"{time.perf_counter() - begun:.0f}", encoding="utf-8")
     return folder
 
 
-def judge(options: argparse.Namespace, folder: Path) -> dict[str, dict[str, float]]:
+def evaluate(options: argparse.Namespace, folder: Path) -> dict[str, dict[str, float]]:
     """The figures of a finished run on the split, and those of its weights without average."""
     kept = folder / f"{options.split}.json"
     if not kept.is_file():
-        expert = build_from(options.expert, SyncNet)
+        syncnet = build_from(options.syncnet, SyncNet)
         model = build_from(folder / "checkpoint.pth", Wav2Lip)
-        found = {"": figures(model, expert, options)}
+        found = {"": figures(model, syncnet, options)}
         state = torch.load(folder / "run/last.pt", weights_only=True)
         if options.raw:
             model.load_state_dict(state["parts"]["model"])
-            found[", raw"] = figures(model.eval(), expert, options)
+            found[", raw"] = figures(model.eval(), syncnet, options)
         for each in found.values():
             each["rollbacks"] = state["extra_state"].get("rollbacks", 0)
         kept.write_text(json.dumps(found, indent=1), encoding="utf-8")
     return json.loads(kept.read_text(encoding="utf-8"))
 
 
-def figures(model: Wav2Lip, expert: SyncNet, options: argparse.Namespace) -> dict[str, float]:
+def figures(model: Wav2Lip, syncnet: SyncNet, options: argparse.Namespace) -> dict[str, float]:
     corpus = ClipDataset.load(options.results, options.split, model.image_size)
-    found = generator_metrics(model, expert, corpus, windows=WINDOWS, shuffled_audio=True)
+    found = generator_metrics(model, syncnet, corpus, windows=WINDOWS, shuffled_audio=True)
     return found | reference_leakage(model, corpus, windows=WINDOWS)
 
 
@@ -140,7 +140,7 @@ def main() -> None:
     """Train what is missing, print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, required=True, help="prepared data")
-    parser.add_argument("--expert", type=Path, required=True, help="checkpoint of the expert")
+    parser.add_argument("--syncnet", type=Path, required=True, help="checkpoint of SyncNet")
     parser.add_argument("--runs", type=Path, required=True, help="folder for the runs")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
@@ -156,7 +156,7 @@ def main() -> None:
     table: dict[str, list[dict[str, float]]] = {}
     for seed in options.seeds:
         for row in options.rows:
-            for of, found in judge(options, train(options, row, seed)).items():
+            for of, found in evaluate(options, train(options, row, seed)).items():
                 table.setdefault(f"{row}{of}", []).append(found)
     print(f"| mean (seeds {' '.join(map(str, options.seeds))}) | {' | '.join(COLUMNS)} |")
     print("|---" * (len(COLUMNS) + 1) + "|")

@@ -5,12 +5,12 @@
 Each clip is played to and fro to the length asked for, prepared, and exported in the layout of the
 public code (its `Dataset` classes are loaded from the checkout, never copied). One process each,
 one thread; seconds of the processor, so that other work on the machine counts for neither. A sample
-is one window with its sound (expert) or a window, a reference and their sounds
+is one window with its sound (syncnet) or a window, a reference and their sounds
 (generator), on both sides.
 
 Ours is shown with nothing kept (each picture is decoded for each sample, as in a corpus many times
 larger than `cache_mb`), in the first pass over the clips, with all pictures kept, and, for the
-expert, with the shipped augmentation, which theirs lacks.
+syncnet, with the shipped augmentation, which theirs lacks.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from lipsync_core.preparation.export import export
 from lipsync_core.runtime.files import write_text
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = {"expert": "color_syncnet_train", "generator": "wav2lip_train"}
+SCRIPTS = {"syncnet": "color_syncnet_train", "generator": "wav2lip_train"}
 
 
 def lengthen(clip: Path, seconds: float, target: Path) -> Path:
@@ -97,13 +97,13 @@ def our_rates(results: Path, ids: list[str], what: str, seconds: float) -> dict[
     changes = {"plain": augmentation.NO_AUGMENT, "augmented": SyncNetConfig().augment}
 
     def draw(corpus: windows.ClipDataset, change: str = "plain") -> Callable[[int], int]:
-        def expert(index: int) -> int:
+        def syncnet(index: int) -> int:
             return len(windows.syncnet_group(corpus, 0, index, bounds=changes[change]).starts)
 
         def generator(index: int) -> int:
             return len([windows.generator_sample(corpus, 0, index)])
 
-        return expert if what == "expert" else generator
+        return syncnet if what == "syncnet" else generator
 
     nothing = windows.ClipDataset.load(results, ids, cache_bytes=0)
     kept = windows.ClipDataset.load(results, ids)
@@ -117,7 +117,7 @@ def our_rates(results: Path, ids: list[str], what: str, seconds: float) -> dict[
         for start in clip.starts:
             kept.frames(clip, start)
     found["kept"] = rate(draw(kept), seconds)
-    if what == "expert":
+    if what == "syncnet":
         found["kept, augmented"] = rate(draw(kept, "augmented"), seconds)
     return found
 

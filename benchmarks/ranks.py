@@ -8,7 +8,7 @@ Shown are the largest difference of a weight from the first, and how many of a m
 differ by over 1e-5. Adam makes rounding visible: where a gradient is nearly nothing, its sign, and
 with it a whole step, hangs on the last bit. `tests/training/engine/test_distributed.py` compares in
 double precision, where no more than 1e-9 is left. In single precision the first gradient of one
-process is 2 %, 11 % and 3 % (expert, generator, GAN, tiny and random) from the one of double
+process is 2 %, 11 % and 3 % (SyncNet, generator, GAN, tiny and random) from the one of double
 precision, that of two ranks 1 %, 0.5 % and 0.3 %.
 """
 
@@ -31,7 +31,7 @@ WAYS = {"one process": (1, 1), "two ranks": (2, 2), "two threads": (1, 2)}  # ra
 BOUND = 1e-5
 
 
-def train(name: str, results: Path, judge: Path, folder: Path, steps: int, way: str) -> None:
+def train(name: str, results: Path, syncnet_path: Path, folder: Path, steps: int, way: str) -> None:
     ranks, threads = WAYS[way]
     own = {"num_processes": ranks, "precision": "float32", "eval_every": steps}
     config = config_of(name, steps, save_every=steps, **own)
@@ -46,7 +46,7 @@ def train(name: str, results: Path, judge: Path, folder: Path, steps: int, way: 
     if name == "syncnet":
         launch.run("syncnet", "cpu", threads, config, **arguments)
         return
-    more = {"samples": folder / "samples.png", "syncnet": judge, "label": name}
+    more = {"samples": folder / "samples.png", "syncnet": syncnet_path, "label": name}
     launch.run("generator", "cpu", threads, config, **arguments, **more)
 
 
@@ -71,13 +71,13 @@ def main() -> None:
     arguments = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="ranks-"))
     torch.manual_seed(0)
-    judge = work / "expert.pth"
-    save_public(judge, SyncNet(width=0.25))
+    syncnet_path = work / "syncnet.pth"
+    save_public(syncnet_path, SyncNet(width=0.25))
     print(f"| training, {arguments.steps} steps | compared | largest | over {BOUND} in a million |")
     print("|---|---|---|---|")
     for name in arguments.trainings:
         for way in WAYS:
-            train(name, arguments.results, judge, work / name / way, arguments.steps, way)
+            train(name, arguments.results, syncnet_path, work / name / way, arguments.steps, way)
         first = weights(work / name / "one process")
         for way in ("two ranks", "two threads"):
             apart = (weights(work / name / way) - first).abs()

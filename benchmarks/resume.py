@@ -46,7 +46,9 @@ def config_of(name: str, steps: int, **more: Any) -> TrainingConfig:
     return type(section)(**section.model_dump() | every | more)
 
 
-def train(name: str, config: TrainingConfig, results: Path, judge: Path, folder: Path) -> None:
+def train(
+    name: str, config: TrainingConfig, results: Path, syncnet_path: Path, folder: Path
+) -> None:
     """One training on the CPU, with one thread; what a job would do."""
     torch.set_num_threads(1)
     out = {"checkpoint": folder / "checkpoint.pth", "metrics": folder / "metrics.csv"}
@@ -54,7 +56,7 @@ def train(name: str, config: TrainingConfig, results: Path, judge: Path, folder:
     if name == "syncnet":
         syncnet.train(results, config, 96, folder / "run", **out, **common)
         return
-    out |= {"samples": folder / "samples.png", "syncnet": judge, "label": name}
+    out |= {"samples": folder / "samples.png", "syncnet": syncnet_path, "label": name}
     generator.train(results, config, 96, folder / "run", **out, **common)
 
 
@@ -116,8 +118,8 @@ def main() -> None:
     arguments = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="resume-"))
     torch.manual_seed(0)
-    judge = work / "expert.pth"
-    save_public(judge, SyncNet(width=0.25))
+    syncnet_path = work / "syncnet.pth"
+    save_public(syncnet_path, SyncNet(width=0.25))
     start = multiprocessing.get_context("spawn").Process
     print("| training | killed at | state | best weights | metrics.csv | rows | seconds |")
     print("|---|---|---|---|---|---|---|")
@@ -127,7 +129,9 @@ def main() -> None:
         quiet, killed = work / name / "quiet", work / name / "killed"
 
         def begin(folder: Path, name: str = name, config: TrainingConfig = config) -> Any:
-            process = start(target=train, args=(name, config, arguments.results, judge, folder))
+            process = start(
+                target=train, args=(name, config, arguments.results, syncnet_path, folder)
+            )
             process.start()
             return process
 

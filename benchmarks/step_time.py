@@ -3,13 +3,13 @@
 At least 2.5 times where the processor (or GPU) has bf16, 1.2 times in float32.
 
     python benchmarks/step_time.py --public Wav2Lip [--threads 2] [--rounds 3]
-    python benchmarks/step_time.py --public Wav2Lip --expert 64 --generator 16 --device cuda
+    python benchmarks/step_time.py --public Wav2Lip --syncnet 64 --generator 16 --device cuda
 
 The public networks and training loops (`train` of color_syncnet_train.py, wav2lip_train.py and
 hq_wav2lip_train.py) are loaded from the checkout and called as they are, on batches in memory: the
 data do not count. Ours are the steps of the training tasks on the same pictures and sounds, with
-the public optimizer and, for the expert, also with the shipped one, Muon: its steps are longer, but
-fewer lead as far (benchmarks/expert.py, "wide"). The sync loss is on, as it is for most of a
+the public optimizer and, for SyncNet, also with the shipped one, Muon: its steps are longer, but
+fewer lead as far (benchmarks/syncnet.py, "wide"). The sync loss is on, as it is for most of a
 training. Rounds alternate; the best of each counts.
 """
 
@@ -39,7 +39,7 @@ from lipsync_core.training.syncnet import SyncNetTask
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.support.training import write_corpus
 
-GROUP = 8  # windows of a clip in our expert's batch
+GROUP = 8  # windows of a clip in our SyncNet's batch
 Steps = Callable[[int], float]  # does so many steps, returns the seconds of one
 
 
@@ -112,13 +112,13 @@ def our_steps(task: SyncNetTask | GeneratorTask, device: torch.device) -> Steps:
     return steps
 
 
-def expert_contest(options: argparse.Namespace, corpus: ClipDataset) -> dict[str, Steps]:
-    """Name -> steps, of the expert."""
+def syncnet_contest(options: argparse.Namespace, corpus: ClipDataset) -> dict[str, Steps]:
+    """Name -> steps, of SyncNet."""
     device = torch.device(options.device)
     contest: dict[str, Steps] = {}
     for name, optimizer in itertools.product(("bf16", "float32"), ("adam", "muon")):
         own = SyncNetConfig(
-            clips_per_batch=options.expert // GROUP,
+            clips_per_batch=options.syncnet // GROUP,
             windows_per_clip=GROUP,
             steps=1000,
             loss="bce",
@@ -145,8 +145,10 @@ def generator_contest(
         own = GeneratorVariantConfig(
             batch_size=options.generator, val_windows=4, precision=name, **weights
         )
-        judge = QualityDiscriminator() if gan else None
-        task = GeneratorTask("", Wav2Lip(), SyncNet(), judge, corpus, corpus, own, 0, device)
+        discriminator = QualityDiscriminator() if gan else None
+        task = GeneratorTask(
+            "", Wav2Lip(), SyncNet(), discriminator, corpus, corpus, own, 0, device
+        )
         task.extra_state["sync_weight"] = own.sync_weight
         contest[f"ours, {name}"] = our_steps(task, device)
     target, reference, mels, sync_mel = map(torch.from_numpy, task.batch(0))
@@ -177,9 +179,9 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--public", type=Path, required=True, help="a checkout of Wav2Lip")
-    parser.add_argument("--expert", type=int, default=32, help="windows of the expert's batch")
+    parser.add_argument("--syncnet", type=int, default=32, help="windows of the SyncNet's batch")
     parser.add_argument("--generator", type=int, default=4, help="windows of the generator's")
-    parser.add_argument("--only", choices=["expert", "generator", "gan"])
+    parser.add_argument("--only", choices=["syncnet", "generator", "gan"])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
@@ -191,8 +193,8 @@ def main() -> None:
         ids = [f"speaker/{number}" for number in range(4)]
         corpus = ClipDataset.load(write_corpus(Path(folder), {"train": ids}), "train")
         print("| training, batch | whose | s a step | samples/s | ratio |\n|---|---|---|---|---|")
-        if options.only in (None, "expert"):
-            table("expert", options.expert, expert_contest(options, corpus), options)
+        if options.only in (None, "syncnet"):
+            table("syncnet", options.syncnet, syncnet_contest(options, corpus), options)
         for name, gan in (("generator", False), ("gan", True)):
             if options.only in (None, name):
                 contest = generator_contest(options, corpus, gan)

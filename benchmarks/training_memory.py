@@ -19,7 +19,7 @@ from benchmarks.memory import resident_mb
 
 BOUND = 1.25  # of resident to accounted
 SECONDS = 25.6
-KINDS = ("expert", "generator", "gan")
+KINDS = ("syncnet", "generator", "gan")
 
 
 def clips_for(cache_mb: int, image_size: int) -> int:
@@ -58,19 +58,19 @@ def measure(
     for corpus in corpora:
         corpus.cache.room = 0
     sizes, device = {"width": width, "image_size": size}, torch.device("cpu")
-    if kind == "expert":
+    if kind == "syncnet":
         options = SyncNetConfig(width=width, clips_per_batch=batch, precision="float32")
         task = SyncNetTask(SyncNet(**sizes), *corpora, options, 0, device)
     else:
-        judge = QualityDiscriminator(**sizes) if kind == "gan" else None
+        discriminator = QualityDiscriminator(**sizes) if kind == "gan" else None
         options = GeneratorVariantConfig(
             width=width,
             batch_size=batch,
             val_windows=8,
             precision="float32",
-            adv_weight=0.07 * bool(judge),
+            adv_weight=0.07 * bool(discriminator),
         )
-        nets = Wav2Lip(**sizes), SyncNet(**sizes), judge
+        nets = Wav2Lip(**sizes), SyncNet(**sizes), discriminator
         task = GeneratorTask(kind, *nets, *corpora, options, 0, device)
     task.extra_state["rollbacks"] = 0.0
     for step, made in enumerate(dataset.prefetch(task.batch, range(2), workers)):
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--cache", type=int, default=512, help="MiB")
     parser.add_argument("--width", type=float, default=0.25)
-    parser.add_argument("--batch", type=int, default=2, help="windows; clips of 8 (expert)")
+    parser.add_argument("--batch", type=int, default=2, help="windows; clips of 8 (syncnet)")
     parser.add_argument("--workers", type=int, default=4)
     options = parser.parse_args()
     spawn, worst = multiprocessing.get_context("spawn"), 0.0

@@ -276,7 +276,7 @@ class GeneratorVariantConfig(TrainingConfig):
     disc_pretrained: str = ""
     """Discriminator weights to start from, or nothing."""
     syncnet_batchnorm: Literal["eval", "batch"] = "eval"
-    """Statistics that the frozen SyncNet judges by in training: its own (eval), or those of the
+    """Batch-norm statistics of the frozen SyncNet in training: its own (eval), or those of the
     batch as in the public training code (batch)."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0
     """Decay of the moving average of the weights that is evaluated and handed on, e.g. 0.999; 0 for

@@ -33,7 +33,7 @@ def test_public_files_load(tmp_path, prefix, bare, zipped):
     saved = tiny(seed=1)
     state = {prefix + name: tensor for name, tensor in saved.state_dict().items()}
     content = state if bare else {"state_dict": state, "optimizer": None, "global_step": 3}
-    path = tmp_path / "expert.pth"
+    path = tmp_path / "syncnet.pth"
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
     model = tiny()
     assert load_weights(model, path) == []
@@ -269,8 +269,8 @@ def test_sizes_are_read_from_the_tensors(cls, width):
 
 def test_build_from_restores_the_network(tmp_path):
     saved = tiny(seed=3, width=0.125, image_size=288)
-    save_public(tmp_path / "expert.pth", saved)
-    model = build_from(tmp_path / "expert.pth", SyncNet)
+    save_public(tmp_path / "syncnet.pth", saved)
+    model = build_from(tmp_path / "syncnet.pth", SyncNet)
     assert (model.width, model.image_size, model.training) == (0.125, 288, False)
     assert same(model, saved)
 
@@ -282,11 +282,11 @@ def test_build_from_a_network_of_one_size(tmp_path):
 
 
 def test_build_from_refuses_what_no_size_gives(tmp_path):
-    path = tmp_path / "expert.pth"
+    path = tmp_path / "syncnet.pth"
 
     def refused(state: dict, cls=SyncNet) -> str:
         torch.save(state, path)
-        with pytest.raises(LipsyncError, match=r"expert\.pth: .*give a checkpoint of") as caught:
+        with pytest.raises(LipsyncError, match=r"syncnet\.pth: .*give a checkpoint of") as caught:
             build_from(path, cls)
         return str(caught.value)
 

@@ -4,7 +4,7 @@ The public recipe (one pair a sample, cross entropy of the cosine) often stays a
 InfoNCE over the windows of the same clip has a gradient from the first step, the larger when the
 mean of the clip's embeddings is subtracted (`losses.center`) and Muon scales small directions of
 the gradient up. The binary cross entropy of the last steps then calibrates the cosines for the
-generator's sync loss. Measured: benchmarks/expert.py.
+generator's sync loss. Measured: benchmarks/syncnet.py.
 """
 
 from __future__ import annotations

@@ -29,35 +29,35 @@ def results(tmp_path_factory):
 def weights(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
-    save_public(folder / "expert.pth", SyncNet(width=TINY))
+    save_public(folder / "syncnet.pth", SyncNet(width=TINY))
     save_public(folder / "one.pth", Wav2Lip(width=TINY))
     save_public(folder / "two.pth", Wav2Lip(width=TINY))
     save_public(folder / "large.pth", Wav2Lip(width=TINY, image_size=192))
     return folder
 
 
-def judge(results, weights, **more):
+def run(results, weights, **more):
     generators = {"wav2lip": weights / "one.pth", "wav2lip_gan": weights / "two.pth"}
     arguments = {"per_clip": 24, "windows": 8} | more
-    return evaluate.evaluate(results, weights / "expert.pth", generators, CPU, **arguments)
+    return evaluate.evaluate(results, weights / "syncnet.pth", generators, CPU, **arguments)
 
 
 def test_evaluation_is_complete_json_and_the_same_every_time(results, weights):
-    found = judge(results, weights)
-    assert found == judge(results, weights)
+    found = run(results, weights)
+    assert found == run(results, weights)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert (found["split"], found["clips"], found["speakers"]) == ("test", 1, 1)
     assert set(found["syncnet"]["accuracy_by_offset"]) == {"1", "2", "3", "5", "10+"}
     assert {"auc", "accuracy", "loss", "top1"} <= found["syncnet"].keys()
     assert found["syncnet"]["width"] == TINY and found["syncnet"]["parameters"] > 0
     assert list(found["generators"]) == ["wav2lip", "wav2lip_gan"]
-    judged = found["syncnet"]
-    assert judged["per_clip"].keys() == judged["calibration"].keys() == {"val", "test"}
-    assert [clip["clip"] for clip in judged["per_clip"]["val"]] == ["c/1"]
-    only = judged["per_clip"]["test"][0]
+    syncnet = found["syncnet"]
+    assert syncnet["per_clip"].keys() == syncnet["calibration"].keys() == {"val", "test"}
+    assert [clip["clip"] for clip in syncnet["per_clip"]["val"]] == ["c/1"]
+    only = syncnet["per_clip"]["test"][0]
     assert (only["clip"], only["windows"]) == ("d/1", 24)
-    assert only["loss"] == judged["loss"] and abs(only["offset"]) <= 15
-    assert sum(point["weight"] for point in judged["calibration"]["test"]) == pytest.approx(1)
+    assert only["loss"] == syncnet["loss"] and abs(only["offset"]) <= 15
+    assert sum(point["weight"] for point in syncnet["calibration"]["test"]) == pytest.approx(1)
     figures = found["generators"]["wav2lip"]
     wanted = {"l1", "l1_reference", "l1_shuffled_audio", "psnr_lower", "sync_loss", "sync_loss_gt"}
     assert wanted <= figures.keys()
@@ -67,23 +67,23 @@ def test_evaluation_is_complete_json_and_the_same_every_time(results, weights):
 def test_an_empty_test_split_falls_back_to_validation(results, weights, tmp_path):
     other = small_corpus(tmp_path)
     (other / "filelists/test.txt").write_text("")
-    found = judge(other, weights)
+    found = run(other, weights)
     assert found["split"] == "val"
 
 
 def test_whose_clips_they_are_is_said(results, weights, tmp_path):
-    assert judge(results, weights)["judged_on"] == "held-out clips"  # nobody knows more
+    assert run(results, weights)["judged_on"] == "held-out clips"  # nobody knows more
     other = small_corpus(tmp_path)
     split = {"test": {"judged_on": "seen speaker"}}
     (other / "filelists/split.json").write_text(json.dumps(split))
-    assert judge(other, weights)["judged_on"] == "seen speaker"
+    assert run(other, weights)["judged_on"] == "seen speaker"
 
 
 def test_sizes_must_agree(results, weights):
     with pytest.raises(
         LipsyncError, match=r"large\.pth: generates 192 pixels, the SyncNet .* needs 96"
     ):
-        evaluate.evaluate(results, weights / "expert.pth", {"l": weights / "large.pth"}, CPU)
+        evaluate.evaluate(results, weights / "syncnet.pth", {"l": weights / "large.pth"}, CPU)
 
 
 def test_infinite_figures_become_null():
@@ -96,7 +96,7 @@ def test_infinite_figures_become_null():
 
 
 class Knows(SyncNet):
-    """An expert for tests: the embedding of a window is the number hidden in its first pixel."""
+    """A SyncNet for tests: the embedding of a window is the number hidden in its first pixel."""
 
     def __init__(self, sharp):
         super().__init__(width=TINY)
@@ -197,11 +197,11 @@ def test_shifted_starts_stay_in_the_clip():
 
 def test_copying_the_target_would_be_perfect(results, monkeypatch):
     corpus = ClipDataset.load(results, "test")
-    expert = SyncNet(width=TINY).eval()
+    syncnet = SyncNet(width=TINY).eval()
     monkeypatch.setattr(
         generator, "generate", lambda model, batch: batch.target.astype(np.float32) / 255
     )
-    found = generator_metrics(None, expert, corpus, windows=9, shuffled_audio=True)
+    found = generator_metrics(None, syncnet, corpus, windows=9, shuffled_audio=True)
     assert found["sync_loss_out_of_sync"] > 0
     assert found["sync_loss_out_of_sync"] != found["sync_loss_gt"]
     assert found["l1"] == found["l1_lower"] == 0 and found["psnr_lower"] == math.inf

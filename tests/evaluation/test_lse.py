@@ -14,7 +14,7 @@ def golden():
 
 
 @pytest.fixture(scope="module")
-def judge():
+def model():
     return draw_weights(LseSyncNet())
 
 
@@ -23,7 +23,7 @@ def frames():
     return lse_frames()
 
 
-def test_mfcc_is_that_of_the_public_judge(golden):
+def test_mfcc_is_that_of_the_public_model(golden):
     features = lse.mfcc(golden["pcm"])
     assert features.shape == golden["mfcc"].shape == (13, 119)
     np.testing.assert_allclose(features, golden["mfcc"], atol=1e-4)
@@ -41,10 +41,10 @@ def test_mfcc_refuses_floats():
         lse.mfcc(np.zeros(1600, np.float32))
 
 
-def test_features_and_scores_are_those_of_the_public_judge(golden, judge, frames):
+def test_features_and_scores_are_those_of_the_public_model(golden, model, frames):
     cepstrum = lse.mfcc(golden["pcm"])
     # Uneven batches: their borders must not show.
-    faces, audio = lse.features(judge, frames, cepstrum, count=25, batch_size=11)
+    faces, audio = lse.features(model, frames, cepstrum, count=25, batch_size=11)
     assert faces.shape == audio.shape == (25, 1024)
     np.testing.assert_allclose(faces[:, ::16], golden["lip"], atol=1e-4, rtol=1e-6)
     np.testing.assert_allclose(audio[:, ::16], golden["aud"], atol=1e-4, rtol=1e-6)
@@ -55,12 +55,12 @@ def test_features_and_scores_are_those_of_the_public_judge(golden, judge, frames
     assert result.offset == golden["offset"]
 
 
-def test_lse_scores_a_track(judge, frames, golden):
-    judge.train()  # scores must not depend on the mode it comes in
-    short = lse.lse(judge, frames[:8], golden["pcm"])
-    assert not judge.training
+def test_lse_scores_a_track(model, frames, golden):
+    model.train()  # scores must not depend on the mode it comes in
+    short = lse.lse(model, frames[:8], golden["pcm"])
+    assert not model.training
     cepstrum = lse.mfcc(golden["pcm"])
-    again = lse.scores(*lse.features(judge, frames[:8], cepstrum, 3, 2))
+    again = lse.scores(*lse.features(model, frames[:8], cepstrum, 3, 2))
     np.testing.assert_allclose(short.distances, again.distances, rtol=1e-5)
     assert short.distances.shape == (31,) and short.distances.dtype == np.float32
 
@@ -84,22 +84,22 @@ def test_usable_windows(frames, samples, windows):
     assert lse.usable_windows(frames, samples) == windows
 
 
-def test_short_tracks_are_refused(judge, frames):
+def test_short_tracks_are_refused(model, frames):
     with pytest.raises(ClipError, match=r"5 frames and 4\.00 s of audio; LSE needs 6") as caught:
-        lse.lse(judge, frames[:5], np.zeros(64000, np.int16))
+        lse.lse(model, frames[:5], np.zeros(64000, np.int16))
     assert caught.value.reason is Reason.TOO_SHORT
 
 
-def test_wrong_frames_are_refused(judge):
+def test_wrong_frames_are_refused(model):
     with pytest.raises(ValueError, match=r"expected uint8 \(N, 224, 224, 3\), got float32"):
-        lse.lse(judge, np.zeros((9, 224, 224, 3), np.float32), np.zeros(9999, np.int16))
+        lse.lse(model, np.zeros((9, 224, 224, 3), np.float32), np.zeros(9999, np.int16))
 
 
 @torch.inference_mode()
-def test_a_long_track_equals_its_windows(judge, frames):
+def test_a_long_track_equals_its_windows(model, frames):
     track = torch.from_numpy(frames[:7]).float().permute(3, 0, 1, 2)[None]
     windows = torch.cat([track[:, :, i : i + 5] for i in range(3)])
     sound = torch.zeros(3, 1, 13, 20)
-    audio, faces = judge(sound, windows)
-    torch.testing.assert_close(judge.encode_faces(track), faces, rtol=1e-5, atol=1e-3)
+    audio, faces = model(sound, windows)
+    torch.testing.assert_close(model.encode_faces(track), faces, rtol=1e-5, atol=1e-3)
     assert audio.shape == (3, 1024)

@@ -60,7 +60,7 @@ def test_wav2lip_gives_the_public_faces(golden, inputs):
     assert window.shape == (2, 3, 5, 96, 96)
     # Stored as float16, whose step below 1 is 2 ** -11: half a step more than the bar.
     close(window[..., ::8, ::8], golden["wav2lip_window"], atol=1e-4 + 2**-12)
-    # Each frame of a window is painted on its own, with its own sound.
+    # Each frame of a window is generated on its own, with its own sound.
     alone = model(inputs["mel5"][:, 3], inputs["face6x5"][:, :, 3])
     torch.testing.assert_close(window[:, :, 3], alone, atol=1e-5, rtol=0)
 
@@ -79,15 +79,15 @@ def test_discriminator_gives_the_public_probabilities(golden, inputs):
 @torch.inference_mode()
 def test_every_image_size_runs_at_small_width(image_size):
     mel, faces = torch.randn(1, 1, 80, 16), torch.rand(1, 6, image_size, image_size)
-    painted = Wav2Lip(TINY, image_size).eval()(mel, faces)
-    assert painted.shape == (1, 3, image_size, image_size)
-    assert painted.min() >= 0 and painted.max() <= 1
-    expert = SyncNet(TINY, image_size).eval()
-    for embedding in expert(mel, torch.rand(1, 15, image_size // 2, image_size)):
+    generated = Wav2Lip(TINY, image_size).eval()(mel, faces)
+    assert generated.shape == (1, 3, image_size, image_size)
+    assert generated.min() >= 0 and generated.max() <= 1
+    syncnet = SyncNet(TINY, image_size).eval()
+    for embedding in syncnet(mel, torch.rand(1, 15, image_size // 2, image_size)):
         assert embedding.shape == (1, scaled(512, TINY))
         assert embedding.min() >= 0
         torch.testing.assert_close(embedding.norm(dim=1), torch.ones(1))
-    probability = QualityDiscriminator(TINY, image_size).eval()(painted[:, :, None])
+    probability = QualityDiscriminator(TINY, image_size).eval()(generated[:, :, None])
     assert probability.shape == (1, 1) and 0 < probability < 1
 
 
@@ -143,13 +143,15 @@ def test_lower_half_is_the_half_with_the_mouth():
 def test_gradients_reach_every_parameter():
     """The in-place activations must not break the backward pass."""
     torch.manual_seed(0)
-    generator, expert, judge = (cls(TINY, 192) for cls in (Wav2Lip, SyncNet, QualityDiscriminator))
+    generator, syncnet, discriminator = (
+        cls(TINY, 192) for cls in (Wav2Lip, SyncNet, QualityDiscriminator)
+    )
     mel = torch.randn(2, 5, 1, 80, 16)
-    painted = generator(mel, torch.rand(2, 6, 5, 192, 192))
-    mouths = lower_half(painted).transpose(1, 2).flatten(1, 2)
-    audio, face = expert(mel[:, 2], mouths)
-    ((audio * face).sum() + judge(painted).sum() + painted.mean()).backward()
-    for model in (generator, expert, judge):
+    generated = generator(mel, torch.rand(2, 6, 5, 192, 192))
+    mouths = lower_half(generated).transpose(1, 2).flatten(1, 2)
+    audio, face = syncnet(mel[:, 2], mouths)
+    ((audio * face).sum() + discriminator(generated).sum() + generated.mean()).backward()
+    for model in (generator, syncnet, discriminator):
         silent = {name for name, p in model.named_parameters() if p.grad is None}
         normed = {name[: -len("1.running_mean")] for name in model.state_dict() if "mean" in name}
         assert silent == {f"{name}0.bias" for name in normed}  # batch norm takes them out again

@@ -30,7 +30,7 @@ def sound(level: np.ndarray) -> np.ndarray:
 
 
 class Loudness:
-    """An expert that knows how bright a face is and how loud a sound."""
+    """A SyncNet whose embeddings are how bright a face is and how loud a sound."""
 
     image_size = SIDE
 
@@ -51,7 +51,7 @@ class Loudness:
 
 
 @pytest.fixture
-def expert() -> active_speaker.SyncNetScorer:
+def scorer() -> active_speaker.SyncNetScorer:
     scorer = object.__new__(active_speaker.SyncNetScorer)
     scorer.model, scorer.side = Loudness(), SIDE
     return scorer
@@ -75,36 +75,36 @@ def video(tmp_path, monkeypatch) -> tuple[Path, Path, list[Track]]:
     return tmp_path / "a.mp4", tmp_path / "a.wav", tracks
 
 
-def test_the_face_that_fits_the_sound_speaks(video, expert):
+def test_the_face_that_fits_the_sound_speaks(video, scorer):
     path, wav, tracks = video
-    assert active_speaker.select_speaker(path, wav, tracks, expert, CropSpec())[0] == 1
+    assert active_speaker.select_speaker(path, wav, tracks, scorer, CropSpec())[0] == 1
     best, confidence = active_speaker.select_speaker(
-        path, wav, tracks[::-1][:2], expert, CropSpec()
+        path, wav, tracks[::-1][:2], scorer, CropSpec()
     )
     assert (best, confidence > 0) == (1, True)
 
 
-def test_confidence_falls_with_the_fit(expert):
+def test_confidence_falls_with_the_fit(scorer):
     level = brightness(2)
     frames = np.uint8(255 * level)[:, None, None, None] * np.ones((1, SIDE, SIDE, 3), np.uint8)
-    whole = expert.score(frames, sound(level), 0)[1]
-    assert whole > 2 * expert.score(frames, sound(brightness(5)), 0)[1]
+    whole = scorer.score(frames, sound(level), 0)[1]
+    assert whole > 2 * scorer.score(frames, sound(brightness(5)), 0)[1]
     # A sample from the middle hears its own part of the sound.
-    assert expert.score(frames[21:], sound(level), 21)[1] == pytest.approx(whole, rel=0.35)
+    assert scorer.score(frames[21:], sound(level), 21)[1] == pytest.approx(whole, rel=0.35)
 
 
 @pytest.mark.parametrize("late", [-4, 0, 3])
-def test_the_offset_of_sound_and_picture(expert, late):
+def test_the_offset_of_sound_and_picture(scorer, late):
     level = brightness(2)
     frames = np.uint8(255 * level)[:, None, None, None] * np.ones((1, SIDE, SIDE, 3), np.uint8)
     heard = sound(np.roll(level, -late))  # the picture comes `late` frames after its sound
-    assert expert.score(frames, heard, 0)[0] == late
+    assert scorer.score(frames, heard, 0)[0] == late
 
 
-def test_sync_of_one_face(video, expert):
+def test_sync_of_one_face(video, scorer):
     path, wav, tracks = video
     short = Track(tracks[1].frames[:9], tracks[1].boxes[:9])
-    score, nothing = active_speaker.score_tracks(path, wav, [tracks[1], short], expert, CropSpec())
+    score, nothing = active_speaker.score_tracks(path, wav, [tracks[1], short], scorer, CropSpec())
     assert score is not None and score[0] == 0 and score[1] > 0
     assert nothing is None
 
@@ -135,7 +135,7 @@ def test_the_loudest_part_of_the_longest_run_is_judged():
     chosen = active_speaker._sample(track, sound(level)).frames
     assert len(chosen) == active_speaker.MAX_FRAMES
     assert set(range(200, 260)) <= set(chosen.tolist())
-    # Where the sound ends, nothing can be judged.
+    # Where the sound ends, nothing can be scored.
     assert active_speaker._sample(track, sound(level[:100])).frames.tolist() == list(range(60, 100))
     assert len(active_speaker._sample(track, sound(level[:50]))) == 0
 
@@ -148,16 +148,16 @@ def test_what_is_judged_lies_in_one_shot():
 
 
 @pytest.mark.parametrize(("shown", "heard"), [((0, 30), (0, 30)), ((30, 60), (30, 60))])
-def test_no_shift_of_the_sound_reaches_into_another_shot(video, expert, monkeypatch, shown, heard):
+def test_no_shift_of_the_sound_reaches_into_another_shot(video, scorer, monkeypatch, shown, heard):
     path, wav, (track, *_) = video
     seen = slice(*shown)
     own = Track(track.frames[seen], track.boxes[seen], cuts=(30,))
     given = []
     monkeypatch.setattr(
-        expert, "score", lambda frames, pcm, start: given.append(pcm) or (0, 1.0), raising=False
+        scorer, "score", lambda frames, pcm, start: given.append(pcm) or (0, 1.0), raising=False
     )
-    active_speaker.score_tracks(path, wav, [own], expert, CropSpec())
-    active_speaker.select_speaker(path, wav, [own], expert, CropSpec())
+    active_speaker.score_tracks(path, wav, [own], scorer, CropSpec())
+    active_speaker.select_speaker(path, wav, [own], scorer, CropSpec())
     samples = wavfile.read(wav)[1]
     audible = np.zeros(len(samples), bool)
     audible[heard[0] * 640 : heard[1] * 640] = True
@@ -166,19 +166,19 @@ def test_no_shift_of_the_sound_reaches_into_another_shot(video, expert, monkeypa
     assert len(given) == 2
 
 
-def test_faces_too_short_to_judge_lose(video, expert):
+def test_faces_too_short_to_score_lose(video, scorer):
     path, wav, tracks = video
     short = [Track(track.frames[:10], track.boxes[:10]) for track in tracks]
     assert (
-        active_speaker.select_speaker(path, wav, [short[1], tracks[0]], expert, CropSpec())[0] == 1
+        active_speaker.select_speaker(path, wav, [short[1], tracks[0]], scorer, CropSpec())[0] == 1
     )
-    assert active_speaker.select_speaker(path, wav, short, expert, CropSpec()) == (0, 0.0)
+    assert active_speaker.select_speaker(path, wav, short, scorer, CropSpec()) == (0, 0.0)
 
 
-def test_pictures_are_made_as_large_as_the_judge_wants(video, expert, monkeypatch):
+def test_pictures_are_made_as_large_as_the_scorer_needs(video, scorer, monkeypatch):
     shapes = set()
     monkeypatch.setattr(
-        expert, "score", lambda frames, *_: shapes.add(frames.shape) or (0, 1.0), raising=False
+        scorer, "score", lambda frames, *_: shapes.add(frames.shape) or (0, 1.0), raising=False
     )
-    active_speaker.select_speaker(*video, expert, CropSpec("square"))
+    active_speaker.select_speaker(*video, scorer, CropSpec("square"))
     assert shapes == {(FRAMES, SIDE, SIDE, 3)}

@@ -196,7 +196,7 @@ def test_short_appearances_are_no_clips(prepared):
     assert list(table) == ["duo/1", "solo/1"]
 
 
-def test_the_speaker_is_the_one_whom_the_judge_believes(prepared, monkeypatch):
+def test_the_speaker_is_the_face_with_the_highest_confidence(prepared, monkeypatch):
     from lipsync_core.preparation import active_speaker
 
     def score(self, frames, pcm, start):
@@ -204,20 +204,20 @@ def test_the_speaker_is_the_one_whom_the_judge_believes(prepared, monkeypatch):
         return 0, 5.0 if start == 80 else 1.0
 
     seen: list = []
-    expert = prepared.data / "expert.pth"
-    checkpoints.save_public(expert, SyncNet(width=0.125))
+    checkpoint = prepared.data / "syncnet.pth"
+    checkpoints.save_public(checkpoint, SyncNet(width=0.125))
     monkeypatch.setattr(active_speaker.SyncNetScorer, "score", score)
-    table = prepared.crop(track={"select": "active_speaker"}, sync_model=str(expert))
+    table = prepared.crop(track={"select": "active_speaker"}, sync_model=str(checkpoint))
     frames = CropArchive(prepared.results / "faces/duo/1.zip").frames.tolist()
     assert (table["duo/1"]["active_speaker_confidence"], table["duo/1"]["tracks"]) == ("5.0", "2")
-    # Each is judged in one shot: Hopper in the first, Collins, covered there, in the last.
+    # Each is scored in one shot: Hopper in the first, Collins, covered there, in the last.
     assert sorted(start for start, _ in seen[:2]) == [0, 80]
     assert not {*range(50, 80)} & set(frames)
     assert float(table["duo/1"]["unused_face_seconds"]) >= 1.2
     assert table["solo/1"].get("active_speaker_confidence", "") == ""  # nobody to choose from
 
 
-def test_speaking_without_a_judge_fails_clearly(prepared):
+def test_selecting_a_speaker_without_a_network_fails_clearly(prepared):
     with pytest.raises(LipsyncError, match=r"put syncnet_v2\.model into"):
         prepared.crop(track={"select": "active_speaker"})
     with pytest.raises(LipsyncError, match=r"absent\.pth: no such file"):

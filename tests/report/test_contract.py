@@ -52,7 +52,7 @@ def results(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tables(results, tmp_path_factory):
-    """metrics.csv of a short training of each kind: the expert, a generator, one with GAN."""
+    """metrics.csv of a short training of each kind: SyncNet, a generator, one with GAN."""
     torch.manual_seed(0)
     train, val = ClipDataset.load(results, "train"), ClipDataset.load(results, "val")
     small = {"width": TINY, "precision": "float32"}
@@ -64,8 +64,8 @@ def tables(results, tmp_path_factory):
             **small, batch_size=2, val_windows=8, adv_weight=weight, sync_threshold=100.0
         )
         networks = Wav2Lip(width=TINY), SyncNet(width=TINY)
-        judge = QualityDiscriminator(width=TINY) if weight else None
-        tasks[name] = GeneratorTask(name, *networks, judge, train, val, options, 0, CPU)
+        discriminator = QualityDiscriminator(width=TINY) if weight else None
+        tasks[name] = GeneratorTask(name, *networks, discriminator, train, val, options, 0, CPU)
     found = {}
     for name, task in tasks.items():
         folder = tmp_path_factory.mktemp(name)
@@ -76,14 +76,14 @@ def tables(results, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def judged(results, tmp_path_factory):
-    """evaluation.json of an expert and a generator."""
+def evaluation(results, tmp_path_factory):
+    """evaluation.json of SyncNet and a generator."""
     folder = tmp_path_factory.mktemp("weights")
-    save_public(folder / "expert.pth", SyncNet(width=TINY))
+    save_public(folder / "syncnet.pth", SyncNet(width=TINY))
     save_public(folder / "one.pth", Wav2Lip(width=TINY))
     generators = {"wav2lip": folder / "one.pth"}
     return evaluate.evaluate(
-        results, folder / "expert.pth", generators, CPU, per_clip=12, windows=8
+        results, folder / "syncnet.pth", generators, CPU, per_clip=12, windows=8
     )
 
 
@@ -92,7 +92,7 @@ def recorded(rows):
     return [Recorder(row, asked) for row in rows], asked
 
 
-def test_the_curves_of_the_expert_are_columns_that_its_training_writes(tables):
+def test_the_curves_of_syncnet_are_columns_that_its_training_writes(tables):
     rows, asked = recorded(tables["syncnet"])
     options = {"loss": "contrastive+bce", "steps": 2, "bce_fraction": 0.5}
     figures = curves.syncnet_figures(rows, {}, options, "")
@@ -114,17 +114,17 @@ def test_the_curves_of_the_generators_are_columns_that_their_training_writes(tab
     assert asked <= tables["wav2lip"][-1].keys() | only_with_gan
 
 
-def final_metrics(tables, judged, name):
+def final_metrics(tables, evaluation, name):
     """Metrics as the report reads them, and which of them it asks for."""
     asked: set[str] = set()
-    return Recorder(artefacts.final_metrics(tables[name], judged, name), asked), asked
+    return Recorder(artefacts.final_metrics(tables[name], evaluation, name), asked), asked
 
 
-def test_the_verdicts_read_metrics_that_are_written(tables, judged):
-    syncnet_metrics, asked = final_metrics(tables, judged, "syncnet")
+def test_the_verdicts_read_metrics_that_are_written(tables, evaluation):
+    syncnet_metrics, asked = final_metrics(tables, evaluation, "syncnet")
     verdicts.syncnet_verdict(syncnet_metrics)
     assert asked and asked <= syncnet_metrics.keys()
-    metrics, asked = final_metrics(tables, judged, "wav2lip")
+    metrics, asked = final_metrics(tables, evaluation, "wav2lip")
     verdicts.generator_verdicts("wav2lip", metrics, 0.9)
     curves.generator_table({"wav2lip": metrics}, "")
     curves.generator_figures([], metrics)
@@ -134,14 +134,17 @@ def test_the_verdicts_read_metrics_that_are_written(tables, judged):
     assert "train_disc_fake" in asked
 
 
-def test_the_report_reads_of_an_evaluation_what_is_written(judged, tmp_path):
+def test_the_report_reads_of_an_evaluation_what_is_written(evaluation, tmp_path):
     asked: set[str] = set()
-    read = Recorder(judged, asked)
+    read = Recorder(evaluation, asked)
     curves.syncnet_figures([], read, {}, "")
     syncnet.calibration_figure(read)
     syncnet.worst_clips(tmp_path, read, [], None)
-    written = judged.keys() | judged["syncnet"].keys()
-    written |= judged["syncnet"]["per_clip"].keys() | judged["syncnet"]["accuracy_by_offset"].keys()
+    written = evaluation.keys() | evaluation["syncnet"].keys()
+    written |= (
+        evaluation["syncnet"]["per_clip"].keys()
+        | evaluation["syncnet"]["accuracy_by_offset"].keys()
+    )
     assert asked <= written
 
 

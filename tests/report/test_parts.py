@@ -165,8 +165,10 @@ def test_minutes_of_one_speaker_are_enough_for_that_speaker() -> None:
 
 
 def test_the_scale_of_sync_is_read_from_the_evaluation() -> None:
-    judged = {"sync_loss": 0.5, "sync_loss_gt": 0.2, "sync_loss_out_of_sync": 3.5}
-    assert results.final_metrics([], {"generators": {"g": judged | {"x": None}}}, "g") == judged
+    evaluated = {"sync_loss": 0.5, "sync_loss_gt": 0.2, "sync_loss_out_of_sync": 3.5}
+    assert (
+        results.final_metrics([], {"generators": {"g": evaluated | {"x": None}}}, "g") == evaluated
+    )
 
 
 def test_evaluation_goes_before_the_metrics() -> None:
@@ -180,8 +182,8 @@ def test_evaluation_goes_before_the_metrics() -> None:
 
 def test_bars_by_offset_are_in_order_of_distance() -> None:
     shares = {"1": 0.6, "2": 0.7, "3": float("nan"), "10+": 0.9}
-    judged = {"accuracy_by_offset": shares}
-    figures = curves.syncnet_figures([], {"syncnet": judged}, {}, "")
+    evaluated = {"accuracy_by_offset": shares}
+    figures = curves.syncnet_figures([], {"syncnet": evaluated}, {}, "")
     label = re.search('aria-label="([^"]*)"', figures[0].svg)[1]
     assert label.endswith("1 frames 0.60, 2 frames 0.70, 10+ frames 0.90")
 

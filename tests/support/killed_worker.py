@@ -1,7 +1,7 @@
 r"""Runs trainings one after the other, each in a process of its own that may kill itself (SIGKILL).
 
     python -m tests.support.killed_worker \
-        '{"results": ..., "expert": ..., "jobs": [[name, folder, kill]]}'
+        '{"results": ..., "syncnet": ..., "jobs": [[name, folder, kill]]}'
 
 kill: null, or [when, step]: "step" before that step is trained, "best" in the middle of writing the
 best weights of that step, "before" the state of that step is written (after its best weights and
@@ -66,7 +66,7 @@ def arm(when: str, step: int) -> None:
     run_folder.RunFolder.save, torch.save = save, write
 
 
-def run(name: str, results: Path, judge: Path, folder: Path) -> None:
+def run(name: str, results: Path, syncnet_path: Path, folder: Path) -> None:
     torch.set_num_threads(1)
     run_dir = folder / "run"
     out = {"checkpoint": folder / "checkpoint.pth", "metrics": folder / "metrics.csv"}
@@ -75,7 +75,7 @@ def run(name: str, results: Path, judge: Path, folder: Path) -> None:
         syncnet.train(results, config, 96, run_dir, **out, seed=3, device=CPU)
         return
     options = {"wav2lip": PLAIN, "wav2lip_gan": GAN | {"ema_decay": 0.9}}[name] | STEPS
-    out |= {"samples": folder / "samples.png", "syncnet": judge}
+    out |= {"samples": folder / "samples.png", "syncnet": syncnet_path}
     config = GeneratorVariantConfig(**options)
     generator.train(results, config, 96, run_dir, **out, seed=3, device=CPU)
 
@@ -87,7 +87,7 @@ def main() -> None:
         if child == 0:
             if kill:
                 arm(*kill)
-            run(name, Path(work["results"]), Path(work["expert"]), Path(folder))
+            run(name, Path(work["results"]), Path(work["syncnet"]), Path(folder))
             os._exit(0)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         sys.stdout.write(f"{status}\n")

@@ -22,7 +22,7 @@ from lipsync_core.training import generator, syncnet
 from lipsync_core.training.engine import distributed, loop
 from tests.training.test_tasks import make_generator_task, make_syncnet_task
 
-NAMES = ("expert", "generator", "gan")
+NAMES = ("syncnet", "generator", "gan")
 STEPS = {"single": 1, "double": 4}
 
 
@@ -45,7 +45,7 @@ def widen(task: loop.Task) -> loop.Task:
 
 def make(name: str, results: Path) -> loop.Task:
     torch.set_default_dtype(torch.float32)  # the same weights in either precision
-    if name == "expert":
+    if name == "syncnet":
         options = {
             "clips_per_batch": 4,
             "windows_per_clip": 3,
@@ -54,14 +54,14 @@ def make(name: str, results: Path) -> loop.Task:
             "grad_accumulation": 2,
         }
         return make_syncnet_task(results, **options)
-    judge = QualityDiscriminator(width=0.0625) if name == "gan" else None
+    discriminator = QualityDiscriminator(width=0.0625) if name == "gan" else None
     options = (
         {"batch_size": 2, "adv_weight": 0.07, "ema_decay": 0.9}
-        if judge
+        if discriminator
         else {"batch_size": 4, "grad_accumulation": 2}
     )
     task = make_generator_task(
-        results, judge, sync_threshold=50.0, val_windows=8, grad_clip=1.0, **options
+        results, discriminator, sync_threshold=50.0, val_windows=8, grad_clip=1.0, **options
     )
     return task
 

@@ -28,7 +28,7 @@ CONFIG = SyncNetConfig(
 
 
 def train_syncnet(results: Path) -> None:
-    """The expert's training, from its entry point."""
+    """The training of SyncNet, from its entry point."""
     outputs = {"checkpoint": results / "checkpoint.pth", "metrics": results / "metrics.csv"}
     device = torch.device("cpu")
     syncnet.train(results, CONFIG, 96, results / "run", seed=0, device=device, **outputs)

@@ -1,4 +1,4 @@
-"""training/gan_health.py and the GAN's return from a collapse; averages.py, leak.py."""
+"""training/gan_health.py, rollbacks of a GAN, engine/ema.py, reference leakage."""
 
 import csv
 
@@ -28,12 +28,12 @@ def results(tmp_path_factory):
     return small_corpus(tmp_path_factory.mktemp("results"))
 
 
-def make_task(results, judge=None, kind=GeneratorTask, **more):
+def make_task(results, discriminator=None, kind=GeneratorTask, **more):
     torch.manual_seed(0)
     options = {"width": TINY, "batch_size": 2, "precision": "float32", "val_windows": 8} | more
     corpora = ClipDataset.load(results, "train"), ClipDataset.load(results, "val")
     models = Wav2Lip(width=TINY), SyncNet(width=TINY)
-    return kind("task", *models, judge, *corpora, GeneratorVariantConfig(**options), 0, CPU)
+    return kind("task", *models, discriminator, *corpora, GeneratorVariantConfig(**options), 0, CPU)
 
 
 # the moving average
@@ -80,10 +80,10 @@ def test_the_average_is_judged_and_handed_on(results, tmp_path):
     assert plain.result is plain.model
 
 
-# the expert
+# SyncNet
 
 
-def test_the_experts_mode(results):
+def test_the_batch_norm_of_syncnet(results):
     """Statistics of the batch in training mode, and none of its own ever changes."""
     losses = {}
     batch = make_task(results, batch_size=4).batch(0)
@@ -104,7 +104,7 @@ def test_the_experts_mode(results):
         make_task(results, syncnet_batchnorm="batch", batch_size=1)
 
 
-# what a collapse is
+# collapses
 
 
 def row(step, **more):
@@ -172,11 +172,11 @@ def test_what_a_collapse_is(rows, words):
     assert words in found and bool(found) == bool(words)
 
 
-def test_only_a_gan_can_be_ill(results):
+def test_only_a_gan_can_fail(results):
     collapsed = [row(1), row(2, val_l1=0.2)]
     assert make_task(results).failure(collapsed) == ""
-    judge = QualityDiscriminator(width=TINY)
-    assert "L1" in make_task(results, judge, adv_weight=0.07).failure(collapsed)
+    discriminator = QualityDiscriminator(width=TINY)
+    assert "L1" in make_task(results, discriminator, adv_weight=0.07).failure(collapsed)
 
 
 def test_a_gan_is_compared_with_what_it_started_from(results):
@@ -221,7 +221,7 @@ class Sabotaged(GeneratorTask):
 def test_a_planted_collapse_is_rolled_back(results, tmp_path, monkeypatch, caplog):
     """The end is as good as the beginning, and the metrics tell."""
     torch.manual_seed(2)
-    save_public(tmp_path / "expert.pth", SyncNet(width=TINY))
+    save_public(tmp_path / "syncnet.pth", SyncNet(width=TINY))
     plain = make_task(results, lr=1e-2)
     for step in range(20):
         plain.step(step, plain.batch(step))
@@ -233,7 +233,7 @@ def test_a_planted_collapse_is_rolled_back(results, tmp_path, monkeypatch, caplo
         **{"ema_decay": 0.5, "eval_every": 2, "val_windows": 8, "precision": "float32"},
     }
     outputs = [tmp_path / name for name in ("checkpoint.pth", "metrics.csv", "samples.png")]
-    weights = (tmp_path / "expert.pth", 3, CPU, tmp_path / "start.pth")
+    weights = (tmp_path / "syncnet.pth", 3, CPU, tmp_path / "start.pth")
     config = GeneratorVariantConfig(**options)
     generator.train(results, config, 96, tmp_path / "run", *outputs, *weights)
     assert "back to the last good state of step 2, rollback 1" in caplog.text
@@ -245,8 +245,8 @@ def test_a_planted_collapse_is_rolled_back(results, tmp_path, monkeypatch, caplo
 
 
 def test_after_a_rollback_a_generator_goes_on_from_its_average(results):
-    judge = QualityDiscriminator(width=TINY)
-    task = make_task(results, judge, adv_weight=0.07, ema_decay=0.9, lr=1e-9)
+    discriminator = QualityDiscriminator(width=TINY)
+    task = make_task(results, discriminator, adv_weight=0.07, ema_decay=0.9, lr=1e-9)
     task.step(0, task.batch(0))
     with torch.no_grad():
         task.model.output_block[1].weight.zero_()

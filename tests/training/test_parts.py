@@ -93,9 +93,9 @@ def test_sync_loss_of_equal_embeddings_is_zero():
 
 
 def test_a_sure_discriminator_still_has_a_gradient():
-    judged = torch.tensor([[1e-12]], requires_grad=True)
-    losses.gan_bce(judged, 1).backward()
-    assert judged.grad.abs().item() > 1
+    probability = torch.tensor([[1e-12]], requires_grad=True)
+    losses.gan_bce(probability, 1).backward()
+    assert probability.grad.abs().item() > 1
     undecided = torch.tensor([0.5]).to(torch.bfloat16)
     assert losses.gan_bce(undecided, 0).item() == pytest.approx(math.log(2))
 

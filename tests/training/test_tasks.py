@@ -1,4 +1,4 @@
-"""training/{expert,generator}.py: the three trainings run, stop, resume bit for bit and learn."""
+"""training/{syncnet,generator}.py: the three trainings run, stop, resume bit for bit and learn."""
 
 import csv
 import functools
@@ -58,23 +58,23 @@ def results(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def judge(tmp_path_factory):
+def syncnet_path(tmp_path_factory):
     torch.manual_seed(5)
-    path = tmp_path_factory.mktemp("expert") / "checkpoint.pth"
+    path = tmp_path_factory.mktemp("syncnet") / "checkpoint.pth"
     save_public(path, SyncNet(width=TINY))
     return path
 
 
-def train_syncnet(results, folder, judge, size=96, **more):
+def train_syncnet(results, folder, syncnet_path, size=96, **more):
     out = folder / "checkpoint.pth", folder / "metrics.csv"
     config = SyncNetConfig(**SYNCNET | more)
     syncnet.train(results, config, size, folder / "run", *out, seed=3, device=CPU)
 
 
-def train_generator(keys, results, folder, judge, size=96, **more):
+def train_generator(keys, results, folder, syncnet_path, size=96, **more):
     out = folder / "checkpoint.pth", folder / "metrics.csv", folder / "samples.png"
     config = GeneratorVariantConfig(**keys | more)
-    generator.train(results, config, size, folder / "run", *out, judge, seed=3, device=CPU)
+    generator.train(results, config, size, folder / "run", *out, syncnet_path, seed=3, device=CPU)
 
 
 TRAININGS = {
@@ -85,14 +85,14 @@ TRAININGS = {
 
 
 @pytest.fixture(scope="module", params=TRAININGS)
-def trained(request, results, judge, tmp_path_factory):
+def trained(request, results, syncnet_path, tmp_path_factory):
     """A training by name and the folder of a run that was not interrupted."""
     folder = tmp_path_factory.mktemp(request.param)
-    TRAININGS[request.param][0](results, folder, judge)
+    TRAININGS[request.param][0](results, folder, syncnet_path)
     return request.param, folder
 
 
-def test_six_steps_are_three_and_three(trained, results, judge, tmp_path, monkeypatch):
+def test_six_steps_are_three_and_three(trained, results, syncnet_path, tmp_path, monkeypatch):
     name, straight = trained
     train, task = TRAININGS[name]
     real = task.step
@@ -105,9 +105,9 @@ def test_six_steps_are_three_and_three(trained, results, judge, tmp_path, monkey
     with monkeypatch.context() as patch:
         patch.setattr(task, "step", stop_at_third)
         with pytest.raises(Interrupted, match="at step 3 of 6"):
-            train(results, tmp_path, judge)
+            train(results, tmp_path, syncnet_path)
     assert not (tmp_path / "checkpoint.pth").exists()
-    train(results, tmp_path, judge, num_workers=3)
+    train(results, tmp_path, syncnet_path, num_workers=3)
     for file in ("metrics.csv", "checkpoint.pth", "run/best.pth", "samples.png"):
         if (straight / file).exists():
             assert (tmp_path / file).read_bytes() == (straight / file).read_bytes(), file
@@ -157,14 +157,14 @@ def make_syncnet_task(results, **more):
     return SyncNetTask(SyncNet(width=TINY), train, val, options, 0, CPU)
 
 
-def make_generator_task(results, judge=None, **more):
+def make_generator_task(results, discriminator=None, **more):
     torch.manual_seed(0)
     options = GeneratorVariantConfig(
         **{"width": TINY, "batch_size": 2, "precision": "float32"} | more
     )
     corpora = ClipDataset.load(results, "train"), ClipDataset.load(results, "val")
     models = Wav2Lip(width=TINY), SyncNet(width=TINY)
-    return GeneratorTask("task", *models, judge, *corpora, options, 0, CPU)
+    return GeneratorTask("task", *models, discriminator, *corpora, options, 0, CPU)
 
 
 class Exploding(SyncNetTask):
@@ -192,7 +192,7 @@ def explode(results, folder, monkeypatch, times, crash=None, **more):
 
 
 @pytest.mark.parametrize("loss", ["contrastive+bce", "contrastive", "bce"])
-def test_an_expert_that_explodes_goes_on_with_other_samples(
+def test_a_syncnet_that_explodes_goes_on_with_other_samples(
     results, tmp_path, monkeypatch, caplog, loss
 ):
     rows = explode(results, tmp_path, monkeypatch, 2, loss=loss)
@@ -201,7 +201,7 @@ def test_an_expert_that_explodes_goes_on_with_other_samples(
     assert all(np.isfinite(float(row["val_loss"])) for row in rows)
 
 
-def test_an_expert_that_explodes_again_and_again_ends_in_words(results, tmp_path, monkeypatch):
+def test_a_syncnet_that_explodes_again_and_again_ends_in_words(results, tmp_path, monkeypatch):
     words = "syncnet: failed 3 times, each time with other samples; .* Lower `lr`, set `grad_clip`"
     for _ in range(2):  # the second time at once
         with pytest.raises(LipsyncError, match=words):
@@ -211,13 +211,13 @@ def test_an_expert_that_explodes_again_and_again_ends_in_words(results, tmp_path
     assert [row["step"] for row in rows] == ["2", "4", "6"]
 
 
-def test_an_expert_draws_other_samples_after_a_rollback(results):
+def test_a_syncnet_draws_other_samples_after_a_rollback(results):
     task = make_syncnet_task(results)
     before, task.extra_state["rollbacks"] = task.batch(3), 1
     assert not np.array_equal(before.frames, task.batch(3).frames)
 
 
-def test_a_kill_around_an_experts_rollback_changes_nothing(results, tmp_path, monkeypatch):
+def test_a_kill_around_an_syncnets_rollback_changes_nothing(results, tmp_path, monkeypatch):
     quiet, killed = tmp_path / "quiet", tmp_path / "killed"
     explode(results, quiet, monkeypatch, times=2)
     for crash in (2, 3, 5):
@@ -230,7 +230,7 @@ def test_a_kill_around_an_experts_rollback_changes_nothing(results, tmp_path, mo
     assert (quiet / "checkpoint.pth").read_bytes() == (killed / "checkpoint.pth").read_bytes()
 
 
-def test_the_expert_learns_whose_sound_it_is(tmp_path):
+def test_the_syncnet_learns_whose_sound_it_is(tmp_path):
     ids = [f"s{number}/1" for number in range(4)]
     results = write_corpus(tmp_path, {"train": ids, "val": ["v/1"]}, frames=80)
     options = SYNCNET | {
@@ -255,7 +255,7 @@ def test_the_expert_learns_whose_sound_it_is(tmp_path):
         ("bce", [True] * 10),
     ],
 )
-def test_phases_of_the_expert(results, loss, classic):
+def test_phases_of_syncnet(results, loss, classic):
     task = make_syncnet_task(results, loss=loss, steps=10, bce_fraction=0.3)
     assert [task.uses_bce(step) for step in range(10)] == classic
     assert (task.monitor, task.mode) == (
@@ -263,7 +263,7 @@ def test_phases_of_the_expert(results, loss, classic):
     )
 
 
-def test_the_curriculum_of_the_expert(results):
+def test_the_curriculum_of_syncnet(results):
     task = make_syncnet_task(
         results,
         min_window_gap=9,
@@ -303,7 +303,7 @@ def test_only_adams_state_goes_into_a_public_file(results, tmp_path):
             torch.optim.Adam(task.model.parameters()).load_state_dict(state)
 
 
-def test_expert_starts_from_a_public_file(results, tmp_path, caplog):
+def test_syncnet_starts_from_a_public_file(results, tmp_path, caplog):
     caplog.set_level("INFO")
     torch.manual_seed(9)
     source = SyncNet(width=TINY)
@@ -358,13 +358,13 @@ def test_gan_loss_and_the_discriminators_step(results):
 
 
 def test_a_gan_that_is_no_number_any_more_shows_it_in_the_loss():
-    judged = torch.tensor([0.2, float("nan")], requires_grad=True)
-    assert losses.gan_bce(judged, 1).isnan()
-    judged = torch.tensor([0.2, 1.0], requires_grad=True)
-    loss = losses.gan_bce(judged, 1)
+    probability = torch.tensor([0.2, float("nan")], requires_grad=True)
+    assert losses.gan_bce(probability, 1).isnan()
+    probability = torch.tensor([0.2, 1.0], requires_grad=True)
+    loss = losses.gan_bce(probability, 1)
     assert loss.item() == pytest.approx(-np.log(0.2) / 2, rel=1e-6)
     loss.backward()
-    assert judged.grad.tolist() == pytest.approx([-2.5, 0.0])
+    assert probability.grad.tolist() == pytest.approx([-2.5, 0.0])
 
 
 def test_each_step_moves_its_own_network_only(results):
@@ -385,7 +385,7 @@ def test_each_step_moves_its_own_network_only(results):
     assert not task.syncnet.training
 
 
-def test_the_expert_judges_drawn_frames_differentiably(results):
+def test_the_syncnet_judges_drawn_frames_differentiably(results):
     task = make_generator_task(results)
     drawn = torch.rand(2, 3, 5, 96, 96, requires_grad=True)
     task.sync_loss(drawn, torch.from_numpy(task.batch(0).sync_mel)).backward()
@@ -414,7 +414,7 @@ def test_evaluation_changes_no_weights(results):
     assert first["val_l1"] == second["val_l1"]
 
 
-def test_expert_and_generator_sizes_must_agree(results, tmp_path):
+def test_syncnet_and_generator_sizes_must_agree(results, tmp_path):
     save_public(tmp_path / "big.pth", SyncNet(width=TINY, image_size=192))
     with pytest.raises(
         LipsyncError, match=r"big\.pth: a SyncNet for 192 pixels cannot train a generator of 96"
@@ -422,12 +422,12 @@ def test_expert_and_generator_sizes_must_agree(results, tmp_path):
         train_generator(PLAIN, results, tmp_path, tmp_path / "big.pth")
 
 
-def test_unusable_data_stops_every_training_before_it_begins(tmp_path, judge):
+def test_unusable_data_stops_every_training_before_it_begins(tmp_path, syncnet_path):
     results = small_corpus(tmp_path / "results")
     (results / "mels/c/1.npy").unlink()  # validation
     for train, _ in TRAININGS.values():
         with pytest.raises(LipsyncError, match=r"1 of 1 clips cannot be used .*c/1\.npy"):
-            train(results, tmp_path / "out", judge)
+            train(results, tmp_path / "out", syncnet_path)
     assert not (tmp_path / "out").exists()
 
 
@@ -448,7 +448,7 @@ def test_generator_learns_to_fill_in(results):
     assert np.mean(losses_seen[-3:]) < 0.7 * np.mean(losses_seen[:3])
 
 
-def test_expert_is_untouched_by_the_loss_of_the_window_order(results):
+def test_syncnet_is_untouched_by_the_loss_of_the_window_order(results):
     """Cosines of a group do not depend on where in the batch the group stands."""
     task = make_syncnet_task(results, clips_per_batch=2, windows_per_clip=4)
     task.model.eval()
@@ -462,27 +462,30 @@ def test_expert_is_untouched_by_the_loss_of_the_window_order(results):
     assert F.cosine_similarity(audio, face).min() >= 0
 
 
-def test_a_woken_discriminator_tells_pictures_apart_from_the_start():
+def test_a_initialized_discriminator_tells_pictures_apart_from_the_start():
     torch.manual_seed(0)
     pictures = torch.rand(16, 3, 1, 1, 1) * torch.rand(16, 3, 1, 96, 96)
 
-    def logits(judge):
+    def logits(discriminator):
         with torch.no_grad():
-            return torch.logit(judge.eval()(pictures), eps=1e-7)
+            return torch.logit(discriminator.eval()(pictures), eps=1e-7)
 
     # torch's own start: 1e-7 to 5e-7 in three seeds.
-    woken = logits(data_dependent_init(QualityDiscriminator(width=0.25), pictures))
-    assert woken.std().item() == pytest.approx(0.3, rel=0.1) and abs(woken.mean().item()) < 0.01
+    initialized = logits(data_dependent_init(QualityDiscriminator(width=0.25), pictures))
+    assert (
+        initialized.std().item() == pytest.approx(0.3, rel=0.1)
+        and abs(initialized.mean().item()) < 0.01
+    )
     assert logits(QualityDiscriminator(width=0.25)).std().item() < 1e-4
 
 
 @pytest.mark.parametrize("size", [192, 288, 384])
 def test_the_larger_sizes_train_from_end_to_end(results, tmp_path, size):
     few = {"size": size, "steps": 2, "val_windows": 4}
-    judge = tmp_path / "expert/checkpoint.pth"
-    train_syncnet(results, tmp_path / "expert", None, **few)
-    train_generator(GAN, results, tmp_path / "gan", judge, **few)
-    assert build_from(judge, SyncNet).image_size == size
+    syncnet_path = tmp_path / "syncnet/checkpoint.pth"
+    train_syncnet(results, tmp_path / "syncnet", None, **few)
+    train_generator(GAN, results, tmp_path / "gan", syncnet_path, **few)
+    assert build_from(syncnet_path, SyncNet).image_size == size
     assert build_from(tmp_path / "gan/checkpoint.pth", Wav2Lip).image_size == size
     height, width = cv2.imread(str(tmp_path / "gan/samples.png")).shape[:2]
     assert height == 4 * size and width > 8 * size

@@ -31,7 +31,7 @@ def test_the_edges_of_the_words() -> None:
 
 
 def test_the_words_are_those_of_real_audio_that_many_frames_off() -> None:
-    """Sync losses of ground truth with the audio 0 to 4 frames off, by an expert of AUC 0.90."""
+    """Sync losses of ground truth with the audio 0 to 4 frames off, by a SyncNet of AUC 0.90."""
     losses = (0.328, 0.394, 0.555, 0.737, 0.901)
     words = [thresholds.sync_level(loss, losses[0], 0.9) for loss in losses]
     assert words == ["good", "good", "fair", "bad", "bad"]

@@ -151,7 +151,7 @@ def test_training_is_the_same_with_and_without_a_look(good, tmp_path):
     options |= {"eval_every": 2, "save_every": 2, "val_windows": 4, "precision": "float32"}
     weights = []
     for name, data_check in (("with", tmp_path / "data_check.json"), ("without", None)):
-        files = [tmp_path / name / part for part in ("run", "expert.pth", "metrics.csv")]
+        files = [tmp_path / name / part for part in ("run", "syncnet.pth", "metrics.csv")]
         (tmp_path / name).mkdir()
         config = SyncNetConfig(**options)
         syncnet.train(good, config, 96, *files, seed=3, device=CPU, data_check=data_check)

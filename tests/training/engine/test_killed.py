@@ -40,10 +40,10 @@ def folders(root, tmp_path_factory):
     work = tmp_path_factory.mktemp("killed")
     small_corpus(work / "results")
     torch.manual_seed(5)
-    save_public(work / "expert.pth", SyncNet(width=TINY))
+    save_public(work / "syncnet.pth", SyncNet(width=TINY))
     jobs = [(name, str(work / "quiet" / name), None) for name in NAMES]
     jobs += [(name, str(work / "killed" / name), kill) for name in NAMES for kill in [*KILLS, None]]
-    order = {"results": str(work / "results"), "expert": str(work / "expert.pth"), "jobs": jobs}
+    order = {"results": str(work / "results"), "syncnet": str(work / "syncnet.pth"), "jobs": jobs}
     command = [sys.executable, "-m", "tests.support.killed_worker", json.dumps(order)]
     environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True)
