@@ -28,7 +28,7 @@ def summarize(
     the speaker.
 
     Returns "by" and, for each split, its clips, speakers and seconds; for val and test also "seen",
-    how many of the speakers are in train, and "judged_on", that in words.
+    how many of the speakers are in train, and "evaluated_on", that in words.
     """
     found: dict[str, Any] = {"by": by}
     speakers = {
@@ -48,7 +48,7 @@ def summarize(
         if name != "train":
             seen = len(speakers[name] & speakers["train"])
             words = in_words(len(speakers[name]), seen) if speakers_known else UNKNOWN
-            found[name] |= {"seen": seen, "judged_on": words if members else ""}
+            found[name] |= {"seen": seen, "evaluated_on": words if members else ""}
     return found
 
 
@@ -64,7 +64,7 @@ def log_summary(summary: Mapping[str, Any], seconds: float) -> None:
     """Log what `summarize` returned; seconds: of all kept clips."""
     sizes = [
         f"{name} {summary[name]['clips']} clips"
-        + (f" ({summary[name]['judged_on']})" if summary[name].get("judged_on") else "")
+        + (f" ({summary[name]['evaluated_on']})" if summary[name].get("evaluated_on") else "")
         for name in SPLITS
     ]
     log.info("split by %s: %s", summary["by"], ", ".join(sizes))
@@ -87,6 +87,6 @@ def read_split(results: str | Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def judged_on(results: str | Path, split: str) -> str:
+def evaluated_on(results: str | Path, split: str) -> str:
     """Words for the speakers that the metrics of a split are measured on, as "seen speaker"."""
-    return read_split(results).get(split, {}).get("judged_on") or UNKNOWN
+    return read_split(results).get(split, {}).get("evaluated_on") or UNKNOWN

@@ -45,7 +45,7 @@ def evaluate(
     per_clip: windows of each clip for the SyncNet; windows: windows for each generator.
 
     Returns a dict for JSON:
-    split, judged_on (kind of speakers in words, such as "held-out speakers" or "seen speaker"),
+    split, evaluated_on (kind of speakers in words, such as "held-out speakers" or "seen speaker"),
     clips, speakers, seed;
     syncnet: loss, accuracy, auc, ece, top1, accuracy_by_offset {"1": ..., "10+": ...}, sizes, and
         for "val" and "test" each: per_clip {split: [{clip, loss, windows, offset}]}, the ten clips
@@ -65,14 +65,14 @@ def evaluate(
     dataset = ClipDataset.load(results, split, network.image_size)
     report: dict[str, Any] = {
         "split": split,
-        "judged_on": split_summary.judged_on(results, split),
+        "evaluated_on": split_summary.evaluated_on(results, split),
         "clips": len(dataset.clips),
         "speakers": len({clip.id.partition("/")[0] for clip in dataset.clips}),
         "seed": seed,
         "syncnet": _sizes(network) | _syncnet(network, results, split, dataset, seed, per_clip),
         "generators": {},
     }
-    log.info("evaluated on the %s split: %s", split, report["judged_on"])
+    log.info("evaluated on the %s split: %s", split, report["evaluated_on"])
     for name, path in generators.items():
         model = build_from(path, Wav2Lip).to(device)
         if model.image_size != network.image_size:

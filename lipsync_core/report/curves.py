@@ -39,12 +39,15 @@ DISCRIMINATOR_LOSS = (
 
 
 def syncnet_figures(
-    rows: Sequence[Row], evaluation: Mapping[str, Any], options: Mapping[str, Any], judged_on: str
+    rows: Sequence[Row],
+    evaluation: Mapping[str, Any],
+    options: Mapping[str, Any],
+    evaluated_on: str,
 ) -> list[Figure]:
     """Loss, accuracy and AUC over the steps; accuracy by offset if it was measured.
 
-    options: the `syncnet` section of the config; tells when the training loss changes. judged_on:
-    kind of speakers of the evaluation.
+    options: the `syncnet` section of the config; tells when the training loss changes.
+    evaluated_on: kind of speakers of the evaluation.
     """
     marks = phase_marks(rows, options)
     loss_chance = [(CHANCE_LOSS, "chance 0.693")]
@@ -54,7 +57,7 @@ def syncnet_figures(
         _lines("Accuracy", rows, [("val_accuracy", *VALIDATION)], [CHANCE], marks),
         _lines(auc_title, rows, [("val_auc", *VALIDATION)], [CHANCE], marks),
         _offset_lines(rows, marks),
-        _offset_bars(part(evaluation, "syncnet"), judged_on),
+        _offset_bars(part(evaluation, "syncnet"), evaluated_on),
     ]
     return [figure for figure in figures if figure is not None]
 
@@ -125,7 +128,7 @@ def _offset_lines(rows: Sequence[Row], marks: Sequence[tuple[float, str]]) -> Fi
     return _lines("Accuracy by offset of the wrong audio", rows, columns, [CHANCE], marks)
 
 
-def _offset_bars(section: Mapping[str, Any], judged_on: str) -> Figure | None:
+def _offset_bars(section: Mapping[str, Any], evaluated_on: str) -> Figure | None:
     """Bars of the evaluation's `accuracy_by_offset`, in frames, "10+" among them."""
     found = section.get("accuracy_by_offset") or {}
     bars = [(name, value) for name in found if (value := number(found[name])) is not None]
@@ -134,7 +137,7 @@ def _offset_bars(section: Mapping[str, Any], judged_on: str) -> Figure | None:
     label = "Right audio preferred, by offset of the wrong audio: "
     label += ", ".join(f"{name} frames {value:.2f}" for name, value in bars)
     svg = plots.bar_chart(bars, label, "offset of the wrong audio in frames", [CHANCE[0]])
-    note = f"fraction of faces with a better score for the right audio, {judged_on}"
+    note = f"fraction of faces with a better score for the right audio, {evaluated_on}"
     return Figure("Accuracy by offset, final", svg, note, [("reference", CHANCE[1])])
 
 
@@ -158,7 +161,7 @@ def _cell(column: str, text: str) -> str:
     return count(value) if column == "step" else (f"{value:.4g}" if value else "0")
 
 
-def generator_table(generators: Mapping[str, Mapping[str, float]], judged_on: str) -> Table:
+def generator_table(generators: Mapping[str, Mapping[str, float]], evaluated_on: str) -> Table:
     """The generators side by side, by name: their final metrics."""
     rows = []
     for name, metrics in generators.items():
@@ -174,4 +177,4 @@ def generator_table(generators: Mapping[str, Mapping[str, float]], judged_on: st
             ]
         )
     columns = ("Generator", "Step", "L1", "L1 of the reference", "Sync loss", "Motion in silence")
-    return Table(f"Generators, evaluated on: {judged_on}", columns, rows, range(1, 6), wide=True)
+    return Table(f"Generators, evaluated on: {evaluated_on}", columns, rows, range(1, 6), wide=True)

@@ -82,9 +82,9 @@ def gather(
     rows = {name: artefacts.read_metrics(results, name) for name in ("syncnet", *variants)}
     metrics = {name: artefacts.final_metrics(rows[name], evaluation, name) for name in rows}
     trained = {name: metrics[name] for name in variants if rows[name] or "l1" in metrics[name]}
-    validated_on = split_summary.judged_on(results, "val")
+    validated_on = split_summary.evaluated_on(results, "val")
     unevaluated = split_summary.UNKNOWN if evaluation else validated_on
-    judged_on = str(evaluation.get("judged_on") or unevaluated)
+    evaluated_on = str(evaluation.get("evaluated_on") or unevaluated)
     auc, times = metrics["syncnet"].get("auc"), timings.read_timings(results)
     summary = verdicts.data_verdicts(account, clips) if account else []
     summary += filter(None, [syncnet.data_check_summary(data_check, auc)])
@@ -94,7 +94,7 @@ def gather(
         summary += verdicts.generator_verdicts(name, found, auc)
     return {
         "headlines": verdicts.headlines(
-            account, clips, metrics["syncnet"], trained, times, judged_on
+            account, clips, metrics["syncnet"], trained, times, evaluated_on
         ),
         "verdicts": summary,
         "videos": gallery.videos(dubs, results, out, video_bytes),
@@ -105,19 +105,19 @@ def gather(
         "sheet": gallery.contact_sheet(results, clips),
         "syncnet": _syncnet(
             *(results, config, clips, evaluation, data_check),
-            *(rows["syncnet"], metrics["syncnet"], judged_on),
+            *(rows["syncnet"], metrics["syncnet"], evaluated_on),
         ),
         "generators": [
             _generator(results, config, name, rows[name], metrics[name]) for name in variants
         ],
-        "compared": curves.generator_table(trained, judged_on) if trained else None,
+        "compared": curves.generator_table(trained, evaluated_on) if trained else None,
         "evaluation": evaluation_table(evaluation),
         "timings": timings.timing_table(times) if times else None,
         "detector": detector(clips, config),
         "config": config_yaml(config),
         "sample_rows": SAMPLE_ROWS,
         "validated_on": validated_on,
-        "judged_on": judged_on,
+        "evaluated_on": evaluated_on,
         "clip_name": clip_name,
     }
 
@@ -130,7 +130,7 @@ def _syncnet(
     data_check: Mapping[str, Any],
     rows: Sequence[Row],
     metrics: Mapping[str, float],
-    judged_on: str,
+    evaluated_on: str,
 ) -> dict[str, Any]:
     """The content of the SyncNet section."""
     options, auc = config.get("syncnet") or {}, metrics.get("auc")
@@ -141,7 +141,7 @@ def _syncnet(
         "data_check_figures": syncnet.data_check_figures(data_check),
         "diagnosis": syncnet.diagnosis(rows, options, clips, data_check),
         "figures": [
-            *curves.syncnet_figures(rows, evaluation, options, judged_on),
+            *curves.syncnet_figures(rows, evaluation, options, evaluated_on),
             *filter(None, [calibration]),
         ],
         "worst": worst,

@@ -171,13 +171,13 @@ def headlines(
     syncnet: Metrics,
     generators: Mapping[str, Metrics],
     timings: Sequence[Timing],
-    judged_on: str,
+    evaluated_on: str,
 ) -> list[TileRow]:
     """Headline figures, a row for each part of the run that there is."""
     rows = [
         ("Data", _data_tiles(result, clips)),
-        ("SyncNet", _syncnet_tiles(syncnet, judged_on)),
-        *((name, _generator_tiles(metrics, judged_on)) for name, metrics in generators.items()),
+        ("SyncNet", _syncnet_tiles(syncnet, evaluated_on)),
+        *((name, _generator_tiles(metrics, evaluated_on)) for name, metrics in generators.items()),
         ("Time", _time_tiles(timings)),
     ]
     return [TileRow(part, found) for part, found in rows if found]
@@ -200,24 +200,24 @@ def _data_tiles(result: Account | None, clips: Sequence[Row]) -> list[Tile]:
     return found
 
 
-def _syncnet_tiles(metrics: Metrics, judged_on: str) -> list[Tile]:
+def _syncnet_tiles(metrics: Metrics, evaluated_on: str) -> list[Tile]:
     tiles = (
         ("auc", "AUC", "{:.2f}".format, "0.5"),
         ("accuracy", "Accuracy", percent, f"50{THIN}%"),
         ("loss", "Loss", "{:.2f}".format, "0.69"),
     )
     return [
-        Tile(label, write(metrics[name]), f"{judged_on}; chance {chance}")
+        Tile(label, write(metrics[name]), f"{evaluated_on}; chance {chance}")
         for name, label, write, chance in tiles
         if name in metrics
     ]
 
 
-def _generator_tiles(metrics: Metrics, judged_on: str) -> list[Tile]:
+def _generator_tiles(metrics: Metrics, evaluated_on: str) -> list[Tile]:
     gt = metrics.get("sync_loss_gt")
     note = "chance 0.69" if gt is None else f"ground truth {gt:.2f}, chance 0.69"
     tiles = (
-        ("l1", "L1", 4, judged_on),
+        ("l1", "L1", 4, evaluated_on),
         ("l1_reference", "L1 of the reference", 4, "the baseline"),
         ("sync_loss", "Sync loss", 2, note),
     )

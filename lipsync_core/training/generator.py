@@ -308,7 +308,7 @@ def train(
     """
     run_dir = Path(run_dir)
     train_set, val_set = load_splits(results, ("train", "val"), image_size, config.cache_mb << 20)
-    log.info("%s: validated on: %s", label, split_summary.judged_on(results, "val"))
+    log.info("%s: validated on: %s", label, split_summary.evaluated_on(results, "val"))
     frozen = load_syncnet(syncnet, image_size)
     torch.manual_seed(seed)
     model = Wav2Lip(width=config.width, image_size=image_size)

@@ -211,7 +211,7 @@ def train(
     Raises LipsyncError for unusable data, Interrupted when stopped by a signal.
     """
     train_set, val_set = load_splits(results, ("train", "val"), image_size, config.cache_mb << 20)
-    log.info("syncnet: validated on: %s", split_summary.judged_on(results, "val"))
+    log.info("syncnet: validated on: %s", split_summary.evaluated_on(results, "val"))
     torch.manual_seed(seed)
     model = SyncNet(width=config.width, image_size=image_size)
     checkpoints.load_pretrained(model, pretrained)

@@ -1,4 +1,4 @@
-"""evaluation.py and training/judging.py: figures with a known truth, the same every time."""
+"""Evaluation: metrics of networks with known properties; deterministic."""
 
 import json
 import math
@@ -72,11 +72,11 @@ def test_an_empty_test_split_falls_back_to_validation(results, weights, tmp_path
 
 
 def test_whose_clips_they_are_is_said(results, weights, tmp_path):
-    assert run(results, weights)["judged_on"] == "held-out clips"  # nobody knows more
+    assert run(results, weights)["evaluated_on"] == "held-out clips"  # nobody knows more
     other = small_corpus(tmp_path)
-    split = {"test": {"judged_on": "seen speaker"}}
+    split = {"test": {"evaluated_on": "seen speaker"}}
     (other / "filelists/split.json").write_text(json.dumps(split))
-    assert run(other, weights)["judged_on"] == "seen speaker"
+    assert run(other, weights)["evaluated_on"] == "seen speaker"
 
 
 def test_sizes_must_agree(results, weights):
@@ -95,7 +95,7 @@ def test_infinite_figures_become_null():
     }
 
 
-class Knows(SyncNet):
+class NumberSyncNet(SyncNet):
     """A SyncNet for tests: the embedding of a window is the number hidden in its first pixel."""
 
     def __init__(self, sharp):
@@ -115,7 +115,7 @@ class Knows(SyncNet):
 
 @pytest.fixture
 def numbered(results):
-    """A corpus whose frames and sounds are their own numbers."""
+    """A dataset whose frames and mels hold their own index."""
     corpus = ClipDataset.load(results, "test")
 
     def lower(clip, start):
@@ -128,29 +128,29 @@ def numbered(results):
     return corpus
 
 
-def test_a_perfect_expert_has_perfect_figures(numbered):
-    found = syncnet_metrics(Knows(sharp=1.5 / 40), numbered, per_clip=24)
+def test_a_perfect_syncnet_has_perfect_metrics(numbered):
+    found = syncnet_metrics(NumberSyncNet(sharp=1.5 / 40), numbered, per_clip=24)
     assert found["auc"] == found["top1"] == 1
     assert {found[f"offset_{d}"] for d in (1, 2, 3, 5)} == {1.0}
     assert found["offset_10plus"] == 1
     assert 0 < found["loss"] < 2
 
 
-def test_the_scale_of_sync_has_the_truth_at_one_end_and_other_sound_at_the_other(numbered):
-    found = syncnet_metrics(Knows(sharp=1.5 / 40), numbered, per_clip=24)
+def test_sync_losses_in_sync_and_out_of_sync(numbered):
+    found = syncnet_metrics(NumberSyncNet(sharp=1.5 / 40), numbered, per_clip=24)
     assert found["sync_loss_in_sync"] == pytest.approx(0, abs=1e-3)
     assert found["sync_loss_out_of_sync"] > 0.1
-    blind = syncnet_metrics(Knows(sharp=0.0), numbered, per_clip=24)
+    blind = syncnet_metrics(NumberSyncNet(sharp=0.0), numbered, per_clip=24)
     assert blind["sync_loss_in_sync"] == blind["sync_loss_out_of_sync"]
 
 
-def test_a_blind_expert_is_at_chance(numbered):
-    found = syncnet_metrics(Knows(sharp=0.0), numbered, per_clip=24)
+def test_a_constant_syncnet_is_at_chance(numbered):
+    found = syncnet_metrics(NumberSyncNet(sharp=0.0), numbered, per_clip=24)
     assert found["auc"] == 0.5 and found["accuracy"] == 0.5
     assert found["top1"] == 0 and found["offset_1"] == 0  # ties are no success
 
 
-def test_clips_are_judged_one_by_one(results):
+def test_the_loss_of_each_clip(results):
     corpus = ClipDataset.load(results, "train")
     easy = corpus.clips[1].id
 
@@ -160,7 +160,7 @@ def test_clips_are_judged_one_by_one(results):
 
     corpus.mels = mels
     corpus.lower_half = lambda clip, start: np.full((5, 48, 96, 3), start, np.uint8)
-    found = syncnet.evaluate_syncnet(Knows(sharp=3.0), corpus, per_clip=24)
+    found = syncnet.evaluate_syncnet(NumberSyncNet(sharp=3.0), corpus, per_clip=24)
     losses = {clip: loss for clip, loss, _ in found.losses}
     assert min(losses, key=losses.get) == easy
     assert np.mean(list(losses.values())) == pytest.approx(found.metrics["loss"])
@@ -168,24 +168,24 @@ def test_clips_are_judged_one_by_one(results):
 
 @pytest.mark.parametrize("late", [0, 4, -3])
 def test_the_offset_of_a_clip_is_found_with_its_sign(numbered, late):
-    """A picture that comes late shows what was heard before."""
+    """A late video shows what was said before."""
     numbered.lower_half = lambda clip, start: np.full((5, 48, 96, 3), start - late, np.uint8)
     clip = numbered.clips[0]
     clip = type(clip)(clip.id, clip.faces, clip.mel, clip.starts[5:])  # no number below 0
-    assert syncnet.clip_offset(Knows(sharp=1.5 / 40), numbered, clip) == late
+    assert syncnet.clip_offset(NumberSyncNet(sharp=1.5 / 40), numbered, clip) == late
 
 
-def test_the_offset_of_a_clip_is_looked_for_within_its_shots(numbered, monkeypatch):
+def test_the_offset_of_a_clip_is_measured_within_its_shots(numbered, monkeypatch):
     clip = numbered.clips[0]
     cuts, mels, asked = (20,), numbered.mels, []
     clip = type(clip)(clip.id, clip.faces, clip.mel, within_shots(clip.starts, cuts), cuts)
     monkeypatch.setattr(numbered, "mels", lambda c, heard: mels(c, asked.extend(heard) or heard))
-    assert syncnet.clip_offset(Knows(sharp=1.5 / 40), numbered, clip) == 0
+    assert syncnet.clip_offset(NumberSyncNet(sharp=1.5 / 40), numbered, clip) == 0
     assert asked and not {*range(12, 20)} & set(map(int, asked))
 
 
-def test_a_short_clip_has_no_choice_of_twelve(numbered):
-    found = syncnet_metrics(Knows(sharp=0.01), numbered, per_clip=5)
+def test_a_short_clip_has_no_top1(numbered):
+    found = syncnet_metrics(NumberSyncNet(sharp=0.01), numbered, per_clip=5)
     assert math.isnan(found["top1"]) and found["auc"] == 1
 
 
@@ -195,7 +195,7 @@ def test_shifted_starts_stay_in_the_clip():
     assert found.tolist() == [2, 3, 1, 10]
 
 
-def test_copying_the_target_would_be_perfect(results, monkeypatch):
+def test_the_target_itself_has_perfect_metrics(results, monkeypatch):
     corpus = ClipDataset.load(results, "test")
     syncnet = SyncNet(width=TINY).eval()
     monkeypatch.setattr(
@@ -212,7 +212,7 @@ def test_copying_the_target_would_be_perfect(results, monkeypatch):
     )  # mouths move
 
 
-def test_drawing_returns_pictures(results):
+def test_generate_returns_frames(results):
     corpus = ClipDataset.load(results, "test")
     batch = generator.generator_batch(corpus, 0, 0, 2)
     found = generator.generate(Wav2Lip(width=TINY).eval(), batch)

@@ -141,7 +141,7 @@ def test_a_single_clip_too_short_for_two_parts_trains(write, tmp_path, caplog):
     _, lists, _ = write([row("me/1")])
     assert lists == {"train": ["me/1"], "val": [], "test": []}
     assert "the validation split is empty" in caplog.text
-    assert summary(tmp_path)["val"]["judged_on"] == ""
+    assert summary(tmp_path)["val"]["evaluated_on"] == ""
 
 
 def test_a_few_short_clips_of_one_speaker_are_split_by_clip(write, tmp_path):
@@ -190,20 +190,20 @@ def test_how_the_split_was_made_is_written_down(write, tmp_path):
     write([row(f"s{i}/{j}") for i in range(10) for j in range(2)])
     found = summary(tmp_path)
     assert found["by"] == "speaker"
-    assert found["val"]["seen"] == 0 and found["val"]["judged_on"].startswith("held-out speaker")
+    assert found["val"]["seen"] == 0 and found["val"]["evaluated_on"].startswith("held-out speaker")
     assert sum(found[name]["clips"] for name in splits.SPLITS) == 20
     write([row(f"s{i}/{j}") for i in range(10) for j in range(2)], speakers_known=False)
-    assert summary(tmp_path)["test"]["judged_on"] == "held-out clips"  # speakers are not known
+    assert summary(tmp_path)["test"]["evaluated_on"] == "held-out clips"  # speakers are not known
     write([row(f"me/{j}") for j in range(10)])
     found = summary(tmp_path)
-    assert (found["by"], found["val"]["judged_on"], found["test"]["seen"]) == (
+    assert (found["by"], found["val"]["evaluated_on"], found["test"]["seen"]) == (
         *("clip", "seen speaker"),
         1,
     )
     write_clip(tmp_path, "me/1", frames=1000)
     write([row("me/1") | {"seconds": 40, "frames": 1000}])
     found = summary(tmp_path)
-    assert (found["by"], found["test"]["judged_on"]) == ("time", "seen speaker")
+    assert (found["by"], found["test"]["evaluated_on"]) == ("time", "seen speaker")
     total = sum(found[name]["seconds"] for name in splits.SPLITS)
     assert 34 < total <= 36  # two gaps of 2 s are in no list
 
@@ -215,7 +215,7 @@ def test_a_lone_test_list_leaves_the_rest_to_be_drawn(write, tmp_path):
     speakers = [{line.split("/")[0] for line in lists[name]} for name in ("train", "val")]
     assert all(speakers) and not speakers[0] & speakers[1]
     assert speakers[0] | speakers[1] == {"anna", "boris", "dora"}
-    assert summary(tmp_path)["test"]["judged_on"] == "held-out speaker"
+    assert summary(tmp_path)["test"]["evaluated_on"] == "held-out speaker"
 
 
 def test_a_lone_test_list_that_leaves_one_speaker(write, tmp_path):
@@ -224,8 +224,8 @@ def test_a_lone_test_list_that_leaves_one_speaker(write, tmp_path):
     assert lists["test"] == ["carla/1"]
     assert lists["train"] and lists["val"]
     found = summary(tmp_path)
-    assert found["val"]["judged_on"] == "seen speaker"
-    assert found["test"]["judged_on"] == "held-out speaker"
+    assert found["val"]["evaluated_on"] == "seen speaker"
+    assert found["test"]["evaluated_on"] == "held-out speaker"
 
 
 def test_a_lone_validation_list_leaves_the_rest_to_training(write):

@@ -344,9 +344,9 @@ def test_figures_on_a_speaker_who_was_trained_on_say_so(tmp_path: Path) -> None:
     write_csv(tmp_path / "filelists" / "clips.csv", rows)
     lines = [accounting.Line("filelists", 1, 0, 1)]
     accounting.write_accounting(tmp_path / "filelists" / "accounting.csv", lines)
-    split = {name: {"judged_on": "seen speaker"} for name in ("val", "test")}
+    split = {name: {"evaluated_on": "seen speaker"} for name in ("val", "test")}
     (tmp_path / "filelists" / "split.json").write_text(json.dumps(split))
-    evaluation = {"judged_on": "seen speaker", "syncnet": {"auc": 0.93, "loss": 0.3}}
+    evaluation = {"evaluated_on": "seen speaker", "syncnet": {"auc": 0.93, "loss": 0.3}}
     for written in (evaluation, {}):
         (tmp_path / "evaluation.json").write_text(json.dumps(written))
         text = Page(build(tmp_path, tmp_path / "index.html", demo=False)).text

@@ -29,7 +29,7 @@ DATA_CHECK = {
     },
 }
 POINT = {"low": 0.1, "high": 0.2, "mean": 0.15, "positive_fraction": 0.3, "weight": 1.0, "count": 9}
-JUDGED = {
+SECTION = {
     **{"auc": 0.91, "loss": 0.4, "ece": 0.123},
     "per_clip": {
         "val": [
@@ -66,14 +66,14 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> str:
     ]
     write_csv(results / "syncnet" / "metrics.csv", metrics)
     (results / "syncnet" / "data_check.json").write_text(json.dumps(DATA_CHECK))
-    (results / "evaluation.json").write_text(json.dumps({"split": "test", "syncnet": JUDGED}))
+    (results / "evaluation.json").write_text(json.dumps({"split": "test", "syncnet": SECTION}))
     out = results / "report" / "index.html"
     config = {"syncnet": {"steps": 2000, "windows_per_clip": 8, "loss": "contrastive+bce"}}
     page.build(results, out, config=config, dubs=[], variants=[], versions={"Python": "3"})
     return out.read_text(encoding="utf-8")
 
 
-def test_gate_and_course_are_told_with_their_remedies(html: str) -> None:
+def test_data_check_and_diagnosis_are_shown_with_their_remedies(html: str) -> None:
     found = Page(html)
     assert found.open == []
     for words in (
@@ -95,7 +95,7 @@ def test_gate_and_course_are_told_with_their_remedies(html: str) -> None:
     assert "<frames>" not in html
 
 
-def test_what_training_showed_goes_before_what_was_expected() -> None:
+def test_the_result_of_the_training_counts_more_than_the_data_check() -> None:
     few = {**GOOD, "level": "bad", "word": "too little", "note": "give it more"}
     data_check = {"verdict": "bad", "checks": [few]}
     before = syncnet.data_check_summary(data_check)
@@ -109,7 +109,7 @@ def test_what_training_showed_goes_before_what_was_expected() -> None:
     assert syncnet.data_check_verdicts(data_check, 0.7)[0].level == "bad"
 
 
-def test_an_expert_that_learned_a_wrong_offset_is_still_out_of_sync() -> None:
+def test_a_syncnet_that_learned_a_wrong_offset_is_still_out_of_sync() -> None:
     found = syncnet.data_check_summary(DATA_CHECK, 0.96)
     assert (found.level, found.word) == ("bad", "learned, but out of sync")
     assert syncnet.data_check_verdicts(DATA_CHECK, 0.96)[1].note == "move the sound"
@@ -147,7 +147,7 @@ def test_worst_clips_are_of_both_splits_with_pictures_and_a_word(html: str) -> N
     assert "syncnet.ece" in found.text
 
 
-def test_an_expert_that_knows_nothing_has_no_say_in_offsets() -> None:
+def test_offsets_by_an_untrained_syncnet_are_not_shown() -> None:
     entry = {"offset": 9}
     assert syncnet.possible_fault(entry, {}, usable=False) == ""
     assert "9 frames" in syncnet.possible_fault(entry, {}, usable=True)
@@ -155,7 +155,7 @@ def test_an_expert_that_knows_nothing_has_no_say_in_offsets() -> None:
     assert "silent" in syncnet.possible_fault({}, {"silence_ratio": "0.8"}, usable=True)
 
 
-def test_without_a_gate_and_evaluation_nothing_is_shown(tmp_path: Path) -> None:
+def test_without_a_data_check_and_evaluation_nothing_is_shown(tmp_path: Path) -> None:
     assert syncnet.data_check_summary({}) is None and syncnet.data_check_figures({}) == []
     assert syncnet.data_check_summary({"verdict": "off", "checks": []}) is None
     assert syncnet.calibration_figure({}) is None
@@ -163,6 +163,6 @@ def test_without_a_gate_and_evaluation_nothing_is_shown(tmp_path: Path) -> None:
 
 
 def test_reliability_diagram_has_the_ideal_line_and_both_splits() -> None:
-    figure = syncnet.calibration_figure({"syncnet": JUDGED})
+    figure = syncnet.calibration_figure({"syncnet": SECTION})
     assert [name for _, name in figure.legend] == ["test", "val"]
     assert 'class="line ideal"' in figure.svg and "7 times in 10" in figure.note

@@ -38,7 +38,7 @@ def test_a_good_run_has_no_advice():
 
 
 @pytest.mark.parametrize(("loss", "chance"), [("contrastive+bce", math.log(8)), ("bce", 0.693)])
-def test_standing_still_at_chance_is_named_with_its_cause(loss, chance):
+def test_a_run_at_chance_has_a_likely_cause(loss, chance):
     phase = CLASSIC if loss == "bce" else CONTRASTIVE
     run = info(steps=4000, loss=loss, speakers=8)
     found = diagnosed([chance * 1.001] * 4, [0.5, 0.51, 0.49, 0.5], phase=phase, run=run)
@@ -56,7 +56,7 @@ def test_the_first_steps_of_every_run_are_at_chance():
     assert diagnosis.diagnose([], INFO).level == "none"
 
 
-def test_learning_by_heart_is_told_from_standing_still():
+def test_memorizing_is_not_chance():
     found = diagnosed([1.9, 1.2, 0.6, 0.2], [0.5, 0.52, 0.51, 0.5])
     assert (found.level, found.word) == ("bad", "memorizes")
     assert "8 speakers with 4 minutes" in found.text and "More speakers" in found.text
@@ -81,12 +81,12 @@ def test_the_loss_of_the_contrastive_phase_is_no_sign_of_overfitting():
     assert diagnosed(train, auc, loss, [CONTRASTIVE] * 5 + [CLASSIC]).word == "learned"
 
 
-def test_a_run_that_brings_nothing_more_stands_still():
+def test_a_run_without_progress_has_plateaued():
     found = diagnosed([1.5] * 8, [0.6, 0.7, 0.72, 0.72, 0.721, 0.72, 0.719, 0.72])
     assert (found.level, found.word) == ("fair", "plateaued") and "0.72" in found.text
 
 
-def test_a_run_that_ends_too_early_is_told():
+def test_a_run_that_ends_too_early():
     short = info(steps=1000)
     found = diagnosed([2.0, 1.9, 1.7, 1.6, 1.5], [0.55, 0.6, 0.65, 0.7, 0.74], run=short)
     assert found.word == "too few steps"
@@ -109,7 +109,7 @@ def test_rows_of_a_csv_file_are_texts():
         (0.04, 0.01, 0.4, 0.2, "done"),
     ],
 )
-def test_generators_have_a_word_too(l1, weight, sync, truth, word):
+def test_diagnoses_of_generators(l1, weight, sync, truth, word):
     last = {"val_l1": l1, "val_l1_reference": 0.05, "sync_weight": weight}
     last |= {"val_sync_loss": sync, "val_sync_loss_gt": truth}
     rows = [{"step": n, **last} for n in (1000, 2000, 3000)]
@@ -119,7 +119,7 @@ def test_generators_have_a_word_too(l1, weight, sync, truth, word):
 @pytest.mark.parametrize(
     ("weights", "words"), [((0, 0.01), "used too early"), ((0, 0), "lower `lr`")]
 )
-def test_a_generator_that_loses_what_it_had_is_told(weights, words):
+def test_a_generator_that_regressed(weights, words):
     rows = [
         {"step": 500, "val_l1": 0.06, "val_l1_reference": 0.07, "sync_weight": 0},
         {"step": 1000, "val_l1": 0.045, "val_l1_reference": 0.07, "sync_weight": weights[0]},
@@ -195,7 +195,7 @@ def test_a_generator_that_ends_out_of_sync_is_not_done():
     assert "1.43" in found.text and "ground truth 0.19" in found.text
 
 
-def test_an_expert_that_learns_a_wrong_offset_is_told_so():
+def test_a_wrong_offset_is_a_diagnosis():
     found = "audio and video in sync: out of sync (5 frames)"
     run = info(steps=800, data_faults=found, constant_offset=True)
     told = diagnosed([2.0, 1.6, 1.2, 1.0], [0.55, 0.7, 0.8, 0.88], run=run)

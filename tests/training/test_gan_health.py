@@ -63,7 +63,7 @@ def test_an_average_keeps_statistics_too():
     assert 0 < averaged.module.running_mean[0] < model.running_mean[0]
 
 
-def test_the_average_is_judged_and_handed_on(results, tmp_path):
+def test_the_average_is_evaluated_and_exported(results, tmp_path):
     task = make_task(results, ema_decay=0.99, lr=0.01)
     for step in range(3):
         task.step(step, task.batch(step))

@@ -385,7 +385,7 @@ def test_each_step_moves_its_own_network_only(results):
     assert not task.syncnet.training
 
 
-def test_the_syncnet_judges_drawn_frames_differentiably(results):
+def test_the_sync_loss_is_differentiable(results):
     task = make_generator_task(results)
     drawn = torch.rand(2, 3, 5, 96, 96, requires_grad=True)
     task.sync_loss(drawn, torch.from_numpy(task.batch(0).sync_mel)).backward()

@@ -37,7 +37,7 @@ def test_the_words_are_those_of_real_audio_that_many_frames_off() -> None:
     assert words == ["good", "good", "fair", "bad", "bad"]
 
 
-def test_an_expert_judges_only_what_it_tells_apart() -> None:
+def test_a_syncnet_rates_only_what_it_distinguishes() -> None:
     can = thresholds.can_rate_sync
     assert can(None, 0.19, None) and can(0.96, 0.19, 4.0) and can(AUC_CHANCE, 0.19, 4.0)
     assert not can(AUC_CHANCE - 0.01, 0.19, 4.0)
@@ -45,7 +45,7 @@ def test_an_expert_judges_only_what_it_tells_apart() -> None:
     assert not can(0.96, 0.19, CHANCE_LOSS), "shuffled audio is in sync for it"
 
 
-def test_better_than_copying_is_not_in_sync() -> None:
+def test_better_than_the_reference_is_not_in_sync() -> None:
     """One speaker: the generator is worse than undecided, and copying far worse than that."""
     metrics = {"l1": 0.03, "l1_reference": 0.05, "sync_loss": 1.43, "sync_loss_gt": 0.19}
     metrics |= {"sync_loss_reference": 7.07, "sync_loss_out_of_sync": 4.0}
@@ -64,13 +64,13 @@ def test_better_than_copying_is_not_in_sync() -> None:
     ("in_sync", "out_of_sync", "words"),
     [(0.8, 4.0, "ground truth is not in sync"), (0.2, 0.5, "shuffled audio is in sync")],
 )
-def test_why_sync_cannot_be_judged(in_sync: float, out_of_sync: float, words: str) -> None:
+def test_why_sync_cannot_be_rated(in_sync: float, out_of_sync: float, words: str) -> None:
     metrics = {"sync_loss": 0.3, "sync_loss_gt": in_sync, "sync_loss_out_of_sync": out_of_sync}
     sync = verdicts.generator_verdicts("g", metrics, 0.9)[1]
     assert sync.level == "none" and words in sync.figures
 
 
-def test_a_sync_loss_without_the_experts_scale_is_judged_by_the_public_one() -> None:
+def test_without_reference_losses_those_of_the_public_syncnet_are_used() -> None:
     def word(loss: float) -> str:
         return verdicts.generator_verdicts("g", {"sync_loss": loss}, None)[1].word
 

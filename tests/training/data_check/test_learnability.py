@@ -187,7 +187,7 @@ class Sized:
         (19, 19, False, "bad", "too little"),
     ],
 )
-def test_what_is_enough_depends_on_whom_the_expert_is_to_judge(clips, speakers, seen, level, word):
+def test_what_is_enough_depends_on_the_validation_speakers(clips, speakers, seen, level, word):
     check = learnability.check_amount(Sized(clips, speakers), seen)
     assert (check.level, check.word) == (level, word)
     assert ("enough from scratch: " in check.note) == (level != "good")
