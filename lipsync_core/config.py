@@ -321,6 +321,15 @@ class GeneratorConfig(GeneratorVariantConfig):
         return GeneratorVariantConfig(**common | getattr(self, name).model_dump(exclude_unset=True))
 
 
+class Evaluate(Section):
+    """Evaluation of trained networks on the test split."""
+
+    windows_per_clip: Annotated[int, Field(ge=2)] = 96
+    """Windows of each clip for SyncNet."""
+    generator_windows: Positive = 128
+    """Windows for each generator."""
+
+
 class Dub(Section):
     """A dubbing; the face is a picture or a video, the audio any file with an audio track."""
 
@@ -395,5 +404,7 @@ class Config(Section):
     """Training of SyncNet, the lip-sync expert."""
     generator: GeneratorConfig = GeneratorConfig()
     """Training of the generators."""
+    evaluate: Evaluate = Evaluate()
+    """Evaluation of trained networks on the test split."""
     dub: list[Dub] = [Dub()]
     """Dubbings to make."""

@@ -1,4 +1,4 @@
-"""What came out: figures on the test split, and one self-contained page.
+"""Metrics on the test split, and the report: one self-contained page.
 
 OUTPUTS: results/evaluation.json, results/report/index.html.
 """
@@ -23,6 +23,7 @@ rule evaluate:
         gpu=1,
     params:
         variants=VARIANTS,
+        windows=CONFIG.evaluate.model_dump(),
         seed=CONFIG.seed,
     script:
         "../workflow/scripts/evaluate.py"

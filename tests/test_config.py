@@ -85,6 +85,11 @@ def test_given_values_win():
             {"generator": {"wav2lip": {"lr": "fast"}}},
             "generator.wav2lip.lr: got 'fast'; allowed: number",
         ),
+        ({"evaluate": {"windows": 8}}, "unknown key 'evaluate.windows'; did you mean 'windows_per"),
+        (
+            {"evaluate": {"generator_windows": 0}},
+            "evaluate.generator_windows: got 0; allowed: inte",
+        ),
         ({"dub": [{"output": "../x.mp4"}]}, "dub[0].output: got '../x.mp4'"),
         ({"dub": [{"fase": "x.png"}]}, "unknown key 'dub[0].fase'; did you mean 'face'?"),
         ({"dub": [{"fps": "fast"}]}, "dub[0].fps: got 'fast'; allowed: source or number"),

@@ -32,8 +32,8 @@ def evaluate(
     device: torch.device,
     split: str = "test",
     seed: int = 0,
-    per_clip: int = 96,
-    windows: int = 128,
+    windows_per_clip: int = 96,
+    generator_windows: int = 128,
 ) -> dict[str, Any]:
     """Evaluate a SyncNet, and generators with it, on a split. Deterministic.
 
@@ -42,7 +42,7 @@ def evaluate(
     results: folder of the prepared data. syncnet: checkpoint of the SyncNet.
     generators: checkpoints by name.
     split: "test"; if that list is empty, "val" is used, and named in the result.
-    per_clip: windows of each clip for the SyncNet; windows: windows for each generator.
+    windows_per_clip: for SyncNet. generator_windows: for each generator.
 
     Returns a dict for JSON:
     split, evaluated_on (kind of speakers in words, such as "held-out speakers" or "seen speaker"),
@@ -69,7 +69,8 @@ def evaluate(
         "clips": len(dataset.clips),
         "speakers": len({clip.id.partition("/")[0] for clip in dataset.clips}),
         "seed": seed,
-        "syncnet": _sizes(network) | _syncnet(network, results, split, dataset, seed, per_clip),
+        "syncnet": _sizes(network)
+        | _syncnet(network, results, split, dataset, seed, windows_per_clip),
         "generators": {},
     }
     log.info("evaluated on the %s split: %s", split, report["evaluated_on"])
@@ -80,8 +81,10 @@ def evaluate(
                 f"{path}: generates {model.image_size} pixels, the SyncNet {syncnet} needs "
                 f"{network.image_size}; train both with the same image_size"
             )
-        found = generator_metrics(model, network, dataset, seed, windows, shuffled_audio=True)
-        found |= reference_leakage(model, dataset, seed, windows)
+        found = generator_metrics(
+            model, network, dataset, seed, generator_windows, shuffled_audio=True
+        )
+        found |= reference_leakage(model, dataset, seed, generator_windows)
         report["generators"][name] = _sizes(model) | found
         log.info("%s: L1 %.4f, sync loss %.3f", name, found["l1"], found["sync_loss"])
     return _rounded(report)

@@ -38,7 +38,7 @@ def weights(tmp_path_factory):
 
 def run(results, weights, **more):
     generators = {"wav2lip": weights / "one.pth", "wav2lip_gan": weights / "two.pth"}
-    arguments = {"per_clip": 24, "windows": 8} | more
+    arguments = {"windows_per_clip": 24, "generator_windows": 8} | more
     return evaluate.evaluate(results, weights / "syncnet.pth", generators, CPU, **arguments)
 
 

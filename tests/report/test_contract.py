@@ -83,7 +83,7 @@ def evaluation(results, tmp_path_factory):
     save_public(folder / "one.pth", Wav2Lip(width=TINY))
     generators = {"wav2lip": folder / "one.pth"}
     return evaluate.evaluate(
-        results, folder / "syncnet.pth", generators, CPU, per_clip=12, windows=8
+        results, folder / "syncnet.pth", generators, CPU, windows_per_clip=12, generator_windows=8
     )
 
 

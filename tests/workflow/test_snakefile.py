@@ -33,6 +33,7 @@ CONFIG = {
     "check": {"min_coverage": 0.5},
     "syncnet": TRAINING | {"clips_per_batch": 2, "windows_per_clip": 4},
     "generator": TRAINING | {"batch_size": 2},
+    "evaluate": {"windows_per_clip": 8, "generator_windows": 8},
 }
 PREPARED = {"extract_audio", "mel_spectrograms", "detect_faces", "crop_faces", "check_clips"}
 AFTER_SPLITS = {"train_syncnet", "train_generator", "evaluate", "infer", "report_page", "all"}

@@ -14,5 +14,6 @@ with logs.job_log(snakemake.log[0]):
         dict(zip(snakemake.params.variants, snakemake.input.generators, strict=True)),
         device=device.pick(snakemake.config["device"]),
         seed=snakemake.params.seed,
+        **snakemake.params.windows,
     )
     files.write_text(snakemake.output[0], json.dumps(figures, indent=2) + "\n")
