@@ -25,17 +25,6 @@ from lipsync_core.models.blocks import STRIDES_TO_GRID, steps_to_grid
 from lipsync_core.runtime.files import PathLike, atomic_path
 
 log = logging.getLogger(__name__)
-__all__ = [
-    "build_from",
-    "infer_sizes",
-    "load_pretrained",
-    "load_weights",
-    "read_checkpoint",
-    "read_state",
-    "save_public",
-    "write_tensors",
-]
-
 Network = TypeVar("Network", bound=nn.Module)
 State = dict[str, torch.Tensor]
 
@@ -131,7 +120,7 @@ def load_weights(model: nn.Module, path: PathLike, strict: bool = True) -> list[
     Raises LipsyncError when the file cannot be read (see `read_state`), when strict and it does not
     fit (names tensors, and the sizes that the file was made for), or when less than
     `MIN_MATCHING_FRACTION` of the
-    network's tensors match: nearly all do when only the picture size differs.
+    network's tensors match: nearly all do when only the image size differs.
     """
     return _copy_matching(read_state(path), model, path, strict)
 

@@ -33,7 +33,7 @@ from lipsync_core.runtime.progress import Progress
 log = logging.getLogger(__name__)
 
 BLOCK = 1 << 20  # bytes
-RESEARCH_ONLY = "for research and personal use only, says its README (trained on LRS2)"
+RESEARCH_ONLY = "for research and personal use only, according to its README (trained on LRS2)"
 _MIRROR = "https://huggingface.co/camenduru/Wav2Lip/resolve/main/checkpoints"
 
 
@@ -115,8 +115,8 @@ def fetch_weights(
     sha256: expected hash instead of the registry's.
     timeout: seconds without a byte before the next address is tried.
 
-    Raises LipsyncError for an unknown name, and when no address gives the file; the message says
-    where to put it by hand.
+    Raises LipsyncError for an unknown name, and when no address gives the file; the message names
+    the place to put it by hand.
     """
     local = find_weights(name, folder)
     if local is not None:

@@ -27,7 +27,7 @@ from lipsync_core.data import augmentation
 from lipsync_core.data.array_cache import ArrayCache
 from lipsync_core.data.augmentation import HFLIP, sample_transform, transform_frames, transform_mels
 from lipsync_core.errors import ClipError, DamagedFile, LipsyncError, Reason
-from lipsync_core.faces.crops import CropArchive
+from lipsync_core.faces.archive import CropArchive
 from lipsync_core.media.video import FPS
 
 WINDOW = 5  # frames of one window: 200 ms at 25 fps

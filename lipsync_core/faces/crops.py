@@ -16,20 +16,10 @@ import cv2
 import numpy as np
 
 from lipsync_core.errors import LipsyncError
-from lipsync_core.faces.archive import CropArchive, write_archive
+from lipsync_core.faces.archive import write_archive
 from lipsync_core.faces.decoding import Region, downscale, open_region
 from lipsync_core.faces.track import Track
 from lipsync_core.runtime.files import PathLike
-
-__all__ = [
-    "CropArchive",
-    "CropSpec",
-    "CropStats",
-    "clip_box",
-    "crop_box",
-    "iter_crops",
-    "write_crops",
-]
 
 CROP_SIZE = 256
 JPEG_QUALITY = 95

@@ -123,19 +123,19 @@ def _trial(zeros: str, folder: str) -> Sequence[str]:
         ":flags=area+accurate_rnd+full_chroma_int+full_chroma_inp"
     )
     copied = f"[f=framecrc]{folder}/crc|[f=s16le]{folder}/pcm"
-    picture, sound = ("-map", "0:V:0"), ("-map", "1:a:0?")
+    video, audio = ("-map", "0:V:0"), ("-map", "1:a:0?")
     return (
         *("-hide_banner", "-nostdin", "-nostats", "-loglevel", "error", "-y"),
         *("-protocol_whitelist", "file", "-max_pixels", "8192", "-threads", "1"),
         *("-f", "rawvideo", "-pix_fmt", "bgr24", "-s", "64x64", "-r", "25", "-i", zeros),
         *("-f", "s16le", "-i", zeros),
-        *(*picture, "-vf", filters, "-pix_fmt", "yuv420p", "-f", "yuv4mpegpipe", f"{folder}/y4m"),
-        *(*picture, "-frames:v", "1", "-f", "framecrc", f"{folder}/one"),
-        *(*picture, *sound, "-c", "copy", "-f", "null", "-"),
-        *(*sound, "-af", "aresample=16000", "-ac", "1", "-c:a", "pcm_s16le", "-f", "tee", copied),
-        *(*picture, *sound, "-fps_mode", "passthrough", "-c:v", "mpeg4", "-q:v", "2"),
+        *(*video, "-vf", filters, "-pix_fmt", "yuv420p", "-f", "yuv4mpegpipe", f"{folder}/y4m"),
+        *(*video, "-frames:v", "1", "-f", "framecrc", f"{folder}/one"),
+        *(*video, *audio, "-c", "copy", "-f", "null", "-"),
+        *(*audio, "-af", "aresample=16000", "-ac", "1", "-c:a", "pcm_s16le", "-f", "tee", copied),
+        *(*video, *audio, "-fps_mode", "passthrough", "-c:v", "mpeg4", "-q:v", "2"),
         *("-c:a", "pcm_s16le", "-map_metadata", "-1", f"{folder}/cut.mkv"),
-        *(*picture, *sound, "-c:v", "mpeg4", "-b:v", "6M", "-pix_fmt", "yuv420p", "-c:a", "aac"),
+        *(*video, *audio, "-c:v", "mpeg4", "-b:v", "6M", "-pix_fmt", "yuv420p", "-c:a", "aac"),
         *("-b:a", "128k", "-t", "0.2", "-movflags", "+faststart", "-fflags", "+bitexact"),
         *("-flags:v", "+bitexact", "-flags:a", "+bitexact", "-metadata:g:0", "comment=trial"),
         f"{folder}/out.mp4",

@@ -29,7 +29,7 @@ from lipsync_core.data.dataset import (
     window_starts,
 )
 from lipsync_core.errors import LipsyncError
-from lipsync_core.faces.crops import CropArchive
+from lipsync_core.faces.archive import CropArchive
 from tests.support.training import write_clip, write_corpus
 
 

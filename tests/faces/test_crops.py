@@ -10,9 +10,9 @@ import pytest
 from lipsync_core.demo.photos import photo_path
 from lipsync_core.errors import ClipError, LipsyncError, Reason
 from lipsync_core.faces import crops, decoding
+from lipsync_core.faces.archive import CropArchive
 from lipsync_core.faces.crops import (
     ALIGNED_LANDMARKS,
-    CropArchive,
     CropSpec,
     CropStats,
     crop_box,
@@ -20,7 +20,7 @@ from lipsync_core.faces.crops import (
     iter_crops,
     write_crops,
 )
-from lipsync_core.faces.tracking.tracks import Track
+from lipsync_core.faces.track import Track
 from lipsync_core.media.video import VideoWriter, read_frames
 
 SIZE = (320, 240)

@@ -14,7 +14,7 @@ from lipsync_core.corpus import clips
 from lipsync_core.data.dataset import ClipDataset
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces import detection, detectors
-from lipsync_core.faces.crops import CropArchive
+from lipsync_core.faces.archive import CropArchive
 from lipsync_core.faces.tracking import association
 from lipsync_core.faces.tracking import reidentification as looks
 from lipsync_core.models import SyncNet

@@ -12,7 +12,7 @@ import pytest
 from lipsync_core.corpus import clips
 from lipsync_core.data.dataset import ClipDataset
 from lipsync_core.faces import detection
-from lipsync_core.faces.crops import CropArchive
+from lipsync_core.faces.archive import CropArchive
 from lipsync_core.media.video import VideoWriter
 from lipsync_core.preparation import stages, steps
 from lipsync_core.runtime.tables import read_by_clip

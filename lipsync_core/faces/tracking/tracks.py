@@ -18,18 +18,6 @@ from lipsync_core.faces.track import Track
 from lipsync_core.faces.tracking.association import link
 from lipsync_core.media.timestamps import FPS
 
-__all__ = [
-    "Track",
-    "fill_and_smooth",
-    "fill_gaps",
-    "link",
-    "main_track",
-    "nearest_track",
-    "select_people",
-    "select_track",
-    "smooth_boxes",
-]
-
 MAX_GAP_FRAMES = 10
 SMOOTHING_WINDOW = 9
 SELECTIONS = ("largest", "longest")
