@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 
 # Control characters, line separators, and surrogates, which stand for the bytes of a file name that
@@ -73,6 +74,15 @@ class ClipError(LipsyncError):
         self.detail = printable(detail)
         super().__init__(f"{reason}: {self.detail}")
         self.measures = dict(measures or {})
+
+
+@contextlib.contextmanager
+def add_measures(measures: Mapping[str, float | int | str]) -> Iterator[None]:
+    """Add `measures` to a ClipError that the block raises."""
+    try:
+        yield
+    except ClipError as error:
+        raise ClipError(error.reason, error.detail, measures) from error
 
 
 class DamagedFile(ClipError):

@@ -6,14 +6,14 @@ A stage may split a clip (one clip per person in a video): the new ones count as
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lipsync_core.corpus.clips import source_id
 from lipsync_core.errors import LipsyncError, Reason
 from lipsync_core.preparation.stages import Stage
-from lipsync_core.runtime.tables import Row, read_table, write_table
+from lipsync_core.runtime.tables import read_table, write_table
 
 FILELISTS = "filelists"  # the stage that makes the lists
 REASONS = tuple(reason.value for reason in Reason)
@@ -57,8 +57,18 @@ def count_stages(
         for shard in shards:
             table = results / stage.folder / f"{shard}.csv"
             for row in read_table(table):
-                clip, reason = row["clip"], row["reason"]
-                _check_row(table, row, stage, seen, expected, dropped)
+                clip, outcome, reason = row["clip"], row["outcome"], row["reason"]
+                split_off = stage.suffix and source_id(clip) in expected
+                if clip in seen or not (clip in expected or split_off):
+                    raise _wrong(table, f"{clip!r} has two rows, or is no clip of the index")
+                if (outcome, bool(reason)) not in (("kept", False), ("dropped", True)):
+                    raise _wrong(table, f"{clip!r} is {outcome!r} for reason {reason!r}")
+                if reason and reason not in REASONS:
+                    raise _wrong(table, f"{clip!r} has the unknown reason {reason!r}")
+                if reason != dropped.get(clip, reason):
+                    raise _wrong(table, f"{clip!r} was dropped ({dropped[clip]}) and is back")
+                if reason and clip not in dropped and row["dropped_by"] != stage.rule:
+                    raise _wrong(table, f"{clip!r} was dropped by {row['dropped_by']!r}, not here")
                 seen.add(clip)
                 if not reason:
                     line.kept += 1
@@ -71,28 +81,6 @@ def count_stages(
         expected = seen
         lines.append(line)
     return lines
-
-
-def _check_row(
-    table: Path,
-    row: Row,
-    stage: Stage,
-    seen: Collection[str],
-    expected: Collection[str],
-    dropped: Mapping[str, str],
-) -> None:
-    clip, outcome, reason = row["clip"], row["outcome"], row["reason"]
-    split_off = stage.suffix and source_id(clip) in expected
-    if clip in seen or not (clip in expected or split_off):
-        raise _wrong(table, f"{clip!r} has two rows, or is no clip of the index")
-    if (outcome, bool(reason)) not in (("kept", False), ("dropped", True)):
-        raise _wrong(table, f"{clip!r} is {outcome!r} for reason {reason!r}")
-    if reason and reason not in REASONS:
-        raise _wrong(table, f"{clip!r} has the unknown reason {reason!r}")
-    if reason != dropped.get(clip, reason):
-        raise _wrong(table, f"{clip!r} was dropped ({dropped[clip]}) and is back")
-    if reason and clip not in dropped and row["dropped_by"] != stage.rule:
-        raise _wrong(table, f"{clip!r} was dropped by {row['dropped_by']!r}, not here")
 
 
 def write_accounting(path: Path, lines: Sequence[Line]) -> None:

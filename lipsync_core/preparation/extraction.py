@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from lipsync_core.errors import ClipError, Reason
+from lipsync_core.errors import ClipError, Reason, add_measures
 from lipsync_core.media import audio, pcm
 from lipsync_core.media.ffmpeg import Decoder
 from lipsync_core.media.timestamps import PACKET_OUTPUT, Timeline, parse_timeline, read_timeline
@@ -35,10 +35,8 @@ def extract(source: Path, audio_source: Path, wav_path: Path) -> Measures:
         measures = _step_by_step(source, needs_audio=audio_source == source)
     if "audio_seconds" in measures:
         return measures
-    try:
+    with add_measures(measures):
         seconds = audio.extract_audio(audio_source, wav_path)
-    except ClipError as error:
-        raise ClipError(error.reason, error.detail, measures) from error
     return measures | {"audio_seconds": round(seconds, 3)}
 
 
@@ -66,10 +64,8 @@ def _in_one_run(source: Path, wav_path: Path | None) -> Measures | None:
             return None
         measures: Measures = {"width": width, "height": height} | _timing(timeline)
         if wav_path is not None:
-            try:
+            with add_measures(measures):
                 seconds = audio.write_aligned_wav(wav_path, source, samples, packets)
-            except ClipError as error:
-                raise ClipError(error.reason, error.detail, measures) from error
             measures["audio_seconds"] = round(seconds, 3)
         return measures
 
@@ -78,10 +74,8 @@ def _step_by_step(source: Path, needs_audio: bool) -> Measures:
     """The measures of the video from two runs of ffmpeg; raises ClipError without audio."""
     video = probe(source)
     measures: Measures = {"width": video.width, "height": video.height}
-    try:
+    with add_measures(measures):
         measures |= _timing(read_timeline(source))
-    except ClipError as error:
-        raise ClipError(error.reason, error.detail, measures) from error
     if needs_audio and not video.has_audio:
         raise ClipError(Reason.NO_AUDIO, f"{source}: it has no audio track", measures)
     return measures

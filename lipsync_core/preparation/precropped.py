@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from lipsync_core.corpus.layouts.wav2lip import frames
-from lipsync_core.errors import ClipError, Reason
+from lipsync_core.errors import ClipError, Reason, add_measures
 from lipsync_core.faces.archive import write_archive
 from lipsync_core.media import audio
 from lipsync_core.media.video import FPS, read_image
@@ -62,10 +62,8 @@ def extract_audio(job: ClipJob, data_root: Path) -> Measures:
     }
     if not job.clip.audio:
         raise ClipError(Reason.NO_AUDIO, f"{folder}: it has no audio.wav", measures)
-    try:
+    with add_measures(measures):
         seconds = audio.extract_audio(job.clip.audio_source(data_root), job.target)
-    except ClipError as error:
-        raise ClipError(error.reason, error.detail, measures) from error
     return measures | {"audio_seconds": round(seconds, 3)}
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from lipsync_core.config import Check, Crop, Track
 from lipsync_core.corpus.clips import Clip
-from lipsync_core.errors import ClipError
+from lipsync_core.errors import ClipError, add_measures
 from lipsync_core.preparation import stages
 from lipsync_core.preparation.checks import check, derived
 from lipsync_core.preparation.runner import ClipJob, per_clip, run_shard
@@ -176,10 +176,8 @@ def check_clips(
         for row in job.upstream.values():
             measures |= row
         own = derived(measures)
-        try:
+        with add_measures(own):
             check(measures | own, thresholds)
-        except ClipError as error:
-            raise ClipError(error.reason, error.detail, own) from error
         return own
 
     return run_shard(stages.CHECKS, clips, results, shard, params, per_clip(work))

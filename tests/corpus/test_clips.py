@@ -79,7 +79,7 @@ def test_clips_of_one_speaker_are_spread_over_all_shards(tmp_path):
     assert max(sizes) < 2 * 240 / 8
 
 
-def test_what_is_made_of_a_clip_goes_with_it():
+def test_clips_that_are_split_off_have_the_same_shard():
     for name in ("s/a", "s/b+c", "s/%2B1"):
         assert {clips.shard_of(clips.part_id(name, n), 4096) for n in range(5)} == {
             clips.shard_of(name, 4096)
@@ -171,7 +171,7 @@ def signatures(root: Path) -> dict[str, str]:
     return {clip.id: clip.signature for clip in clips.discover(root, 8, demo=DEMO)}
 
 
-def test_demo_is_listed_alike_before_and_after_it_is_made(tmp_path):
+def test_demo_is_listed_alike_before_and_after_it_is_written(tmp_path):
     planned = clips.discover(tmp_path, 8, demo=DEMO)
     write_demo(tmp_path)
     assert clips.discover(tmp_path, 8, demo=DEMO) == planned
@@ -229,7 +229,7 @@ def test_official_lists_are_read_with_the_clips(tmp_path):
     after = clips.discover(tmp_path, 8)
     # A name with a space is a clip id as a whole; its line has a second token here.
     assert {clip.id: clip.split for clip in after} == {"a b/1": "val", "c/1": "test", "d/1": ""}
-    # A list prepares nothing again, but the splits must be made anew.
+    # A list prepares nothing again, but the splits must be made again.
     assert clips.members_digest(after) == clips.members_digest(before)
     assert clips.splits_digest(after) != clips.splits_digest(before)
 

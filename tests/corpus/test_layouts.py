@@ -80,7 +80,7 @@ def test_lrw_split_below_the_word(tmp_path):
     }
 
 
-def test_voxceleb2_colliding_names_and_separate_sound(tmp_path):
+def test_voxceleb2_colliding_names_and_separate_audio(tmp_path):
     tree(
         tmp_path,
         "dev/mp4/id00012/21Uxsk56VDQ/00001.mp4",
@@ -103,7 +103,7 @@ def test_voxceleb2_colliding_names_and_separate_sound(tmp_path):
 
 
 @pytest.mark.parametrize("signature", ["mtime", "content"])
-def test_a_changed_sound_changes_the_clip(tmp_path, signature):
+def test_a_changed_audio_file_changes_the_clip(tmp_path, signature):
     tree(tmp_path, "dev/mp4/id00012/a/00001.mp4", "dev/aac/id00012/a/00001.m4a")
     (before,) = clips.discover(tmp_path, 8, signature, layout="voxceleb2")
     put(tmp_path, "dev/aac/id00012/a/00001.m4a", "another sound")

@@ -30,7 +30,7 @@ def sound(level: np.ndarray) -> np.ndarray:
 
 
 class Loudness:
-    """A SyncNet whose embeddings are how bright a face is and how loud a sound."""
+    """A SyncNet whose embeddings are the brightness of a face and the loudness of audio."""
 
     image_size = SIDE
 
@@ -59,7 +59,7 @@ def scorer() -> active_speaker.SyncNetScorer:
 
 @pytest.fixture
 def video(tmp_path, monkeypatch) -> tuple[Path, Path, list[Track]]:
-    """Three grey faces side by side; the second follows the sound."""
+    """Three grey faces side by side; the second follows the audio."""
     levels = [brightness(seed) for seed in (1, 2, 3)]
     frames = np.zeros((FRAMES, 120, 300, 3), np.uint8)
     for number, level in enumerate(levels):
@@ -75,7 +75,7 @@ def video(tmp_path, monkeypatch) -> tuple[Path, Path, list[Track]]:
     return tmp_path / "a.mp4", tmp_path / "a.wav", tracks
 
 
-def test_the_face_that_fits_the_sound_speaks(video, scorer):
+def test_the_face_that_matches_the_audio_is_selected(video, scorer):
     path, wav, tracks = video
     assert active_speaker.select_speaker(path, wav, tracks, scorer, CropSpec())[0] == 1
     best, confidence = active_speaker.select_speaker(
@@ -89,12 +89,12 @@ def test_confidence_falls_with_the_fit(scorer):
     frames = np.uint8(255 * level)[:, None, None, None] * np.ones((1, SIDE, SIDE, 3), np.uint8)
     whole = scorer.score(frames, sound(level), 0)[1]
     assert whole > 2 * scorer.score(frames, sound(brightness(5)), 0)[1]
-    # A sample from the middle hears its own part of the sound.
+    # A sample from the middle uses its own part of the audio.
     assert scorer.score(frames[21:], sound(level), 21)[1] == pytest.approx(whole, rel=0.35)
 
 
 @pytest.mark.parametrize("late", [-4, 0, 3])
-def test_the_offset_of_sound_and_picture(scorer, late):
+def test_the_offset_of_audio_and_video(scorer, late):
     level = brightness(2)
     frames = np.uint8(255 * level)[:, None, None, None] * np.ones((1, SIDE, SIDE, 3), np.uint8)
     heard = sound(np.roll(level, -late))  # the picture comes `late` frames after its sound
@@ -109,7 +109,7 @@ def test_sync_of_one_face(video, scorer):
     assert nothing is None
 
 
-def test_the_public_judge_sees_and_hears_what_its_own_pipeline_gives_it(monkeypatch):
+def test_the_lse_scorer_gets_the_input_of_its_own_pipeline(monkeypatch):
     asked = types.SimpleNamespace()
 
     def lse(model, frames, pcm):
@@ -127,7 +127,7 @@ def test_the_public_judge_sees_and_hears_what_its_own_pipeline_gives_it(monkeypa
     np.testing.assert_allclose(scorer.view(track).boxes, [[70, 100, 210, 240]])
 
 
-def test_the_loudest_part_of_the_longest_run_is_judged():
+def test_the_loudest_part_of_the_longest_run_is_scored():
     frames = np.array([*range(40), *range(60, 360)], np.int32)
     track = Track(frames, np.zeros((len(frames), 4), np.float32))
     level = np.full(400, 0.1)
@@ -135,12 +135,12 @@ def test_the_loudest_part_of_the_longest_run_is_judged():
     chosen = active_speaker._sample(track, sound(level)).frames
     assert len(chosen) == active_speaker.MAX_FRAMES
     assert set(range(200, 260)) <= set(chosen.tolist())
-    # Where the sound ends, nothing can be scored.
+    # Without audio, nothing can be scored.
     assert active_speaker._sample(track, sound(level[:100])).frames.tolist() == list(range(60, 100))
     assert len(active_speaker._sample(track, sound(level[:50]))) == 0
 
 
-def test_what_is_judged_lies_in_one_shot():
+def test_scored_frames_are_in_one_shot():
     track = Track(np.arange(300, dtype=np.int32), np.zeros((300, 4), np.float32), cuts=(100, 180))
     level = np.full(300, 0.1)
     level[90:110] = 1  # loudest across a cut
@@ -148,7 +148,7 @@ def test_what_is_judged_lies_in_one_shot():
 
 
 @pytest.mark.parametrize(("shown", "heard"), [((0, 30), (0, 30)), ((30, 60), (30, 60))])
-def test_no_shift_of_the_sound_reaches_into_another_shot(video, scorer, monkeypatch, shown, heard):
+def test_no_shift_of_the_audio_reaches_into_another_shot(video, scorer, monkeypatch, shown, heard):
     path, wav, (track, *_) = video
     seen = slice(*shown)
     own = Track(track.frames[seen], track.boxes[seen], cuts=(30,))
@@ -175,7 +175,7 @@ def test_faces_too_short_to_score_lose(video, scorer):
     assert active_speaker.select_speaker(path, wav, short, scorer, CropSpec()) == (0, 0.0)
 
 
-def test_pictures_are_made_as_large_as_the_scorer_needs(video, scorer, monkeypatch):
+def test_crops_have_the_input_size_of_the_scorer(video, scorer, monkeypatch):
     shapes = set()
     monkeypatch.setattr(
         scorer, "score", lambda frames, *_: shapes.add(frames.shape) or (0, 1.0), raising=False

@@ -49,7 +49,7 @@ CONVERSIONS = {
 
 
 @pytest.mark.parametrize("name", CONVERSIONS)
-def test_same_measures_and_sound_from_one_run(tmp_path, starts, name):
+def test_same_measures_and_audio_from_one_run(tmp_path, starts, name):
     shown = flash_and_beep.film(30, 2, 0.2)
     source = flash_and_beep.write(tmp_path / "source.mp4", shown, 0.4)
     source = convert(source, tmp_path / name, *CONVERSIONS[name])
@@ -60,7 +60,7 @@ def test_same_measures_and_sound_from_one_run(tmp_path, starts, name):
     assert (tmp_path / "one.wav").read_bytes() == (tmp_path / "three.wav").read_bytes()
 
 
-def test_a_sound_file_of_its_own_takes_two_runs(tmp_path, starts):
+def test_a_separate_audio_file_takes_two_runs(tmp_path, starts):
     source = write_video(tmp_path / "a.mp4", 0.8, sound=False)
     sound = write_wav(tmp_path / "a.wav", 0.7)
     starts.clear()

@@ -44,7 +44,7 @@ def bits(one: str, other: str) -> int:
     return (int(one, 16) ^ int(other, 16)).bit_count()
 
 
-def test_sound_prints():
+def test_audio_fingerprints():
     wav = speech(1)
     same = sound(wav.copy())
     assert sound(wav) == same
@@ -60,7 +60,7 @@ def crops(path, picture, count=20):
     return measures.crop_measures(path)
 
 
-def test_picture_measures(tmp_path):
+def test_crop_measures(tmp_path):
     picture = portrait()
     sharp = crops(tmp_path / "a.zip", picture)
     soft = crops(tmp_path / "b.zip", cv2.GaussianBlur(picture, (0, 0), 6))

@@ -160,7 +160,7 @@ def test_a_face_that_was_covered_has_no_crop(prepared, everybody):
     assert {24, 25} <= set(covered.tolist())
 
 
-def test_people_share_the_sound_of_their_video(prepared, everybody):
+def test_people_share_the_audio_of_their_video(prepared, everybody):
     corpus = ClipDataset.load(prepared.results, ["duo/1", "duo/1+1"])
     assert corpus.clips[0].mel == corpus.clips[1].mel
     assert {60} - set(corpus.clips[1].starts.tolist()) == {60}  # Collins is not in that shot
@@ -196,7 +196,7 @@ def test_short_appearances_are_no_clips(prepared):
     assert list(table) == ["duo/1", "solo/1"]
 
 
-def test_the_speaker_is_the_face_with_the_highest_confidence(prepared, monkeypatch):
+def test_the_speaker_is_the_face_with_the_highest_score(prepared, monkeypatch):
     from lipsync_core.preparation import active_speaker
 
     def score(self, frames, pcm, start):
@@ -217,7 +217,7 @@ def test_the_speaker_is_the_face_with_the_highest_confidence(prepared, monkeypat
     assert table["solo/1"].get("active_speaker_confidence", "") == ""  # nobody to choose from
 
 
-def test_selecting_a_speaker_without_a_network_fails_clearly(prepared):
+def test_active_speaker_without_weights_fails_clearly(prepared):
     with pytest.raises(LipsyncError, match=r"put syncnet_v2\.model into"):
         prepared.crop(track={"select": "active_speaker"})
     with pytest.raises(LipsyncError, match=r"absent\.pth: no such file"):

@@ -55,7 +55,7 @@ def test_rows_say_where_the_crops_came_from(prepared):
     assert float(row["face_px"]) == 160
 
 
-def test_pictures_are_taken_as_they_are(prepared):
+def test_crops_are_copied_unchanged(prepared):
     folder = prepared[0]
     with zipfile.ZipFile(folder / "results/faces/ann/1.zip") as archive:
         assert [int(name[:-4]) for name in archive.namelist()] == [

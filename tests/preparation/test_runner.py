@@ -349,7 +349,7 @@ def test_a_journal_that_holds_such_a_detail_already(tmp_path):
     assert "bo" in read_by_clip(tmp_path / "audio/0.csv")["s/a"]["detail"]
 
 
-def test_a_damaged_file_costs_one_clip_and_is_made_anew(tmp_path):
+def test_a_damaged_file_costs_one_clip_and_is_made_again(tmp_path):
     """Found by the stage that reads it: that drops the clip, and the next run mends both."""
 
     def read(job) -> dict:

@@ -41,7 +41,7 @@ def found(folder) -> clips.Clip:
     return clip
 
 
-def test_sound_and_picture_begin_where_the_list_says(corpus):
+def test_audio_and_video_start_at_the_listed_time(corpus):
     clip = found(corpus)
     segments.ensure_segment(clip, corpus / "data")
     part = clip.source(corpus / "data")

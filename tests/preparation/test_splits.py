@@ -186,7 +186,7 @@ def summary(tmp_path) -> dict:
     return json.loads((tmp_path / "filelists/split.json").read_text())
 
 
-def test_how_the_split_was_made_is_written_down(write, tmp_path):
+def test_the_summary_of_the_split(write, tmp_path):
     write([row(f"s{i}/{j}") for i in range(10) for j in range(2)])
     found = summary(tmp_path)
     assert found["by"] == "speaker"

@@ -184,7 +184,7 @@ def test_a_clip_that_hangs_is_dropped_by_any_stage(root, tmp_path, monkeypatch):
         assert rows[0]["reason"] != "timed_out"
 
 
-def test_thresholds_are_heard(root, hostile, tmp_path):
+def test_thresholds_apply(root, hostile, tmp_path):
     folder, _ = hostile
     found = clips.discover(folder / "data", 1)
     changed = settings(root, stages.CHECKS, check={"min_face_px": 1000})
@@ -193,7 +193,7 @@ def test_thresholds_are_heard(root, hostile, tmp_path):
     steps.check_clips(found, folder / "results", 0, settings(root, stages.CHECKS))
 
 
-def test_sound_from_a_file_of_its_own(root, tmp_path):
+def test_audio_from_a_separate_file(root, tmp_path):
     """VoxCeleb2: the video is silent, the sound lies beside it in aac/."""
     data = tmp_path / "data"
     write_video(data / "dev/mp4/id00012/abc/00001.mp4", 0.8, sound=False)
@@ -206,7 +206,7 @@ def test_sound_from_a_file_of_its_own(root, tmp_path):
 
 
 @pytest.mark.parametrize("stage", [stages.AUDIO, stages.BOXES])
-def test_a_damaged_file_drops_its_clip_and_is_made_anew(root, tmp_path, stage):
+def test_a_damaged_file_drops_its_clip_and_is_made_again(root, tmp_path, stage):
     """Of the right size, so that only the stage that reads it can tell."""
     data, results = tmp_path / "data", tmp_path / "results"
     for index in range(2):
