@@ -15,7 +15,7 @@ from lipsync_core.training import thresholds
 from lipsync_core.training.thresholds import AUC_CHANCE, AUC_USABLE, CHANCE_LOSS
 
 Row = Mapping[str, float | str]
-DATA_AMOUNT = "enough data"
+DATA_AMOUNT = "amount of data"
 MIN_ROWS = 3  # evaluations needed for a diagnosis
 RECENT_ROWS = 4  # evaluations that are compared with the earlier ones
 MIN_STEPS = 400  # good runs are above chance by then

@@ -9,6 +9,7 @@ generator's sync loss. Measured: benchmarks/syncnet.py.
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 from collections.abc import Mapping
@@ -217,13 +218,14 @@ def train(
     checkpoints.load_pretrained(model, pretrained)
     task = SyncNetTask(model, train_set, val_set, config, seed, device)
     if data_check is not None:
+        seen = learnability.seen_speakers(train_set, val_set)
+        check = functools.partial(
+            learnability.check_data,
+            *(results, task.model, train_set, task.precision, seed, pretrained is not None, seen),
+        )
         task.data_check = distributed.broadcast_from_rank0(
-            lambda: learnability.run_data_check(
-                *(config.data_check, results, task.model, train_set, Path(run_dir), data_check),
-                kind=task.precision,
-                seed=seed,
-                knows=pretrained is not None,
-                seen=learnability.seen_speakers(train_set, val_set),
+            functools.partial(
+                learnability.run_data_check, config.data_check, check, Path(run_dir), data_check
             )
         )
     rows = loop.train(task, Path(run_dir), config)

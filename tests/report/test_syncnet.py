@@ -14,7 +14,7 @@ from lipsync_core.report import page, syncnet
 from tests.report.test_page import Page, write_csv
 from tests.support.media import portrait
 
-GOOD = {"name": "enough data", "level": "good", "word": "enough", "figures": "30 h", "note": ""}
+GOOD = {"name": "amount of data", "level": "good", "word": "enough", "figures": "30 h", "note": ""}
 WRONG = {
     "name": "audio and video in sync",
     **{"level": "bad", "word": "out of sync", "figures": "at offset 5 <frames>"},
@@ -103,7 +103,7 @@ def test_the_result_of_the_training_counts_more_than_the_data_check() -> None:
     after = [syncnet.data_check_summary(data_check, auc) for auc in (0.96, 0.7, 0.5)]
     words = [(verdict.level, verdict.word) for verdict in after]
     assert words == [("good", "learned"), ("fair", "partly learned"), ("bad", "not learned")]
-    assert after[0].figures == "AUC 0.96; data check: enough data: too little"
+    assert after[0].figures == "AUC 0.96; data check: amount of data: too little"
     row = syncnet.data_check_verdicts(data_check, 0.96)[0]
     assert (row.level, row.note) == ("none", "The training has refuted this: AUC 0.96.")
     assert syncnet.data_check_verdicts(data_check, 0.7)[0].level == "bad"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -28,27 +29,14 @@ LEVELS = ("good", "none", "fair", "bad")
 
 
 def run_data_check(
-    choice: str,
-    results: str | Path,
-    model: SyncNet,
-    dataset: ClipDataset,
-    run_dir: Path,
-    out: str | Path,
-    kind: str = "float32",
-    seed: int = 0,
-    knows: bool = False,
-    seen: bool = True,
+    choice: str, check: Callable[[], dict[str, Any]], run_dir: Path, out: str | Path
 ) -> dict[str, Any]:
     """Check the training data, log the result and write it to `out` as JSON.
 
     Parameters
     ----------
     choice: "warn" logs failed checks, "stop" raises, "off" checks nothing.
-    results: folder of the prepared data; its clips.csv may hold measured offsets.
-    model: the network about to be trained, on its device; not changed. kind: its precision.
-    dataset: the training clips. run_dir: keeps the result for the resumed run.
-    knows: the network is pretrained and can measure offsets.
-    seen: the validation speakers are among the training speakers, see `seen_speakers`.
+    check: calls `check_data`. run_dir: keeps its result for the resumed run.
 
     Raises LipsyncError for `choice` "stop" if a check is "bad".
     """
@@ -59,14 +47,14 @@ def run_data_check(
         found = json.loads(kept.read_text(encoding="utf-8"))
     else:
         began = time.perf_counter()
-        found = check_data(results, model, dataset, kind, seed, knows, seen)
+        found = check()
         log.info("data check: done in %.1f s", time.perf_counter() - began)
         write_text(kept, json.dumps(found, indent=2) + "\n")
     write_text(out, json.dumps(found, indent=2) + "\n")
-    for check in found["checks"]:
-        level = logging.WARNING if check["level"] == "bad" else logging.INFO
-        log.log(level, "data check: %s", describe([check]))
-    failed = [check for check in found["checks"] if check["level"] == "bad"]
+    for entry in found["checks"]:
+        level = logging.WARNING if entry["level"] == "bad" else logging.INFO
+        log.log(level, "data check: %s", describe([entry]))
+    failed = [entry for entry in found["checks"] if entry["level"] == "bad"]
     if failed and choice == "stop":
         raise LipsyncError(
             f"this data cannot be learned: {describe(failed)}. Set `syncnet.data_check: warn`"
@@ -100,7 +88,14 @@ def check_data(
 ) -> dict[str, Any]:
     """All checks as a dict for JSON: verdict (the worst level), checks, offsets.
 
-    offsets: {"correlations": at -15 .. 15 frames, "offset", "found": the offset is certain,
+    Parameters
+    ----------
+    results: folder of the prepared data; its clips.csv may hold measured offsets.
+    model: the network about to be trained, on its device; not changed. kind: its precision.
+    dataset: the training clips. knows: the network is pretrained and can measure offsets.
+    seen: the validation speakers are among the training speakers, see `seen_speakers`.
+
+    The offsets: {"correlations": at -15 .. 15 frames, "offset", "found": the offset is certain,
     "clips": {offset: number of clips} if a network has measured them}.
     """
     features = offsets.sample_features(dataset, seed)

@@ -227,18 +227,20 @@ def test_the_look_leaves_the_network_and_the_random_numbers_alone(good):
 
 def test_the_data_check_warns_stops_or_is_off(spoilt, tmp_path, caplog):
     results = spoilt(lambda mel, place, mels: np.roll(mel, -16, axis=0))
-    corpus, net = ClipDataset.load(results, IDS), model()
+    corpus, run = ClipDataset.load(results, IDS), tmp_path / "run"
+
+    def check():
+        return learnability.check_data(results, model(), corpus)
+
     with pytest.raises(LipsyncError, match=r"out of sync .*itsoffset .*data_check: warn"):
-        learnability.run_data_check(
-            "stop", results, net, corpus, tmp_path / "run", tmp_path / "a.json"
-        )
+        learnability.run_data_check("stop", check, run, tmp_path / "a.json")
     found = json.loads((tmp_path / "a.json").read_text())
     assert found["verdict"] == "bad"
-    again = SyncNet(width=0.0625)  # a run that goes on does not look again
-    learnability.run_data_check("warn", results, again, None, tmp_path / "run", tmp_path / "b.json")
+    # A resumed run does not check again.
+    learnability.run_data_check("warn", None, run, tmp_path / "b.json")
     assert json.loads((tmp_path / "b.json").read_text()) == found
     assert any("out of sync" in record.message for record in caplog.records)
-    learnability.run_data_check("off", results, net, corpus, tmp_path / "run", tmp_path / "c.json")
+    learnability.run_data_check("off", None, run, tmp_path / "c.json")
     assert json.loads((tmp_path / "c.json").read_text())["verdict"] == "off"
 
 
