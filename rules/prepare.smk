@@ -1,4 +1,4 @@
-"""Videos to sound, mel spectrograms, face boxes, face crops and checks: one job a shard.
+"""Videos to audio, mel spectrograms, face boxes, face crops and checks: one job a shard.
 
 REQUIRED INPUTS: videos below `data_root`.
 OUTPUTS: results/{audio,mels,boxes,faces,checks}/<shard>.csv, one row a clip, and beside each table
@@ -7,7 +7,7 @@ one file a clip, kept while its key matches.
 
 
 rule extract_audio:
-    """The sound of each clip as 16 kHz mono PCM."""
+    """The audio of each clip as 16 kHz mono PCM."""
     input:
         demo_corpus(),
     output:

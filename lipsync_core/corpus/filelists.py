@@ -10,10 +10,10 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-STRETCH = re.compile(r"(\d+)-(\d+)")
+FRAME_RANGE = re.compile(r"(\d+)-(\d+)")
 
 
-class Listed(NamedTuple):
+class ListedClip(NamedTuple):
     """A clip in a list. first, last: the frames that are in the split; None for all of them."""
 
     id: str
@@ -21,11 +21,11 @@ class Listed(NamedTuple):
     last: int | None = None
 
     def __str__(self) -> str:
-        """The line; ids have no tabs (`scan.encode`), so `parse` is exact."""
-        return self.id if self.first is None else f"{self.id}\t{self.stretch}"
+        """The line; ids have no tabs (`scan.encode`), so `parse_line` is exact."""
+        return self.id if self.first is None else f"{self.id}\t{self.frame_range}"
 
     @property
-    def stretch(self) -> str:
+    def frame_range(self) -> str:
         """ "first-last", or "" for the whole clip."""
         return "" if self.first is None else f"{self.first}-{self.last}"
 
@@ -35,14 +35,18 @@ def speaker_of(clip: str) -> str:
     return clip.partition("/")[0]
 
 
-def parse(line: str) -> Listed:
+def parse_line(line: str) -> ListedClip:
     """Parse a line that this pipeline wrote."""
     clip, _, token = line.partition("\t")
-    found = STRETCH.fullmatch(token)
-    return Listed(clip, int(found[1]), int(found[2])) if found else Listed(clip)
+    return _listed(clip, token)
 
 
-def read_line(line: str, is_clip: Callable[[str], bool]) -> Listed:
+def _listed(clip: str, token: str) -> ListedClip:
+    found = FRAME_RANGE.fullmatch(token)
+    return ListedClip(clip, int(found[1]), int(found[2])) if found else ListedClip(clip)
+
+
+def read_line(line: str, is_clip: Callable[[str], bool]) -> ListedClip:
     """A line that was edited by hand: spaces around it, a space for the tab, a second token.
 
     A second token that is no range of frames (LRS2's NF or MV) is dropped. is_clip: whether a text
@@ -51,10 +55,9 @@ def read_line(line: str, is_clip: Callable[[str], bool]) -> Listed:
     stripped = line.strip()
     for name in (line, stripped):
         if name and is_clip(name):
-            return Listed(name)
+            return ListedClip(name)
     tabbed, spaced = line.partition("\t")[::2], stripped.rpartition(" ")[::2]
     for name, token in (tabbed, spaced, (spaced[0].strip(), spaced[1])):
         if name and is_clip(name):
-            found = STRETCH.fullmatch(token.strip())
-            return Listed(name, int(found[1]), int(found[2])) if found else Listed(name)
-    return Listed(stripped)
+            return _listed(name, token.strip())
+    return ListedClip(stripped)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lipsync_core.corpus.filelists import Listed, speaker_of
+from lipsync_core.corpus.filelists import ListedClip, speaker_of
 from lipsync_core.corpus.layouts.items import SPLITS
 from lipsync_core.media.timestamps import FPS
 
@@ -18,7 +18,7 @@ UNKNOWN = "held-out clips"  # where the speakers are not known
 
 def summarize(
     by: str,
-    parts: Mapping[str, Mapping[str, Listed]],
+    parts: Mapping[str, Mapping[str, ListedClip]],
     seconds: Mapping[str, float],
     speakers_known: bool = True,
 ) -> dict[str, Any]:
@@ -47,12 +47,12 @@ def summarize(
         }
         if name != "train":
             seen = len(speakers[name] & speakers["train"])
-            words = in_words(len(speakers[name]), seen) if speakers_known else UNKNOWN
+            words = speakers_text(len(speakers[name]), seen) if speakers_known else UNKNOWN
             found[name] |= {"seen": seen, "evaluated_on": words if members else ""}
     return found
 
 
-def in_words(speakers: int, seen: int) -> str:
+def speakers_text(speakers: int, seen: int) -> str:
     """Words for a split of `speakers` speakers, of whom `seen` are also in train."""
     noun = "speaker" if speakers == 1 else "speakers"
     if seen in (0, speakers):

@@ -21,7 +21,7 @@ import numpy as np
 from lipsync_core.audio import MEL_RATE, MEL_WINDOW, mel_length, mel_windows, read_mel
 from lipsync_core.config import SyncNetAugment
 from lipsync_core.corpus.clips import source_id
-from lipsync_core.corpus.filelists import parse, read_line
+from lipsync_core.corpus.filelists import parse_line, read_line
 from lipsync_core.corpus.journal import report_damage, reporting_damage
 from lipsync_core.data import augmentation
 from lipsync_core.data.array_cache import ArrayCache
@@ -200,7 +200,7 @@ def _faces_of(faces: Path, clip_id: str) -> Path:
 
 def _open(results: Path, line: str) -> Clip | ClipError:
     """The clip of a line of a file list, or why it cannot be used."""
-    clip_id, first, last = parse(line)
+    clip_id, first, last = parse_line(line)
     # The speakers of one video share its audio.
     faces, mel = _faces_of(results / "faces", clip_id), results / "mels" / f"{clip_id}.npy"
     if not mel.is_file():

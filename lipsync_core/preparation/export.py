@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from lipsync_core.corpus.clips import source_id
-from lipsync_core.corpus.filelists import Listed, parse, read_line
+from lipsync_core.corpus.filelists import ListedClip, parse_line, read_line
 from lipsync_core.corpus.journal import append_journal, read_journal
 from lipsync_core.corpus.layouts.items import SPLITS
 from lipsync_core.corpus.layouts.scan import stamp
@@ -82,19 +82,19 @@ def export(
     return ExportStats(len(ids), written, frames)
 
 
-def _folder(clip: Listed) -> str:
+def _folder(clip: ListedClip) -> str:
     """The folder of a clip or, where it is split by time, of its part."""
-    return f"{clip.id}@{clip.stretch}" if clip.stretch else clip.id
+    return f"{clip.id}@{clip.frame_range}" if clip.frame_range else clip.id
 
 
-def _splits(results: Path, clip_list: str | Path | None) -> dict[str, Sequence[Listed]]:
+def _splits(results: Path, clip_list: str | Path | None) -> dict[str, Sequence[ListedClip]]:
     """The clips to write, by split; those of `clip_list` keep their splits."""
-    found: dict[str, Sequence[Listed]] = {}
+    found: dict[str, Sequence[ListedClip]] = {}
     for name in SPLITS:
         path = results / "filelists" / f"{name}.txt"
         if not path.is_file():
             raise LipsyncError(f"{path}: no such file; prepare the data first: snakemake prepare")
-        found[name] = [parse(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        found[name] = [parse_line(line) for line in path.read_text(encoding="utf-8").splitlines()]
     if clip_list is None:
         return found
     known = {clip.id for members in found.values() for clip in members}
@@ -104,7 +104,7 @@ def _splits(results: Path, clip_list: str | Path | None) -> dict[str, Sequence[L
         name: [clip for clip in members if clip.id in asked] for name, members in found.items()
     }
     # What was prepared, but dropped by the checks, can be asked for by name.
-    chosen["train"] += [Listed(clip) for clip in asked if clip not in known]
+    chosen["train"] += [ListedClip(clip) for clip in asked if clip not in known]
     return chosen
 
 
@@ -125,7 +125,7 @@ def _audio(results: Path, clip: str) -> Path:
     return own if own.is_file() else AUDIO.path(results, source_id(clip))
 
 
-def _write(results: Path, clip: Listed, folder: Path) -> int:
+def _write(results: Path, clip: ListedClip, folder: Path) -> int:
     """Write one clip's folder; return the number of its frames."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / WAV).unlink(missing_ok=True)

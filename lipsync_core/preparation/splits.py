@@ -18,7 +18,7 @@ from pathlib import Path
 
 from lipsync_core.corpus import split_summary
 from lipsync_core.corpus.clips import Clip, source_id
-from lipsync_core.corpus.filelists import Listed, parse, speaker_of
+from lipsync_core.corpus.filelists import ListedClip, parse_line, speaker_of
 from lipsync_core.corpus.index import index_path, read_index
 from lipsync_core.corpus.layouts.items import PRETRAIN, SPLITS
 from lipsync_core.errors import LipsyncError, Reason
@@ -145,7 +145,7 @@ def assign(
     # The drawn clips of a single speaker, who must train and validate, are no leak.
     splits = fixed | {clip: "train" if alone else home[unit(clip)] for clip in drawn}
     check_leaks(splits, speakers_known)
-    parts = {clip: {home[unit(clip)]: Listed(clip)} for clip in drawn}
+    parts = {clip: {home[unit(clip)]: ListedClip(clip)} for clip in drawn}
     if alone and val:
         lengths = {source_id(clip): seconds[clip] for clip in drawn}
         smallest = min(share for share in (val, test) if share)
@@ -153,7 +153,7 @@ def assign(
             divided = time_split.divide(results, drawn, val, test)
             if any("val" in own for own in divided.values()):
                 by, parts = "time", divided
-    return by, {clip: {name: Listed(clip)} for clip, name in fixed.items()} | parts
+    return by, {clip: {name: ListedClip(clip)} for clip, name in fixed.items()} | parts
 
 
 def write_filelists(
@@ -248,7 +248,7 @@ def _write_clips_table(path: Path, rows: Mapping[str, Row], parts: Mapping[str, 
                 "kept": int(row["outcome"] == "kept"),
                 "frames": row.get("frames") or 0,
                 "coverage": row.get("coverage") or 0,
-                "split_frames": "+".join(filter(None, (part.stretch for part in own.values()))),
+                "split_frames": "+".join(filter(None, (part.frame_range for part in own.values()))),
             }
         )
     write_table(path, table, first=COLUMNS, omit=("outcome", "bytes"))
@@ -262,7 +262,7 @@ def held_out_pair(folder: Path) -> tuple[str, str]:
     Raises LipsyncError when no clip was kept.
     """
     ids = [
-        parse(line).id
+        parse_line(line).id
         for name in reversed(SPLITS)
         for line in (folder / f"{name}.txt").read_text(encoding="utf-8").splitlines()
     ]

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from lipsync_core.corpus.clips import source_id
-from lipsync_core.corpus.filelists import Listed
+from lipsync_core.corpus.filelists import ListedClip
 from lipsync_core.corpus.layouts.items import SPLITS
 from lipsync_core.data.dataset import MIN_RUN, WINDOW, ClipDataset
 from lipsync_core.errors import LipsyncError
@@ -24,7 +24,7 @@ MIN_HELD_OUT_WINDOWS = FPS  # windows of a held-out part, at least: a second
 MIN_TRAIN_SHARE = 2 / 3  # of the windows that training should have are left to it at least
 MIN_WINDOWS = MIN_RUN - WINDOW + 1  # windows in a row, without which training refuses a clip
 
-Parts = dict[str, Listed]  # by split
+Parts = dict[str, ListedClip]  # by split
 
 
 def divide(results: Path, clips: Iterable[str], val: float, test: float) -> dict[str, Parts]:
@@ -45,10 +45,10 @@ def divide(results: Path, clips: Iterable[str], val: float, test: float) -> dict
     divided: dict[str, Parts] = {}
     for name, people in videos.items():
         for clip, starts in people.items():
-            divided[clip] = {"train": Listed(clip)} if not cuts[name] else {}
+            divided[clip] = {"train": ListedClip(clip)} if not cuts[name] else {}
             for split, (first, last) in cuts[name].items():
                 if usable(starts[(starts >= first) & (starts + WINDOW - 1 <= last)]):
-                    divided[clip][split] = Listed(clip, first, last)
+                    divided[clip][split] = ListedClip(clip, first, last)
     return divided
 
 

@@ -18,14 +18,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from lipsync_core.corpus.filelists import FRAME_RANGE
 from lipsync_core.corpus.layouts.items import SPLITS, Item, stem
 from lipsync_core.corpus.layouts.scan import VIDEO_SUFFIXES, decode, encode
 from lipsync_core.errors import LipsyncError
 
 log = logging.getLogger(__name__)
 LINE_END = re.compile(r"\r\n|\r|\n")  # and no other: a clip's name may hold the rest
-STRETCH = re.compile(r"\d+-\d+")  # frames, in the lists of a corpus that was split by time
-PERSON = re.compile(r"\+\d+$")  # one of the people of a video, in the lists of the results
+PART = re.compile(r"\+\d+$")  # a further person of a video, in the lists of the results
 SUFFIX = re.compile("(" + "|".join(re.escape(s) for s in VIDEO_SUFFIXES) + r")$", re.IGNORECASE)
 MIN_SIMILARITY = 0.5  # of names, 0..1, from which the nearest one is suggested
 MAX_COMPARED = 20_000  # names: the comparison is slow
@@ -120,7 +120,7 @@ def _complaint(wrong: Sequence[Line], names: _Names, total: int) -> str:
     line = wrong[0]
     text = f"{_place(line)} names no clip"
     head, _, token = line.text.strip().rpartition("\t")
-    if STRETCH.fullmatch(token):
+    if FRAME_RANGE.fullmatch(token):
         text += f"; frames cannot be listed, only whole clips: write {head.strip()!r} alone"
     elif near := names.nearest(line):
         text += f"; the nearest is {near!r}"
@@ -197,7 +197,7 @@ class _Names:
         """The names that a line may mean, the most literal first."""
         texts = [line.text, line.text.strip()]
         head, _, token = texts[1].rpartition("\t" if "\t" in texts[1] else " ")
-        if head.strip() and not SUFFIX.search(token) and not STRETCH.fullmatch(token):
+        if head.strip() and not SUFFIX.search(token) and not FRAME_RANGE.fullmatch(token):
             texts.append(head.strip())
         for text in dict.fromkeys(texts):
             for slashed in dict.fromkeys((text, text.replace("\\", "/"))):
@@ -206,7 +206,7 @@ class _Names:
                         if line.path.stem == "pretrain":  # whose clips may be named alike in main/
                             folder, _, clip = short.rpartition("/")
                             yield from (f"{folder}/pretrain/{clip}", f"pretrain/{short}")
-                        yield from dict.fromkeys((short, encode(short), PERSON.sub("", short)))
+                        yield from dict.fromkeys((short, encode(short), PART.sub("", short)))
 
     def _below(self, name: str) -> Iterator[str]:
         """The name, then what is left of it without the corpus' folder, then without main/."""

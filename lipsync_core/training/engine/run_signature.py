@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lipsync_core.config import TrainingConfig
-from lipsync_core.corpus.filelists import parse
+from lipsync_core.corpus.filelists import parse_line
 from lipsync_core.runtime.files import digest, file_sha, is_locked, write_text
 from lipsync_core.runtime.tables import read_by_clip
 
@@ -116,7 +116,7 @@ def data_digest(results: str | Path, weights: Iterable[str | Path] = ()) -> str:
     """
     lists = Path(results) / "filelists"
     texts = {name: (lists / f"{name}.txt").read_text(encoding="utf-8") for name in ("train", "val")}
-    used = {parse(line).id for text in texts.values() for line in text.splitlines()}
+    used = {parse_line(line).id for text in texts.values() for line in text.splitlines()}
     rows = read_by_clip(lists / "clips.csv")
     keys = {clip: row.get("key", "") for clip, row in rows.items() if clip in used}
     return digest({"lists": texts, "keys": keys, "weights": [file_sha(path) for path in weights]})
