@@ -17,7 +17,6 @@ from lipsync_core.faces.detectors.base import Faces
 
 MIN_IOU = 0.3  # of the boxes of one face in two keyframes
 MIN_RELATIVE_AREA = 0.25  # of the largest face: faces this large must not be lost
-ROWS_PER_BLOCK = 1024  # row arrays, one a frame, that are concatenated at a time
 Request = tuple[int, np.ndarray]
 
 
@@ -74,7 +73,6 @@ class StridedFaces:
         self._key: tuple[int, Faces] | None = None  # the last keyframe answered
         self._waiting = 0
         self._rows: list[np.ndarray] = []
-        self._joined: list[np.ndarray] = []
 
     def push(self, frame: np.ndarray) -> list[Request]:
         """Take the next frame of the clip."""
@@ -122,8 +120,7 @@ class StridedFaces:
 
         In order of frame and falling score.
         """
-        self._join()
-        rows = np.concatenate(self._joined) if self._joined else np.zeros((0, 7), np.float32)
+        rows = np.concatenate(self._rows) if self._rows else np.zeros((0, 7), np.float32)
         return rows[np.lexsort((-rows[:, 6], rows[:, 0]))]
 
     def _request_keyframe(self, index: int, frame: np.ndarray) -> Request:
@@ -151,10 +148,3 @@ class StridedFaces:
             self._rows.append(
                 np.column_stack((frames, mark, faces.boxes, faces.landmarks)).astype(np.float32)
             )
-        if len(self._rows) >= ROWS_PER_BLOCK:
-            self._join()
-
-    def _join(self) -> None:
-        if self._rows:
-            self._joined.append(np.concatenate(self._rows))
-            self._rows = []

@@ -148,7 +148,7 @@ def _assign_boxes(
     ambiguous: set[int] = set()
     if not live:
         return owner, ambiguous
-    if len(live) == len(found) == 1 and _iou(live[0].expected(frame), found[0]) >= MIN_IOU:
+    if len(live) == len(found) == 1 and iou(live[0].expected(frame)[None], found)[0, 0] >= MIN_IOU:
         return {0: live[0]}, ambiguous  # the common case, without an assignment problem
     predicted = np.stack([tracklet.expected(frame) for tracklet in live])
     gain = iou(predicted, found)
@@ -179,17 +179,6 @@ def _assign_boxes(
     for at in waiting.intersection(itertools.chain(*crossing)):
         live[at].occluded.append(frame)
     return owner, ambiguous
-
-
-def _iou(one: np.ndarray, other: np.ndarray) -> float:
-    """`iou` of two boxes, without arrays: faster for a single pair."""
-    left, top, right, bottom = one.tolist()
-    x1, y1, x2, y2 = other.tolist()
-    intersection = max(0.0, min(right, x2) - max(left, x1)) * max(
-        0.0, min(bottom, y2) - max(top, y1)
-    )
-    union = (right - left) * (bottom - top) + (x2 - x1) * (y2 - y1) - intersection
-    return intersection / union if union > 0 else 0.0
 
 
 def _crossing_pairs(
