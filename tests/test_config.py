@@ -117,7 +117,7 @@ def test_all_mistakes_at_once():
 
 
 def test_every_key_is_described():
-    schema = config_file.json_schema()
+    schema = config_reference.json_schema()
     for section in (schema, *schema["$defs"].values()):
         for key, part in section["properties"].items():
             value = config_file.resolve(schema, part)

@@ -85,23 +85,6 @@ def check_crop_mode(mode: str, detector: str) -> None:
         )
 
 
-def json_schema() -> Schema:
-    """The JSON schema (draft 2020-12) of a config file."""
-    schema = Config.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | _single_lines(schema)
-
-
-def _single_lines(value: Any) -> Any:
-    """The schema without titles, with each description on one line and each default once."""
-    if isinstance(value, list):
-        return [_single_lines(item) for item in value]
-    if isinstance(value, dict):
-        # Titles repeat the keys, the default of a section those of its keys.
-        dropped = {"title", "default"} if "$ref" in value else {"title"}
-        return {key: _single_lines(item) for key, item in value.items() if key not in dropped}
-    return " ".join(value.split()) if isinstance(value, str) and "\n" in value else value
-
-
 def _explanations(error: ValidationError, config: Mapping[str, Any]) -> Iterator[str]:
     schema = Config.model_json_schema()
     for mistake in error.errors():

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from lipsync_core.runtime.config_file import allowed, json_schema, resolve
+from lipsync_core.config import Config
+from lipsync_core.runtime.config_file import Schema, allowed, resolve
 from lipsync_core.runtime.files import write_text
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +21,23 @@ SCHEMA, PAGE = "workflow/schemas/config.schema.yaml", "docs/config.md"
 GENERATED = (
     "Generated from lipsync_core/config.py by `python -m lipsync_core.runtime.config_reference`"
 )
-Schema = Mapping[str, Any]
+
+
+def json_schema() -> Schema:
+    """The JSON schema (draft 2020-12) of a config file."""
+    schema = Config.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | _single_lines(schema)
+
+
+def _single_lines(value: Any) -> Any:
+    """The schema without titles, with each description on one line and each default once."""
+    if isinstance(value, list):
+        return [_single_lines(item) for item in value]
+    if isinstance(value, dict):
+        # Titles repeat the keys, the default of a section those of its keys.
+        dropped = {"title", "default"} if "$ref" in value else {"title"}
+        return {key: _single_lines(item) for key, item in value.items() if key not in dropped}
+    return " ".join(value.split()) if isinstance(value, str) and "\n" in value else value
 
 
 def schema_text() -> str:
