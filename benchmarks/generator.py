@@ -10,8 +10,8 @@ evaluates them on the validation speakers as inference uses them (audio not shif
 A run that was interrupted goes on; the figures of finished ones are kept.
 
 Measured with the demo's SyncNet (1,000 steps, AUC 0.97), sync loss of seeds 0, 1, 2: wav2lip 0.44,
-0.49, 0.56, wav2lip_gan 0.42, 0.50, 0.58 (copying 3.17, the truth 0.26); no rollback. L1 with the
-sound 0.0368, 0.0381, 0.0393, with another one's 0.0392, 0.0400, 0.0411. Planted: noticed, one
+0.49, 0.56, wav2lip_gan 0.42, 0.50, 0.58 (reference 3.17, ground truth 0.26); no rollback. L1 with
+the sound 0.0368, 0.0381, 0.0393, with another one's 0.0392, 0.0400, 0.0411. Planted: noticed, one
 rollback in each. With batches of 2 for 1,500 steps: 0.88, 0.94, 1.73, mel_offset 1.65 (seed 0);
 with `sync_threshold` 2.0 on top 1.48, and an L1 of 0.0570 whatever the sound.
 
@@ -67,14 +67,14 @@ ROWS = {  # name -> variant, keys set, task
 WINDOWS = 64
 COLUMNS = {
     "sync loss": "sync_loss",
-    "copying": "sync_loss_reference",
-    "truth": "sync_loss_gt",
+    "reference": "sync_loss_reference",
+    "ground truth": "sync_loss_gt",
     "L1": "l1",
-    "other sound": "l1_shuffled_audio",
-    "copying ": "l1_reference",
+    "shuffled audio": "l1_shuffled_audio",
+    "reference ": "l1_reference",
     "PSNR lower": "psnr_lower",
     "motion": "motion",
-    "in silence": "motion_silent_audio",
+    "silent audio": "motion_silent_audio",
     "true motion": "motion_gt",
     "rollbacks": "rollbacks",
 }

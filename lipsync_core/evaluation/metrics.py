@@ -68,7 +68,7 @@ def calibration(positives: np.ndarray, negatives: np.ndarray, bins: int = 10) ->
     values = np.concatenate(groups)
     weights = np.concatenate([np.full(len(group), 0.5 / len(group)) for group in groups])
     positive = np.arange(len(values)) < len(groups[0])
-    index = np.clip((values * bins).astype(int), 0, bins - 1)
+    index = np.clip(np.nan_to_num(values * bins).astype(int), 0, bins - 1)
     count, weight, mean, hits = (
         np.bincount(index, of, bins) for of in (None, weights, weights * values, weights * positive)
     )
