@@ -25,7 +25,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from lipsync_core.corpus.layouts import LAYOUTS, Item, wav2lip
-from lipsync_core.corpus.layouts.lists import official, read_lists
+from lipsync_core.corpus.layouts.lists import official_splits, read_lists
 from lipsync_core.corpus.layouts.scan import VIDEO_SUFFIXES, decode, encode, suffix_of
 from lipsync_core.errors import LipsyncError
 from lipsync_core.runtime.files import digest, file_sha
@@ -127,7 +127,7 @@ def discover(
     layout: a key of `lipsync_core.corpus.layouts.LAYOUTS`.
     segments: folder for clips that are a part of a longer video.
     ffmpeg: identity of the program that extracts them; another one extracts them again.
-    partial_lists: the lists may name clips that are missing, see `lists.official`.
+    partial_lists: the lists may name clips that are missing, see `lists.official_splits`.
 
     Lists `{train,val,test}.txt` in the data root set the splits of the clips that they name.
     Raises LipsyncError when there is no clip at all, or none that fits the layout, or a list names
@@ -152,7 +152,7 @@ def discover(
     lines = read_lists(data_root, adapter.list_folders(files))
     # The demo's lists stay in the data root when its clips are removed or replaced by others.
     also = list(adapter.items(demo, data_root)) if lines and demo else []
-    splits = official(lines, items, data_root, also, partial_lists)
+    splits = official_splits(lines, items, data_root, also, partial_lists)
     if not own and not splits:
         splits = {item: demo_splits.get(item.id, "") for item in items}
     clips = _clips(signed, shards, splits)

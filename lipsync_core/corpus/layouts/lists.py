@@ -1,10 +1,9 @@
-"""Official split lists, as people write them: `{train,val,test,pretrain}.txt`, one clip a line.
+"""Official split lists `{train,val,test,pretrain}.txt`, one clip per line, in many spellings.
 
 A line is a clip's id or its file, with or without the extension, `main/`, the corpus' own folder
 or an absolute path before it, with slashes of either kind. One more token may follow (LRS2's NF or
-MV, a number of frames). Marks of byte order, line ends of Windows, decomposed letters (macOS) and,
-where only one clip fits, the case of letters make no difference. A line that begins with "#" is a
-comment.
+MV, a number of frames). Byte order marks, Windows line ends, decomposed letters (macOS) and, where
+only one clip matches, the case of letters are ignored. A line that begins with "#" is a comment.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from lipsync_core.corpus.layouts.scan import VIDEO_SUFFIXES, decode, encode
 from lipsync_core.errors import LipsyncError
 
 log = logging.getLogger(__name__)
-LINE_END = re.compile(r"\r\n|\r|\n")  # and no other: a clip's name may hold the rest
+LINE_END = re.compile(r"\r\n|\r|\n")  # no others: a clip's name may contain them
 PART = re.compile(r"\+\d+$")  # a further person of a video, in the lists of the results
 SUFFIX = re.compile("(" + "|".join(re.escape(s) for s in VIDEO_SUFFIXES) + r")$", re.IGNORECASE)
 MIN_SIMILARITY = 0.5  # of names, 0..1, from which the nearest one is suggested
@@ -32,7 +31,7 @@ MAX_COMPARED = 20_000  # names: the comparison is slow
 
 
 class Line(NamedTuple):
-    """A line of a list that should name a clip. number: from 1 on. split: what the list says."""
+    """A line of a list. number: from 1 on. split: that of the list."""
 
     path: Path
     number: int
@@ -41,8 +40,9 @@ class Line(NamedTuple):
 
 
 def read_lists(data_root: Path, folders: Iterable[str] = ("",)) -> list[Line]:
-    """The lines of the lists in these folders (encoded) of the data root, test before val before
-    train before pretrain, which counts as train.
+    """The lines of the lists in these folders (encoded) of the data root.
+
+    The order is test, val, train, pretrain, which counts as train.
 
     Raises LipsyncError when a list is no text in UTF-8 (or UTF-16 with its mark).
     """
@@ -67,7 +67,7 @@ def _text(path: Path) -> str:
     return data.decode("utf-8-sig", errors="surrogateescape")
 
 
-def official(
+def official_splits(
     lines: Sequence[Line],
     items: Collection[Item],
     data_root: Path,
@@ -86,7 +86,7 @@ def official(
     """
     if not lines:
         return {}
-    names = _Names([*items, *others], data_root)
+    names = _NameIndex([*items, *others], data_root)
     chosen: dict[Item, str] = {}
     wrong: list[Line] = []
     twice: list[Line] = []
@@ -97,28 +97,28 @@ def official(
         if any(chosen.setdefault(item, line.split) != line.split for item in named):
             twice.append(line)
     if wrong and not (partial and chosen):
-        raise LipsyncError(_complaint(wrong, names, len(lines)))
+        raise LipsyncError(_error_message(wrong, names, len(lines)))
     if wrong:
         log.warning(
             "%d of %d lines of the lists name clips that are missing, first %s",
-            *(len(wrong), len(lines), _place(wrong[0])),
+            *(len(wrong), len(lines), _position(wrong[0])),
         )
     if twice:
         log.warning(
             "%d lines name clips that another list names, too (test wins, then val), first %s",
-            *(len(twice), _place(twice[0])),
+            *(len(twice), _position(twice[0])),
         )
     return {item: chosen[item] for item in items if item in chosen}
 
 
-def _place(line: Line) -> str:
+def _position(line: Line) -> str:
     return f"{line.path}, line {line.number}: {line.text.strip()!r}"
 
 
-def _complaint(wrong: Sequence[Line], names: _Names, total: int) -> str:
-    """Which line names no clip, and what it may have meant."""
+def _error_message(wrong: Sequence[Line], names: _NameIndex, total: int) -> str:
+    """The error for lines that name no clip, with a suggestion for the first one."""
     line = wrong[0]
-    text = f"{_place(line)} names no clip"
+    text = f"{_position(line)} names no clip"
     head, _, token = line.text.strip().rpartition("\t")
     if FRAME_RANGE.fullmatch(token):
         text += f"; frames cannot be listed, only whole clips: write {head.strip()!r} alone"
@@ -127,42 +127,42 @@ def _complaint(wrong: Sequence[Line], names: _Names, total: int) -> str:
     if len(wrong) > 1:
         text += f" ({len(wrong)} of {total} lines are like this)"
     return (
-        f"{text}. Correct or remove the line; where only a part of a listed corpus is there, set "
+        f"{text}. Correct or remove the line; where only a part of a listed corpus is present, set "
         "`split.partial_lists: true`"
     )
 
 
-def _same(name: str) -> str:
-    """A name in the one spelling in which names are compared."""
+def _normalize(name: str) -> str:
+    """A name in the normal form in which names are compared."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
-def _table(items: Iterable[Item], name: Callable[[Item], str]) -> dict[str, list[Item]]:
+def _group_by(items: Iterable[Item], name: Callable[[Item], str]) -> dict[str, list[Item]]:
     table: dict[str, list[Item]] = {}
     for item in items:
-        table.setdefault(_same(name(item)), []).append(item)
+        table.setdefault(_normalize(name(item)), []).append(item)
     return table
 
 
-class _Names:
-    """What a line may call the clips."""
+class _NameIndex:
+    """The clips by all names that a line may use."""
 
     def __init__(self, items: Sequence[Item], data_root: Path) -> None:
         home = data_root.absolute()
-        self.heads = [_same(head) for head in (str(home), home.name, "main") if head]
+        self.heads = [_normalize(head) for head in (str(home), home.name, "main") if head]
         self.ids = [item.id for item in items]
-        self.by_id = _table(items, lambda item: item.id)
+        self.by_id = _group_by(items, lambda item: item.id)
         self.items = items
 
     @functools.cached_property
     def tables(self) -> Sequence[dict[str, list[Item]]]:
         """Whole ids before paths before paths without an extension: names may hold dots."""
-        paths = _table(self.items, lambda item: item.path)
-        return self.by_id, paths, _table(self.items, lambda item: stem(item.path))
+        paths = _group_by(self.items, lambda item: item.path)
+        return self.by_id, paths, _group_by(self.items, lambda item: stem(item.path))
 
     @functools.cached_property
     def folded(self) -> dict[str, set[Item]]:
-        """As `tables`, in small letters."""
+        """As `tables`, in lower case."""
         found: dict[str, set[Item]] = {}
         for table in self.tables:
             for name, items in table.items():
@@ -171,8 +171,8 @@ class _Names:
 
     def find(self, line: Line) -> Collection[Item]:
         """The items that a line names: one, or those of one name in several formats."""
-        if line.path.stem != "pretrain" and (found := self.by_id.get(_same(line.text))):
-            return found  # what most lines are, at no cost
+        if line.path.stem != "pretrain" and (found := self.by_id.get(_normalize(line.text))):
+            return found  # the fast path for most lines
         for reading in self._readings(line):
             for table in self.tables:
                 if reading in table:
@@ -183,7 +183,7 @@ class _Names:
         return ()
 
     def nearest(self, line: Line) -> str:
-        """The id that is spelled most like a line, "" where none is."""
+        """The id that is most similar to a line, "" where none is."""
         name = next(self._readings(line._replace(text=SUFFIX.sub("", line.text.strip()))))
         speaker = name.rpartition("/")[0]
         close = [clip for clip in self.ids if speaker and clip.startswith(f"{speaker}/")]
@@ -201,15 +201,15 @@ class _Names:
             texts.append(head.strip())
         for text in dict.fromkeys(texts):
             for slashed in dict.fromkeys((text, text.replace("\\", "/"))):
-                for name in self._below(_same(slashed).removeprefix("./")):
+                for name in self._without_prefixes(_normalize(slashed).removeprefix("./")):
                     for short in dict.fromkeys((name, SUFFIX.sub("", name))):
                         if line.path.stem == "pretrain":  # whose clips may be named alike in main/
                             folder, _, clip = short.rpartition("/")
                             yield from (f"{folder}/pretrain/{clip}", f"pretrain/{short}")
                         yield from dict.fromkeys((short, encode(short), PART.sub("", short)))
 
-    def _below(self, name: str) -> Iterator[str]:
-        """The name, then what is left of it without the corpus' folder, then without main/."""
+    def _without_prefixes(self, name: str) -> Iterator[str]:
+        """The name, then the name without the corpus' folder, then without main/."""
         yield name
         for head in self.heads:
             if name.startswith(f"{head}/"):
