@@ -1,6 +1,6 @@
-"""The claim: detecting every few frames, scaled down, gives the track of dense full-size detection.
+"""Claim: detection of every few frames, scaled down, gives the track of dense full-size detection.
 
-Mean overlap of the final track with the dense one's boxes at least 0.88, and no more jitter.
+The mean IoU of the final track with the dense one is at least 0.88, and its jitter is no larger.
 
     python benchmarks/detection_quality.py --clips a.mp4 b.mp4 [--sweep]
 """
@@ -26,7 +26,7 @@ SIDES, STRIDES = (320, 400, 480, 640), (1, 3, 5, 8, 12)
 
 
 def jitter(track: tracks.Track) -> float:
-    """Mean absolute second difference of the box's centre, in widths of the face, percent."""
+    """Mean absolute second difference of the box's center, in widths of the face, percent."""
     steps = []
     breaks = np.flatnonzero(np.diff(track.frames) > 1) + 1
     for run in np.split(track.boxes.astype(np.float64), breaks):

@@ -1,7 +1,7 @@
-"""The claims: 100 times the public script's frames a second, and preparation near decoding speed.
+"""Claims: 100 times the frames a second of the public script, and preparation near decoding speed.
 
 1. S3FD with arbitrary (seeded) weights: the detection stage against the detection of Wav2Lip's
-   preprocess.py, which looks at every frame at full size in float32. Give a checkout of that
+   preprocess.py, which detects every frame at full size in float32. Give a checkout of that
    project with --public; without it, the same network (face-alignment's) is called the same way.
 2. The bundled CenterFace: all five stages against `ffmpeg -i clip -f null -`.
 
@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def weights(seed: int = 0) -> dict[str, torch.Tensor]:
-    """S3FD's tensors, arbitrary, but finding nothing: neither side pays for its boxes."""
+    """Arbitrary S3FD weights that detect nothing, so that neither side spends time on boxes."""
     torch.manual_seed(seed)
     network = Network()
     for name, tensor in network.state_dict().items():
@@ -164,7 +164,7 @@ def used() -> float:
 
 
 def against_decoding(clip: Path, options: argparse.Namespace) -> None:
-    """Print the second table: the best of several rounds, as other work on the machine only adds.
+    """Print the second table: the best of several rounds, because other load only adds time.
 
     Processor seconds hardly depend on what else runs.
     """

@@ -1,15 +1,15 @@
-"""Whether a dubbed video keeps its source's frame rate, the length of the sound, and time.
+"""Claim: a dubbed video keeps its source's frame rate, the length of the audio, and sync.
 
-Sources flash, and the sound beeps 0.1 s later: in the middle of the 0.2 s of sound that a generator
-gets for the picture of the flash. A stand-in for the generator lights the mouth from there on, and
-the table tells how far the mouth is from the beep of the result. A rate that is not the source's,
-or windows that are counted in frames of another rate, would show.
+Sources flash, and the audio beeps 0.1 s later: in the middle of the 0.2 s of audio that a generator
+gets for the frame of the flash. A stand-in for the generator lights the mouth from there on, and
+the table shows the time between mouth and beep in the result. A wrong rate, or windows counted in
+frames of another rate, would show.
 
     python -m benchmarks.dub_rates [--seconds 60]
     python -m benchmarks.dub_rates --face man.mp4 --audio speech.wav --checkpoint wav2lip.pth
 
-With a real clip: it is brought to each rate, dubbed by a real generator, and frames and lengths are
-counted.
+With a real clip: it is converted to each rate and dubbed by a real generator; frames and lengths
+are compared.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""How far apart sound and picture are after preparation, at every frame rate and start offset.
+"""Claim: audio and video are aligned to half a frame at every frame rate and start offset.
 
-Makes videos in which a flash begins with a picture and a beep sounds at that picture's time, reads
-them as preparation does (`extract_audio`, `read_frames`) and compares where flash and beep are.
-Half a frame, 20 ms, is what a constant rate costs at best.
+Writes videos in which a flash begins with a frame and a beep sounds at that frame's time, reads
+them as preparation does (`extract_audio`, `read_frames`) and compares the times of flash and beep.
+Half a frame, 20 ms, is the smallest error bound of a constant rate.
 
     python -m benchmarks.flash_and_beep [--minutes 10] [--suffix .mp4]
 """

@@ -1,14 +1,14 @@
-"""The claim: a cut is seen where the track of a face is cut, and nowhere else.
+"""Claim: cuts are found where the track of a face is cut, and nowhere else.
 
-a. Clips that are one shot each, untouched: every cut found is a false one.
+a. Clips of one shot each, unchanged: every cut found is false.
 b. Joins of two different people, half of them within one corpus (one background).
 c. Joins of one person with another place: the same clip later on, mirrored, zoomed and moved.
-d. Jump cuts: 0.5 to 2 s taken out of one clip; those that move the face by more than a quarter of
-   its width (few clips have any, for face tracks keep their faces centred; so there are also clips
-   that are made to sway before a still background), and those that do not: no bar, for a head moves
-   as far by itself.
+d. Jump cuts: 0.5 to 2 s removed from one clip; those that move the face by more than a quarter of
+   its width (few clips have any, because face tracks keep faces centered; so there are also clips
+   that sway before a still background), and those that do not, without a bar: a head moves as far
+   by itself.
 
-Made videos are encoded once and go to a temporary folder.
+The videos are encoded once, in a temporary folder.
 
     python benchmarks/shots.py --clips DIR [--count 120] [--corpora grid lrs3 ...]
 """
@@ -124,7 +124,7 @@ def jump_cuts(found: Found, count: int, rng: np.random.Generator, far: bool) -> 
 
 
 def swaying_jump_cuts(found: Found, count: int, rng: np.random.Generator) -> Iterator[Made]:
-    """Clips that sway before a still background, as people do whom no face track keeps centred."""
+    """Clips that sway before a still background, like people in uncropped videos."""
     paths = [path for path, result in found.items() if result.frames >= PART + FPS]
     half = PART // 2
     while count:
@@ -187,7 +187,7 @@ def distance(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def found_in(path: Path, detector: Detector) -> detection.Detections:
-    """The faces and cuts of a video, as the preparation finds them with the shipped settings."""
+    """The faces and cuts of a video, as preparation finds them with the default settings."""
     finder = ShotDetector()
     ((_, result),) = detection.detect_videos(
         [(path, path)], detector, stride=STRIDE, on_frame=lambda _, frame: finder.add(frame)
@@ -198,7 +198,7 @@ def found_in(path: Path, detector: Detector) -> detection.Detections:
 
 
 def tally(kind: str, videos: Iterator[Made], detector: Detector, folder: Path) -> str:
-    """The table's row of a kind of made videos: each is written, and its cut looked for."""
+    """The table's row of one kind of video: write each, and detect its cut."""
     hits = wrong = 0
     seconds, missed, count = 0.0, [], 0
     for made in videos:

@@ -32,7 +32,7 @@ from lipsync_core.runtime.progress import Progress
 
 log = logging.getLogger(__name__)
 
-BLOCK = 1 << 20  # bytes
+BLOCK_BYTES = 1 << 20  # bytes
 RESEARCH_ONLY = "for research and personal use only, according to its README (trained on LRS2)"
 _MIRROR = "https://huggingface.co/camenduru/Wav2Lip/resolve/main/checkpoints"
 
@@ -156,7 +156,7 @@ def _download(url: str, target: Path, sha256: str, timeout: float) -> None:
     ):
         length = int(answer.headers.get("Content-Length") or 0) or None
         with Progress(length, f"download {target.name}", "byte") as progress:
-            while block := answer.read(BLOCK):
+            while block := answer.read(BLOCK_BYTES):
                 stream.write(block)
                 digest.update(block)
                 progress.advance(len(block))

@@ -7,7 +7,7 @@ import numpy as np
 
 from lipsync_core.demo.portraits import Still
 
-TOP, BOTTOM = 0.90, 0.40  # opening above and below the line of the corners, half eye widths
+LID_TOP, LID_BOTTOM = 0.90, 0.40  # opening above and below the line of the corners, half eye widths
 
 
 class Eye:
@@ -40,15 +40,15 @@ class Eye:
         height, width = still.image.shape[:2]
         ys, xs = np.mgrid[0:height, 0:width].astype(np.float32)
         bow, below = self._place(np.stack([xs, ys], axis=-1))
-        lower = BOTTOM * self._half * bow
+        lower = LID_BOTTOM * self._half * bow
         mirrored = lower + 0.3 * self._half + 0.55 * (lower - below)
         at = np.stack([xs, ys + mirrored - below], axis=-1).astype(np.float32)
         lid = cv2.remap(still.image, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         lid = cv2.GaussianBlur(lid, (0, 0), 0.6).astype(np.float32)
-        round_ = np.clip((below / self._half + TOP * bow) / (TOP + BOTTOM), 0, 1)
+        round_ = np.clip((below / self._half + LID_TOP * bow) / (LID_TOP + LID_BOTTOM), 0, 1)
         shade = 0.93 - 0.10 * round_**2  # darkest at the lashes
         lid *= shade[..., None] * np.float32([0.98, 0.99, 1.01])
-        inside = (bow > 0.02) & (below > -TOP * self._half * bow) & (below < lower)
+        inside = (bow > 0.02) & (below > -LID_TOP * self._half * bow) & (below < lower)
         soft = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 1.0)[..., None]
         return np.clip(still.image + soft * (lid - still.image), 0, 255).astype(np.uint8)
 
@@ -61,7 +61,7 @@ class Eye:
         """
         view = np.ascontiguousarray(at[self._box])
         bow, below = self._place(view)
-        upper, lower = -TOP * self._half * bow, BOTTOM * self._half * bow
+        upper, lower = -LID_TOP * self._half * bow, LID_BOTTOM * self._half * bow
         edge = upper + amount * (lower - upper)
         color = cv2.remap(
             self._skin, view, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE

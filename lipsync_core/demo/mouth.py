@@ -13,9 +13,9 @@ import numpy as np
 from lipsync_core.demo import photos
 from lipsync_core.demo.portraits import HEIGHT, WIDTH, Still
 
-GAP = 0.68  # opening of the widest vowel, mouth units
-JAW = 0.85  # fraction of the gap that comes from the jaw
-CORNER = 0.30  # fraction of the jaw's movement that the mouth corners follow
+MAX_GAP = 0.68  # opening of the widest vowel, mouth units
+JAW_FRACTION = 0.85  # fraction of the gap that comes from the jaw
+CORNER_FRACTION = 0.30  # fraction of the jaw's movement that the mouth corners follow
 Patch = tuple[tuple[slice, slice], np.ndarray, np.ndarray]
 
 
@@ -78,14 +78,14 @@ class Mouth:
         view = at[self._rows, self._columns]
         where = self._local(view).astype(np.float32)
         u, v = where[..., 0], where[..., 1]
-        gap = GAP * opening
-        jaw = JAW * gap - 0.05 * close
+        gap = MAX_GAP * opening
+        jaw = JAW_FRACTION * gap - 0.05 * close
         width = 1 + 0.09 * wide - 0.17 * rounded
         u, v = self._undo_smooth(u, v, jaw, width, rounded)
         seam = np.interp(u, self._seam_u, self._seam_v).astype(np.float32)
         along = np.clip(1 - u * u, 0, 1) ** (0.9 - 0.3 * rounded)
-        raise_ = (CORNER * jaw + 0.12 * gap + 0.10 * bite) * along
-        drop = (gap * 0.88 - CORNER * jaw) * along + 0.02 * bite * along
+        raise_ = (CORNER_FRACTION * jaw + 0.12 * gap + 0.10 * bite) * along
+        drop = (gap * 0.88 - CORNER_FRACTION * jaw) * along + 0.02 * bite * along
         upper, lower = seam - raise_, seam + drop
         middle = (upper + lower) / 2
         over = v < middle
@@ -106,7 +106,9 @@ class Mouth:
         """Invert the movement of jaw and mouth corners; rounding also removes a smile."""
         side = 1 - _step((np.abs(u) - 0.7) / 1.5)
         chin = self._chin
-        rise = CORNER * _step((v + 0.45) / 0.45) + (1 - CORNER) * _step(v / (0.75 * chin))
+        rise = CORNER_FRACTION * _step((v + 0.45) / 0.45) + (1 - CORNER_FRACTION) * _step(
+            v / (0.75 * chin)
+        )
         neck = 1 - _step((v - chin - jaw) / 0.9)
         reach = np.exp(-((np.maximum(np.abs(u) - 0.85, 0) / 0.5) ** 2) - (v / 0.9) ** 2)
         smile = min(float(self._arch[2]), 0.0)  # curvature of a smile
@@ -179,7 +181,7 @@ class Mouth:
         color += body[..., None] * (flesh - color)
         # Upper teeth are fixed to the skull, which moves up in these units as the jaw drops.
         level, tilt, bend = (float(value) for value in self._arch)
-        edge = level + tilt * u + (bend - 0.08) * u * u + 0.15 - CORNER * jaw
+        edge = level + tilt * u + (bend - 0.08) * u * u + 0.15 - CORNER_FRACTION * jaw
         teeth = _step((edge - v) / 0.05) * _step((0.86 - np.abs(u)) / 0.2)
         teeth *= 1 - 0.75 * np.clip(np.abs(u), 0, 1) ** 1.6
         gaps = 1 - 0.11 * np.exp(-((((u / 0.19 + 0.5) % 1 - 0.5) / 0.09) ** 2))

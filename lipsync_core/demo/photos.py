@@ -75,18 +75,18 @@ _MEASURED = {
     "collins": (_COLLINS, _COLLINS_UPPER, _COLLINS_LOWER, _COLLINS_OUTLINE),
     "hopper": (_HOPPER, _HOPPER_SEAM, _HOPPER_SEAM, _HOPPER_OUTLINE),
 }
-_LIP_STEPS = 9  # points of the seam from corner to corner that join the landmarks
+_LIP_POINTS = 9  # points of the seam from corner to corner that join the landmarks
 LEFT_EYE, RIGHT_EYE, NOSE_TIP, NOSE_BASE, LIP_TOP, LIP_BOTTOM = 0, 3, 13, 16, 17, 18
 CHIN, HAIRLINE = 24, 30
 LEFT_EYE_POINTS, RIGHT_EYE_POINTS, BROWS = [0, 1, 2], [3, 4, 5], [6, 7, 8, 9, 10, 11]
 EYES = ((0, 1, 2), (3, 4, 5))
 NOSE = [13, 14, 15, 16]
 OUTLINE = tuple(range(19, 30))
-SEAM = slice(31, 31 + _LIP_STEPS)
-MOUTH = [17, 18, *range(31, 31 + _LIP_STEPS)]
+SEAM = slice(31, 31 + _LIP_POINTS)
+MOUTH = [17, 18, *range(31, 31 + _LIP_POINTS)]
 # Index of each landmark after mirroring.
 _SWAPPED = [3, 4, 5, 0, 1, 2, 11, 10, 9, 8, 7, 6, 12, 13, 15, 14, 16, 17, 18]
-_SWAPPED += [*range(29, 18, -1), 30, *range(30 + _LIP_STEPS, 30, -1)]
+_SWAPPED += [*range(29, 18, -1), 30, *range(30 + _LIP_POINTS, 30, -1)]
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ class Photo:
 
     image: np.ndarray  # uint8 (H, W, 3) BGR
     person: np.ndarray  # float32 (H, W), 1 on the person
-    points: np.ndarray  # float64 (31 + _LIP_STEPS, 2), the last ones along the closed lips
-    upper: np.ndarray  # float64 (_LIP_STEPS, 2)
+    points: np.ndarray  # float64 (31 + _LIP_POINTS, 2), the last ones along the closed lips
+    upper: np.ndarray  # float64 (_LIP_POINTS, 2)
     lower: np.ndarray
 
 
@@ -130,7 +130,7 @@ def mirrored(points: np.ndarray, width: int) -> np.ndarray:
 
 def _even(edge: tuple[tuple[float, float], ...]) -> np.ndarray:
     xs, ys = np.array(edge, np.float64).T
-    at = np.linspace(xs[0], xs[-1], _LIP_STEPS)
+    at = np.linspace(xs[0], xs[-1], _LIP_POINTS)
     return np.stack([at, np.interp(at, xs, ys)], axis=1)
 
 

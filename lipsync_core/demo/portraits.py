@@ -18,10 +18,10 @@ from lipsync_core.demo.plan import Portrait
 WIDTH, HEIGHT = 288, 320
 EYES_AT = (144.0, 134.0)  # middle of the eyes in a standard still
 # Supersampling in each direction, so that the line between closed lips is smooth.
-_FINE = 3
-_COARSE = 4
+_SUPERSAMPLING = 3
+_SPLINE_STEP_PX = 4
 _PALE_SKIN = np.array([150.0, 176.0, 214.0])  # BGR; with this skin color, teeth keep their color
-FACE_SIZE = 58.0  # geometric mean of eye distance and eye-to-mouth distance in a standard still
+FACE_SIZE_PX = 58.0  # geometric mean of eye distance and eye-to-mouth distance in a standard still
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def _frame(photo: Photo, scale: float = 1.0) -> np.ndarray:
     across = photo.points[photos.RIGHT_EYE] - photo.points[photos.LEFT_EYE]
     down = mouth - eyes
     angle = (np.arctan2(across[1], across[0]) - np.arctan2(down[0], down[1])) / 2
-    zoom = scale * FACE_SIZE / np.sqrt(np.linalg.norm(across) * np.linalg.norm(down))
+    zoom = scale * FACE_SIZE_PX / np.sqrt(np.linalg.norm(across) * np.linalg.norm(down))
     turn = zoom * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     return np.column_stack([turn, np.array(EYES_AT) - turn @ eyes])
 
@@ -110,7 +110,7 @@ def _sample(photo: Photo, points: np.ndarray, portrait: Portrait) -> tuple[np.nd
     targets = np.concatenate([points, corners])
     sources = np.concatenate([photo.points, _place(inverse, corners)])
     found = _opened(photo, _spread(targets, sources).reshape(-1, 2))
-    found = found.reshape(_FINE * HEIGHT, _FINE * WIDTH, 2).astype(np.float32)
+    found = found.reshape(_SUPERSAMPLING * HEIGHT, _SUPERSAMPLING * WIDTH, 2).astype(np.float32)
     edge = cv2.BORDER_REPLICATE
     image = cv2.remap(photo.image, found, None, cv2.INTER_CUBIC, borderMode=edge)
     image = cv2.resize(image, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
@@ -120,15 +120,15 @@ def _sample(photo: Photo, points: np.ndarray, portrait: Portrait) -> tuple[np.nd
 
 
 def _spread(targets: np.ndarray, sources: np.ndarray) -> np.ndarray:
-    """The smooth backward map of the fine grid: (_FINE * HEIGHT, _FINE * WIDTH, 2).
+    """The smooth backward map of the supersampled still: (H, W, 2), _SUPERSAMPLING times as large.
 
-    The spline is evaluated at every _COARSE-th pixel and interpolated: 100 times less work.
+    The spline is evaluated at every _SPLINE_STEP_PX-th pixel and interpolated: 100 times less work.
     """
-    xs = (np.arange(-1, WIDTH // _COARSE + 1) + 0.5) * _COARSE - 0.5
-    ys = (np.arange(-1, HEIGHT // _COARSE + 1) + 0.5) * _COARSE - 0.5
+    xs = (np.arange(-1, WIDTH // _SPLINE_STEP_PX + 1) + 0.5) * _SPLINE_STEP_PX - 0.5
+    ys = (np.arange(-1, HEIGHT // _SPLINE_STEP_PX + 1) + 0.5) * _SPLINE_STEP_PX - 0.5
     grid = np.stack(np.meshgrid(xs, ys), axis=-1)
     coarse = _thin_plate(targets, sources, grid.reshape(-1, 2)).reshape(grid.shape)
-    zoom = _FINE * _COARSE
+    zoom = _SUPERSAMPLING * _SPLINE_STEP_PX
     fine = cv2.resize(coarse, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
     return fine[zoom:-zoom, zoom:-zoom]
 

@@ -18,9 +18,9 @@ from lipsync_core.demo.plan import Voice
 from lipsync_core.errors import LipsyncError
 
 SAMPLE_RATE = 16000
-LEAD, TAIL = 0.24, 0.36  # seconds of silence before and after the words
-PEAK = 0.6
-NOISE = 4e-4  # room noise: recordings have no digital silence
+LEAD_SECONDS, TAIL_SECONDS = 0.24, 0.36  # seconds of silence before and after the words
+PEAK_AMPLITUDE = 0.6
+NOISE_STD = 4e-4  # room noise: recordings have no digital silence
 
 
 @dataclass(frozen=True)
@@ -52,23 +52,28 @@ def say(text: str, voice: Voice, seed: int = 0, seconds: float | None = None) ->
     rate, events, pcm = _run(text, voice)
     raw = np.frombuffer(pcm, np.int16).astype(np.float64) / 32768.0
     spoken = resample_poly(raw, SAMPLE_RATE, rate) if len(raw) else raw
-    spoken *= PEAK * voice.volume / max(float(np.abs(spoken).max(initial=0.0)), 1e-3)
-    lead, tail = np.zeros(int(LEAD * SAMPLE_RATE)), np.zeros(int(TAIL * SAMPLE_RATE))
+    spoken *= PEAK_AMPLITUDE * voice.volume / max(float(np.abs(spoken).max(initial=0.0)), 1e-3)
+    lead, tail = (
+        np.zeros(int(LEAD_SECONDS * SAMPLE_RATE)),
+        np.zeros(int(TAIL_SECONDS * SAMPLE_RATE)),
+    )
     wav = np.concatenate([lead, spoken, tail])
     if seconds is not None:
         wav = wav[: round(seconds * SAMPLE_RATE)]
-    wav = wav + np.random.default_rng(seed).normal(0.0, NOISE, len(wav))
+    wav = wav + np.random.default_rng(seed).normal(0.0, NOISE_STD, len(wav))
     phonemes = _segments(events, len(spoken) / SAMPLE_RATE)
     return Speech(wav.astype(np.float32), phonemes)
 
 
 def _segments(events: list[list], spoken: float) -> tuple[Phoneme, ...]:
-    starts = [LEAD + milliseconds / 1000 for milliseconds, _ in events] + [LEAD + spoken]
+    starts = [LEAD_SECONDS + milliseconds / 1000 for milliseconds, _ in events] + [
+        LEAD_SECONDS + spoken
+    ]
     found = [Phoneme("", 0.0, starts[0])]
     for (_, symbol), start, end in zip(events, starts, starts[1:], strict=False):
         if end > start:
             found.append(Phoneme(symbol.translate({0x2C8: None, 0x2CC: None}), start, end))
-    found.append(Phoneme("", starts[-1], starts[-1] + TAIL))
+    found.append(Phoneme("", starts[-1], starts[-1] + TAIL_SECONDS))
     return tuple(found)
 
 

@@ -15,10 +15,10 @@ from scipy.ndimage import gaussian_filter1d
 
 from lipsync_core.demo.speech import SAMPLE_RATE, Phoneme, Speech
 
-RATE = 200  # inner steps a second
+STEPS_PER_SECOND = 200  # inner steps a second
 CHANNELS = ("open", "wide", "round", "close", "bite", "tongue")
 # eSpeak puts the event of a stop at its burst; the silent closure is before it.
-STOP_CLOSURE = 0.055
+STOP_CLOSURE_SECONDS = 0.055
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ _VOWELS = {
 }  # fmt: skip
 _IGNORED = "ː:ˑ-̃"  # length marks and nasality are not visible
 # Slower articulators lag and blend more. Seconds, one standard deviation.
-_BLUR = {
+_BLUR_SECONDS = {
     "open": 0.024,
     "wide": 0.040,
     "round": 0.040,
@@ -90,8 +90,8 @@ def mouth_tracks(speech: Speech, fps: int = 25) -> np.ndarray:
 
     K = ceil(seconds * fps); row k is the shape at time k / fps.
     """
-    steps = int(np.ceil(speech.seconds * RATE)) + 1
-    times = np.arange(steps) / RATE
+    steps = int(np.ceil(speech.seconds * STEPS_PER_SECOND)) + 1
+    times = np.arange(steps) / STEPS_PER_SECOND
     tracks = {name: np.zeros(steps) for name in CHANNELS}
     closure, bite = np.zeros(steps), np.zeros(steps)
     before = REST
@@ -101,20 +101,22 @@ def mouth_tracks(speech: Speech, fps: int = 25) -> np.ndarray:
             _hold(closure, times, *_closed_span(phoneme))
         elif phoneme.symbol in ("f", "v", "pf"):
             _hold(bite, times, phoneme.start + 0.01, phoneme.end - 0.01)
-    for name, sigma in _BLUR.items():
-        tracks[name] = gaussian_filter1d(tracks[name], sigma * RATE, mode="nearest")
+    for name, sigma in _BLUR_SECONDS.items():
+        tracks[name] = gaussian_filter1d(tracks[name], sigma * STEPS_PER_SECOND, mode="nearest")
     tracks["open"] *= 0.7 + 0.3 * _loudness(speech, times)
     tracks["close"] = np.maximum(tracks["close"], closure)
     tracks["bite"] = np.maximum(tracks["bite"], bite) * (1 - closure)
     tracks["open"] *= (1 - closure) * (1 - 0.75 * tracks["bite"])
-    at = np.minimum(np.arange(int(np.ceil(speech.seconds * fps))) * RATE // fps, steps - 1)
+    at = np.minimum(
+        np.arange(int(np.ceil(speech.seconds * fps))) * STEPS_PER_SECOND // fps, steps - 1
+    )
     return np.stack([tracks[name][at] for name in CHANNELS], axis=1).astype(np.float32)
 
 
 def _closed_span(phoneme: Phoneme) -> tuple[float, float]:
     if phoneme.symbol == "m":
         return phoneme.start, max(phoneme.end - 0.02, phoneme.start + 0.05)
-    return phoneme.start - STOP_CLOSURE, phoneme.start + 0.005
+    return phoneme.start - STOP_CLOSURE_SECONDS, phoneme.start + 0.005
 
 
 def _write_targets(

@@ -26,7 +26,7 @@ from lipsync_core.faces.tracking.shots import ShotDetector
 from lipsync_core.media.video import FPS, is_image, probe, read_frames, read_image
 from lipsync_core.runtime.progress import Progress
 
-Sides = tuple[int, int, int, int]  # top, bottom, left, right
+CropSides = tuple[int, int, int, int]  # top, bottom, left, right
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class FaceSource:
     path: Path
     resize_factor: int = 1
     rotate: bool = False
-    crop: Sides | None = None
+    crop: CropSides | None = None
     static: bool = False
     fps: Fraction = Fraction(FPS)
 
@@ -152,13 +152,13 @@ def track_face(
         )
     linked = tracks.link(replace(found, cuts=shots.cuts(found)))
     result = np.full((found.frames, 4), np.nan, np.float32)
-    for track in reversed(_speaker(linked)):
+    for track in reversed(_speaker_tracks(linked)):
         track = tracks.fill_and_smooth(track, max_gap, smooth)
         result[track.frames] = track.boxes
     return result
 
 
-def _speaker(linked: Sequence[tracks.Track]) -> list[tracks.Track]:
+def _speaker_tracks(linked: Sequence[tracks.Track]) -> list[tracks.Track]:
     """The tracks to dub, largest first: the main one, and those never seen together with another.
 
     A cut or a jump ends a track, so that one track alone would leave the other shots undubbed; a

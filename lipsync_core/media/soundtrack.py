@@ -18,7 +18,9 @@ from lipsync_core.runtime.files import PathLike
 
 # The channel layouts that AAC encodes without an option; others are mixed to the nearest of them.
 LAYOUTS = "mono|stereo|5.1|7.1"
-BITRATE = 64_000  # bits a second and channel of the audio that is written; for two at least
+BITRATE_PER_CHANNEL = (
+    64_000  # bits a second and channel of the audio that is written; for two at least
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Soundtrack:
     @property
     def bitrate(self) -> int:
         """Bits a second to encode it with."""
-        return BITRATE * max(2, self.channels)
+        return BITRATE_PER_CHANNEL * max(2, self.channels)
 
 
 @contextlib.contextmanager

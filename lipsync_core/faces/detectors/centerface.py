@@ -23,7 +23,7 @@ from lipsync_core.runtime import threads
 log = logging.getLogger(__name__)
 
 STRIDE = 4  # pixels between two cells of the output maps
-MULTIPLE = 32  # the network's coarsest stride: sides are padded to a multiple
+SIZE_MULTIPLE = 32  # the network's coarsest stride: sides are padded to a multiple
 NMS_IOU = 0.3
 INPUT = "input.1"
 OUTPUTS = ["537", "538", "539", "540"]  # heat map, size, offset, landmarks
@@ -120,7 +120,12 @@ def bundled_weights() -> Path:
 def _prepare(frames: np.ndarray) -> np.ndarray:
     # Padding keeps pixel positions, so that boxes need no mapping back.
     batch, height, width, _ = frames.shape
-    padded = (batch, 3, -(-height // MULTIPLE) * MULTIPLE, -(-width // MULTIPLE) * MULTIPLE)
+    padded = (
+        batch,
+        3,
+        -(-height // SIZE_MULTIPLE) * SIZE_MULTIPLE,
+        -(-width // SIZE_MULTIPLE) * SIZE_MULTIPLE,
+    )
     blob = np.zeros(padded, np.float32)
     blob[:, :, :height, :width] = frames[..., ::-1].transpose(0, 3, 1, 2)  # the network takes RGB
     return blob
