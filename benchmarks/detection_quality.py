@@ -31,9 +31,9 @@ def jitter(track: tracks.Track) -> float:
     breaks = np.flatnonzero(np.diff(track.frames) > 1) + 1
     for run in np.split(track.boxes.astype(np.float64), breaks):
         if len(run) > 2:
-            centre = (run[:, :2] + run[:, 2:]) / 2
+            center = (run[:, :2] + run[:, 2:]) / 2
             width = (run[1:-1, 2] - run[1:-1, 0])[:, None]
-            steps.append(np.abs(np.diff(centre, 2, axis=0)) / width)
+            steps.append(np.abs(np.diff(center, 2, axis=0)) / width)
     return 100 * float(np.concatenate(steps).mean()) if steps else 0.0
 
 

@@ -121,12 +121,12 @@ def beep(rate: int) -> np.ndarray:
     return np.cos(2 * np.pi * 1000 * time) * np.cos(np.pi * time / (2 * HALF_BEEP)) ** 2
 
 
-def beeps_at(centres: Sequence[float], seconds: float) -> np.ndarray:
+def beeps_at(centers: Sequence[float], seconds: float) -> np.ndarray:
     wave = np.zeros(int(seconds * SOURCE_RATE))
-    for centre in centres:
+    for center in centers:
         # Between two samples too: the beep is evaluated, not copied.
-        first = int((centre - HALF_BEEP) * SOURCE_RATE) + 1
-        time = np.arange(first, first + int(2 * HALF_BEEP * SOURCE_RATE)) / SOURCE_RATE - centre
+        first = int((center - HALF_BEEP) * SOURCE_RATE) + 1
+        time = np.arange(first, first + int(2 * HALF_BEEP * SOURCE_RATE)) / SOURCE_RATE - center
         shape = np.cos(2 * np.pi * 1000 * time) * np.cos(np.pi * time / (2 * HALF_BEEP)) ** 2
         wave[first : first + len(shape)] = shape
     return (0.7 * 32767 * wave).astype(np.int16)

@@ -171,7 +171,7 @@ def _start(rng: np.random.Generator, result: detection.Detections, count: int) -
 
 
 def faces_of(result: detection.Detections) -> np.ndarray:
-    """The largest face of each frame, x, y of its centre and its width: (n, 3), NaN without one."""
+    """The largest face of each frame, x, y of its center and its width: (n, 3), NaN without one."""
     table = result.faces
     boxes = table[["x1", "y1", "x2", "y2"]].to_numpy(np.float64)
     places = np.full((result.frames, 3), np.nan)

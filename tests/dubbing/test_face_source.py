@@ -26,7 +26,7 @@ def picture(tmp_path):
 
 @pytest.fixture
 def video(tmp_path):
-    """Four grey frames of 64 x 48."""
+    """Four gray frames of 64 x 48."""
     path = tmp_path / "face.png"
     made = tmp_path / "made.mp4"
     with VideoWriter(made, (64, 48)) as writer:
@@ -84,7 +84,7 @@ def test_damaged_picture(tmp_path):
 
 
 class Scripted:
-    """A detector that finds the boxes which `script` tells for each grey level."""
+    """A detector that finds the boxes which `script` tells for each gray level."""
 
     name = "scripted"
 

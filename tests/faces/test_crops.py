@@ -277,7 +277,7 @@ def still(tmp_path, portrait):
     return tmp_path / "still.png"
 
 
-def test_a_square_is_centred_on_the_box(still, portrait):
+def test_a_square_is_centered_on_the_box(still, portrait):
     crop = face(still, CropSpec("square"))
     assert crop.shape == (139, 139, 3)
     np.testing.assert_array_equal(crop, portrait[61:200, 92:231])
@@ -298,10 +298,10 @@ def test_a_margin_is_a_share_of_the_face(still, portrait):
     np.testing.assert_array_equal(crop, portrait[61 - 14 : 200 + 14, 101 - 14 : 221 + 14])
 
 
-def turned(angle, side, centre):
-    """Landmarks at LAYOUT, in a square of `side` pixels turned by `angle` about its centre."""
+def turned(angle, side, center):
+    """Landmarks as in ALIGNED_LANDMARKS, in a square of `side` pixels turned by `angle` about its center."""
     cos, sin = np.cos(angle), np.sin(angle)
-    return (ALIGNED_LANDMARKS - 0.5) @ np.array([[cos, sin], [-sin, cos]]) * side + centre
+    return (ALIGNED_LANDMARKS - 0.5) @ np.array([[cos, sin], [-sin, cos]]) * side + center
 
 
 @pytest.mark.parametrize("angle", [0, 0.4, -1.2])
@@ -324,8 +324,8 @@ def test_an_aligned_crop_has_the_eyes_in_their_places(tmp_path):
         crop = face(tmp_path / "dots.png", CropSpec("aligned", margin=margin), points, size=size)
         side = min(size, round(128 * (1 + 2 * margin)))
         assert crop.shape == (side, side, 3)
-        _, _, _, centres = cv2.connectedComponentsWithStats((crop[..., 0] > 60).astype(np.uint8))
-        found = (centres[1:] + 0.5) / side * (1 + 2 * margin) - margin
+        _, _, _, centers = cv2.connectedComponentsWithStats((crop[..., 0] > 60).astype(np.uint8))
+        found = (centers[1:] + 0.5) / side * (1 + 2 * margin) - margin
         nearest = np.abs(found[:, None] - ALIGNED_LANDMARKS[None]).max(axis=2).min(axis=0)
         assert nearest.max() < 0.6 / side
 

@@ -41,7 +41,7 @@ def test_frames_are_the_pictures_written(tmp_path):
     for frame in video.read_frames(path):
         assert frame.dtype == np.uint8
         error = np.abs(frame.astype(int) - portrait()).mean()
-        assert error < 4, "colours or channels are off"
+        assert error < 4, "colors or channels are off"
 
 
 def test_grey_stays_grey(tmp_path):

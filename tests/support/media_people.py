@@ -18,7 +18,7 @@ SIZE = (384, 216)  # width, height of the video
 SIDE = 96  # pixels of a pasted portrait
 CUTS = (50, 80)
 FRAMES = 120
-# Where a person's way in a shot leads: centres of the pasted portrait, x and y.
+# Where a person's way in a shot leads: centers of the pasted portrait, x and y.
 Paths = dict[str, dict[int, tuple[tuple[float, float], ...]]]
 PATHS: Paths = {
     "collins": {0: ((62, 92), (322, 100)), 2: ((322, 116), (300, 110))},
@@ -55,7 +55,7 @@ TURN_BACK: Paths = {
 
 
 def place(person: str, frame: int, paths: Paths = PATHS) -> tuple[float, float] | None:
-    """The centre of a person's portrait in a frame; None when they are not in the shot."""
+    """The center of a person's portrait in a frame; None when they are not in the shot."""
     edges = (0, *CUTS, FRAMES)
     shot = sum(frame >= cut for cut in CUTS)
     if shot not in paths[person]:
@@ -74,9 +74,9 @@ def draw(frame: int, paths: Paths = PATHS) -> np.ndarray:
     base = np.float32([(90, 60, 40), (40, 90, 60), (60, 50, 110)][shot])
     picture = (np.zeros((height, width, 3), np.float32) + base + ramp).astype(np.uint8)
     for person, portrait in portraits().items():
-        centre = place(person, frame, paths)
-        if centre is not None:
-            move = np.float32([[1, 0, centre[0] - SIDE / 2], [0, 1, centre[1] - SIDE / 2]])
+        center = place(person, frame, paths)
+        if center is not None:
+            move = np.float32([[1, 0, center[0] - SIDE / 2], [0, 1, center[1] - SIDE / 2]])
             cv2.warpAffine(portrait, move, SIZE, dst=picture, borderMode=cv2.BORDER_TRANSPARENT)
     return picture
 

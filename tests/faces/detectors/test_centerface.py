@@ -84,7 +84,7 @@ def test_batch_size_changes_nothing(detector, portrait):
     assert detector.detect(frames[:0]) == []
 
 
-def test_colour_order_matters_and_ours_is_bgr(detector, portrait):
+def test_color_order_matters_and_ours_is_bgr(detector, portrait):
     bgr = detector.detect(portrait[None])[0]
     rgb = detector.detect(portrait[None, ..., ::-1])[0]
     assert not len(rgb) or abs(bgr[0, 4] - rgb[0, 4]) > 1e-3

@@ -33,10 +33,10 @@ class Meeting:
         self.y = self.y + 8 * np.sin(frame / rng.uniform(5, 20, 2))
         rows, self.owner = [], {}
         for index in range(FRAMES):
-            centre = np.stack([self.x[index], self.y[index]], axis=1) + rng.normal(0, 1, (2, 2))
+            center = np.stack([self.x[index], self.y[index]], axis=1) + rng.normal(0, 1, (2, 2))
             half = self.side[:, None] / 2
             score = rng.uniform(0.6, 1, (2, 1))
-            boxes = np.hstack([centre - half, centre + half, score]).astype(np.float32)
+            boxes = np.hstack([center - half, center + half, score]).astype(np.float32)
             seen = [one for one in (0, 1) if rng.random() > 0.03]
             if self.covered(index) > rng.uniform(0.2, 0.7):
                 seen = [one for one in seen if one != self.back]

@@ -1,4 +1,4 @@
-"""Whose track it is, by the pictures: faces of one colour each, before and after a doubt."""
+"""Re-identification: faces of one color each, before and after a crossing, a cut or an absence."""
 
 from __future__ import annotations
 

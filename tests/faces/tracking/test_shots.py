@@ -31,8 +31,8 @@ def cuts(frames: Iterable[np.ndarray], faces: Sequence[Sequence[Box]]) -> tuple[
 
 def people(frame: int) -> list[Box]:
     """Where the faces of `media_people`'s video are."""
-    centres = [place(name, frame) for name in PATHS if place(name, frame)]
-    return [(x - 20, y - 28, x + 20, y + 24) for x, y in centres]
+    centers = [place(name, frame) for name in PATHS if place(name, frame)]
+    return [(x - 20, y - 28, x + 20, y + 24) for x, y in centers]
 
 
 def room(seed: int = 0) -> np.ndarray:
@@ -123,8 +123,8 @@ def test_a_refreshed_picture_is_no_cut(still):
 
 
 def test_damage_in_which_a_face_is_guessed_is_no_cut(still):
-    grey = [np.full_like(frame, 128) + frame // 32 for frame in still[:12]]
-    assert cuts([*grey, *still[12:]], [[]] * 6 + FACES[6:]) == ()
+    gray = [np.full_like(frame, 128) + frame // 32 for frame in still[:12]]
+    assert cuts([*gray, *still[12:]], [[]] * 6 + FACES[6:]) == ()
 
 
 def test_a_fade_to_black_and_noise_are_no_cut(still):

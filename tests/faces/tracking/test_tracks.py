@@ -15,19 +15,19 @@ from lipsync_core.faces.tracking.tracks import (
 
 
 def detections(*faces: tuple[int, float, float, float]) -> Detections:
-    """Squares given as (frame, centre x, centre y, side)."""
+    """Squares given as (frame, center x, center y, side)."""
     rows = sorted(faces)
     table = pd.DataFrame({"frame": np.array([row[0] for row in rows], np.int32)})
-    centre = np.array([row[1:3] for row in rows], np.float32).reshape(-1, 2)
+    center = np.array([row[1:3] for row in rows], np.float32).reshape(-1, 2)
     half = np.array([[row[3] / 2] for row in rows], np.float32).reshape(-1, 1)
-    table[["x1", "y1"]] = centre - half
-    table[["x2", "y2"]] = centre + half
+    table[["x1", "y1"]] = center - half
+    table[["x2", "y2"]] = center + half
     table["score"] = np.float32(0.9)
     frames = rows[-1][0] + 1 if rows else 10
     return Detections(frames, 1000, 1000, table)
 
 
-def centres(track: Track) -> np.ndarray:
+def centers(track: Track) -> np.ndarray:
     return (track.boxes[:, :2] + track.boxes[:, 2:]) / 2
 
 
@@ -39,7 +39,7 @@ def test_steady_motion_is_kept_without_lag():
     track = main_track(detections(*walk(range(60))), max_gap=5, smooth=9)
     assert track.frames.dtype == np.int32 and track.boxes.dtype == np.float32
     assert track.frames.tolist() == list(range(60))
-    np.testing.assert_allclose(centres(track)[:, 0], 100 + 3.0 * np.arange(60), atol=1e-3)
+    np.testing.assert_allclose(centers(track)[:, 0], 100 + 3.0 * np.arange(60), atol=1e-3)
 
 
 def test_a_nod_is_followed_and_jitter_removed():
@@ -48,8 +48,8 @@ def test_a_nod_is_followed_and_jitter_removed():
     true = 300 + 20 * np.sin(2 * np.pi * 1.0 * frame / 25)  # one nod a second
     noisy = true + rng.normal(0, 2, 200)
     faces = detections(*((index, 400.0, float(y), 100.0) for index, y in enumerate(noisy)))
-    raw = centres(main_track(faces, 5, smooth=0))[:, 1]
-    calm = centres(main_track(faces, 5, smooth=9))[:, 1]
+    raw = centers(main_track(faces, 5, smooth=0))[:, 1]
+    calm = centers(main_track(faces, 5, smooth=9))[:, 1]
     np.testing.assert_allclose(raw, noisy, atol=1e-3)
     assert np.abs(np.diff(calm - true)).mean() < 0.35 * np.abs(np.diff(raw - true)).mean()
     assert np.std(calm - true) < 0.65 * np.std(raw - true)
@@ -61,7 +61,7 @@ def test_short_gaps_are_filled_and_long_ones_stay():
     faces = detections(*walk([*range(10), *range(13, 20), *range(30, 40)]))
     track = main_track(faces, max_gap=3, smooth=0)
     assert track.frames.tolist() == [*range(20), *range(30, 40)]
-    np.testing.assert_allclose(centres(track)[:, 0], 100 + 3.0 * track.frames, atol=1e-3)
+    np.testing.assert_allclose(centers(track)[:, 0], 100 + 3.0 * track.frames, atol=1e-3)
     assert main_track(faces, max_gap=2, smooth=0).frames.tolist() == faces.faces["frame"].tolist()
     assert len(main_track(faces, max_gap=10, smooth=0)) == 40
 
@@ -100,7 +100,7 @@ def test_the_largest_face_over_time_is_the_speaker():
     bystander = walk(range(50), start=600, speed=-0.5, side=60)
     glimpse = [(20, 850.0, 800.0, 160.0)]  # large, but for one frame
     track = main_track(detections(*speaker, *bystander, *glimpse), 5, 0)
-    np.testing.assert_allclose(centres(track)[:, 0], [face[1] for face in speaker], atol=1e-3)
+    np.testing.assert_allclose(centers(track)[:, 0], [face[1] for face in speaker], atol=1e-3)
 
 
 def test_longest_prefers_time_to_size():
