@@ -299,7 +299,7 @@ def test_a_margin_is_a_share_of_the_face(still, portrait):
 
 
 def turned(angle, side, center):
-    """Landmarks as in ALIGNED_LANDMARKS, in a square of `side` pixels turned by `angle` about its center."""
+    """ALIGNED_LANDMARKS in a square of `side` pixels, turned by `angle` about its center."""
     cos, sin = np.cos(angle), np.sin(angle)
     return (ALIGNED_LANDMARKS - 0.5) @ np.array([[cos, sin], [-sin, cos]]) * side + center
 

@@ -83,7 +83,7 @@ def check_data(
     dataset: ClipDataset,
     kind: str = "float32",
     seed: int = 0,
-    knows: bool = False,
+    pretrained: bool = False,
     seen: bool = True,
 ) -> dict[str, Any]:
     """All checks as a dict for JSON: verdict (the worst level), checks, offsets.
@@ -92,7 +92,7 @@ def check_data(
     ----------
     results: folder of the prepared data; its clips.csv may hold measured offsets.
     model: the network about to be trained, on its device; not changed. kind: its precision.
-    dataset: the training clips. knows: the network is pretrained and can measure offsets.
+    dataset: the training clips. pretrained: the network is, so it can measure offsets.
     seen: the validation speakers are among the training speakers, see `seen_speakers`.
 
     The offsets: {"correlations": at -15 .. 15 frames, "offset", "found": the offset is certain,
@@ -100,7 +100,7 @@ def check_data(
     """
     features = offsets.sample_features(dataset, seed)
     measured = offsets.recorded_offsets(results, dataset)
-    if knows and sum(measured.values()) < offsets.MIN_HISTOGRAM_CLIPS:
+    if pretrained and sum(measured.values()) < offsets.MIN_HISTOGRAM_CLIPS:
         measured = offsets.measure_offsets(model, dataset, seed)
     sync, found = offsets.check_sync(features, measured)
     overfit = check_overfit(*overfit_test(model, dataset, kind, seed))

@@ -16,7 +16,7 @@ DATA_CHECK_STREAM = 103  # random stream of the data check, different from those
 def data_faults(data_check: Mapping[str, Any]) -> str:
     """What the data check found wrong with audio and frames, as a sentence; "" for nothing.
 
-    Without the amount of data, which the diagnosis knows better. The overfit test comes last: it
+    Without the amount of data, which the diagnosis rates itself. The overfit test comes last: it
     shows that something is wrong, the others say what.
     """
     failed = [check for check in data_check.get("checks") or [] if check.get("level") == "bad"]

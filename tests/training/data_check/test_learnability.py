@@ -142,7 +142,7 @@ def test_a_trained_network_measures_offsets_only_where_it_knows(good, monkeypatc
     measured = iter(range(-12, 12, 2))
     assert offsets.measure_offsets(net, corpus) == {}
     measured = iter([5] * 12)
-    check = learnability.check_data(good, net, corpus, knows=True)["checks"][2]
+    check = learnability.check_data(good, net, corpus, pretrained=True)["checks"][2]
     assert check["word"] == "out of sync" and "of 12 clips" in check["figures"]
 
 
