@@ -1,4 +1,4 @@
-"""What the rules share: the validated config, the clips and their shards. No rules here."""
+"""Shared by the rules: the validated config, the clips and their shards. Defines no rule."""
 
 import re
 from importlib import metadata
@@ -24,7 +24,7 @@ interpreter.use_name_without_spaces()
 
 
 def read_config() -> Config:
-    """The config with its preset and the defaults; a mistake stops here, before any job."""
+    """The config with its preset and the defaults; a mistake stops the run before any job."""
     try:
         interpreter.require_utf8()
         return config_file.load(config, HOME / "config/presets")
@@ -57,7 +57,7 @@ DETECTOR = pretrained.resolve_detector(CONFIG.detector, CONFIG.models)
 
 
 def known_clips() -> list:
-    """The last index, where hashes need not be computed again."""
+    """The last index, whose hashes of unchanged files are reused."""
     by_content = CONFIG.signature == "content"
     return indexing.read_index(indexing.index_path(RESULTS)) if by_content else []
 
@@ -83,10 +83,10 @@ def needs_corpus(entry) -> bool:
 
 
 def corpus_index() -> tuple:
-    """The index of the clips, and what is wrong with the corpus.
+    """The index of the clips, and an error message if there is no corpus.
 
-    The head process looks for the clips, every other one reads their summary. A dubbing that needs
-    none goes on without them: then the mistake is said by the rule that needs them.
+    The main process discovers the clips, job processes read their summary. If a dubbing needs no
+    corpus, the error is raised later, by a rule that needs one.
     """
     known = indexing.read_summary(RESULTS)
     if not workflow.is_main_process and known is not None:
@@ -129,7 +129,7 @@ def missing_weights() -> list:
 
 
 def members(wildcards) -> str:
-    """Changes when the shard's clips change."""
+    """A digest that changes when the shard's clips change."""
     return SHARDS[int(wildcards.shard)]
 
 
@@ -140,7 +140,7 @@ def stage_settings(stage) -> dict:
 
 
 def reported_damage(stage):
-    """Changes when a file of the shard was found damaged, so that the shard's job runs again."""
+    """A value that changes when a file of the shard was found damaged, so that its job runs again."""
     found = journal.reported_damage(RESULTS / stage.folder)
     return lambda wildcards: found.get(int(wildcards.shard), "")
 
@@ -161,7 +161,7 @@ def detects_on_gpu() -> bool:
 
 
 def check_cluster() -> None:
-    """Before the first job: a node of the SLURM cluster has the cores that each job asks for."""
+    """Stop before the first job if no node of the SLURM cluster has the cores that a job requests."""
     if workflow.executor_plugin.name != "slurm":
         return
     asked = (
@@ -188,7 +188,7 @@ def shard_tables(stage) -> list:
 
 
 def checked_clips(wildcards) -> list:
-    """The account of every clip: what only a corpus gives is asked for when it is needed."""
+    """The check tables of all shards; evaluated late, because dubbing given files needs no corpus."""
     return shard_tables(stages.CHECKS)
 
 
@@ -256,7 +256,7 @@ def generator_memory(wildcards, attempt) -> int:
 def pretrained_files(wildcards) -> dict:
     """The weight files that a variant starts from; the name of a variant means its checkpoint.
 
-    A variant that is not trained here is no start: the training then begins at random.
+    If that variant is not trained here, the training starts from random weights.
     """
     files = {}
     for key in ("pretrained", "disc_pretrained"):

@@ -1,4 +1,4 @@
-"""Dubbing: a face (picture or video) speaks a given sound.
+"""Dubbing: a face (image or video) with a given audio.
 
 REQUIRED INPUTS: a generator, trained here or given; the face and audio files named in the config.
 Where all three are given, no corpus is needed.

@@ -6,7 +6,7 @@ OUTPUTS: results/filelists/{train,val,test}.txt; clips.csv, accounting.csv and s
 
 
 rule filelists:
-    """Who trains, who validates, who tests; every clip found is a row of clips.csv."""
+    """Lists of training, validation and test clips; every clip found is a row of clips.csv."""
     input:
         checked_clips,
     output:

@@ -6,7 +6,7 @@ knows the missing ones only.
 
 
 rule fetch_weights:
-    """Download one public weight file; offline, say where to put it by hand."""
+    """Download one public weight file; offline, the error names where to put it by hand."""
     output:
         "<models>/{weights}",
     log:

@@ -30,7 +30,7 @@ rule extract_audio:
 
 
 rule mel_spectrograms:
-    """Mel spectrograms (T, 80), computed once and read by every later stage."""
+    """Mel spectrograms (T, 80) at 80 rows a second."""
     input:
         table_of(stages.AUDIO),
     output:
@@ -52,7 +52,7 @@ rule mel_spectrograms:
 
 
 rule detect_faces:
-    """Every face at 25 fps, looked for every few frames: the dear stage, apart from cropping."""
+    """Boxes of every face at 25 fps, detected in keyframes and interpolated between them."""
     input:
         table_of(stages.AUDIO),
         weights=detector_weights(),
@@ -77,7 +77,7 @@ rule detect_faces:
 
 
 rule crop_faces:
-    """The main speaker's face crops (or each person's), one zip of JPEGs a clip."""
+    """Face crops of the selected track (or of each person), one zip of JPEGs a clip."""
     input:
         table_of(stages.BOXES),
         sync_models=SYNC_MODELS,
@@ -101,7 +101,7 @@ rule crop_faces:
 
 
 rule check_clips:
-    """Kept or dropped, with one reason: the accounting of the shard."""
+    """Compare the measures of each clip with the thresholds: kept, or dropped with one reason."""
     input:
         table_of(stages.AUDIO),
         table_of(stages.MELS),

@@ -5,7 +5,7 @@ OUTPUTS: results/evaluation.json, results/report/index.html.
 
 
 rule evaluate:
-    """SyncNet and generators on the test split, whose speakers are held out where there are several."""
+    """Metrics of SyncNet and the generators on the test split."""
     input:
         "<results>/filelists/clips.csv",
         syncnet="<results>/syncnet/checkpoint.pth",
@@ -30,7 +30,7 @@ rule evaluate:
 
 
 rule report_page:
-    """One HTML page with everything a user wants to see."""
+    """One HTML page: data, curves, samples, evaluation, dubbed videos."""
     input:
         "<results>/filelists/clips.csv",
         "<results>/evaluation.json",

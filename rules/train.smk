@@ -7,7 +7,7 @@ lives undeclared in results/.runs/<signature>/.
 
 
 rule train_syncnet:
-    """SyncNet, which measures whether lips and audio belong together."""
+    """SyncNet, which measures whether lips and audio are in sync."""
     input:
         "<results>/filelists/clips.csv",
         train="<results>/filelists/train.txt",

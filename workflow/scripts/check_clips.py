@@ -1,4 +1,4 @@
-"""Kept or dropped: the verdict on one shard's clips."""
+"""Checks of one shard's clips: kept or dropped."""
 
 from pathlib import Path
 

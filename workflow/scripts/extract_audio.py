@@ -1,4 +1,4 @@
-"""Sound of one shard's clips."""
+"""Audio of one shard's clips."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Splits, the table of all clips, and the account of them."""
+"""Splits, the table of all clips, and their accounting."""
 
 from pathlib import Path
 
