@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 
 import torch
+import torch._dynamo  # optimizers import it, which every fork would repeat
 import torch.utils.tensorboard
 
 from lipsync_core.config import GeneratorVariantConfig, SyncNetConfig
