@@ -52,6 +52,14 @@ def test_given_values_win():
         ({"track": {"selects": "all"}}, "unknown key 'track.selects'; did you mean 'select'?"),
         ({"track": {"select": "speaking"}}, "got 'speaking'; allowed: largest | longest | all | a"),
         ({"track": {"max_gap": -1}}, "track.max_gap: got -1; allowed: integer, at least 0"),
+        (
+            {"track": {"smooth": "9"}},
+            "track.smooth: got '9'; allowed: integer, at least 0, at most 101",
+        ),
+        (
+            {"crop": {"quality": 101}},
+            "crop.quality: got 101; allowed: integer, at least 1, at most",
+        ),
         ({"crop": None}, "crop: got None; allowed: object"),
         ({"crop": {"sise": 1}}, "unknown key 'crop.sise'; did you mean 'size'?"),
         ({"crop": {"pads": [0, 0]}}, "crop.pads: got [0, 0]; allowed: array, entries: 4 or more"),
@@ -90,6 +98,11 @@ def test_given_values_win():
             {"evaluate": {"generator_windows": 0}},
             "evaluate.generator_windows: got 0; allowed: inte",
         ),
+        (
+            {"evaluate": {"windows_per_clip": 9.5}},
+            "evaluate.windows_per_clip: got 9.5; allowed: int",
+        ),
+        ({"dub": [{"pads": [0, 0, 0, 5000]}]}, "dub[0].pads[3]: got 5000; allowed: integer, at"),
         ({"dub": [{"output": "../x.mp4"}]}, "dub[0].output: got '../x.mp4'"),
         ({"dub": [{"fase": "x.png"}]}, "unknown key 'dub[0].fase'; did you mean 'face'?"),
         ({"dub": [{"fps": "fast"}]}, "dub[0].fps: got 'fast'; allowed: source or number"),

@@ -115,11 +115,13 @@ def test_python_commands_name_modules():
         assert words[1] == "-m" and importlib.util.find_spec(words[2]), words
 
 
-def test_snakemake_commands_plan_their_jobs(work):
+def test_snakemake_commands_and_presets_plan_their_jobs(work):
     lone = [each for each in OPTIONS if each.split()[0] in OF_SNAKEMAKE and " " in each]
     if not (shutil.which("apptainer") or shutil.which("singularity")):
         lone.remove("--sdm apptainer")  # Snakemake wants the program, even for a dry run
     texts = [*by_program("snakemake"), *(f"snakemake all --cores 8 {each}" for each in lone)]
+    presets = sorted(path.stem for path in (ROOT / "config/presets").glob("*.yaml"))
+    texts += [f"snakemake all --cores 8 --config preset={name}" for name in presets]
     commands = [filled(text, work)[1:] for text in texts]
     tried = [words if "--unlock" in words else ["-n", *words] for words in commands]
     done = subprocess.run(
