@@ -21,7 +21,7 @@ import numpy as np
 from lipsync_core.audio import MEL_RATE, MEL_WINDOW, mel_length, mel_windows, read_mel
 from lipsync_core.config import SyncNetAugment
 from lipsync_core.corpus.clips import source_id
-from lipsync_core.corpus.filelists import parse_line, read_line
+from lipsync_core.corpus.filelists import parse_line, read_line, speaker_of
 from lipsync_core.corpus.journal import report_damage, reporting_damage
 from lipsync_core.data import augmentation
 from lipsync_core.data.array_cache import ArrayCache
@@ -50,6 +50,11 @@ class Clip:
     mel: Path
     starts: np.ndarray  # int64, ascending; frames start .. start + 4 are in the archive
     cuts: tuple[int, ...] = ()  # first frames of further shots; see `within_shots`
+
+    @property
+    def speaker(self) -> str:
+        """The speaker of the clip."""
+        return speaker_of(self.id)
 
 
 class SyncNetBatch(NamedTuple):
@@ -126,6 +131,11 @@ class ClipDataset:
     def windows(self) -> int:
         """Number of complete windows in all clips."""
         return sum(len(clip.starts) for clip in self.clips)
+
+    @property
+    def speakers(self) -> set[str]:
+        """The speakers of all clips."""
+        return {clip.speaker for clip in self.clips}
 
     def frames(self, clip: Clip, start: int) -> np.ndarray:
         """Frames start .. start + 4: uint8 (5, S, S, 3) BGR."""
@@ -221,13 +231,13 @@ def _open(results: Path, line: str) -> Clip | ClipError:
     if first is not None:
         frames = frames[(frames >= first) & (frames <= last)]
     shots = np.split(frames, np.searchsorted(frames, cuts))
-    run = max(map(_longest_run, shots))
+    run = max(len(longest_run(shot)) for shot in shots)
     if run < MIN_RUN:
         return ClipError(
             Reason.TOO_SHORT, f"{faces}: {run} consecutive frames with a face, {MIN_RUN} needed"
         )
     starts = window_starts(frames, columns)
-    if run - WINDOW + 1 > 0 and _longest_run(starts) < MIN_RUN - WINDOW + 1:
+    if len(longest_run(starts)) < MIN_RUN - WINDOW + 1:
         return ClipError(
             Reason.LENGTH_MISMATCH, f"{mel}: {columns / MEL_RATE:.2f} s of audio end too early"
         )
@@ -257,12 +267,9 @@ def within_shots(starts: np.ndarray, cuts: Sequence[int], mel_offset: int = 0) -
     return starts[np.searchsorted(cuts, first, "right") == np.searchsorted(cuts, last, "right")]
 
 
-def _longest_run(numbers: np.ndarray) -> int:
-    """Length of the longest run of consecutive integers in `numbers`, ascending and unique."""
-    if len(numbers) == 0 or numbers[-1] - numbers[0] == len(numbers) - 1:
-        return len(numbers)
-    breaks = np.flatnonzero(np.diff(numbers) != 1) + 1
-    return int(np.diff(np.concatenate([[0], breaks, [len(numbers)]])).max())
+def longest_run(numbers: np.ndarray) -> np.ndarray:
+    """The longest run of consecutive integers in `numbers`, ascending and unique; int64 (n,)."""
+    return max(np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1), key=len)
 
 
 def _complaint(source: Path, problems: Sequence[ClipError], total: int) -> str:

@@ -60,15 +60,11 @@ def av_offset(
         if 2 * present.sum() >= len(faces):
             at = present.to(faces.device)
             means[index] = distance(faces[at], audio[column[present].to(audio.device)]).mean()
-    best = min(np.argsort(np.abs(SHIFTS), kind="stable"), key=_nan_last(means))
+    nearest = np.argsort(np.abs(SHIFTS), kind="stable")
+    best = nearest[means.nan_to_num(torch.inf).numpy()[nearest].argmin()]
     return AvOffset(
         offset=int(-SHIFTS[best]),
         distance=float(means[best]),
         confidence=float(means.nanmedian() - means[best]),
         distances=means.numpy(),
     )
-
-
-def _nan_last(values: torch.Tensor) -> Callable[[int], float]:
-    """Key that sorts indices by their value, nan as infinity."""
-    return values.nan_to_num(torch.inf).tolist().__getitem__

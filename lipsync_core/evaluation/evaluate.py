@@ -67,7 +67,7 @@ def evaluate(
         "split": split,
         "evaluated_on": split_summary.evaluated_on(results, split),
         "clips": len(dataset.clips),
-        "speakers": len({clip.id.partition("/")[0] for clip in dataset.clips}),
+        "speakers": len(dataset.speakers),
         "seed": seed,
         "syncnet": _sizes(network)
         | _syncnet(network, results, split, dataset, seed, windows_per_clip),

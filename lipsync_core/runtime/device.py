@@ -27,3 +27,9 @@ def pick(name: str = "auto") -> torch.device:
         return torch.device(name)
     except RuntimeError as error:
         raise LipsyncError(f"device {name!r}: give auto, cpu, cuda, cuda:1 or mps") from error
+
+
+def cpu_has_bf16(device: torch.device) -> bool:
+    """Whether `device` is a CPU that multiplies bfloat16 in hardware (AMX or AVX-512 BF16)."""
+    able = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return bool(able.get("amx_bf16") or able.get("avx512_bf16"))

@@ -121,9 +121,9 @@ def run(
         "device": where.type,
         "threads": max(1, threads_in_all // ranks),
         "config": config.model_dump(),
-        "arguments": {key: _plain(value) for key, value in arguments.items()},
+        "arguments": arguments,
     }
-    write_text(folder / JOB, json.dumps(job))
+    write_text(folder / JOB, json.dumps(job, default=str))  # paths as text
     _torchrun(ranks, folder)
 
 
@@ -141,10 +141,6 @@ def check(config: TrainingConfig, divided: str) -> None:
         raise LipsyncError(
             "`compile` works in one process only; set it to false, or `num_processes` to 1"
         )
-
-
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value
 
 
 def _torchrun(ranks: int, folder: Path) -> None:

@@ -18,7 +18,7 @@ from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.boxes import nms
 from lipsync_core.faces.detectors.base import Faces, check_frames
 from lipsync_core.pretrained import S3FD_WEIGHTS
-from lipsync_core.runtime.device import pick
+from lipsync_core.runtime.device import cpu_has_bf16, pick
 from lipsync_core.runtime.files import PathLike
 
 MEANS = (104.0, 117.0, 123.0)  # of blue, green and red
@@ -120,9 +120,7 @@ class S3FD:
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """The dtype of "auto", "float32" or "bf16" on this device. LipsyncError for other names."""
     if name == "auto":
-        able = torch.cpu.get_capabilities() if device.type == "cpu" else {}
-        fast = able.get("amx_bf16") or able.get("avx512_bf16")
-        return torch.bfloat16 if fast else torch.float32
+        return torch.bfloat16 if cpu_has_bf16(device) else torch.float32
     if name not in ("float32", "bf16"):
         raise LipsyncError(f"detect.precision: {name!r} is not known; use auto, float32 or bf16")
     return torch.float32 if name == "float32" else torch.bfloat16

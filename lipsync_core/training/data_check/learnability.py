@@ -65,16 +65,12 @@ def run_data_check(
 def corpus_size(dataset: ClipDataset) -> tuple[float, int]:
     """Minutes of video and number of speakers."""
     frames = sum(len(clip.starts) + WINDOW - 1 for clip in dataset.clips)
-    return frames / FPS / 60, len(_speakers(dataset))
+    return frames / FPS / 60, len(dataset.speakers)
 
 
 def seen_speakers(train: ClipDataset, val: ClipDataset) -> bool:
     """Whether every validation speaker is also a training speaker."""
-    return _speakers(val) <= _speakers(train)
-
-
-def _speakers(dataset: ClipDataset) -> set[str]:
-    return {clip.id.partition("/")[0] for clip in dataset.clips}
+    return val.speakers <= train.speakers
 
 
 def check_data(

@@ -6,7 +6,6 @@ network. Offsets are in frames; above 0 the video is late.
 
 from __future__ import annotations
 
-import csv
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from lipsync_core.data.dataset import WINDOW, Clip, ClipDataset
+from lipsync_core.data.dataset import WINDOW, Clip, ClipDataset, longest_run
 from lipsync_core.evaluation.syncnet import clip_offset
 from lipsync_core.media.video import FPS
 from lipsync_core.models import SyncNet
+from lipsync_core.runtime.tables import read_table
 from lipsync_core.training.data_check import correlation
 from lipsync_core.training.data_check.result import AV_SYNC, DATA_CHECK_STREAM, OUT_OF_SYNC
 from lipsync_core.training.diagnosis import Diagnosis
@@ -55,7 +55,7 @@ def _alternating(clips: Sequence[Clip], seed: int) -> list[Clip]:
     rng = np.random.default_rng((DATA_CHECK_STREAM, seed))
     queues: dict[str, list[Clip]] = {}
     for index in rng.permutation(len(clips)):
-        queues.setdefault(clips[index].id.partition("/")[0], []).append(clips[index])
+        queues.setdefault(clips[index].speaker, []).append(clips[index])
     return [clip for rank in zip_longest(*queues.values()) for clip in rank if clip is not None]
 
 
@@ -64,8 +64,7 @@ def _middle(clip: Clip) -> tuple[int, int]:
 
     Not its start: clips often start with the same pause, which matches any face.
     """
-    breaks = np.flatnonzero(np.diff(clip.starts) != 1) + 1
-    run = max(np.split(clip.starts, breaks), key=len)
+    run = longest_run(clip.starts)
     frames = len(run) + WINDOW - 1
     count = min(MAX_CLIP_FRAMES, frames) // WINDOW * WINDOW
     return int(run[0]) + (frames - count) // 2, count
@@ -77,8 +76,7 @@ def recorded_offsets(results: str | Path, dataset: ClipDataset) -> dict[int, int
     if not path.is_file():
         return {}
     ids = {clip.id for clip in dataset.clips}
-    with open(path, encoding="utf-8", newline="") as stream:
-        rows = [row for row in csv.DictReader(stream) if row.get("clip") in ids]
+    rows = [row for row in read_table(path) if row.get("clip") in ids]
     return _histogram(round(float(row["sync_offset"])) for row in rows if row.get("sync_offset"))
 
 

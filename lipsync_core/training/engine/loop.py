@@ -349,7 +349,7 @@ def publish(
     checkpoint: PathLike,
     metrics: PathLike,
     step: int,
-    export: str = "best",
+    export: str,
 ) -> None:
     """Write a finished run's outputs, each whole: metrics.csv and the weights.
 

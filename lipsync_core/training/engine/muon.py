@@ -6,7 +6,7 @@ steps of equal size. `torch.optim.Muon` accepts 2-D weights only, which kernels 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import torch
 from torch import nn
@@ -55,12 +55,8 @@ class Muon(torch.optim.Optimizer):
         super().__init__(groups, {"lr": lr, "momentum": momentum, "betas": betas})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+    def step(self) -> None:
         """One step for all weights that have a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is None:
@@ -69,7 +65,6 @@ class Muon(torch.optim.Optimizer):
                     self._muon_step(weight, group["lr"], group["momentum"])
                 else:
                     self._adam_step(weight, group["lr"], group["betas"])
-        return loss
 
     def _muon_step(self, weight: torch.Tensor, lr: float, momentum: float) -> None:
         state = self.state[weight]

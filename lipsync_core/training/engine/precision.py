@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from lipsync_core.errors import LipsyncError
+from lipsync_core.runtime.device import cpu_has_bf16
 
 CHOICES = ("auto", "float32", "bf16")
 
@@ -22,10 +23,7 @@ def resolve(name: str, device: torch.device) -> str:
         return name
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "float32"
-    if device.type == "cpu":
-        can = torch.cpu.get_capabilities()
-        return "bf16" if can.get("amx_bf16") or can.get("avx512_bf16") else "float32"
-    return "float32"
+    return "bf16" if cpu_has_bf16(device) else "float32"
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:

@@ -24,7 +24,6 @@ import shutil
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -69,12 +68,7 @@ class RunFolder:
             remove_stale_temporaries([self.path])
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._lock.close()
 
     def best(self, step: int) -> Path:

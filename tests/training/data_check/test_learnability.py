@@ -18,7 +18,7 @@ from tests.support.training import write_corpus
 
 CPU = torch.device("cpu")
 FRAMES = 130
-CLIPS = 36  # 3 minutes: an ordinary link would show in them
+CLIPS = 36  # 3 minutes: an ordinary correlation would show in them
 IDS = [f"{'abcdef'[n % 6]}/{n}" for n in range(CLIPS)]
 
 
@@ -37,7 +37,7 @@ def good(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def spoilt(good, tmp_path_factory):
-    """`spoilt(change)`: the same faces with other sounds, `change(mel, place, mels)`."""
+    """`spoilt(change)`: the same faces with other audio, `change(mel, place, mels)`."""
 
     def make(change):
         results = tmp_path_factory.mktemp("spoilt")
@@ -59,7 +59,7 @@ def model():
 
 
 def together(results, ids=IDS):
-    """The check of mouths and sounds alone."""
+    """The check of audio-visual sync alone."""
     corpus = ClipDataset.load(results, ids)
     return offsets.check_sync(
         offsets.sample_features(corpus), offsets.recorded_offsets(results, corpus)
@@ -167,12 +167,13 @@ def test_little_data_is_named(good):
     assert "1 speaker, 1 clip" in learnability.check_amount(one).figures
 
 
-class Sized:
-    """A corpus of `clips` clips of 3 s, in turn of so many speakers, that is only counted."""
+class Sized(ClipDataset):
+    """A dataset of `clips` clips of 3 s, in turn of so many speakers, without files."""
 
     def __init__(self, clips, speakers):
         starts = np.arange(71)  # 75 frames
-        self.clips = [Clip(f"s{n % speakers}/{n}", None, None, starts) for n in range(clips)]
+        ids = [f"s{n % speakers}/{n}" for n in range(clips)]
+        super().__init__("sized", [Clip(name, None, None, starts) for name in ids])
 
 
 @pytest.mark.parametrize(
