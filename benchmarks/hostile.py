@@ -242,7 +242,7 @@ def run_stages(data: Path, results: Path) -> list[clips.Clip]:
     return found
 
 
-def artefacts(results: Path, speaker: str) -> dict[str, str]:
+def artifacts(results: Path, speaker: str) -> dict[str, str]:
     """Relative path -> SHA-256 of every file made for a speaker."""
     files = (path for path in sorted(results.rglob(f"{speaker}/*")) if path.is_file())
     return {str(path.relative_to(results)): file_sha(path) for path in files}
@@ -274,8 +274,8 @@ def compare(work: Path, count: int, seed: int, timeout: float) -> tuple[dict, di
     for clip_id, row in alone.items():
         measures = {name: value for name, value in row.items() if name != "key"}
         assert {name: rows[clip_id][name] for name in measures} == measures
-    same = artefacts(work / "results_alone", "good")
-    assert same and same == artefacts(work / "results_among", "good"), "a good clip differs"
+    same = artifacts(work / "results_alone", "good")
+    assert same and same == artifacts(work / "results_among", "good"), "a good clip differs"
     return rows, by_id
 
 

@@ -39,32 +39,32 @@ class Detect(Section):
     long_side: Annotated[int, Field(ge=64, le=4096)] = 480
     """Frames are scaled down to this longer side (pixels) for detection."""
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """Least score of a face."""
+    """Minimum score of a face."""
     stride: Annotated[int, Field(ge=1, le=50)] = 5
     """Frames (at 25 fps) from one detection to the next; those between are interpolated. 1 detects
     in every frame."""
     motion: Annotated[float, Field(ge=0, le=10)] = 0.15
-    """Between two detections whose boxes differ by more than this share of the face's size, or with
-    a face lost, every frame is searched."""
+    """Every frame between two detections is searched if their boxes differ by more than this share
+    of the face's size, or if a face is lost."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
-    """Arithmetic of S3FD; auto is bf16 on CPUs that have it (four times faster), else float32."""
+    """Precision of S3FD; auto is bf16 on CPUs that have it (four times faster), else float32."""
     batch_size: Annotated[int, Field(ge=0, le=4096)] = 0
-    """Frames a batch; does not change the result. 0 takes what half of a GPU's free memory holds,
-    and is halved when memory runs out."""
+    """Frames per batch; does not change the result. 0 fills half of a GPU's free memory, and is
+    halved when memory runs out."""
 
 
 class Track(Section):
-    """Tracks of faces: whose face is taken of several."""
+    """Face tracks, and which face is used where there are several."""
 
     max_gap: Natural = 10
-    """Longest gap (frames) without a detection that is interpolated; longer ones stay gaps."""
+    """Longest gap (frames) between detections that is interpolated."""
     smooth: Annotated[int, Field(ge=0, le=101)] = 9
     """Width (frames) of the two-sided smoothing of the boxes; 0 or 1 for none."""
     select: Literal["largest", "longest", "all", "active_speaker"] = "largest"
-    """Whose face of several: the largest, the one seen longest, each as a clip of its own, or the
-    one whose lips fit the audio best (by `sync_model`, else models/syncnet_v2.model)."""
+    """Which face is used: the largest, the one visible longest, all (each as its own clip), or the
+    active speaker (by `sync_model`, else models/syncnet_v2.model)."""
     min_seconds: Annotated[float, Field(ge=0.64, le=3600)] = 1.0
-    """Least time for which a face must be seen to count as a person (all and active_speaker)."""
+    """Minimum time for which a person's face must be visible (all and active_speaker)."""
 
 
 class Crop(Section):
@@ -76,7 +76,7 @@ class Crop(Section):
     """The detector's box as the public weights expect it, the square around it, or a square with
     eyes and mouth in fixed places (needs the landmarks of centerface)."""
     margin: Annotated[float, Field(ge=0, le=2)] = 0
-    """Added on all sides, in shares of the face's longer side."""
+    """Margin on all sides, as a share of the face's longer side."""
     size: Annotated[int, Field(ge=32, le=2048)] = 192
     """Longest side (pixels) of a stored crop; larger faces are scaled down."""
     quality: Annotated[int, Field(ge=1, le=100)] = 95
@@ -87,125 +87,128 @@ class Check(Section):
     """Thresholds beyond which a clip is dropped, with the reason in clips.csv."""
 
     min_seconds: NonNegative = 0.64
-    """Shortest clip."""
+    """Minimum length of a clip."""
     max_seconds: Annotated[float, Field(gt=0)] = 36000
-    """Longest clip."""
+    """Maximum length of a clip."""
     min_coverage: Share = 0.8
-    """Least share of the frames with a face."""
+    """Minimum share of the frames with a face."""
     min_face_px: NonNegative = 48
-    """Least size of the face (median longer side in pixels)."""
+    """Minimum size of the face (median longer side in pixels)."""
     min_loudness: Annotated[float, Field(le=0)] = -60
-    """Least level of the audio (dBFS)."""
+    """Minimum level of the audio (dBFS)."""
     max_length_difference: Annotated[float, Field(gt=0)] = 1.0
-    """Largest difference of the lengths of audio and video (seconds)."""
+    """Maximum difference between the lengths of audio and video (seconds)."""
     max_silence: Share = 0.95
-    """Largest share of silence (25 ms windows below -50 dBFS)."""
+    """Maximum share of silence (25 ms windows below -50 dBFS)."""
     max_clipping: Share = 0.05
-    """Largest share of samples at full scale."""
+    """Maximum share of samples at full scale."""
     min_sharpness: NonNegative = 0
-    """Least sharpness of the crops (variance of the Laplacian at 96 pixels); 0 drops none."""
+    """Minimum sharpness of the crops (variance of the Laplacian at 96 pixels); 0 drops none."""
     min_brightness: GrayLevel = 8
-    """Least mean gray level of the crops."""
+    """Minimum mean gray level of the crops."""
     max_brightness: GrayLevel = 247
-    """Largest mean gray level of the crops."""
+    """Maximum mean gray level of the crops."""
     max_head_speed: Annotated[float, Field(gt=0)] | None = None
-    """Largest speed of the head (widths of the face a second); null for any."""
+    """Maximum head speed (face widths a second); null for no limit."""
     max_tracks: Positive | None = None
-    """Most tracks of faces in a clip, to leave out clips of several people; null for any."""
+    """Maximum number of face tracks in a clip, to drop clips of several people; null for no
+    limit."""
     max_sync_offset: Natural | None = None
-    """Largest offset of audio and video (frames), with a `sync_model`; null for any. The field
-    takes 3, the strict 1."""
+    """Maximum audio-visual offset (frames), needs a `sync_model`; null for no limit. 3 is usual, 1
+    is strict."""
     min_sync_confidence: float | None = None
-    """Least sync confidence, with a `sync_model`; null for any. 3 is usual for syncnet_v2.model."""
+    """Minimum sync confidence, needs a `sync_model`; null for no limit. 3 is usual for
+    syncnet_v2.model."""
     timeout: Annotated[float, Field(gt=0)] = 300
-    """Seconds that reading a clip may take, and as many again for each minute of it; then it is
-    dropped as timed_out."""
+    """Time limit for reading a clip (seconds), and as much again for each minute of the clip;
+    beyond it the clip is dropped as timed_out."""
 
 
 class Split(Section):
     """Training, validation and test clips."""
 
     val: Annotated[float, Field(ge=0, le=0.9)] = 0.1
-    """Share of the speakers that validate (of one speaker: of the clips or the time)."""
+    """Share of the speakers in the validation split (one speaker: share of the clips or the
+    time)."""
     test: Annotated[float, Field(ge=0, le=0.9)] = 0.1
-    """Share of the speakers that test, likewise."""
+    """Share of the speakers in the test split, likewise."""
     partial_lists: bool = False
-    """The lists of the data root may name clips that are not there (a part of a listed corpus);
-    else such a line is an error."""
+    """Allow lists in the data root to name missing clips (a part of a listed corpus); otherwise
+    such a line is an error."""
     drop_duplicates: bool = True
-    """Of copies of a clip under several names keep one, of alike takes (other encodings) those in
-    one split."""
+    """Keep one of several copies of a clip, and other encodings of a take in one split only."""
     max_dropped_share: Share = 1.0
-    """Stop when more than this share of the clips was dropped; 1 never stops."""
+    """Stop when more than this share of the clips was dropped; 1 for never."""
 
 
 class SyncNetAugment(Section):
     """Augmentation of SyncNet's windows; grows to full strength over `curriculum_steps`."""
 
     hflip: bool = True
-    """Mirror half of the windows."""
+    """Flip half of the windows horizontally."""
     translate: UpToHalf = 0.02
-    """Largest shift of the face, in shares of the crop's side."""
+    """Maximum translation, as a share of the crop's side."""
     scale: UpToHalf = 0.03
-    """Largest change of the face's size (share)."""
+    """Maximum change of scale (share)."""
     color_jitter: UpToHalf = 0.08
-    """Largest change of brightness, contrast and tint; 0.1 is about 10 %."""
+    """Maximum change of brightness, contrast and tint; 0.1 is about 10 %."""
     mel_gain: Annotated[float, Field(ge=0, le=4)] = 0.3
-    """Largest change of loudness and of spectral tilt (mel units of 12.5 dB)."""
+    """Maximum change of loudness and of spectral tilt (mel units of 12.5 dB)."""
     vtlp: UpToHalf = 0.06
-    """Largest stretch of the mel bands, as of another voice (vocal tract length perturbation)."""
+    """Maximum warp of the mel bands, like another voice (vocal tract length perturbation)."""
     spec_augment: Share = 0.1
-    """Probability that some mel bands are masked, and again that some columns are (SpecAugment)."""
+    """Probability of masking mel bands, and separately of masking mel columns (SpecAugment)."""
 
 
 class GeneratorAugment(Section):
     """Augmentation of the generator's windows."""
 
     hflip: bool = False
-    """Mirror half of the windows."""
+    """Flip half of the windows horizontally."""
 
 
 class TrainingConfig(Section):
-    """What both trainings have."""
+    """Keys of both trainings."""
 
     width: Annotated[float, Field(gt=0, le=4)] = 1.0
     """Channels relative to the public network; 1 is the public size."""
     steps: Positive = 20_000
-    """Optimizer steps in all."""
+    """Total number of optimizer steps."""
     pretrained: str = ""
     """Weights to start from: a file in the public format, or nothing."""
     lr: LearningRate = 2e-3
     """Peak learning rate."""
     lr_schedule: Literal["constant", "cosine"] = "cosine"
-    """Course of the learning rate after the warm-up."""
+    """Learning-rate schedule after the warm-up."""
     warmup_steps: Natural = 100
-    """Steps to reach the peak learning rate."""
+    """Warm-up steps: the learning rate rises linearly to its peak."""
     grad_clip: NonNegative = 1.0
-    """Bound of the gradient norm; 0 for none."""
+    """Maximum gradient norm; 0 for no clipping."""
     export: Literal["best", "last"] = "best"
-    """Which weights to hand on."""
+    """Which weights to export."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
-    """Arithmetic; auto is bf16 where the processor gains from it."""
+    """Precision of the networks; auto is bf16 where the processor gains from it."""
     eval_every: Positive = 500
     """Steps between evaluations (rows of metrics.csv)."""
     save_every: Positive = 500
-    """Steps between saves; a killed run loses no more than these."""
+    """Steps between saves; a killed run loses at most these."""
     checkpoint_every: Natural = 0
-    """Keep a copy of the state every so many steps; 0 for none."""
+    """Steps between copies of the state that are kept; 0 for none."""
     patience: Natural = 0
-    """Stop after so many evaluations without better weights; 0 for never."""
+    """Stop after this number of evaluations without improvement; 0 for never."""
     max_rollbacks: Natural = 3
-    """How often a training that went wrong returns to its last good state and draws other samples;
-    the next time a generator ends with that state and SyncNet with an error."""
+    """Maximum number of rollbacks of a diverged training to its last good state, each with other
+    samples. After them a generator exports that state, and SyncNet ends with an error."""
     num_processes: Annotated[int, Field(ge=1, le=64)] = 1
-    """Processes on this machine that share each batch, one GPU each; samples and results stay."""
+    """Processes on this machine that share each batch, one GPU each; samples and results stay the
+    same."""
     grad_accumulation: Positive = 1
-    """Parts that a batch is computed in one after the other, for less memory."""
+    """Number of micro-batches of a batch, to use less memory."""
     compile: bool = False
     """Compile the network (torch.compile, needs a C++ compiler; one process only): minutes at the
     start, then steps that are somewhat faster (benchmarks/compile.py)."""
     max_runs: Natural = 2
-    """States kept of finished runs of a training, the newest ones; 0 for all."""
+    """Number of runs of a training that keep their state, the newest ones; 0 for all."""
     num_workers: Annotated[int, Field(ge=1, le=64)] = 1
     """Threads that prepare batches."""
     cache_mb: Positive = 2048
@@ -214,61 +217,61 @@ class TrainingConfig(Section):
 
 
 class SyncNetConfig(TrainingConfig):
-    """Training of SyncNet, the lip-sync expert."""
+    """Training of SyncNet."""
 
     loss: Literal["contrastive+bce", "contrastive", "bce"] = "contrastive+bce"
-    """Contrastive first, then the classic cross entropy to calibrate; or one of them alone."""
+    """Contrastive, then binary cross entropy (bce) to calibrate; or one of them alone."""
     bce_fraction: Share = 0.5
-    """Share of the steps (the last ones) with the classic cross entropy."""
+    """Share of the steps (the last ones) with the binary cross entropy."""
     center_steps: Natural = 250
-    """First steps in which the contrastive loss compares windows without the mean of their clip's
-    embeddings, which leaves the plateau sooner."""
+    """Number of first steps in which the mean of a clip's embeddings is subtracted before the
+    contrastive loss, which leaves the plateau sooner."""
     optimizer: Literal["muon", "adam"] = "muon"
     """Muon leaves the plateau in fewer steps; adam is what the public code has, and writes its
     state to the checkpoint."""
     clips_per_batch: Positive = 6
-    """Clips a batch."""
+    """Clips per batch."""
     windows_per_clip: Annotated[int, Field(ge=2)] = 8
     """Windows of each clip in a batch."""
     min_window_gap: Annotated[int, Field(ge=1, le=1000)] = 1
-    """Least distance (frames) between a clip's windows in the first step; 1 for any."""
+    """Minimum distance (frames) between a clip's windows in the first step; 1 for no minimum."""
     curriculum_steps: Natural = 500
-    """Steps in which windows come nearer, down to any distance, and augmentation grows."""
+    """Steps in which the minimum distance falls to 1 and augmentation grows to full strength."""
     augment: SyncNetAugment = SyncNetAugment()
     """Augmentation of the windows."""
     val_windows: Annotated[int, Field(ge=2)] = 48
     """Windows of each validation clip in an evaluation."""
     data_check: Annotated[Literal["warn", "stop", "off"], OffWord] = "warn"
-    """Check of the data before the long run, whether SyncNet can learn from them: say so and go on,
-    stop, or do not check."""
+    """Check before the training whether SyncNet can learn from the data: warn, stop with an error,
+    or off."""
 
 
 class GeneratorVariantConfig(TrainingConfig):
     """Training of one generator."""
 
     steps: Positive = 100_000
-    """Optimizer steps in all."""
+    """Total number of optimizer steps."""
     pretrained: str = ""
     """Weights to start from: a public-format file, the name of another variant, or nothing."""
     lr: LearningRate = 1e-4
     """Peak learning rate (Adam)."""
     lr_schedule: Literal["constant", "cosine"] = "constant"
-    """Course of the learning rate after the warm-up."""
+    """Learning-rate schedule after the warm-up."""
     warmup_steps: Natural = 0
-    """Steps to reach the peak learning rate."""
+    """Warm-up steps: the learning rate rises linearly to its peak."""
     grad_clip: NonNegative = 0
-    """Bound of the gradient norm; 0 for none."""
+    """Maximum gradient norm; 0 for no clipping."""
     export: Literal["best", "last"] = "last"
-    """Which weights to hand on."""
+    """Which weights to export."""
     batch_size: Positive = 16
-    """Windows of five frames a batch."""
+    """Windows of five frames per batch."""
     mel_offset: Literal[-1, 0] = 0
     """Audio of the previous frame (-1, the public training code) or of the frame itself (0, as in
     inference)."""
     sync_weight: Share = 0.01
     """Weight of the sync loss once it is switched on."""
     sync_threshold: NonNegative = 0.75
-    """The sync loss is switched on when its validation value falls under this."""
+    """The sync loss is switched on when its validation value falls below this."""
     adv_weight: Share = 0
     """Weight of the adversarial loss; above 0 a quality discriminator is trained."""
     disc_lr: LearningRate = 1e-4
@@ -279,12 +282,12 @@ class GeneratorVariantConfig(TrainingConfig):
     """Batch-norm statistics of the frozen SyncNet in training: its own (eval), or those of the
     batch as in the public training code (batch)."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0
-    """Decay of the moving average of the weights that is evaluated and handed on, e.g. 0.999; 0 for
-    the weights themselves."""
+    """Decay of the moving average of the weights (EMA) that is evaluated and exported, e.g. 0.999;
+    0 for the weights themselves."""
     augment: GeneratorAugment = GeneratorAugment()
     """Augmentation of the windows."""
     val_windows: Positive = 64
-    """Fixed windows of an evaluation."""
+    """Windows of an evaluation, always the same ones."""
 
 
 # The keys of one variant; those that are not given are the common ones.
@@ -401,7 +404,7 @@ class Config(Section):
     image_size: Literal[96, 192, 288, 384] = 96
     """Side (pixels) of the faces that SyncNet and generator work on; 96 is the public size."""
     syncnet: SyncNetConfig = SyncNetConfig()
-    """Training of SyncNet, the lip-sync expert."""
+    """Training of SyncNet."""
     generator: GeneratorConfig = GeneratorConfig()
     """Training of the generators."""
     evaluate: Evaluate = Evaluate()

@@ -181,14 +181,14 @@ def test_presets_are_valid_over_the_shipped_config(root, preset):
     assert merged(root, preset).preset == preset
 
 
-def test_every_preset_is_tried_and_offered(root):
+def test_every_preset_is_tested_and_documented(root):
     assert sorted(path.stem for path in (root / "config/presets").glob("*.yaml")) == PRESETS
     offered = (root / "config/config.yaml").read_text()
     assert all(name in offered for name in PRESETS)
 
 
 @pytest.mark.parametrize("preset", [name for name in PRESETS if name != "demo"])
-def test_what_a_preset_does_not_name_is_a_default(root, preset):
+def test_keys_missing_from_a_preset_are_defaults(root, preset):
     named = yaml.safe_load((root / f"config/presets/{preset}.yaml").read_text())
     found, defaults = merged(root, preset), Config()
     for section in ("syncnet", "generator"):
@@ -197,7 +197,7 @@ def test_what_a_preset_does_not_name_is_a_default(root, preset):
                 assert getattr(getattr(found, section), key) == value, f"{section}.{key}"
 
 
-def test_own_keys_win_over_the_preset(root):
+def test_user_keys_win_over_the_preset(root):
     given = {"preset": "demo", "syncnet": {"steps": 7}}
     below = yaml.safe_load((root / "config/presets/demo.yaml").read_text())
     above = config_file.with_preset(given, root / "config/presets")

@@ -1,6 +1,6 @@
 """Dataset of a split: opens and checks its clips, and samples windows from them.
 
-Reads the artefacts of the preparation: filelists, faces/*.zip, mels/*.npy. Every sample is a pure
+Reads the artifacts of the preparation: filelists, faces/*.zip, mels/*.npy. Every sample is a pure
 function of (dataset, seed, index). There is no sampler state: any number of threads or processes
 gives the same samples, and training resumes exactly. Samples are NumPy arrays with uint8 frames;
 scaling to [0, 1], masking and stacking happen on the device (`lipsync_core.data.tensors`).

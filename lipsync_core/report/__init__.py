@@ -1,1 +1,1 @@
-"""The report: one self-contained HTML page from the artefacts in `results/` (`page.build`)."""
+"""The report: one self-contained HTML page from the artifacts in `results/` (`page.build`)."""

@@ -59,7 +59,7 @@ def percent(share: float | None) -> str:
     return f"{text.removesuffix('.0')}{THIN}%"
 
 
-def figure(value: float | None, digits: int = 3) -> str:
+def decimal(value: float | None, digits: int = 3) -> str:
     """A measure with a fixed number of decimals."""
     return NO_VALUE if value is None else f"{value:.{digits}f}"
 

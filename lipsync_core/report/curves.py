@@ -9,9 +9,9 @@ from typing import Any
 from markupsafe import Markup
 
 from lipsync_core.report import plots
-from lipsync_core.report.blocks import NO_VALUE, Figure, Table, count, figure, plural
+from lipsync_core.report.blocks import NO_VALUE, Figure, Table, count, decimal, plural
 from lipsync_core.report.plots import Series
-from lipsync_core.report.results import curve, last, number, part
+from lipsync_core.report.results import curve, last, number, section_of
 from lipsync_core.runtime.tables import Row
 from lipsync_core.training.thresholds import CHANCE_LOSS
 
@@ -57,7 +57,7 @@ def syncnet_figures(
         _lines("Accuracy", rows, [("val_accuracy", *VALIDATION)], [CHANCE], marks),
         _lines(auc_title, rows, [("val_auc", *VALIDATION)], [CHANCE], marks),
         _offset_lines(rows, marks),
-        _offset_bars(part(evaluation, "syncnet"), evaluated_on),
+        _offset_bars(section_of(evaluation, "syncnet"), evaluated_on),
     ]
     return [figure for figure in figures if figure is not None]
 
@@ -170,9 +170,9 @@ def generator_table(generators: Mapping[str, Mapping[str, float]], evaluated_on:
             [
                 name,
                 count(metrics["step"]) if "step" in metrics else NO_VALUE,
-                figure(metrics.get("l1"), 4),
-                figure(metrics.get("l1_reference"), 4),
-                figure(metrics.get("sync_loss")),
+                decimal(metrics.get("l1"), 4),
+                decimal(metrics.get("l1_reference"), 4),
+                decimal(metrics.get("sync_loss")),
                 f"{silent / motion:.0%}" if motion and silent is not None else NO_VALUE,
             ]
         )

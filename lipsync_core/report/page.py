@@ -1,4 +1,4 @@
-"""The report page: reads the artefacts, collects the content of each section and renders it."""
+"""The report page: reads the artifacts, collects the content of each section and renders it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from markupsafe import Markup
 from lipsync_core.corpus import split_summary
 from lipsync_core.preparation import accounting
 from lipsync_core.report import corpus, curves, gallery, syncnet, timings, verdicts
-from lipsync_core.report import results as artefacts
+from lipsync_core.report import results as artifacts
 from lipsync_core.report.blocks import Table, clip_name
 from lipsync_core.report.versions import collect_versions
 from lipsync_core.runtime.files import write_text
@@ -52,7 +52,7 @@ def build(
     demo: add a note on the speakers of the demo corpus.
     video_bytes: dubbed videos are embedded up to this total size.
 
-    A section without artefacts has a sentence about it. Equal inputs give equal bytes.
+    A section without artifacts has a sentence about it. Equal inputs give equal bytes.
     Raises LipsyncError if evaluation.json or data_check.json is broken.
     """
     results, out = Path(results), Path(out)
@@ -75,12 +75,12 @@ def gather(
     video_bytes: int,
 ) -> dict[str, Any]:
     """All that the template shows, except the versions and the note on the demo."""
-    clips = artefacts.read_clips(results)
+    clips = artifacts.read_clips(results)
     account = corpus.account(accounting.read_accounting(results / ACCOUNTING), clips)
-    evaluation = artefacts.read_json(results / "evaluation.json")
-    data_check = artefacts.read_json(results / "syncnet" / "data_check.json")
-    rows = {name: artefacts.read_metrics(results, name) for name in ("syncnet", *variants)}
-    metrics = {name: artefacts.final_metrics(rows[name], evaluation, name) for name in rows}
+    evaluation = artifacts.read_json(results / "evaluation.json")
+    data_check = artifacts.read_json(results / "syncnet" / "data_check.json")
+    rows = {name: artifacts.read_metrics(results, name) for name in ("syncnet", *variants)}
+    metrics = {name: artifacts.final_metrics(rows[name], evaluation, name) for name in rows}
     trained = {name: metrics[name] for name in variants if rows[name] or "l1" in metrics[name]}
     validated_on = split_summary.evaluated_on(results, "val")
     unevaluated = split_summary.UNKNOWN if evaluation else validated_on
@@ -189,7 +189,7 @@ def evaluation_table(evaluation: Mapping[str, Any]) -> Table | None:
         return None
     rows = [
         [Markup("<code>{}</code>").format(key), value]
-        for key, value in artefacts.flatten(evaluation)
+        for key, value in artifacts.flatten(evaluation)
         if not key.startswith(SHOWN_ELSEWHERE)
     ]
     return Table("All values of evaluation.json", ("Name", "Value"), rows, numeric=(1,))

@@ -1,4 +1,4 @@
-"""Reading the artefacts in `results/`; missing files give empty results."""
+"""Reading the artifacts in `results/`; missing files give empty results."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def final_metrics(
     """
     columns = [name for name in (rows[-1] if rows else {}) if name != "phase"]
     found = {name.removeprefix("val_"): last(rows, name) for name in columns}
-    found |= {name: number(value) for name, value in part(evaluation, section).items()}
+    found |= {name: number(value) for name, value in section_of(evaluation, section).items()}
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -78,7 +78,7 @@ def last(rows: Sequence[Mapping[str, str]], column: str) -> float | None:
     return next(reversed(numbers(rows, column)), None)
 
 
-def part(evaluation: Mapping[str, Any], name: str) -> dict[str, Any]:
+def section_of(evaluation: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The section `name` of evaluation.json or of its `generators`, {} when there is none."""
     found = evaluation.get(name) or (evaluation.get("generators") or {}).get(name)
     return found if isinstance(found, dict) else {}

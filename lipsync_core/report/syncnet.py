@@ -10,11 +10,11 @@ from typing import Any
 from lipsync_core.config import SyncNetConfig
 from lipsync_core.media.timestamps import FPS
 from lipsync_core.report import plots
-from lipsync_core.report.blocks import Figure, figure, percent, plural
+from lipsync_core.report.blocks import Figure, decimal, percent, plural
 from lipsync_core.report.corpus import by_split
 from lipsync_core.report.gallery import Strip, crop_strip
 from lipsync_core.report.plots import Series
-from lipsync_core.report.results import number, numbers, part
+from lipsync_core.report.results import number, numbers, section_of
 from lipsync_core.runtime.tables import Row
 from lipsync_core.training.data_check.result import OUT_OF_SYNC, data_faults, has_constant_offset
 from lipsync_core.training.diagnosis import Diagnosis, RunInfo, diagnose
@@ -119,7 +119,7 @@ def data_check_figures(data_check: Mapping[str, Any]) -> list[Figure]:
 
 def calibration_figure(evaluation: Mapping[str, Any]) -> Figure | None:
     """The reliability diagram of the splits in evaluation.json."""
-    section = part(evaluation, "syncnet")
+    section = section_of(evaluation, "syncnet")
     curves = {
         split: [(point["mean"], point["positive_fraction"]) for point in points]
         for split, points in (section.get("calibration") or {}).items()
@@ -136,7 +136,7 @@ def calibration_figure(evaluation: Mapping[str, Any]) -> Figure | None:
     svg = plots.line_chart([*series, ideal], label, "cosine of the SyncNet")
     note = "fraction of pairs in sync; on the dashed line a cosine of 0.7 is right 7 times in 10"
     if (ece := number(section.get("ece"))) is not None:
-        note += f"; mean gap {figure(ece, 2)}"
+        note += f"; mean gap {decimal(ece, 2)}"
     return Figure("Calibration", svg, note, [(line.mark, line.name) for line in series])
 
 
@@ -162,7 +162,7 @@ def worst_clips(
     """The ten clips of validation and test with the largest loss. auc: of the SyncNet."""
     found = [
         (split, entry)
-        for split, entries in (part(evaluation, "syncnet").get("per_clip") or {}).items()
+        for split, entries in (section_of(evaluation, "syncnet").get("per_clip") or {}).items()
         for entry in entries
         if number(entry.get("loss")) is not None
     ]
@@ -204,5 +204,5 @@ def worst_summary(loss: float | None, worst: Sequence[WorstClip]) -> str:
         return ""
     far = [clip for clip in worst if clip.loss > 2 * loss]
     if not far:
-        return f"None is far from the mean of {figure(loss, 2)}."
-    return f"The mean is {figure(loss, 2)}; {percent(len(far) / len(worst))} are over twice that."
+        return f"None is far from the mean of {decimal(loss, 2)}."
+    return f"The mean is {decimal(loss, 2)}; {percent(len(far) / len(worst))} are over twice that."

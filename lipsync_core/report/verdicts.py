@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lipsync_core.corpus.layouts.items import SPLITS
-from lipsync_core.report.blocks import THIN, count, duration, figure, percent, plural
+from lipsync_core.report.blocks import THIN, count, decimal, duration, percent, plural
 from lipsync_core.report.corpus import Account, by_split, is_kept
 from lipsync_core.report.results import numbers
 from lipsync_core.report.timings import Timing, total_seconds
@@ -111,7 +111,7 @@ def _quality(name: str, metrics: Metrics) -> Diagnosis:
     part, note = f"{name}: quality", "Good if the L1 is below that of the reference frames."
     l1, reference = metrics.get("l1"), metrics.get("l1_reference")
     if l1 is None or reference is None:
-        return Diagnosis(part, "none", "no comparison", f"L1 {figure(l1, 4)}", note)
+        return Diagnosis(part, "none", "no comparison", f"L1 {decimal(l1, 4)}", note)
     figures = f"L1 {l1:.4f}, reference frames {reference:.4f}"
     if l1 < reference:
         figures += f" ({percent(1 - l1 / reference)} less)"
@@ -222,7 +222,7 @@ def _generator_tiles(metrics: Metrics, evaluated_on: str) -> list[Tile]:
         ("sync_loss", "Sync loss", 2, note),
     )
     return [
-        Tile(label, figure(metrics[name], digits), text)
+        Tile(label, decimal(metrics[name], digits), text)
         for name, label, digits, text in tiles
         if name in metrics
     ]

@@ -61,13 +61,13 @@ def dot(frame):
     return np.argwhere(frame[..., 0] > 220).mean(axis=0)
 
 
-def test_nothing_asked_nothing_changed(frames, mel):
+def test_no_augmentation_changes_nothing(frames, mel):
     assert np.array_equal(lower_half(frames, rng(), NO_AUGMENT), frames[:, 48:])
     assert np.array_equal(sound(mel, rng(), NO_AUGMENT), mel)
 
 
 @pytest.mark.parametrize("name", SyncNetAugment.model_fields)
-def test_each_kind_of_change_does_something_and_keeps_the_form(frames, mel, name):
+def test_each_augmentation_changes_values_and_keeps_shapes(frames, mel, name):
     change = only(**{name: {"hflip": True, "spec_augment": 1.0}.get(name, 0.1)})
     seen = [lower_half(frames, rng(seed), change) for seed in range(8)]
     heard = [sound(mel, rng(seed), change) for seed in range(8)]
@@ -80,7 +80,7 @@ def test_each_kind_of_change_does_something_and_keeps_the_form(frames, mel, name
     assert all(one.min() >= -4 and one.max() <= 4 for one in heard)
 
 
-def test_all_frames_and_sounds_of_a_group_change_alike(frames, mel):
+def test_all_windows_of_a_group_get_the_same_transform(frames, mel):
     for seed in range(5):
         changed = lower_half(frames, rng(seed), FULL)
         assert all(np.array_equal(frame, changed[0]) for frame in changed)
@@ -88,14 +88,14 @@ def test_all_frames_and_sounds_of_a_group_change_alike(frames, mel):
         assert np.array_equal(heard[0], heard[1])
 
 
-def test_inputs_are_left_alone(frames, mel):
+def test_augmentation_does_not_modify_its_inputs(frames, mel):
     faces, heard = frames.copy(), mel.copy()
     lower_half(frames, rng(), FULL)
     sound(mel, rng(), FULL)
     assert np.array_equal(frames, faces) and np.array_equal(mel, heard)
 
 
-def test_a_shift_goes_no_farther_than_asked(frames):
+def test_translation_stays_within_its_bound(frames):
     ways = [
         dot(lower_half(frames, rng(seed), only(translate=0.05))[0]) - dot(frames[0, 48:])
         for seed in range(40)
@@ -103,7 +103,7 @@ def test_a_shift_goes_no_farther_than_asked(frames):
     assert 3.5 < np.abs(ways).max() <= 0.05 * 96 + 0.6
 
 
-def test_a_zoom_is_about_the_middle_of_the_mouth():
+def test_scaling_keeps_the_center_of_the_lower_half():
     face = np.zeros((5, 96, 96, 3), np.uint8)
     face[:, 71:74, 47:50] = 250
     changed = lower_half(face, rng(3), only(scale=0.3))
@@ -116,7 +116,7 @@ def test_a_mask_hides_some_bands_and_some_columns():
     assert 4 <= bands <= 16 and 1 <= columns <= 2
 
 
-def test_a_warp_moves_the_bands_and_not_the_time(mel):
+def test_vtlp_moves_bands_but_not_time(mel):
     tone = np.full((1, 80, 16), -4, np.float32)
     tone[0, 40, 5] = 2
     found = [sound(tone, rng(seed), only(vtlp=0.1))[0] for seed in range(20)]
@@ -125,7 +125,7 @@ def test_a_warp_moves_the_bands_and_not_the_time(mel):
     assert all(35 <= band <= 45 for band, _ in places) and len(places) > 3
 
 
-def test_scaled_changes_go_that_far():
+def test_scaled_bounds_limit_the_transform():
     half = scaled(FULL, 0.5)
     assert half.hflip is True and half.scale == FULL.scale / 2 and half.spec_augment == 0.5
     assert scaled(FULL, 0) == HFLIP

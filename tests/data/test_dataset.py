@@ -58,7 +58,7 @@ def test_load_takes_clip_ids(results):
     assert chosen.frames(chosen.clips[0], 0).shape == (5, 192, 192, 3)
 
 
-def test_people_of_one_video_share_its_sound(tmp_path):
+def test_people_of_one_video_share_its_audio(tmp_path):
     write_clip(tmp_path, "anna/1.5", seed=1)
     write_clip(tmp_path, "anna/1.5+2", seed=2)
     (tmp_path / "mels/anna/1.5+2.npy").unlink()
@@ -126,7 +126,7 @@ def test_unusable_clips_are_counted_with_reasons_and_examples(tmp_path):
         (lambda r: write_clip(r, "a/1", frames=30, missing=[15]), "15 consecutive frames"),
     ],
 )
-def test_a_spoilt_clip_stops_before_training(tmp_path, spoil, complaint):
+def test_a_damaged_clip_raises_before_training(tmp_path, spoil, complaint):
     results = write_corpus(tmp_path, {"train": ["a/1", "a/2"], "val": ["v/1"]})
     spoil(results)
     with pytest.raises(LipsyncError, match=complaint):
@@ -140,7 +140,7 @@ def test_sixteen_frames_are_enough(tmp_path):
     assert batch.target.shape == (32, 5, 96, 96, 3)
 
 
-def test_windows_need_five_frames_in_a_row_and_their_sound():
+def test_windows_need_five_consecutive_frames_and_their_audio():
     frames = np.array([0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 20])
     assert window_starts(frames, columns=1000).tolist() == [0, 1, 8]
     assert window_starts(frames, columns=25 + 16).tolist() == [0, 1, 8]  # 8 starts at column 25
@@ -194,7 +194,7 @@ def test_a_clip_needs_sixteen_frames_in_one_shot(tmp_path):
     assert clip.starts[-1] >= 30
 
 
-def test_expert_group_pairs_lower_halves_with_the_sound_of_the_same_frames(corpus):
+def test_syncnet_group_pairs_lower_halves_with_their_own_audio(corpus):
     group = syncnet_group(corpus, seed=1, index=5, windows=7, bounds=NO_AUGMENT)
     assert group.frames.shape == (7, 5, 48, 96, 3) and group.frames.dtype == np.uint8
     assert group.mels.shape == (7, 1, 80, 16) and group.mels.dtype == np.float32
@@ -230,7 +230,7 @@ def test_a_short_clip_repeats_windows(tmp_path):
     assert len(group.starts) == 20 and set(group.starts) <= set(range(12))
 
 
-def test_windows_are_as_far_apart_as_asked():
+def test_windows_keep_the_minimum_gap():
     starts = np.concatenate([np.arange(40), np.arange(50, 90)])
     for seed in range(20):
         chosen = sample_starts(starts, np.random.default_rng(seed), 8, min_gap=9)
@@ -239,7 +239,7 @@ def test_windows_are_as_far_apart_as_asked():
     assert np.any(np.diff(chosen) < 0)  # in any order
 
 
-def test_windows_are_as_far_apart_as_the_clip_allows():
+def test_the_minimum_gap_is_reduced_for_short_clips():
     chosen = sample_starts(np.arange(20), np.random.default_rng(0), 7, min_gap=100)
     assert np.diff(np.sort(chosen)).min() >= 3
     assert sorted(sample_starts(np.arange(7), np.random.default_rng(0), 7, min_gap=100)) == list(
@@ -247,7 +247,7 @@ def test_windows_are_as_far_apart_as_the_clip_allows():
     )
 
 
-def test_every_spread_choice_is_equally_likely():
+def test_every_sample_of_starts_is_equally_likely():
     rng = np.random.default_rng(0)
     drawn = [tuple(sorted(sample_starts(np.arange(6), rng, 2, min_gap=3))) for _ in range(3000)]
     pairs = {pair: drawn.count(pair) for pair in set(drawn)}
@@ -255,7 +255,7 @@ def test_every_spread_choice_is_equally_likely():
     assert min(pairs.values()) > 400
 
 
-def test_augmentation_does_not_change_which_windows_are_seen(corpus):
+def test_augmentation_does_not_change_the_sampled_windows(corpus):
     plain = syncnet_group(corpus, 2, 4, bounds=NO_AUGMENT)
     changed = syncnet_group(corpus, 2, 4, bounds=SyncNetAugment(translate=0.1, mel_gain=1.0))
     assert np.array_equal(plain.starts, changed.starts)
@@ -372,7 +372,7 @@ def long_clips(tmp_path_factory):
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
 @pytest.mark.parametrize("image_size", [96, 288])
-def test_the_cache_takes_the_memory_it_is_given(long_clips, root, image_size):
+def test_the_cache_uses_the_memory_it_is_given(long_clips, root, image_size):
     budget = 30 << 20  # the windows are 1.4 and 13 times as large
     command = [sys.executable, "-c", FILL, str(long_clips), str(image_size), str(budget)]
     environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}

@@ -71,7 +71,7 @@ def test_an_empty_test_split_falls_back_to_validation(results, weights, tmp_path
     assert found["split"] == "val"
 
 
-def test_whose_clips_they_are_is_said(results, weights, tmp_path):
+def test_the_kind_of_speakers_is_stated(results, weights, tmp_path):
     assert run(results, weights)["evaluated_on"] == "held-out clips"  # nobody knows more
     other = small_corpus(tmp_path)
     split = {"test": {"evaluated_on": "seen speaker"}}
@@ -86,7 +86,7 @@ def test_sizes_must_agree(results, weights):
         evaluate.evaluate(results, weights / "syncnet.pth", {"l": weights / "large.pth"}, CPU)
 
 
-def test_infinite_figures_become_null():
+def test_infinite_values_become_null():
     assert evaluate._rounded({"a": math.inf, "b": {"c": math.nan}, "d": 1.23456789, "e": 3}) == {
         "a": None,
         "b": {"c": None},

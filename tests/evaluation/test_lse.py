@@ -67,7 +67,7 @@ def test_lse_scores_a_track(model, frames, golden):
 
 @pytest.mark.parametrize("shift", [-15, -4, 0, 7, 15])
 def test_offset_finds_the_shift(shift):
-    """Frame i shows what is heard at i - offset, so that a delayed picture has a positive one."""
+    """Frame i shows what is heard at i - offset: a late video has a positive offset."""
     random = torch.Generator().manual_seed(0)
     heard = torch.randn(80, 1024, generator=random)
     seen = torch.roll(heard, shift, dims=0)

@@ -165,7 +165,7 @@ def test_impossible_sizes_are_refused(cls):
         cls(width=0)
 
 
-def test_steps_undo_the_size():
+def test_steps_to_grid_reduce_every_size_to_96():
     for image_size in SIZES:
         size = image_size
         for kernel, stride, padding in steps_to_grid(image_size):

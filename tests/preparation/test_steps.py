@@ -111,7 +111,7 @@ def test_measures_of_a_dropped_clip_are_kept(hostile):
     assert float(hostile[1]["bad/no_sound"]["seconds"]) == pytest.approx(0.8, abs=0.05)
 
 
-def test_artefacts_of_a_good_clip(hostile):
+def test_artifacts_of_a_good_clip(hostile):
     results = hostile[0] / "results"
     mel = np.load(results / "mels" / "good" / "1.npy")
     assert (mel.dtype, mel.shape[1]) == (np.float32, 80)

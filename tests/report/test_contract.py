@@ -14,7 +14,7 @@ from lipsync_core.data.dataset import ClipDataset
 from lipsync_core.evaluation import evaluate
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
 from lipsync_core.report import curves, syncnet, timings, verdicts
-from lipsync_core.report import results as artefacts
+from lipsync_core.report import results as artifacts
 from lipsync_core.training.engine import loop
 from lipsync_core.training.engine.run_folder import METRICS
 from lipsync_core.training.generator import GeneratorTask
@@ -117,7 +117,7 @@ def test_the_curves_of_the_generators_are_columns_that_their_training_writes(tab
 def final_metrics(tables, evaluation, name):
     """Metrics as the report reads them, and which of them it asks for."""
     asked: set[str] = set()
-    return Recorder(artefacts.final_metrics(tables[name], evaluation, name), asked), asked
+    return Recorder(artifacts.final_metrics(tables[name], evaluation, name), asked), asked
 
 
 def test_the_verdicts_read_metrics_that_are_written(tables, evaluation):

@@ -17,7 +17,7 @@ import pytest
 from lipsync_core.errors import LipsyncError
 from lipsync_core.preparation import accounting
 from lipsync_core.report import gallery, page
-from lipsync_core.report import results as artefacts
+from lipsync_core.report import results as artifacts
 from lipsync_core.report.blocks import duration
 from lipsync_core.report.timings import read_timings
 from tests.support.media import portrait, write_video
@@ -203,7 +203,7 @@ def test_every_section_is_there_with_its_content(html: str) -> None:
     assert "controls" in found.all("video")[0]
 
 
-def test_nothing_is_asked_of_the_network(html: str) -> None:
+def test_the_page_loads_nothing_from_the_network(html: str) -> None:
     found = Page(html)
     for tag, attrs in found.elements:
         for name in ("src", "href", "poster", "srcset", "action", "data"):
@@ -213,7 +213,7 @@ def test_nothing_is_asked_of_the_network(html: str) -> None:
     assert {"script", "link", "iframe", "object"}.isdisjoint(tag for tag, _ in found.elements)
 
 
-def test_reads_well_without_eyes(html: str) -> None:
+def test_the_page_is_accessible_to_screen_readers(html: str) -> None:
     found = Page(html)
     assert all(image.get("alt") for image in found.all("img"))
     assert all(drawing.get("aria-label") for drawing in found.all("svg"))
@@ -233,7 +233,7 @@ def test_equal_inputs_give_equal_bytes(run: Path, html: str) -> None:
     assert build(run, run / "report" / "again.html") == html
 
 
-def test_missing_artefacts_are_said_in_a_sentence(tmp_path: Path) -> None:
+def test_missing_artifacts_are_stated_in_a_sentence(tmp_path: Path) -> None:
     html = build(tmp_path, tmp_path / "index.html", config={}, dubs=[], demo=False)
     found = Page(html)
     assert [s["id"] for s in found.all("section")] == list(SECTIONS)
@@ -265,7 +265,7 @@ def test_missing_artefacts_are_said_in_a_sentence(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("how", ["missing", "empty"])
-def test_any_artefact_may_be_missing_or_empty(
+def test_any_artifact_may_be_missing_or_empty(
     run: Path, tmp_path: Path, lost: str, how: str
 ) -> None:
     results = tmp_path / "results"
@@ -289,10 +289,10 @@ def test_a_large_video_is_linked_not_embedded(run: Path) -> None:
 def test_broken_evaluation_is_a_readable_error(tmp_path: Path) -> None:
     (tmp_path / "evaluation.json").write_text("{")
     with pytest.raises(LipsyncError, match=r"evaluation\.json: not valid JSON"):
-        artefacts.read_json(tmp_path / "evaluation.json")
+        artifacts.read_json(tmp_path / "evaluation.json")
 
 
-def test_names_that_are_no_unicode_do_not_stop_the_page(tmp_path: Path) -> None:
+def test_names_that_are_not_unicode_are_replaced(tmp_path: Path) -> None:
     html = build(tmp_path, tmp_path / "index.html", config={"data_root": "caf\udce9"})
     assert "caf" in html
 
@@ -320,7 +320,7 @@ def test_strip_and_samples_survive_bad_files(tmp_path: Path) -> None:
     )
 
 
-def test_an_embedded_video_shows_its_first_picture(html: str) -> None:
+def test_an_embedded_video_shows_its_first_frame(html: str) -> None:
     (video,) = Page(html).all("video")
     kind, _, content = video["poster"].partition(",")
     picture = cv2.imdecode(np.frombuffer(base64.b64decode(content), np.uint8), cv2.IMREAD_COLOR)
@@ -335,7 +335,7 @@ def test_timings_are_summed_by_rule_in_the_order_of_the_pipeline(run: Path) -> N
     ]
 
 
-def test_figures_on_a_speaker_who_was_trained_on_say_so(tmp_path: Path) -> None:
+def test_metrics_on_a_seen_speaker_are_labeled(tmp_path: Path) -> None:
     fabricate(tmp_path)
     parts = {"split": "train+val+test", "split_frames": "0-2499+2550-2799+2850-3099"}
     rows = [

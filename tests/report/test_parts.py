@@ -121,7 +121,7 @@ def test_generator_verdicts(
     assert [verdict.level for verdict in found] == [quality, sync]
 
 
-def test_motion_in_silence_is_a_share() -> None:
+def test_motion_in_silence_is_a_fraction() -> None:
     generators = {
         "a": {"l1": 0.01, "motion": 0.02, "motion_silent_audio": 0.015},
         "b": {"motion": 0.0, "motion_silent_audio": 0.0},
@@ -164,7 +164,7 @@ def test_minutes_of_one_speaker_are_enough_for_that_speaker() -> None:
     assert few.word != hours.word and several.word != hours.word
 
 
-def test_the_scale_of_sync_is_read_from_the_evaluation() -> None:
+def test_sync_reference_values_come_from_the_evaluation() -> None:
     evaluated = {"sync_loss": 0.5, "sync_loss_gt": 0.2, "sync_loss_out_of_sync": 3.5}
     assert (
         results.final_metrics([], {"generators": {"g": evaluated | {"x": None}}}, "g") == evaluated
@@ -218,7 +218,7 @@ def test_histogram_counts_every_value() -> None:
     assert plots.histogram([5], [], "label <x>", "unit").count("&lt;x&gt;") == 1
 
 
-def test_quantities_are_written_as_a_reader_would() -> None:
+def test_quantities_have_readable_formats() -> None:
     thin = blocks.THIN
     seconds = [0.31, 42, 431, 480, 36_000, None]
     assert [blocks.duration(s).replace(thin, " ") for s in seconds] == [
@@ -245,14 +245,14 @@ def test_metrics_tables_are_short_and_end_with_the_last_row() -> None:
     assert curves.metrics_table([], "t") is None
 
 
-def test_versions_name_what_took_part() -> None:
+def test_versions_list_packages_and_detector() -> None:
     found = collect_versions()
     assert list(found)[:2] == ["lipsync_core", "Python"]
     assert re.match(r"\d", found["torch"])
     assert "ffmpeg version" not in found["ffmpeg"] and found["ffmpeg"] != "unknown"
 
 
-def test_config_keeps_its_order_and_its_letters() -> None:
+def test_config_yaml_keeps_order_and_unicode() -> None:
     text = page.config_yaml({"b": Path("ж"), "a": [1, {"c": None}]})
     assert text.startswith("b: ж\na:\n")
 

@@ -132,7 +132,7 @@ def test_log_and_report_name_the_same_causes() -> None:
     assert "Likely cause: audio and video in sync: out of sync" in wrong.text
 
 
-def test_worst_clips_are_of_both_splits_with_pictures_and_a_word(html: str) -> None:
+def test_worst_clips_come_from_both_splits_with_crops_and_cause(html: str) -> None:
     found = Page(html)
     worst = html[
         html.index("Clips with the largest loss") : html.index("Metrics of the SyncNet in numbers")

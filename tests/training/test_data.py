@@ -103,7 +103,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("cause", ENDS)
-def test_a_training_without_data_ends_in_words(tmp_path, cause):
+def test_a_training_without_data_raises(tmp_path, cause):
     spoil, complaint = ENDS[cause]
     results = write_corpus(tmp_path, {"train": ["a/1"], "val": ["v/1"]})
     spoil(results)
@@ -129,7 +129,7 @@ GOES_ON = {
 
 
 @pytest.mark.parametrize("case", GOES_ON)
-def test_what_makes_them_hang_may_be_good_enough(tmp_path, case):
+def test_damaged_data_that_still_decodes_trains(tmp_path, case):
     results = write_corpus(tmp_path, {"train": ["a/1"]})
     GOES_ON[case](results)
     corpus = ClipDataset.load(results, "train")
@@ -139,7 +139,7 @@ def test_what_makes_them_hang_may_be_good_enough(tmp_path, case):
         assert syncnet_batch(corpus, 0, step, 1, 4).frames.shape == (1, 4, 5, 48, 96, 3)
 
 
-def test_one_unreadable_picture_is_named(tmp_path):
+def test_one_unreadable_frame_is_named(tmp_path):
     results = write_corpus(tmp_path, {"train": ["a/1"]})
     whole = cv2.imencode(".jpg", np.zeros((96, 96, 3), np.uint8))[1].tobytes()
     with zipfile.ZipFile(results / "faces/a/1.zip", "w") as archive:

@@ -138,7 +138,7 @@ def at_chance(**known):
     return diagnosed([2.05] * 4, [0.5] * 4, run=run).text
 
 
-def test_with_little_data_that_is_the_first_cause():
+def test_little_data_is_the_first_cause():
     text = at_chance(speakers=109, minutes=10)
     first, _, second = text.partition("If that is not it: ")
     assert "Likely cause: too little data, 109 speakers with 10 minutes." in first
@@ -155,7 +155,7 @@ def test_enough_data_is_not_blamed(speakers, minutes, seen):
     assert "too little" not in text and "Likely cause: the learning rate" in text
 
 
-def test_what_the_data_check_found_goes_before_everything_else():
+def test_findings_of_the_data_check_are_the_first_cause():
     found = "audio and video in sync: out of sync"
     text = at_chance(speakers=109, minutes=10, lr=0.9, data_faults=found)
     assert f"Likely cause: {found}. If that is not it: the learning rate is too high" in text
@@ -172,13 +172,13 @@ def test_what_the_data_check_found_goes_before_everything_else():
         ("adam", 1e-4, ""),
     ],
 )
-def test_a_learning_rate_with_which_nothing_learns_is_named_before_the_data(optimizer, lr, word):
+def test_an_unproven_learning_rate_is_named_before_the_data(optimizer, lr, word):
     text = at_chance(speakers=8, minutes=4, optimizer=optimizer, lr=lr)
     assert ("Likely cause: the learning rate is " + word in text) == bool(word)
     assert "too little data" in text
 
 
-def test_one_speaker_is_not_told_to_bring_others():
+def test_advice_for_one_speaker_asks_for_more_minutes():
     run = info(steps=4000, speakers=1, minutes=5, seen=True)
     heart = diagnosed([1.9, 1.2, 0.6, 0.2], [0.5, 0.52, 0.51, 0.5], run=run).text
     assert "More minutes of this speaker help most" in heart and "other speakers" not in heart
@@ -195,7 +195,7 @@ def test_a_generator_that_ends_out_of_sync_is_not_done():
     assert "1.43" in found.text and "ground truth 0.19" in found.text
 
 
-def test_a_wrong_offset_is_a_diagnosis():
+def test_a_constant_offset_is_a_diagnosis():
     found = "audio and video in sync: out of sync (5 frames)"
     run = info(steps=800, data_faults=found, constant_offset=True)
     told = diagnosed([2.0, 1.6, 1.2, 1.0], [0.55, 0.7, 0.8, 0.88], run=run)

@@ -39,7 +39,7 @@ def make_task(results, discriminator=None, kind=GeneratorTask, **more):
 # the moving average
 
 
-def test_an_average_forgets_its_start_and_follows_slowly():
+def test_ema_forgets_its_start_and_follows_slowly():
     model = nn.Linear(1, 1)
     averaged = ema_model(model, 0.9)
     seen = []
@@ -53,7 +53,7 @@ def test_an_average_forgets_its_start_and_follows_slowly():
     assert seen[61] == pytest.approx(seen[60] * 62 / 71, rel=1e-4)
 
 
-def test_an_average_keeps_statistics_too():
+def test_ema_includes_batch_norm_statistics():
     model = nn.BatchNorm1d(2)
     averaged = ema_model(model, 0.5)
     for _ in range(3):
@@ -63,7 +63,7 @@ def test_an_average_keeps_statistics_too():
     assert 0 < averaged.module.running_mean[0] < model.running_mean[0]
 
 
-def test_the_average_is_evaluated_and_exported(results, tmp_path):
+def test_ema_weights_are_evaluated_and_exported(results, tmp_path):
     task = make_task(results, ema_decay=0.99, lr=0.01)
     for step in range(3):
         task.step(step, task.batch(step))
@@ -167,19 +167,19 @@ def blind(loss, accuracy):
         ([blind(7.0, 0.9)], ""),  # a few frames that it cannot place
     ],
 )
-def test_what_a_collapse_is(rows, words):
+def test_collapse_is_detected_from_the_rows(rows, words):
     found = gan_health.collapse(rows)
     assert words in found and bool(found) == bool(words)
 
 
-def test_only_a_gan_can_fail(results):
+def test_only_a_gan_can_collapse(results):
     collapsed = [row(1), row(2, val_l1=0.2)]
     assert make_task(results).failure(collapsed) == ""
     discriminator = QualityDiscriminator(width=TINY)
     assert "L1" in make_task(results, discriminator, adv_weight=0.07).failure(collapsed)
 
 
-def test_a_gan_is_compared_with_what_it_started_from(results):
+def test_a_gan_is_compared_with_its_start_metrics(results):
     task = make_task(results, QualityDiscriminator(width=TINY), adv_weight=0.07, lr=1e-6)
     task.step(0, task.batch(0))
     start = task.extra_state["start_l1"]
@@ -189,7 +189,7 @@ def test_a_gan_is_compared_with_what_it_started_from(results):
     assert task.extra_state["start_l1"] == start
 
 
-def test_after_a_rollback_rates_and_samples_are_others(results, monkeypatch):
+def test_a_rollback_changes_learning_rates_and_samples(results, monkeypatch):
     task = make_task(results, QualityDiscriminator(width=TINY), adv_weight=0.07)
     before = task.batch(3)
     seen = []
@@ -244,7 +244,7 @@ def test_a_planted_collapse_is_rolled_back(results, tmp_path, monkeypatch, caplo
     build_from(outputs[0], Wav2Lip)
 
 
-def test_after_a_rollback_a_generator_goes_on_from_its_average(results):
+def test_a_generator_continues_from_its_ema_after_a_rollback(results):
     discriminator = QualityDiscriminator(width=TINY)
     task = make_task(results, discriminator, adv_weight=0.07, ema_decay=0.9, lr=1e-9)
     task.step(0, task.batch(0))

@@ -31,7 +31,7 @@ def test_cosine_bce_is_the_cross_entropy_of_the_cosine():
         assert torch.isfinite(losses.cosine_bce(torch.tensor([extreme]), 1))
 
 
-def test_similarities_are_within_groups():
+def test_cosine_matrix_is_within_groups():
     audio, face = torch.randn(3, 4, 8), torch.randn(3, 4, 8)
     found = losses.cosine_matrix(audio, face)
     assert found.shape == (3, 4, 4)
@@ -58,7 +58,7 @@ def test_a_repeated_window_is_no_negative():
     assert losses.balanced_bce(cosines, in_sync).item() < 1e-5
 
 
-def test_centred_embeddings_forget_what_a_group_shares():
+def test_center_removes_the_mean_of_a_group():
     own = torch.randn(2, 6, 16, generator=torch.Generator().manual_seed(0))
     shared = 50 * torch.randn(2, 1, 16, generator=torch.Generator().manual_seed(1))
     assert torch.allclose(losses.center(own + shared), losses.center(own), atol=1e-4)
@@ -92,7 +92,7 @@ def test_sync_loss_of_equal_embeddings_is_zero():
     assert losses.sync_loss(across, across.roll(1, 0)).item() > 10
 
 
-def test_a_sure_discriminator_still_has_a_gradient():
+def test_a_saturated_discriminator_still_has_a_gradient():
     probability = torch.tensor([[1e-12]], requires_grad=True)
     losses.gan_bce(probability, 1).backward()
     assert probability.grad.abs().item() > 1
@@ -137,7 +137,7 @@ def test_top1_wants_a_strict_maximum():
     assert metrics.top1(scores) == 0.5
 
 
-def test_psnr_and_share():
+def test_psnr_and_fraction():
     assert metrics.psnr(0.01) == pytest.approx(20)
     assert metrics.psnr(0.0) == math.inf
     assert metrics.fraction(np.array([True, False])) == 0.5
@@ -147,7 +147,7 @@ def test_psnr_and_share():
 # tensors
 
 
-def test_calibration_of_probabilities_with_a_known_truth():
+def test_calibration_of_probabilities_with_known_labels():
     rng = np.random.default_rng(0)
     said = rng.random(20_000)
     true = rng.random(20_000) < said  # what is called 0.7 is right seven times in ten
@@ -186,7 +186,7 @@ def test_generator_input_hides_the_lower_half_of_the_target_only():
     assert torch.equal(faces[:, 3:], real) and (real > 0).all()
 
 
-def test_the_expert_sees_drawn_frames_as_it_sees_stored_ones():
+def test_syncnet_input_of_generated_frames_equals_that_of_stored_ones():
     frames = torch.randint(0, 256, (2, 5, 96, 96, 3), dtype=torch.uint8)
     stored = tensors.stack_window(frames[:, :, 48:])
     assert torch.equal(tensors.syncnet_input(tensors.to_planes(frames)), stored)

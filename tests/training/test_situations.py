@@ -106,7 +106,7 @@ ONE, FEW_OF_ONE, STRANGERS = (1, 13.8, True), (1, 0.4, True), (53, 5.9, False)
         pytest.param(SLOW, IN_SYNC, LOW, ONE, "bad", "the learning rate is too low", id="too low"),
     ],
 )
-def test_the_cause_that_was_made_is_named_first(recorded, checks, rate, data, level, cause):
+def test_the_planted_cause_is_named_first(recorded, checks, rate, data, level, cause):
     names = ("step", "phase", "train_loss", "val_loss", "val_auc")
     rows = [dict(zip(names, line.split(), strict=True)) for line in recorded.split("\n") if line]
     data_check, (optimizer, lr), (speakers, minutes, seen) = {"checks": checks}, rate, data

@@ -192,7 +192,7 @@ def explode(results, folder, monkeypatch, times, crash=None, **more):
 
 
 @pytest.mark.parametrize("loss", ["contrastive+bce", "contrastive", "bce"])
-def test_a_syncnet_that_explodes_goes_on_with_other_samples(
+def test_a_diverged_syncnet_continues_with_other_samples(
     results, tmp_path, monkeypatch, caplog, loss
 ):
     rows = explode(results, tmp_path, monkeypatch, 2, loss=loss)
@@ -201,7 +201,7 @@ def test_a_syncnet_that_explodes_goes_on_with_other_samples(
     assert all(np.isfinite(float(row["val_loss"])) for row in rows)
 
 
-def test_a_syncnet_that_explodes_again_and_again_ends_in_words(results, tmp_path, monkeypatch):
+def test_a_syncnet_that_keeps_diverging_raises(results, tmp_path, monkeypatch):
     words = "syncnet: failed 3 times, each time with other samples; .* Lower `lr`, set `grad_clip`"
     for _ in range(2):  # the second time at once
         with pytest.raises(LipsyncError, match=words):
@@ -217,7 +217,7 @@ def test_a_syncnet_draws_other_samples_after_a_rollback(results):
     assert not np.array_equal(before.frames, task.batch(3).frames)
 
 
-def test_a_kill_around_an_syncnets_rollback_changes_nothing(results, tmp_path, monkeypatch):
+def test_a_kill_around_a_syncnet_rollback_changes_nothing(results, tmp_path, monkeypatch):
     quiet, killed = tmp_path / "quiet", tmp_path / "killed"
     explode(results, quiet, monkeypatch, times=2)
     for crash in (2, 3, 5):
@@ -230,7 +230,7 @@ def test_a_kill_around_an_syncnets_rollback_changes_nothing(results, tmp_path, m
     assert (quiet / "checkpoint.pth").read_bytes() == (killed / "checkpoint.pth").read_bytes()
 
 
-def test_the_syncnet_learns_whose_sound_it_is(tmp_path):
+def test_syncnet_learns_to_match_audio(tmp_path):
     ids = [f"s{number}/1" for number in range(4)]
     results = write_corpus(tmp_path, {"train": ids, "val": ["v/1"]}, frames=80)
     options = SYNCNET | {
@@ -281,7 +281,7 @@ def test_the_curriculum_of_syncnet(results):
     assert without.curriculum(0) == without.curriculum(50)
 
 
-def test_centring_changes_the_first_contrastive_steps_only(results):
+def test_centering_changes_the_first_contrastive_steps_only(results):
     def loss(step, **more):
         task = make_syncnet_task(results, windows_per_clip=4, **more)
         return float(task.step(step, task.batch(step))["train_loss"])
@@ -357,7 +357,7 @@ def test_gan_loss_and_the_discriminators_step(results):
     assert {"train_disc_real_accuracy", "train_disc_fake_accuracy"} <= found.keys()
 
 
-def test_a_gan_that_is_no_number_any_more_shows_it_in_the_loss():
+def test_a_nan_discriminator_gives_a_nan_loss():
     probability = torch.tensor([0.2, float("nan")], requires_grad=True)
     assert losses.gan_bce(probability, 1).isnan()
     probability = torch.tensor([0.2, 1.0], requires_grad=True)
@@ -393,13 +393,13 @@ def test_the_sync_loss_is_differentiable(results):
 
 
 @pytest.mark.parametrize(("threshold", "weights"), [(0.0, [0, 0]), (50.0, [0, 0.01])])
-def test_the_sync_loss_joins_below_its_threshold(results, threshold, weights):
+def test_the_sync_loss_is_switched_on_below_its_threshold(results, threshold, weights):
     task = make_generator_task(results, sync_threshold=threshold, val_windows=8)
     rows = [task.evaluate(1) for _ in range(2)]
     assert [row["sync_weight"] for row in rows] == weights
 
 
-def test_the_sync_loss_stays_once_it_joined(results):
+def test_the_sync_loss_stays_switched_on(results):
     task = make_generator_task(results, sync_threshold=0.0, val_windows=8)
     task.extra_state["sync_weight"] = 0.01
     task.evaluate(1)
@@ -462,7 +462,7 @@ def test_syncnet_is_untouched_by_the_loss_of_the_window_order(results):
     assert F.cosine_similarity(audio, face).min() >= 0
 
 
-def test_a_initialized_discriminator_tells_pictures_apart_from_the_start():
+def test_an_initialized_discriminator_distinguishes_inputs():
     torch.manual_seed(0)
     pictures = torch.rand(16, 3, 1, 1, 1) * torch.rand(16, 3, 1, 96, 96)
 

@@ -12,7 +12,7 @@ ORDER = ("bad", "fair", "good")
 
 @pytest.mark.parametrize("in_sync", [0.05, 0.19, 0.4, 0.69])
 @pytest.mark.parametrize("auc", [None, 0.7, 0.96])
-def test_a_larger_loss_never_has_a_better_word(in_sync: float, auc: float | None) -> None:
+def test_sync_level_is_monotone_in_the_loss(in_sync: float, auc: float | None) -> None:
     losses = np.linspace(0, 8, 4001)
     levels = [ORDER.index(thresholds.sync_level(loss, in_sync, auc)) for loss in losses]
     assert levels == sorted(levels, reverse=True)
@@ -21,7 +21,7 @@ def test_a_larger_loss_never_has_a_better_word(in_sync: float, auc: float | None
     )
 
 
-def test_the_edges_of_the_words() -> None:
+def test_sync_levels_at_their_thresholds() -> None:
     bound = thresholds.sync_bound(0.19)
     assert 0.19 < bound < CHANCE_LOSS
     level = thresholds.sync_level
@@ -30,7 +30,7 @@ def test_the_edges_of_the_words() -> None:
     assert level(0.1, 0.19, AUC_USABLE) == "good" and level(0.1, 0.19, AUC_USABLE - 0.01) == "fair"
 
 
-def test_the_words_are_those_of_real_audio_that_many_frames_off() -> None:
+def test_sync_levels_match_audio_offsets_in_frames() -> None:
     """Sync losses of ground truth with the audio 0 to 4 frames off, by a SyncNet of AUC 0.90."""
     losses = (0.328, 0.394, 0.555, 0.737, 0.901)
     words = [thresholds.sync_level(loss, losses[0], 0.9) for loss in losses]

@@ -76,7 +76,7 @@ def test_good_data_passes_every_check(good):
 
 @pytest.mark.parametrize("frames", [5, -5])
 def test_a_constant_offset_is_found_with_its_sign(spoilt, frames):
-    columns = frames * 16 // 5  # a late picture shows what was heard before
+    columns = frames * 16 // 5  # a late video shows what was heard before
     check, found = together(spoilt(lambda mel, place, mels: np.roll(mel, -columns, axis=0)))
     assert (check.level, check.word) == ("bad", "out of sync")
     assert abs(found["offset"] - frames) <= 1
@@ -84,18 +84,18 @@ def test_a_constant_offset_is_found_with_its_sign(spoilt, frames):
     assert "late" in check.note if frames > 0 else "early" in check.note
 
 
-def test_the_sound_of_other_clips_has_no_link(spoilt):
+def test_audio_of_other_clips_has_no_correlation(spoilt):
     check, _ = together(spoilt(lambda mel, place, mels: mels[(place + 7) % CLIPS]))
     assert (check.level, check.word) == ("bad", "no correlation"), check
 
 
-def test_too_few_clips_tell_nothing_rather_than_something_wrong(spoilt):
+def test_too_few_clips_give_no_rating(spoilt):
     results = spoilt(lambda mel, place, mels: mels[(place + 7) % CLIPS])
     check, _ = together(results, IDS[:3])
     assert (check.level, check.word) == ("none", "not enough to tell"), check
 
 
-def test_silent_sound_is_named(spoilt, monkeypatch):
+def test_silent_audio_is_named(spoilt, monkeypatch):
     monkeypatch.setattr(overfit, "MAX_STEPS", 12)
     results = spoilt(lambda mel, place, mels: np.full_like(mel, -4))
     check, _ = together(results)
@@ -123,7 +123,7 @@ def test_faces_that_do_not_move_are_named(good, tmp_path):
     assert (check.level, check.word) == ("bad", "faces do not move")
 
 
-def test_offsets_measured_by_a_network_are_taken_where_there_are_enough():
+def test_enough_measured_offsets_replace_the_correlation():
     runs = []
     for clips, word in (({0: 8, 1: 3}, "in sync"), ({5: 9, 4: 1}, "out of sync")):
         check = offsets.check_histogram(clips)
@@ -133,7 +133,7 @@ def test_offsets_measured_by_a_network_are_taken_where_there_are_enough():
     assert offsets.check_histogram({-9: 4, 0: 3, 9: 4}).word == "offsets differ"
 
 
-def test_a_trained_network_measures_offsets_only_where_it_knows(good, monkeypatch):
+def test_measured_offsets_that_disagree_are_ignored(good, monkeypatch):
     corpus, net = ClipDataset.load(good, IDS[:12]), model()
     measured = iter([4, 5, 5, 5, 5, 6, 5, -9, 5, 5, 5, 5])
     monkeypatch.setattr(offsets, "clip_offset", lambda *_, **__: next(measured))
@@ -146,7 +146,7 @@ def test_a_trained_network_measures_offsets_only_where_it_knows(good, monkeypatc
     assert check["word"] == "out of sync" and "of 12 clips" in check["figures"]
 
 
-def test_training_is_the_same_with_and_without_a_look(good, tmp_path):
+def test_training_is_the_same_with_and_without_the_data_check(good, tmp_path):
     options = {"width": 0.0625, "steps": 2, "clips_per_batch": 2, "windows_per_clip": 2}
     options |= {"eval_every": 2, "save_every": 2, "val_windows": 4, "precision": "float32"}
     weights = []
@@ -196,7 +196,7 @@ def test_what_is_enough_depends_on_the_validation_speakers(clips, speakers, seen
     assert "2 speakers at the least" not in check.note
 
 
-def test_of_short_clips_more_are_looked_at(monkeypatch):
+def test_more_short_clips_are_sampled(monkeypatch):
     corpus = Sized(60, 3)
     corpus.read_windows = lambda clip, starts: np.zeros((len(starts), 5, 96, 96, 3), np.uint8)
     corpus.mel = lambda clip: np.zeros((240, 80), np.float32)
@@ -205,13 +205,13 @@ def test_of_short_clips_more_are_looked_at(monkeypatch):
     assert len(offsets.sample_features(corpus)) == 2
 
 
-def test_validation_speakers_are_looked_up(good):
+def test_seen_speakers_compares_both_splits(good):
     train, one = ClipDataset.load(good, "train"), ClipDataset.load(good, IDS[:1])
     assert learnability.seen_speakers(train, one)
     assert not learnability.seen_speakers(train, ClipDataset.load(good, "val"))
 
 
-def test_the_look_leaves_the_network_and_the_random_numbers_alone(good):
+def test_the_data_check_changes_neither_network_nor_random_state(good):
     net, corpus = model(), ClipDataset.load(good, IDS[:4])
     before = {name: value.clone() for name, value in net.state_dict().items()}
     state = torch.get_rng_state()

@@ -131,7 +131,7 @@ def test_sigterm_to_the_job_saves_and_the_same_command_goes_on(results, tmp_path
     assert (tmp_path / "checkpoint.pth").is_file()
 
 
-def test_what_a_rank_says_of_bad_data_is_the_jobs_error(tmp_path):
+def test_the_error_of_a_rank_is_that_of_the_job(tmp_path):
     results = small_corpus(tmp_path / "results")
     (results / "mels/c/1.npy").unlink()
     with pytest.raises(LipsyncError, match=r"^.*1 of 1 clips cannot be used .*c/1\.npy") as caught:
@@ -148,7 +148,7 @@ def test_what_a_rank_says_of_bad_data_is_the_jobs_error(tmp_path):
         ("generator", {"batch_size": 2, "compile": True}, "in one process only"),
     ],
 )
-def test_keys_that_ranks_cannot_have(training, keys, said):
+def test_invalid_keys_for_several_ranks_are_refused(training, keys, said):
     config = launch.TRAININGS[training].config(num_processes=2, **keys)
     with pytest.raises(LipsyncError, match=said):
         launch.run(training, "cpu", 1, config)

@@ -216,7 +216,7 @@ def test_after_a_power_cut_a_run_goes_on_from_the_state_before(tmp_path, straigh
     assert_same(outcome(tmp_path), straight[1])
 
 
-def test_the_newest_whole_state_is_taken(tmp_path, straight, caplog):
+def test_the_newest_intact_state_is_loaded(tmp_path, straight, caplog):
     options = TrainingConfig(steps=10, eval_every=4, save_every=2, checkpoint_every=4)
     with pytest.raises(RuntimeError):
         loop.train(Line(9, crash), tmp_path, options)
@@ -226,7 +226,7 @@ def test_the_newest_whole_state_is_taken(tmp_path, straight, caplog):
     assert "Going on from step_0000004.pt: the steps after 4 are done again" in caplog.text
 
 
-def test_without_a_whole_state_a_run_starts_afresh_and_says_so(tmp_path, straight, caplog):
+def test_without_an_intact_state_a_run_starts_afresh(tmp_path, straight, caplog):
     with pytest.raises(RuntimeError):
         loop.train(Line(7, crash), tmp_path, OPTIONS)
     for path in tmp_path.glob("*.pt"):
@@ -379,7 +379,7 @@ class Whole(Scripted):
     export_after_failure = False
 
 
-def test_what_is_of_no_use_unfinished_ends_in_words(tmp_path, caplog):
+def test_a_task_without_export_after_failure_raises(tmp_path, caplog):
     options = TrainingConfig(steps=12, eval_every=4, save_every=12, max_rollbacks=2)
     words = r"line: failed 3 times, each time with other samples; .* state of step 4 .* Lower `lr`"
     with pytest.raises(LipsyncError, match=words):
@@ -413,7 +413,7 @@ def test_a_kill_around_a_rollback_changes_nothing(tmp_path, step):
     assert_same(outcome(tmp_path / "killed"), outcome(tmp_path / "quiet"))
 
 
-def test_patience_ends_a_training_that_stands_still(tmp_path, caplog):
+def test_patience_stops_a_training_without_improvement(tmp_path, caplog):
     caplog.set_level("INFO")
     options = TrainingConfig(steps=40, eval_every=4, save_every=40, patience=2)
     task = Line()
@@ -441,7 +441,7 @@ def test_advice_is_logged_when_it_changes(tmp_path, caplog):
     ]
 
 
-def test_publish_hands_on_best_or_last(tmp_path):
+def test_publish_exports_best_or_last(tmp_path):
     task = Line()
     loop.train(task, tmp_path / "run", OPTIONS)
     out = tmp_path / "deep/er/checkpoint.pth"
@@ -454,7 +454,7 @@ def test_publish_hands_on_best_or_last(tmp_path):
     assert (tmp_path / "metrics.csv").read_text().startswith("step,")
 
 
-def test_start_from_lists_what_does_not_fit(tmp_path, caplog):
+def test_load_pretrained_lists_tensors_that_do_not_fit(tmp_path, caplog):
     caplog.set_level("INFO")
     source, target = nn.Linear(2, 3), nn.Linear(2, 3, bias=False)
     save_public(tmp_path / "a.pth", source)
@@ -471,7 +471,7 @@ def test_csv_has_all_columns_in_order_of_appearance():
     )
 
 
-def test_a_second_ctrl_c_gives_up_at_once():
+def test_a_second_ctrl_c_interrupts_at_once():
     before = signal.getsignal(signal.SIGINT)
     with StopSignals() as stop:
         os.kill(os.getpid(), signal.SIGINT)

@@ -25,7 +25,7 @@ def test_orthogonalize_matrices_have_equal_singular_values(shape):
     assert torch.allclose(*same, atol=1e-3)
 
 
-def test_nothing_to_learn_moves_nothing():
+def test_a_zero_gradient_changes_no_weight():
     assert torch.equal(orthogonalize(torch.zeros(3, 5)), torch.zeros(3, 5))
 
 
@@ -41,7 +41,7 @@ def test_a_kernels_step_does_not_depend_on_the_size_of_its_gradient():
     assert largest == pytest.approx(0.01 * KERNEL_LR_SCALE, rel=0.3)
 
 
-def test_large_kernels_are_turned_in_bfloat16_where_asked(monkeypatch):
+def test_large_kernels_are_orthogonalized_in_bfloat16_where_set(monkeypatch):
     used = []
     turn = muon.orthogonalize
     monkeypatch.setattr(muon, "MIN_BF16_SIZE", 20)
@@ -66,7 +66,7 @@ def test_vectors_and_scalars_take_the_steps_of_adam():
     assert torch.allclose(ours, theirs, atol=1e-6)
 
 
-def test_a_state_goes_on_where_it_was():
+def test_a_restored_optimizer_continues_exactly():
     def run(steps, weights, optimizer):
         for seed in steps:
             for weight in weights:

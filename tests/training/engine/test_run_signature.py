@@ -43,7 +43,7 @@ def test_the_same_options_find_the_same_run(tmp_path, caplog):
         ({"seed": 7}, "the seed"),
     ],
 )
-def test_a_fresh_start_says_what_changed(tmp_path, caplog, changes, said):
+def test_a_fresh_start_logs_what_changed(tmp_path, caplog, changes, said):
     caplog.set_level("INFO")
     old = finished(tmp_path)
     finished(tmp_path, age=50, lr=5.0)  # older, not the one to compare with
@@ -62,7 +62,7 @@ def test_another_version_of_the_code_is_named(tmp_path, caplog, monkeypatch):
     assert "changed: the training code" in caplog.text
 
 
-def test_old_states_go_and_say_so(tmp_path, caplog):
+def test_removed_old_states_are_logged(tmp_path, caplog):
     caplog.set_level("INFO")
     kept = [finished(tmp_path, lr=float(number + 1), age=10 * number) for number in range(5)]
     other = finished(tmp_path, "wav2lip", age=900)
@@ -76,7 +76,7 @@ def test_old_states_go_and_say_so(tmp_path, caplog):
     assert sorted(tmp_path.iterdir()) == sorted([current, other])
 
 
-def test_all_states_stay_where_asked_for(tmp_path):
+def test_max_runs_zero_keeps_all_states(tmp_path):
     kept = [finished(tmp_path, lr=float(number + 1), age=number) for number in range(4)]
     run_signature.remove_old_runs(kept[0], keep=0)
     assert all(run.is_dir() for run in kept)
@@ -95,7 +95,7 @@ def test_a_lock_is_held_by_a_process_and_falls_with_it(tmp_path):
     assert not is_locked(lock)
 
 
-def test_tensorboard_forgets_what_was_lost(tmp_path):
+def test_tensorboard_drops_rows_after_the_resumed_step(tmp_path):
     def shown():
         board = EventAccumulator(str(tmp_path)).Reload()
         return {tag: [(e.step, e.value) for e in board.Scalars(tag)] for tag in ("a", "b")}
