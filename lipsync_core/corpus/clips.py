@@ -16,7 +16,6 @@ import itertools
 import json
 import logging
 import os
-import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,13 +24,13 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from lipsync_core.corpus.layouts import LAYOUTS, Item, wav2lip
+from lipsync_core.corpus.layouts.items import source_id
 from lipsync_core.corpus.layouts.lists import official_splits, read_lists
 from lipsync_core.corpus.layouts.scan import VIDEO_SUFFIXES, decode, encode, suffix_of
 from lipsync_core.errors import LipsyncError
 from lipsync_core.runtime.files import digest, file_sha
 
 log = logging.getLogger(__name__)
-PART = re.compile(r"\+\d+$")  # the end of the id of a further track
 MAX_NAME_BYTES = 200  # of a part of an id: file systems allow 255, with our suffixes
 
 
@@ -79,16 +78,6 @@ class Clip(NamedTuple):
         """Start and end in seconds when the clip is a part of its video, else None."""
         start, dash, end = self.segment.partition("-")
         return (float(start), float(end)) if dash else None
-
-
-def part_id(clip_id: str, number: int) -> str:
-    """The id of a video's track `number`; 0 is the largest track, which keeps the video's id."""
-    return f"{clip_id}+{number}" if number else clip_id
-
-
-def source_id(clip_id: str) -> str:
-    """The id of the video that a clip comes from, and whose audio it shares."""
-    return PART.sub("", clip_id)
 
 
 def shard_of(clip_id: str, shards: int) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lipsync_core.corpus.clips import source_id
+from lipsync_core.corpus.layouts.items import source_id
 from lipsync_core.errors import DamagedFile, LipsyncError
 from lipsync_core.runtime.files import exclusive_lock, file_sha, is_locked, write_text
 

@@ -20,9 +20,9 @@ import numpy as np
 
 from lipsync_core.audio import MEL_RATE, MEL_WINDOW, mel_length, mel_windows, read_mel
 from lipsync_core.config import SyncNetAugment
-from lipsync_core.corpus.clips import source_id
 from lipsync_core.corpus.filelists import parse_line, read_line, speaker_of
 from lipsync_core.corpus.journal import report_damage, reporting_damage
+from lipsync_core.corpus.layouts.items import source_id
 from lipsync_core.data import augmentation
 from lipsync_core.data.array_cache import ArrayCache
 from lipsync_core.data.augmentation import HFLIP, sample_transform, transform_frames, transform_mels

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lipsync_core.corpus.clips import source_id
+from lipsync_core.corpus.layouts.items import source_id
 from lipsync_core.errors import LipsyncError, Reason
 from lipsync_core.preparation.stages import Stage
 from lipsync_core.runtime.tables import read_table, write_table

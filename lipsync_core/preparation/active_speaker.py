@@ -26,6 +26,7 @@ from lipsync_core.evaluation.av_offset import MAX_SHIFT, av_offset, cosine_dista
 from lipsync_core.evaluation.lse import SAMPLES_A_FRAME, lse
 from lipsync_core.faces.crops import CropSpec, iter_crops
 from lipsync_core.faces.track import Track
+from lipsync_core.media.audio import to_float
 from lipsync_core.models import LseSyncNet, SyncNet
 from lipsync_core.pretrained import LSE_WEIGHTS
 from lipsync_core.runtime.device import pick
@@ -35,8 +36,9 @@ log = logging.getLogger(__name__)
 MAX_FRAMES = 150  # frames that are scored: 6 s
 MIN_FRAMES = 16  # frames that a score needs
 FACES_PER_PASS = 8  # their frames are held in memory together
-WINDOW = 5
+WINDOW = 5  # frames
 BATCH_SIZE = 32
+Score = tuple[int, float]  # offset in frames of 40 ms (above 0 the video lags), confidence
 
 
 class SyncScorer(abc.ABC):
@@ -49,8 +51,8 @@ class SyncScorer(abc.ABC):
         return track
 
     @abc.abstractmethod
-    def score(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> tuple[int, float]:
-        """Offset in frames of 40 ms (above 0 the video lags) and confidence (higher is better).
+    def score(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> Score:
+        """Offset and confidence (higher is better).
 
         frames: uint8 (n, side, side, 3) BGR, n >= MIN_FRAMES, from frame `start` of the clip on.
         pcm: int16 (N,), the whole clip's audio at 16 kHz, longer than these frames.
@@ -72,7 +74,7 @@ class LseScorer(SyncScorer):
         boxes = (x - 1.4 * half, y - half, x + 1.4 * half, y + 1.8 * half)
         return replace(track, boxes=np.stack(boxes, axis=1).astype(np.float32))
 
-    def score(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> tuple[int, float]:
+    def score(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> Score:
         part = pcm[start * SAMPLES_A_FRAME : (start + len(frames)) * SAMPLES_A_FRAME]
         result = lse(self.model, frames, np.array(part))
         return result.offset, result.confidence
@@ -86,14 +88,14 @@ class SyncNetScorer(SyncScorer):
         self.side = self.model.image_size
 
     @torch.inference_mode()
-    def score(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> tuple[int, float]:
+    def score(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> Score:
         device = next(self.model.parameters()).device
         count = len(frames) - WINDOW + 1
-        # Five frames are sixteen mel columns: from such a frame on, columns fall where they did.
+        # Five frames are sixteen mel columns: a multiple of five keeps the columns in place.
         base = max(0, start - MAX_SHIFT - WINDOW) // WINDOW * WINDOW
         end = start + len(frames) + MAX_SHIFT + WINDOW
         part = pcm[base * SAMPLES_A_FRAME : end * SAMPLES_A_FRAME]
-        mel = audio.melspectrogram(part.astype(np.float32) / 32768).T
+        mel = audio.melspectrogram(to_float(part)).T
         shifted = range(start - MAX_SHIFT - base, start + count + MAX_SHIFT - base)
         audio_windows = np.stack([audio.mel_window(mel, frame) for frame in shifted])[:, None]
         lower = sliding_window_view(frames[:, self.side // 2 :], WINDOW, axis=0)
@@ -103,8 +105,8 @@ class SyncNetScorer(SyncScorer):
             for batch in np.split(windows, range(BATCH_SIZE, count, BATCH_SIZE))
         ]
         batches = torch.from_numpy(audio_windows).split(BATCH_SIZE)
-        heard = [self.model.encode_audio(batch.to(device)) for batch in batches]
-        found = av_offset(torch.cat(faces), torch.cat(heard), distance=cosine_distance)
+        embedded_audio = [self.model.encode_audio(batch.to(device)) for batch in batches]
+        found = av_offset(torch.cat(faces), torch.cat(embedded_audio), distance=cosine_distance)
         return found.offset, found.confidence
 
 
@@ -115,30 +117,26 @@ def load_scorer(path: Path, device: str = "auto") -> SyncScorer:
     return LseScorer(path, device) if public else SyncNetScorer(path, device)
 
 
-def select_speaker(
-    video_path: Path, wav_path: Path, tracks: Sequence[Track], scorer: SyncScorer, spec: CropSpec
-) -> tuple[int, float]:
-    """Index of the track of the active speaker, and the confidence.
+def select_speaker(scores: Sequence[Score | None]) -> tuple[int, float]:
+    """Index of the track with the highest confidence of `score_tracks`, and that confidence.
 
-    Tracks that are too short to score lose; when all are, the first wins with confidence 0.
+    A track without a score is never preferred; when none has one, the first with confidence 0.
     """
-    scores = score_tracks(video_path, wav_path, tracks, scorer, spec)
     confidences = [-math.inf if score is None else score[1] for score in scores]
     best = int(np.argmax(confidences))
-    log.info("%s: sync confidence of each face: %s", video_path.name, confidences)
     return best, max(0.0, confidences[best])
 
 
 def score_tracks(
     video_path: Path, wav_path: Path, tracks: Sequence[Track], scorer: SyncScorer, spec: CropSpec
-) -> list[tuple[int, float] | None]:
+) -> list[Score | None]:
     """Offset (frames) and confidence of each track, None where it is too short.
 
     Each is scored on the loudest six seconds of its longest unbroken run in one shot. spec: how
     crops are cut for training, which is what a SyncNet of this project expects.
     """
     _, pcm = wavfile.read(wav_path, mmap=True)
-    scores: list[tuple[int, float] | None] = []
+    scores: list[Score | None] = []
     samples = _samples(video_path, pcm, tracks, scorer, spec)
     for track, (start, frames) in zip(tracks, samples, strict=True):
         score = None
@@ -146,6 +144,7 @@ def score_tracks(
             offset, confidence = scorer.score(frames, _mute_other_shots(pcm, track, start), start)
             score = offset, round(confidence, 4)
         scores.append(score)
+    log.info("%s: offset and sync confidence of each face: %s", video_path.name, scores)
     return scores
 
 

@@ -1,10 +1,11 @@
-"""Face crops of one video: link its faces to tracks, select some, write and measure their crops."""
+"""Face crops of one video: link its boxes to tracks, select tracks, write and measure crops."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,13 +20,16 @@ from lipsync_core.preparation.measures import crop_measures, head_speed
 from lipsync_core.preparation.runner import ClipJob
 from lipsync_core.preparation.stages import AUDIO, BOXES, Measures
 
+if TYPE_CHECKING:
+    from lipsync_core.preparation.active_speaker import Score
+
 
 @dataclass(frozen=True)
 class FaceCropper:
     """Callable: writes the crops of a job's clip and returns the measures of each clip it gives.
 
     speaker_weights: SyncNet that selects the active speaker; sync_weights: SyncNet that measures
-    the AV offset; None for neither.
+    the AV offset, the same one when both are given; None for neither.
     """
 
     data_root: Path
@@ -49,31 +53,36 @@ class FaceCropper:
         min_frames = round(self.track.min_seconds * FPS)
         people = [each for each in linked if len(each) >= min_frames]
         common: Measures = {"tracks": len(people), "shots": len(found.cuts) + 1}
-        every = self.track.select == "all"
-        if job.clip.face_hint and not every:
+        select_all = self.track.select == "all"
+        if job.clip.face_hint and not select_all:
             hint = (job.clip.face_hint, found.width, found.height)
             chosen = [tracks.nearest_track(linked, *hint)]
-        elif every or self.speaker_weights:
+        elif select_all or self.speaker_weights:
             chosen = tracks.select_people(linked, min_frames)
         else:
             chosen = [tracks.select_track(linked, self.track.select)]
         smoothing = (self.track.max_gap, self.track.smooth)
         chosen = [tracks.fill_and_smooth(each, *smoothing) for each in chosen]
-        if self.speaker_weights and len(chosen) > 1:
+        scores: list[Score | None] = [None] * len(chosen)
+        ambiguous = self.speaker_weights is not None and len(chosen) > 1
+        if self.sync_weights or ambiguous:
             from lipsync_core.preparation import active_speaker
 
-            scorer = active_speaker.load_scorer(self.speaker_weights, self.device)
-            best, confidence = active_speaker.select_speaker(
-                source, self._wav(job), chosen, scorer, self.spec
+            scorer = active_speaker.load_scorer(
+                self.sync_weights or self.speaker_weights, self.device
             )
-            common["active_speaker_confidence"] = confidence
-            chosen = [chosen[best]]
+            wav = AUDIO.path(self.results, job.clip.id)
+            scores = active_speaker.score_tracks(source, wav, chosen, scorer, self.spec)
+            if ambiguous:
+                best, common["active_speaker_confidence"] = active_speaker.select_speaker(scores)
+                chosen, scores = [chosen[best]], [scores[best]]
         rows = [common | measures for measures in self._write(job, source, chosen, found)]
-        for row, each, score in zip(rows, chosen, self._sync(job, source, chosen), strict=True):
-            row |= score
-            if every or found.cuts:
+        for row, each, score in zip(rows, chosen, scores, strict=True):
+            if score and self.sync_weights:
+                row["sync_offset"], row["sync_confidence"] = score
+            if select_all or found.cuts:
                 row |= {"start_frame": int(each.frames[0]), "num_frames": each.num_frames()}
-            if not every:
+            if not select_all:
                 row |= _unused(each, people)
         return rows
 
@@ -94,20 +103,6 @@ class FaceCropper:
             | crop_measures(target)
             for each, stat, target in zip(chosen, stats, targets, strict=True)
         ]
-
-    def _sync(self, job: ClipJob, source: Path, chosen: Sequence[Track]) -> list[Measures]:
-        """sync_offset (frames) and sync_confidence of each track, {} where it is too short."""
-        if self.sync_weights is None:
-            return [{} for _ in chosen]
-        from lipsync_core.preparation import active_speaker
-
-        scorer = active_speaker.load_scorer(self.sync_weights, self.device)
-        scores = active_speaker.score_tracks(source, self._wav(job), chosen, scorer, self.spec)
-        names = ("sync_offset", "sync_confidence")
-        return [dict(zip(names, score, strict=True)) if score else {} for score in scores]
-
-    def _wav(self, job: ClipJob) -> Path:
-        return AUDIO.path(self.results, job.clip.id)
 
 
 def _unused(track: Track, people: Sequence[Track]) -> Measures:

@@ -18,8 +18,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from lipsync_core.audio import MEL_RATE
-from lipsync_core.corpus.clips import source_id
-from lipsync_core.corpus.layouts.items import SPLITS
+from lipsync_core.corpus.layouts.items import SPLITS, source_id
 from lipsync_core.errors import ClipError
 from lipsync_core.preparation.audio_fingerprint import CODE_BITS, landmarks
 from lipsync_core.preparation.same_take import Files, Match, match

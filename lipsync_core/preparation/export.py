@@ -12,10 +12,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from lipsync_core.corpus.clips import source_id
 from lipsync_core.corpus.filelists import ListedClip, parse_line, read_line
 from lipsync_core.corpus.journal import append_journal, read_journal
-from lipsync_core.corpus.layouts.items import SPLITS
+from lipsync_core.corpus.layouts.items import SPLITS, source_id
 from lipsync_core.corpus.layouts.scan import stamp
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.archive import CropArchive

@@ -63,9 +63,8 @@ def audio_measures(blocks: Iterable[np.ndarray], mel: np.ndarray) -> Measures:
 def crop_measures(zip_path: Path) -> Measures:
     """Measures of eight crops spread over a clip.
 
-    Returns sharpness (median variance of the Laplacian at 96 pixels; low is blurred), brightness
-    (mean gray level, 0..255) and image_hash (difference hash, 64 bits in hex, hardly changed by
-    scaling and encoding).
+    Returns sharpness (median variance of the Laplacian at 96 pixels; low is blurred) and brightness
+    (mean gray level, 0..255).
     """
     with contextlib.closing(CropArchive(zip_path)) as archive:
         numbers = archive.frames
@@ -76,12 +75,9 @@ def crop_measures(zip_path: Path) -> Measures:
         ]
     gray = [cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY) for crop in crops]
     variances = [float(cv2.Laplacian(image, cv2.CV_32F).var()) for image in gray]
-    mean = np.mean(gray, axis=0, dtype=np.float32)
-    tiny = cv2.resize(mean, (9, 8), interpolation=cv2.INTER_AREA)
     return {
         "sharpness": round(float(np.median(variances)), 1),
-        "brightness": round(float(mean.mean()), 1),
-        "image_hash": np.packbits(np.diff(tiny, axis=1) > 0).tobytes().hex(),
+        "brightness": round(float(np.mean(gray, axis=0, dtype=np.float32).mean()), 1),
     }
 
 

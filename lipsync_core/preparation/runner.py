@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lipsync_core.corpus.clips import Clip, part_id, source_id
+from lipsync_core.corpus.clips import Clip
 from lipsync_core.corpus.journal import (
     append_journal,
     journal_path,
@@ -26,6 +26,7 @@ from lipsync_core.corpus.journal import (
     report_damage,
     write_journal,
 )
+from lipsync_core.corpus.layouts.items import part_id, source_id
 from lipsync_core.errors import ClipError, DamagedFile, LipsyncError, Reason
 from lipsync_core.preparation.stages import Measures, Stage
 from lipsync_core.runtime.files import digest, exclusive_lock, remove_stale_temporaries

@@ -17,10 +17,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lipsync_core.corpus import split_summary
-from lipsync_core.corpus.clips import Clip, source_id
+from lipsync_core.corpus.clips import Clip
 from lipsync_core.corpus.filelists import ListedClip, parse_line, speaker_of
 from lipsync_core.corpus.index import index_path, read_index
-from lipsync_core.corpus.layouts.items import PRETRAIN, SPLITS
+from lipsync_core.corpus.layouts.items import PRETRAIN, SPLITS, source_id
 from lipsync_core.errors import LipsyncError, Reason
 from lipsync_core.preparation import accounting, duplicates, time_split
 from lipsync_core.preparation.stages import CHECKS, Stage

@@ -75,7 +75,7 @@ FACES = Stage(
     "crop_faces",
     "faces",
     ".zip",
-    version=5,
+    version=6,
     reads=(BOXES,),
     settings=("ffmpeg", "track", "crop", "sync_model"),
 )

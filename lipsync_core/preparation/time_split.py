@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lipsync_core.corpus.clips import source_id
 from lipsync_core.corpus.filelists import ListedClip
-from lipsync_core.corpus.layouts.items import SPLITS
+from lipsync_core.corpus.layouts.items import SPLITS, source_id
 from lipsync_core.data.dataset import MIN_RUN, WINDOW, ClipDataset
 from lipsync_core.errors import LipsyncError
 from lipsync_core.media.video import FPS

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lipsync_core.corpus import clips
+from lipsync_core.corpus.layouts.items import part_id, source_id
 from lipsync_core.errors import LipsyncError
 from lipsync_core.preparation.stages import BOXES
 from lipsync_core.runtime.files import file_sha
@@ -81,7 +82,7 @@ def test_clips_of_one_speaker_are_spread_over_all_shards(tmp_path):
 
 def test_clips_that_are_split_off_have_the_same_shard():
     for name in ("s/a", "s/b+c", "s/%2B1"):
-        assert {clips.shard_of(clips.part_id(name, n), 4096) for n in range(5)} == {
+        assert {clips.shard_of(part_id(name, n), 4096) for n in range(5)} == {
             clips.shard_of(name, 4096)
         }
 
@@ -246,8 +247,6 @@ def test_files_named_like_the_people_of_a_video_do_not_collide(tmp_path):
     found = {clip.id: clip for clip in clips.discover(tmp_path, 1)}
     assert set(found) == {"s/a", "s/a%2B1", "s/b+2.x", "s/c+"}
     assert found["s/a%2B1"].source(tmp_path) == tmp_path / "s" / "a+1.mp4"
-    assert clips.part_id("s/a", 0) == "s/a"
-    assert [clips.source_id(clips.part_id("s/a+b", number)) for number in (0, 1, 12)] == [
-        "s/a+b"
-    ] * 3
-    assert clips.part_id("s/a", 1) not in found
+    assert part_id("s/a", 0) == "s/a"
+    assert [source_id(part_id("s/a+b", number)) for number in (0, 1, 12)] == ["s/a+b"] * 3
+    assert part_id("s/a", 1) not in found

@@ -212,6 +212,9 @@ def test_the_speaker_is_the_face_with_the_highest_score(prepared, monkeypatch):
     assert (table["duo/1"]["active_speaker_confidence"], table["duo/1"]["tracks"]) == ("5.0", "2")
     # Each is scored in one shot: Hopper in the first, Collins, covered there, in the last.
     assert sorted(start for start, _ in seen[:2]) == [0, 80]
+    assert len(seen) == 3  # each of the three faces once
+    scores = [(row["sync_offset"], row["sync_confidence"]) for row in table.values()]
+    assert scores == [("0", "5.0"), ("0", "1.0")]
     assert not {*range(50, 80)} & set(frames)
     assert float(table["duo/1"]["unused_face_seconds"]) >= 1.2
     assert table["solo/1"].get("active_speaker_confidence", "") == ""  # nobody to choose from

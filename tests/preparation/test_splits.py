@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from lipsync_core.audio import melspectrogram
-from lipsync_core.corpus.clips import Clip, source_id
+from lipsync_core.corpus.clips import Clip
+from lipsync_core.corpus.layouts.items import source_id
 from lipsync_core.data.dataset import ClipDataset
 from lipsync_core.errors import LipsyncError
 from lipsync_core.preparation import splits

@@ -97,7 +97,6 @@ def prepare(
     return {
         "audio_sha1": hashlib.sha1(stored.tobytes()).hexdigest()[:16],
         "audio_fingerprint": audio_fingerprint(melspectrogram(stored).T),
-        "image_hash": "0" * 16,
     }
 
 

@@ -1,7 +1,8 @@
-"""The description of a clip that a layout gives."""
+"""The description of a clip that a layout gives, and the ids of clips that share a video."""
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 # Values of a split: a fixed one; TRAINVAL for "train or val, as the speakers are drawn"; PRETRAIN
@@ -9,6 +10,7 @@ from typing import NamedTuple
 # what follows from them.
 SPLITS = ("train", "val", "test")
 TRAINVAL, PRETRAIN = "trainval", "pretrain"
+PART = re.compile(r"\+\d+$")  # the end of the id of a further track
 
 
 class Item(NamedTuple):
@@ -27,6 +29,16 @@ class Item(NamedTuple):
     split: str = ""
     segment: str = ""
     face_hint: str = ""
+
+
+def part_id(clip_id: str, number: int) -> str:
+    """The id of a video's track `number`; 0 is the largest track, which keeps the video's id."""
+    return f"{clip_id}+{number}" if number else clip_id
+
+
+def source_id(clip_id: str) -> str:
+    """The id of the video that a clip comes from; all clips of a video share its audio."""
+    return PART.sub("", clip_id)
 
 
 def stem(name: str) -> str:

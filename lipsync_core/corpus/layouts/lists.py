@@ -18,13 +18,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lipsync_core.corpus.filelists import FRAME_RANGE
-from lipsync_core.corpus.layouts.items import SPLITS, Item, stem
+from lipsync_core.corpus.layouts.items import SPLITS, Item, source_id, stem
 from lipsync_core.corpus.layouts.scan import VIDEO_SUFFIXES, decode, encode
 from lipsync_core.errors import LipsyncError
 
 log = logging.getLogger(__name__)
 LINE_END = re.compile(r"\r\n|\r|\n")  # no others: a clip's name may contain them
-PART = re.compile(r"\+\d+$")  # a further person of a video, in the lists of the results
 SUFFIX = re.compile("(" + "|".join(re.escape(s) for s in VIDEO_SUFFIXES) + r")$", re.IGNORECASE)
 MIN_SIMILARITY = 0.5  # of names, 0..1, from which the nearest one is suggested
 MAX_COMPARED = 20_000  # names: the comparison is slow
@@ -206,7 +205,7 @@ class _NameIndex:
                         if line.path.stem == "pretrain":  # whose clips may be named alike in main/
                             folder, _, clip = short.rpartition("/")
                             yield from (f"{folder}/pretrain/{clip}", f"pretrain/{short}")
-                        yield from dict.fromkeys((short, encode(short), PART.sub("", short)))
+                        yield from dict.fromkeys((short, encode(short), source_id(short)))
 
     def _without_prefixes(self, name: str) -> Iterator[str]:
         """The name, then the name without the corpus' folder, then without main/."""
