@@ -29,7 +29,6 @@ Network = TypeVar("Network", bound=nn.Module)
 State = dict[str, torch.Tensor]
 
 WRAPPER_PREFIXES = re.compile(r"^(module\.|_orig_mod\.)+")  # DataParallel, torch.compile
-PLAIN_TYPES = (str, int, float, bool, type(None))
 MAX_NAMED_TENSORS = 3  # in a message
 # Of a network's tensors; with fewer, training would start from mostly random weights.
 MIN_MATCHING_FRACTION = 0.5
@@ -119,8 +118,8 @@ def load_weights(model: nn.Module, path: PathLike, strict: bool = True) -> list[
 
     Raises LipsyncError when the file cannot be read (see `read_state`), when strict and it does not
     fit (names tensors, and the sizes that the file was made for), or when less than
-    `MIN_MATCHING_FRACTION` of the
-    network's tensors match: nearly all do when only the image size differs.
+    `MIN_MATCHING_FRACTION` of the network's tensors match: nearly all do when only the image size
+    differs.
     """
     return _copy_matching(read_state(path), model, path, strict)
 
@@ -256,17 +255,12 @@ def save_public(
     model: nn.Module,
     optimizer: torch.optim.Optimizer | None = None,
     step: int = 0,
-    epoch: int = 0,
-    extra: dict[str, Any] | None = None,
 ) -> None:
     """Write `model` to `path` atomically in the public format; equal content gives equal bytes.
 
     optimizer: of the model's parameters in their order, and perhaps of others behind them, whose
         state is left out: the public code's optimizer has none.
-    extra: plain values (text, numbers, booleans, None; lists and dicts of them) under "extra".
-    Raises TypeError when `extra` holds anything else: nobody could load the file safely.
     """
-    _check_plain(extra, "extra")
     content = {
         "state_dict": {
             WRAPPER_PREFIXES.sub("", name): tensor.detach().cpu()
@@ -274,10 +268,8 @@ def save_public(
         },
         "optimizer": _state_of(optimizer, model) if optimizer is not None else None,
         "global_step": step,
-        "global_epoch": epoch,
+        "global_epoch": 0,  # this project counts steps only
     }
-    if extra is not None:
-        content["extra"] = extra
     write_tensors(path, content)
 
 
@@ -312,21 +304,9 @@ def _state_of(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, A
     }
 
 
-def _check_plain(value: Any, where: str) -> None:
-    if type(value) is dict:
-        for key, item in value.items():
-            _check_plain(key, f"a key of {where}")
-            _check_plain(item, f"{where}[{key!r}]")
-    elif type(value) in (list, tuple):
-        for index, item in enumerate(value):
-            _check_plain(item, f"{where}[{index}]")
-    elif type(value) not in PLAIN_TYPES:
-        raise TypeError(f"{where}: {type(value).__name__} is not plain; convert it first")
-
-
-def load_pretrained(model: nn.Module, init: str | Path | None) -> None:
-    """Load the weights at `init`, if any, into `model`; log the tensors that do not fit."""
-    if init is None:
+def load_pretrained(model: nn.Module, path: str | Path | None) -> None:
+    """Load the weights at `path`, if any, into `model`; log the tensors that do not fit."""
+    if path is None:
         return
-    misfits = load_weights(model, init, strict=False)
-    log.info("starting from %s; tensors that do not fit: %s", init, ", ".join(misfits) or "none")
+    misfits = load_weights(model, path, strict=False)
+    log.info("starting from %s; tensors that do not fit: %s", path, ", ".join(misfits) or "none")

@@ -32,7 +32,7 @@ from lipsync_core.runtime.progress import Progress
 
 log = logging.getLogger(__name__)
 
-BLOCK_BYTES = 1 << 20  # bytes
+BLOCK_BYTES = 1 << 20
 RESEARCH_ONLY = "for research and personal use only, according to its README (trained on LRS2)"
 _MIRROR = "https://huggingface.co/camenduru/Wav2Lip/resolve/main/checkpoints"
 
@@ -102,17 +102,12 @@ def find_weights(name: str, folder: PathLike) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def fetch_weights(
-    name: str, folder: PathLike, sha256: str | None = None, timeout: float = 30.0
-) -> Path:
+def fetch_weights(name: str, folder: PathLike, timeout: float = 30.0) -> Path:
     """Path of the public file `name` in `folder`, downloaded when it is not there yet.
 
     An existing file is kept without a check (it may be the user's own weights under a public name).
     A download is renamed into place only after its SHA-256 matches.
 
-    Parameters
-    ----------
-    sha256: expected hash instead of the registry's.
     timeout: seconds without a byte before the next address is tried.
 
     Raises LipsyncError for an unknown name, and when no address gives the file; the message names
@@ -127,20 +122,19 @@ def fetch_weights(
             f"put it there, or choose one of {', '.join(KNOWN_WEIGHTS)}"
         )
     known = KNOWN_WEIGHTS[name]
-    expected = (sha256 or known.sha256).lower()
     target = Path(folder) / name
     failures = []
     for url in known.urls:
         log.info("downloading %s from %s (%s)", name, url, known.terms)
         try:
-            _download(url, target, expected, timeout)
+            _download(url, target, known.sha256, timeout)
         except (OSError, http.client.HTTPException, LipsyncError) as error:
             failures.append(f"{url}: {error}")
         else:
             return target
     raise LipsyncError(
         f"{name}: could not be downloaded ({'; '.join(failures)}); get it by hand from one of "
-        f"these addresses (SHA-256 {expected}) and put it at {target}"
+        f"these addresses (SHA-256 {known.sha256}) and put it at {target}"
     )
 
 

@@ -156,7 +156,7 @@ def test_sound_of_a_day_is_refused(tmp_path, monkeypatch):
     assert caught.value.reason == "too_long"
 
 
-def test_sound_whose_time_stamps_leap_is_refused(tmp_path, monkeypatch):
+def test_audio_with_jumping_time_stamps_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(audio_alignment, "MAX_SILENCE_SECONDS", 0.3)
     with pytest.raises(ClipError, match="without audio") as caught:
         media_audio.load_wav(picture_and_tone(tmp_path / "a.mp4", 1, 0.5))

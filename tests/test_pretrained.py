@@ -97,7 +97,6 @@ def test_a_wrong_hash_leaves_nothing(tmp_path, offer, served):
     with pytest.raises(LipsyncError, match=f"7000 bytes with SHA-256 {SHA256}, expected 0000"):
         fetch_weights("my.pth", tmp_path)
     assert list(tmp_path.iterdir()) == []
-    assert fetch_weights("my.pth", tmp_path, sha256=SHA256.upper()).read_bytes() == CONTENT
 
 
 def test_offline_says_where_to_put_the_file(tmp_path, offer, monkeypatch):

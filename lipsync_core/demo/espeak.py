@@ -14,7 +14,7 @@ import sys
 SYNCHRONOUS = 2  # AUDIO_OUTPUT_SYNCHRONOUS
 PHONEME_EVENTS, PHONEME_IPA = 1, 2  # espeakINITIALIZE_*
 EVENT_END, EVENT_PHONEME = 0, 7
-RATE, VOLUME, PITCH, PITCH_RANGE = 1, 2, 3, 4  # espeak_PARAMETER
+RATE, PITCH, PITCH_RANGE = 1, 3, 4  # espeak_PARAMETER
 UTF8 = 1
 SEED = 1  # of the noise in breath and fricatives; eSpeak's own default is the time of day
 

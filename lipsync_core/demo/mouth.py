@@ -25,7 +25,7 @@ def _step(x: np.ndarray) -> np.ndarray:
 
 
 class Mouth:
-    """One still's mouth. See `move`."""
+    """The mouth of one still; `move` opens and shapes it."""
 
     def __init__(self, still: Still) -> None:
         seam = still.points[photos.SEAM]
@@ -39,10 +39,8 @@ class Mouth:
         # The teeth form a smooth arch, whatever the shape of the lips.
         self._arch = np.polynomial.Polynomial.fit(local[:, 0], local[:, 1], 2).convert().coef
         self._seam_v = cv2.GaussianBlur(line.astype(np.float32)[None], (9, 1), 2)[0]
-        self._top = float(self._local(still.points[photos.LIP_TOP][None])[0, 1])
         self._bottom = float(self._local(still.points[photos.LIP_BOTTOM][None])[0, 1])
         self._chin = float(self._local(still.points[photos.CHIN][None])[0, 1])
-        self._nose = float(self._local(still.points[photos.NOSE_BASE][None])[0, 1])
         self._light = still.light
         corners = self._center + self._half * np.array([[-2.6, -1.4], [2.6, self._chin + 1.5]])
         (x0, y0), (x1, y1) = np.round(corners).astype(int)

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Generic, TypeVar
 
 import cv2
@@ -29,7 +28,6 @@ SizeOf = Callable[[Key], tuple[int, int] | None]
 def open_frames(
     path: PathLike,
     long_side: int | None = None,
-    fps: Fraction | int = FPS,
     size: tuple[int, int] | None = None,
     threads: int = 0,
 ) -> tuple[int, int, Iterator[np.ndarray]]:
@@ -42,9 +40,9 @@ def open_frames(
     if is_image(path):
         image = read_image(path)
         if image is None:
-            raise ClipError(Reason.UNREADABLE, f"{path}: a picture that cannot be decoded")
+            raise ClipError(Reason.UNREADABLE, f"{path}: a still picture that cannot be decoded")
         return image.shape[1], image.shape[0], iter([downscale(image, long_side)])
-    return *(size or _probe_size(path)), read_frames(path, fps, long_side, threads=threads)
+    return *(size or _probe_size(path)), read_frames(path, FPS, long_side, threads=threads)
 
 
 def _probe_size(path: PathLike) -> tuple[int, int]:
@@ -160,7 +158,6 @@ class _DecodingClip(FrameStream[Key]):
 def decode_clips(
     items: Iterable[tuple[Key, PathLike]],
     long_side: int | None,
-    fps: Fraction | int,
     depth: int,
     size_of: SizeOf[Key] | None = None,
     threads: int = 0,
@@ -181,7 +178,7 @@ def decode_clips(
                 for key, path in itertools.islice(waiting, NUM_DECODERS - len(started)):
                     clip = _DecodingClip(key, depth)
                     size = size_of(key) if size_of else None
-                    opened = functools.partial(open_frames, path, long_side, fps, size, threads)
+                    opened = functools.partial(open_frames, path, long_side, size, threads)
                     started.append((clip, pool.submit(clip.decode, opened, stop)))
                 if not started:
                     return

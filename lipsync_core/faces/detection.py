@@ -11,7 +11,6 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -25,7 +24,6 @@ from lipsync_core.faces.batching import BatchedDetector
 from lipsync_core.faces.decoding import FrameStream, SizeOf, decode_clips
 from lipsync_core.faces.detectors.base import Detector
 from lipsync_core.faces.keyframes import Request, StridedFaces
-from lipsync_core.media.video import FPS
 from lipsync_core.runtime.files import PathLike, atomic_path
 
 LONG_SIDE = 480  # pixels; see detect_videos
@@ -69,7 +67,6 @@ def detect_videos(
     detector: Detector,
     long_side: int | None = LONG_SIDE,
     batch_size: int = BATCH_SIZE,
-    fps: Fraction | int = FPS,
     stride: int = 1,
     motion: float = MAX_MOTION,
     on_frame: Callable[[Key, np.ndarray], None] | None = None,
@@ -94,7 +91,7 @@ def detect_videos(
     length, but for the boxes.
     """
     depth = min(PREFETCH_FRAMES, 2 * batch_size * stride)
-    with contextlib.closing(decode_clips(items, long_side, fps, depth, size_of, threads)) as clips:
+    with contextlib.closing(decode_clips(items, long_side, depth, size_of, threads)) as clips:
         yield from detect_streams(clips, detector, batch_size, stride, motion, on_frame)
 
 

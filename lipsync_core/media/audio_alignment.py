@@ -38,7 +38,7 @@ class Correction:
 
 
 def checked_corrections(path: PathLike, packets: Packets) -> list[Correction]:
-    """`plan_corrections` for `path`. Raises ClipError: too_long, unreadable (stamps leap)."""
+    """`plan_corrections` for `path`. Raises ClipError: too_long, unreadable (time stamps jump)."""
     if packets.stamps.max() > MAX_SECONDS * packets.rate:
         raise ClipError(Reason.TOO_LONG, f"{path}: audio over {MAX_SECONDS // 3600} h")
     runs = list(plan_corrections(packets.stamps, packets.lengths, packets.rate))

@@ -18,9 +18,7 @@ from lipsync_core.runtime.files import PathLike
 
 # The channel layouts that AAC encodes without an option; others are mixed to the nearest of them.
 LAYOUTS = "mono|stereo|5.1|7.1"
-BITRATE_PER_CHANNEL = (
-    64_000  # bits a second and channel of the audio that is written; for two at least
-)
+BITRATE_PER_CHANNEL = 64_000  # bits a second of the audio that is written; of two at least
 
 
 @dataclass(frozen=True)

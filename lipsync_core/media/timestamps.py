@@ -57,10 +57,8 @@ class Timeline:
     longest_gap: float
 
 
-def resample_timeline(
-    stamps: np.ndarray, tick: Fraction, duration: int = 0, fps: Fraction | int = FPS
-) -> Timeline:
-    """Resample `stamps` to a constant rate by the rule of ffmpeg's `fps` filter, from time zero.
+def resample_timeline(stamps: np.ndarray, tick: Fraction, duration: int = 0) -> Timeline:
+    """Resample `stamps` to 25 fps by the rule of ffmpeg's `fps` filter, from time zero.
 
     Parameters
     ----------
@@ -72,14 +70,14 @@ def resample_timeline(
     gaps = np.diff(stamps)
     steps = gaps[gaps > 0]
     last = duration or (
-        int(np.quantile(steps, 0.5, method="lower")) if len(steps) else round(1 / (tick * fps))
+        int(np.quantile(steps, 0.5, method="lower")) if len(steps) else round(1 / (tick * FPS))
     )
     end = (int(stamps[-1]) + last) * tick
     # Integer arithmetic: floats are wrong by a frame after hours. Halves round up, as in ffmpeg.
-    scale = tick * Fraction(fps)
+    scale = tick * FPS
     up, down = 2 * scale.numerator, 2 * scale.denominator
     numbers = np.array([(int(stamp) * up + down // 2) // down for stamp in stamps])
-    frames = max(1, math.floor(end * Fraction(fps) + Fraction(1, 2)))
+    frames = max(1, math.floor(end * FPS + Fraction(1, 2)))
     shown = np.unique(np.clip(numbers, 0, None))
     shown = shown[: max(1, np.searchsorted(shown, frames))]
     span = int(stamps[-1] - stamps[0]) * tick
@@ -134,17 +132,17 @@ def _nearest_standard_rate(rate: Fraction, rounding: float) -> Fraction | None:
     return Fraction(best) if abs(best - rate) <= rounding * rate else None
 
 
-def read_timeline(path: PathLike, fps: Fraction | int = FPS) -> Timeline:
+def read_timeline(path: PathLike) -> Timeline:
     """The timeline of the first video stream of `path`, on one clock with its audio.
 
     Raises ClipError: unreadable when there is no frame, or when two are further apart than
     `MAX_GAP_SECONDS`; timed_out.
     """
     with Decoder(path, PACKET_OUTPUT) as decoder:
-        return parse_timeline(decoder, fps)
+        return parse_timeline(decoder)
 
 
-def parse_timeline(decoder: Decoder, fps: Fraction | int = FPS) -> Timeline:
+def parse_timeline(decoder: Decoder) -> Timeline:
     """The timeline from a decoder with the output `PACKET_OUTPUT`, which is read to its end.
 
     Raises as `read_timeline`.
@@ -162,9 +160,7 @@ def parse_timeline(decoder: Decoder, fps: Fraction | int = FPS) -> Timeline:
         decoded.append(int(dts))
         shown.append(int(pts))
         lengths.append(int(length))
-        decoder.extend_deadline(
-            min(1.0, float(max(int(length), 0) * tick)) or float(1 / Fraction(fps))
-        )
+        decoder.extend_deadline(min(1.0, float(max(int(length), 0) * tick)) or 1 / FPS)
     decoder.finish()
     if not decoded:
         raise decoder.failure("no frame in it")
@@ -173,11 +169,11 @@ def parse_timeline(decoder: Decoder, fps: Fraction | int = FPS) -> Timeline:
     if not len(stamps):
         raise ClipError(Reason.UNREADABLE, f"{source}: its frames have no time stamps")
     length = lengths[int(stamps.argmax())] if len(stamps) == len(lengths) else 0
-    timeline = resample_timeline(stamps, tick, max(length, 0), fps)
+    timeline = resample_timeline(stamps, tick, max(length, 0))
     if timeline.longest_gap > MAX_GAP_SECONDS:
         raise ClipError(
             Reason.UNREADABLE,
-            f"{source}: its time stamps leap by {timeline.longest_gap:.0f} s; repair the file",
+            f"{source}: its time stamps jump by {timeline.longest_gap:.0f} s; repair the file",
         )
     return timeline
 

@@ -32,6 +32,7 @@ from lipsync_core.runtime.files import PathLike, atomic_path
 
 EXACT_FLAGS = "+accurate_rnd+full_chroma_int+full_chroma_inp"  # of the scaler, for exact colors
 MAX_IMAGE_BYTES = 1 << 30
+CRF = 18  # constant rate factor of written videos: nearly lossless
 
 # Decodes the first frame and writes a line of text about it; the output's name follows.
 FIRST_FRAME_OUTPUT = ("-map", "0:V:0", "-frames:v", "1", "-f", "framecrc")
@@ -208,7 +209,7 @@ def _raw_frames_input(size: tuple[int, int], fps: Fraction | int) -> ffmpeg.node
     return padded.filter("scale", flags="bicubic" + EXACT_FLAGS, **matrix)
 
 
-def _encoder_options(crf: int) -> dict[str, object]:
+def _encoder_options() -> dict[str, object]:
     """ffmpeg's options for a widely playable MP4."""
     options: dict[str, object] = {
         "vcodec": h264_encoder(),
@@ -218,7 +219,7 @@ def _encoder_options(crf: int) -> dict[str, object]:
         "flags:v": "+bitexact",
     }
     if options["vcodec"] == "libx264":
-        return options | {"crf": crf, "preset": "veryfast"}
+        return options | {"crf": CRF, "preset": "veryfast"}
     return options | {"b:v": "6M"}
 
 
@@ -247,13 +248,11 @@ class VideoWriter:
         audio: PathLike | None = None,
         metadata: Mapping[str, str] | None = None,
         seconds: float | None = None,
-        crf: int = 18,
         threads: int | None = None,
     ) -> None:
         self.path = Path(path)
         self.size = size
-        self.frames = 0
-        options = _encoder_options(crf)
+        options = _encoder_options()
         if threads is not None:
             options["threads"] = threads
         if seconds is not None:
@@ -291,7 +290,6 @@ class VideoWriter:
             self._process.stdin.write(np.ascontiguousarray(frame).data)
         except BrokenPipeError as error:
             raise self._failure() from error
-        self.frames += 1
 
     def __enter__(self) -> VideoWriter:
         return self

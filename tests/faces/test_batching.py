@@ -70,7 +70,7 @@ def test_size_follows_free_memory(monkeypatch):
 
 def test_memory_does_not_grow_with_length(monkeypatch):
     def peak(count):
-        def source(path, long_side, fps, size, threads):
+        def source(path, long_side, size, threads):
             return 96, 96, (np.full((96, 96, 3), index % 7, np.uint8) for index in range(count))
 
         monkeypatch.setattr(decoding, "open_frames", source)

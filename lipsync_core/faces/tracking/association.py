@@ -80,9 +80,8 @@ class _Tracklet:
     def __init__(self, number: int, after_crossing: bool) -> None:
         self.number = number
         self.after_crossing = after_crossing
-        self.parts: list[
-            list[int]
-        ] = []  # rows of the table; a new part where the identity is uncertain
+        # Rows of the table; a new part begins where the identity is uncertain.
+        self.parts: list[list[int]] = []
         self.occluded: list[int] = []
         self.ambiguous = True
         self.seen = -1  # frame of the latest box

@@ -122,27 +122,20 @@ def _co_occur(tracks: Sequence[Track]) -> bool:
 
 def _end_samples(track: Track) -> Track:
     """CROPS_PER_END boxes near either end of a track."""
-    rows = np.union1d(
-        *(
-            np.searchsorted(track.frames, _nearest_boxes(track, f).frames)
-            for f in track.frames[[0, -1]]
-        )
-    )
+    near = [_nearest_boxes(track, frame).frames for frame in track.frames[[0, -1]]]
+    rows = np.searchsorted(track.frames, np.union1d(*near))
     return Track(track.frames[rows], track.boxes[rows])
 
 
 def _sample_crops(
     video_path: PathLike, samples: Sequence[Track], spec: CropSpec | None = None
 ) -> list[np.ndarray]:
-    """The faces of each of the samples, scaled to SIDE x SIDE: float32 (n, SIDE * SIDE * 3)."""
+    """Crops of each of the samples, CROP_SIDE_PX a side: float32 (n, CROP_SIDE_PX**2 * 3)."""
     crops: list[list[np.ndarray]] = [[] for _ in samples]
     for place, _, crop in iter_crops(video_path, samples, spec, long_side=LONG_SIDE_PX):
         small = cv2.resize(crop, (CROP_SIDE_PX, CROP_SIDE_PX), interpolation=cv2.INTER_AREA)
         crops[place].append(small.astype(np.float32))
-    return [
-        np.array(own, np.float32).reshape(len(own), CROP_SIDE_PX * CROP_SIDE_PX * 3)
-        for own in crops
-    ]
+    return [np.array(own, np.float32).reshape(len(own), CROP_SIDE_PX**2 * 3) for own in crops]
 
 
 def _distance(one: np.ndarray, other: np.ndarray) -> float:
@@ -157,7 +150,6 @@ class _Appearance:
     def __init__(
         self, video_path: PathLike, tracks: Sequence[Track], pairs: Sequence[tuple[int, int]]
     ) -> None:
-        self._tracks = tracks
         moments = {
             (number, int(tracks[at].frames[row]))
             for pair in pairs

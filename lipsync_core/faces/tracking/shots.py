@@ -2,8 +2,7 @@
 
 A cut counts when the frame changes at once and the face does not continue: its box jumps, or
 another face is in its place. Logos, head turns, flashes, fades and keyframes of the codec do not
-count. The
-frames are the scaled-down ones of the face detector, so that nothing is decoded twice.
+count. The frames are the scaled-down ones of the face detector, so that nothing is decoded twice.
 """
 
 from __future__ import annotations
