@@ -108,7 +108,9 @@ def our_rates(results: Path, ids: list[str], what: str, seconds: float) -> dict[
     nothing = windows.ClipDataset.load(results, ids, cache_bytes=0)
     kept = windows.ClipDataset.load(results, ids)
     first, began, count, index = draw(kept), time.process_time(), 0, 0
-    while count < kept.windows:  # as many samples as there are windows: nearly all frames
+    while count < sum(
+        len(clip.starts) for clip in kept.clips
+    ):  # as many samples as there are windows: nearly all frames
         count += first(index)
         index += 1
     found = {"first pass": count / (time.process_time() - began)}

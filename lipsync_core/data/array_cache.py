@@ -22,13 +22,8 @@ class ArrayCache:
     def __init__(self, room: int) -> None:
         self.room = room
         self._arrays: dict[Hashable, np.ndarray] = {}
-        self._used = 0
+        self.used = 0  # bytes
         self._lock = threading.Lock()
-
-    @property
-    def used(self) -> int:
-        """Bytes of memory in use."""
-        return self._used
 
     def get(self, key: Hashable) -> np.ndarray | None:
         """The array cached under `key`, or None."""
@@ -41,6 +36,6 @@ class ArrayCache:
         """
         size = array.nbytes + OVERHEAD
         with self._lock:
-            if key not in self._arrays and self._used + size <= self.room:
+            if key not in self._arrays and self.used + size <= self.room:
                 self._arrays[key] = array if array.base is None else array.copy()
-                self._used += size
+                self.used += size

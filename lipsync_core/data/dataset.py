@@ -128,11 +128,6 @@ class ClipDataset:
         return cls(name, clips, image_size, cache_bytes)
 
     @property
-    def windows(self) -> int:
-        """Number of complete windows in all clips."""
-        return sum(len(clip.starts) for clip in self.clips)
-
-    @property
     def speakers(self) -> set[str]:
         """The speakers of all clips."""
         return {clip.speaker for clip in self.clips}

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 EPSILON = 1e-6  # lower bound of a probability in a logarithm
+BINS = 10  # of the reliability curve
 
 
 def auc(positives: np.ndarray, negatives: np.ndarray) -> float:
@@ -23,10 +24,10 @@ def auc(positives: np.ndarray, negatives: np.ndarray) -> float:
     return float(np.mean((below + not_above) / 2) / len(ordered))
 
 
-def accuracy(positives: np.ndarray, negatives: np.ndarray, threshold: float = 0.5) -> float:
-    """Balanced accuracy: mean of the fractions of positives above and negatives at or below."""
+def accuracy(positives: np.ndarray, negatives: np.ndarray) -> float:
+    """Balanced accuracy: mean fraction of positives above 0.5 and of negatives at or below it."""
     positives, negatives = np.asarray(positives), np.asarray(negatives)
-    return (fraction(positives > threshold) + fraction(negatives <= threshold)) / 2
+    return (fraction(positives > 0.5) + fraction(negatives <= 0.5)) / 2
 
 
 def bce(positives: np.ndarray, negatives: np.ndarray) -> float:
@@ -57,8 +58,8 @@ class Bin(NamedTuple):
     count: int
 
 
-def calibration(positives: np.ndarray, negatives: np.ndarray, bins: int = 10) -> list[Bin]:
-    """Reliability curve of probabilities: equal bins over [0, 1] without the empty ones.
+def calibration(positives: np.ndarray, negatives: np.ndarray) -> list[Bin]:
+    """Reliability curve of probabilities: ten equal bins over [0, 1] without the empty ones.
 
     Positives and negatives have equal weight, as in `bce`. Arrays of any shape.
     """
@@ -68,14 +69,14 @@ def calibration(positives: np.ndarray, negatives: np.ndarray, bins: int = 10) ->
     values = np.concatenate(groups)
     weights = np.concatenate([np.full(len(group), 0.5 / len(group)) for group in groups])
     positive = np.arange(len(values)) < len(groups[0])
-    index = np.clip(np.nan_to_num(values * bins).astype(int), 0, bins - 1)
+    index = np.clip(np.nan_to_num(values * BINS).astype(int), 0, BINS - 1)
     count, weight, mean, hits = (
-        np.bincount(index, of, bins) for of in (None, weights, weights * values, weights * positive)
+        np.bincount(index, of, BINS) for of in (None, weights, weights * values, weights * positive)
     )
     return [
         Bin(
-            i / bins,
-            (i + 1) / bins,
+            i / BINS,
+            (i + 1) / BINS,
             float(mean[i] / weight[i]),
             float(hits[i] / weight[i]),
             float(weight[i]),

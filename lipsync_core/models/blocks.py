@@ -148,13 +148,10 @@ def check_width(width: float) -> None:
         raise LipsyncError(f"width {width}: not supported; choose a number above 0 (public: 1.0)")
 
 
-def check_shape(name: str, tensor: torch.Tensor, *shape: int | None) -> None:
-    """Raise ValueError unless the last dimensions of `tensor` are `shape` (None: any size)."""
-    tail = tensor.shape[-len(shape) :]
-    if len(tail) != len(shape) or any(
-        want is not None and have != want for have, want in zip(tail, shape, strict=True)
-    ):
-        wanted = ", ".join("*" if size is None else str(size) for size in shape)
+def check_shape(name: str, tensor: torch.Tensor, *shape: int) -> None:
+    """Raise ValueError unless the last dimensions of `tensor` are `shape`."""
+    if tensor.shape[-len(shape) :] != shape:
+        wanted = ", ".join(map(str, shape))
         raise ValueError(f"{name}: expected (..., {wanted}), got {tuple(tensor.shape)}")
 
 

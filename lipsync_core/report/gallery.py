@@ -70,8 +70,8 @@ def data_uri(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def pick_clips(clips: Sequence[Row], most: int = MAX_CLIPS) -> list[Row]:
-    """At most `most` kept clips, in turn from each split and, within it, from each speaker."""
+def pick_clips(clips: Sequence[Row]) -> list[Row]:
+    """At most 24 kept clips, in turn from each split and, within it, from each speaker."""
     queues = []
     for split in SPLITS:
         speakers: dict[str, list[Row]] = {}
@@ -79,7 +79,7 @@ def pick_clips(clips: Sequence[Row], most: int = MAX_CLIPS) -> list[Row]:
             if row["split"] == split:
                 speakers.setdefault(row.get("speaker", ""), []).append(row)
         queues.append(_in_turn(list(speakers.values())))
-    return _in_turn(queues)[:most]
+    return _in_turn(queues)[:MAX_CLIPS]
 
 
 def _in_turn(queues: Sequence[Sequence[Row]]) -> list[Row]:

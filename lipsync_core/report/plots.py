@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 360, 200
 LEFT, RIGHT, TOP, BOTTOM = 46, 350, 16, 168
-MAX_POINTS = 300
+MAX_POINTS, MAX_BINS = 300, 16
 
 Point = tuple[float, float]
 
@@ -44,18 +44,18 @@ class Scale:
         return self.start + share * (self.end - self.start)
 
 
-def nice_scale(values: Iterable[float], start: float, end: float, ticks: int = 4) -> Scale:
+def nice_scale(values: Iterable[float], start: float, end: float) -> Scale:
     """A scale with ticks at its ends, in steps of 1, 2 or 5 times a power of ten."""
     low, high = _extent(values)
-    step = _nice_step((high - low) / ticks)
+    step = _nice_step((high - low) / 4)
     marks = _multiples(step, math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9))
     return Scale(marks[0], marks[-1], start, end, marks)
 
 
-def tight_scale(values: Iterable[float], start: float, end: float, ticks: int = 5) -> Scale:
+def tight_scale(values: Iterable[float], start: float, end: float) -> Scale:
     """A scale that ends with the data, with ticks at the round values inside."""
     low, high = _extent(values)
-    step = _nice_step((high - low) / ticks)
+    step = _nice_step((high - low) / 5)
     marks = _multiples(step, math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9))
     return Scale(low, high, start, end, marks)
 
@@ -139,13 +139,11 @@ def line_chart(
     return _svg(body, label)
 
 
-def histogram(
-    kept: Sequence[float], dropped: Sequence[float], label: str, x_label: str, bins: int = 16
-) -> Markup:
+def histogram(kept: Sequence[float], dropped: Sequence[float], label: str, x_label: str) -> Markup:
     """Counts of clips in equal bins; dropped clips are stacked on kept ones."""
     values = [*kept, *dropped]
     low, high = _extent(values)
-    step = _nice_step((high - low) / bins)
+    step = _nice_step((high - low) / MAX_BINS)
     start = math.floor(low / step + 1e-9) * step
     total = max(1, math.floor((high - start) / step + 1e-9) + 1)
     counts = [[0, 0] for _ in range(total)]

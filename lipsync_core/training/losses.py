@@ -11,7 +11,8 @@ import torch
 from torch.nn import functional as F
 
 EPSILON = 1e-6
-MAX_LOGIT_SCALE = 100.0  # of the learned inverse temperature, as in CLIP
+INIT_LOGIT_SCALE = 10.0  # of the learned inverse temperature
+MAX_LOGIT_SCALE = 100.0  # as in CLIP
 
 
 def cosine_bce(cosine: torch.Tensor, label: float) -> torch.Tensor:

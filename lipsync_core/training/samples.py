@@ -13,19 +13,13 @@ from lipsync_core.models import Wav2Lip
 from lipsync_core.runtime.files import atomic_path
 
 ROWS = ("reference", "masked input", "generated", "ground truth")
+COLUMNS = 8  # windows
 LABEL_WIDTH = 104  # pixels
 
 
-def write_samples(
-    model: Wav2Lip,
-    dataset: ClipDataset,
-    path: str | Path,
-    mel_offset: int = 0,
-    columns: int = 8,
-    seed: int = 0,
-) -> None:
-    """Write a PNG of the middle frames of `columns` windows; the rows are `ROWS`, labelled."""
-    batch = generator_batch(dataset, seed, 0, columns, mel_offset)
+def write_samples(model: Wav2Lip, dataset: ClipDataset, path: str | Path, mel_offset: int) -> None:
+    """Write a PNG of the middle frames of 8 windows; the rows are `ROWS`, labeled."""
+    batch = generator_batch(dataset, 0, 0, COLUMNS, mel_offset)
     generated = (generate(model, batch) * 255).round().astype(np.uint8)
     masked = batch.target.copy()
     masked[:, :, dataset.image_size // 2 :] = 0

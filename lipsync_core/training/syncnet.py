@@ -1,10 +1,10 @@
-"""Training of SyncNet: first contrastive over the windows of a clip, then calibrated.
+"""Training of SyncNet: contrastive over the windows of a clip, then calibration by cross entropy.
 
-The public recipe (one pair a sample, cross entropy of the cosine) often stays at 0.69 for days.
-InfoNCE over the windows of the same clip has a gradient from the first step, the larger when the
-mean of the clip's embeddings is subtracted (`losses.center`) and Muon scales small directions of
-the gradient up. The binary cross entropy of the last steps then calibrates the cosines for the
-generator's sync loss. Measured: benchmarks/syncnet.py.
+The public recipe (one pair per sample, cross entropy of the cosine) often stays at 0.69 for days.
+InfoNCE over the windows of the same clip has a gradient from the first step. Subtracting the mean
+of the clip's embeddings (`losses.center`) makes it larger, and Muon scales up its small directions.
+The binary cross entropy of the last steps then calibrates the cosines for the generator's sync
+loss. Measured: benchmarks/syncnet.py.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ log = logging.getLogger(__name__)
 
 
 class Temperature(nn.Module):
-    """The learned scale of the contrastive loss; not part of SyncNet."""
+    """The learned inverse temperature of the contrastive loss; not part of SyncNet."""
 
-    def __init__(self, start: float = 10.0) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.log_scale = nn.Parameter(torch.tensor(start).log())
+        self.log_scale = nn.Parameter(torch.tensor(losses.INIT_LOGIT_SCALE).log())
 
 
 class SyncNetTask(loop.Task):
     """What the loop needs to train a SyncNet on a corpus. See `loop.Task`."""
 
     label = "syncnet"
-    export_after_failure = False  # half-way its cosines are not calibrated for a sync loss
+    export_after_failure = False  # before its end the cosines are not calibrated for a sync loss
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class SyncNetTask(loop.Task):
         self.optimizer = (
             Muon(weights, precision=self.precision) if config.optimizer == "muon" else adam(weights)
         )
-        if config.loss == "contrastive":  # whose cosines are not calibrated
+        if config.loss == "contrastive":  # the cosines are not calibrated: val_loss has no meaning
             self.monitor, self.mode = "val_auc", "max"
         else:
             self.monitor = "val_loss"
@@ -97,7 +97,7 @@ class SyncNetTask(loop.Task):
         self.data_check: dict[str, Any] = {"checks": []}  # see `learnability`
 
     def batch(self, step: int) -> SyncNetBatch:
-        """`clips_per_batch` clips, `windows_per_clip` windows each; others after a rollback."""
+        """`windows_per_clip` windows of `clips_per_batch` clips; other samples after a rollback."""
         config = self.config
         index = step + OTHER_SAMPLES * int(self.extra_state.get("rollbacks", 0))
         part, clips = distributed.shard_batch(index, config.clips_per_batch)
@@ -106,7 +106,7 @@ class SyncNetTask(loop.Task):
         )
 
     def curriculum(self, step: int) -> tuple[SyncNetAugment, int]:
-        """Augmentation of a step, and the least distance of a clip's windows in frames."""
+        """Augmentation of a step, and the minimum distance between a clip's windows in frames."""
         config = self.config
         progress = min(1.0, step / config.curriculum_steps) if config.curriculum_steps else 1.0
         min_gap = round(1 + (config.min_window_gap - 1) * (1 - progress))

@@ -32,7 +32,7 @@ def only(**bounds):
 
 @pytest.fixture
 def frames():
-    """Five frames of a grey slope with a bright dot where the mouth is."""
+    """Five frames of a gray slope with a bright dot where the mouth is."""
     slope = np.linspace(60, 160, 96).astype(np.uint8)
     faces = np.repeat(np.broadcast_to(slope[:, None, None], (96, 96, 3))[None], 5, axis=0).copy()
     faces[:, 70:74, 40:44] = 250

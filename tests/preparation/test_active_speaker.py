@@ -59,7 +59,7 @@ def scorer() -> active_speaker.SyncNetScorer:
 
 @pytest.fixture
 def video(tmp_path, monkeypatch) -> tuple[Path, Path, list[Track]]:
-    """Three grey faces side by side; the second follows the audio."""
+    """Three gray faces side by side; the second follows the audio."""
     levels = [brightness(seed) for seed in (1, 2, 3)]
     frames = np.zeros((FRAMES, 120, 300, 3), np.uint8)
     for number, level in enumerate(levels):

@@ -77,9 +77,9 @@ def who(boxes: np.ndarray, frames: np.ndarray, paths: Paths = PATHS) -> set[str]
     """Whose portraits the boxes lie nearest to."""
     names = set()
     for box, frame in zip(boxes, frames.tolist(), strict=True):
-        centre = (box[:2] + box[2:]) / 2
+        center = (box[:2] + box[2:]) / 2
         there = {name: place(name, frame, paths) for name in paths if place(name, frame, paths)}
-        names.add(min(there, key=lambda name: float(np.hypot(*(centre - there[name])))))
+        names.add(min(there, key=lambda name: float(np.hypot(*(center - there[name])))))
     return names
 
 

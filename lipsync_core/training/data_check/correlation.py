@@ -122,7 +122,7 @@ def _levels(mel: np.ndarray, first: int, count: int) -> np.ndarray:
     return (total[end] - total[begin]) / (end - begin)[:, None]
 
 
-def av_correlation(runs: Iterable[Features], seed: int = 0) -> Correlation:
+def av_correlation(runs: Iterable[Features]) -> Correlation:
     """Correlation of mouths and audio in runs of frames, best of many clips and speakers."""
     runs = list(runs)
     mouth = _standardized(np.concatenate([run.mouth for run in runs]))
@@ -134,10 +134,10 @@ def av_correlation(runs: Iterable[Features], seed: int = 0) -> Correlation:
     begin = np.repeat(np.cumsum(lengths) - lengths, lengths)
     end = begin + np.repeat(lengths, lengths)
     frame = np.arange(len(mouth))
-    # A late video shows what was said before. Audio outside of the clip is 0 and not counted.
+    # A late video shows earlier audio. Audio outside of the clip is 0 and not counted.
     sources = [frame - offset for offset in range(-MAX_SHIFT, MAX_SHIFT + 1)]
     inside = [(source >= begin) & (source < end) for source in sources]
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     rolls = rng.integers(len(audio) // 8, len(audio) - len(audio) // 8, NUM_MISMATCHES)
     sources += [frame - roll for roll in rolls]
     inside += [np.ones(len(audio), bool)] * NUM_MISMATCHES

@@ -25,7 +25,7 @@ LEARNING_RATE = 1e-3
 
 
 def overfit_test(
-    model: SyncNet, dataset: ClipDataset, kind: str = "float32", seed: int = 0, seconds: float = 0.0
+    model: SyncNet, dataset: ClipDataset, kind: str = "float32", seed: int = 0
 ) -> tuple[int, float, bool]:
     """Train a copy of the network on 32 windows until it has memorized them.
 
@@ -33,16 +33,15 @@ def overfit_test(
     of their clip, and whether the test was not cut off by its time limit. kind: the precision.
     """
     device = next(model.parameters()).device
-    seconds = seconds or MAX_SECONDS
     net = _copy_of(model, device, seed)
     frames, mels = _few_windows(dataset, seed)
     faces, mels = stack_window(to_device(frames, device)), to_device(mels, device)
-    scale = torch.nn.Parameter(torch.tensor(10.0, device=device).log())
+    scale = torch.nn.Parameter(torch.tensor(losses.INIT_LOGIT_SCALE, device=device).log())
     optimizer = adam([*net.parameters(), scale])
     own = torch.eye(WINDOWS_PER_CLIP, dtype=torch.bool, device=device).expand(CLIPS, -1, -1)
     began, found, step = time.thread_time(), 0.0, 0
     net.train()
-    while step < MAX_STEPS and found < MEMORIZED and time.thread_time() - began < seconds:
+    while step < MAX_STEPS and found < MEMORIZED and time.thread_time() - began < MAX_SECONDS:
         with precision.autocast(kind, device):
             audio, face = net(mels, faces)
         groups = (CLIPS, WINDOWS_PER_CLIP, -1)
@@ -83,7 +82,7 @@ def check_overfit(steps: int, memorized: float, complete: bool) -> Diagnosis:
     figures = f"{memorized:.0%} memorized after {steps} steps"
     if memorized >= MEMORIZED:
         return Diagnosis(OVERFIT, "good", "passed", figures)
-    if not complete:  # a slow machine says nothing about the data
+    if not complete:  # the machine was too slow for a result
         return Diagnosis(OVERFIT, "none", "no result", f"{figures}, in {MAX_SECONDS:.0f} s")
     if memorized >= PARTLY_MEMORIZED:
         note = "slower than usual: train for more steps, or with a larger `lr`"

@@ -28,7 +28,7 @@ def state():
     network = Network()
     tensors = network.state_dict()
     for name, tensor in tensors.items():
-        # The three finest levels come normalised to 10; the others are of the order of 1000.
+        # The three finest levels come normalized to 10; the others are of the order of 1000.
         scale = 2.0 if "norm_mbox" in name else 0.015
         if "norm.weight" in name:
             tensor.fill_(10.0)
