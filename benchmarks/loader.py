@@ -108,9 +108,8 @@ def our_rates(results: Path, ids: list[str], what: str, seconds: float) -> dict[
     nothing = windows.ClipDataset.load(results, ids, cache_bytes=0)
     kept = windows.ClipDataset.load(results, ids)
     first, began, count, index = draw(kept), time.process_time(), 0, 0
-    while count < sum(
-        len(clip.starts) for clip in kept.clips
-    ):  # as many samples as there are windows: nearly all frames
+    windows_in_all = sum(len(clip.starts) for clip in kept.clips)
+    while count < windows_in_all:  # as many samples: nearly all frames
         count += first(index)
         index += 1
     found = {"first pass": count / (time.process_time() - began)}
