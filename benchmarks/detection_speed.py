@@ -100,18 +100,19 @@ class Preparation:
             "models": self.models,
         }
         steps = {
-            stages.AUDIO: (prepare.extract_audio, [self.data], {}),
-            stages.MELS: (prepare.mel_spectrograms, [], {}),
-            stages.BOXES: (prepare.detect_faces, [self.data], detect),
-            stages.FACES: (prepare.crop_faces, [self.data], {}),
-            stages.CHECKS: (prepare.check_clips, [], {}),
+            stages.AUDIO: (prepare.extract_audio, {}),
+            stages.MELS: (prepare.mel_spectrograms, {}),
+            stages.BOXES: (prepare.detect_faces, detect),
+            stages.FACES: (prepare.crop_faces, {}),
+            stages.CHECKS: (prepare.check_clips, {}),
         }
-        for stage, (function, sources, more) in steps.items():
+        for stage, (function, more) in steps.items():
             if names and stage.rule not in names:
                 continue
             started = time.perf_counter()
             settings = stage.params(self.config)
-            self.rows = function(self.clips, *sources, self.results, 0, settings, **more)
+            shard = prepare.Shard(self.clips, self.data, self.results, 0, settings)
+            self.rows = function(shard, **more)
             self.seconds[stage.rule] = time.perf_counter() - started
         return self
 

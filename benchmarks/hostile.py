@@ -233,12 +233,12 @@ def run_stages(data: Path, results: Path) -> list[clips.Clip]:
     config |= {"detector": "centerface"}
     found = clips.discover(data, 1)
     settings = {stage.rule: stage.params(config) for stage in stages.ALL}
-    steps.extract_audio(found, data, results, 0, settings["extract_audio"])
-    steps.mel_spectrograms(found, results, 0, settings["mel_spectrograms"])
+    steps.extract_audio(steps.Shard(found, data, results, 0, settings["extract_audio"]))
+    steps.mel_spectrograms(steps.Shard(found, data, results, 0, settings["mel_spectrograms"]))
     options = {"batch_size": 16, "device": "cpu", "models": ROOT / "models"}
-    steps.detect_faces(found, data, results, 0, settings["detect_faces"], **options)
-    steps.crop_faces(found, data, results, 0, settings["crop_faces"])
-    steps.check_clips(found, results, 0, settings["check_clips"])
+    steps.detect_faces(steps.Shard(found, data, results, 0, settings["detect_faces"]), **options)
+    steps.crop_faces(steps.Shard(found, data, results, 0, settings["crop_faces"]))
+    steps.check_clips(steps.Shard(found, data, results, 0, settings["check_clips"]))
     return found
 
 

@@ -108,14 +108,14 @@ def run_stage(stage: str, data: Path, results: Path) -> None:
     which = {"audio": stages.AUDIO, "mels": stages.MELS, "boxes": stages.BOXES}
     settings = which.get(stage, stages.FACES).params(config)
     if stage == "audio":
-        steps.extract_audio(found, data, results, 0, settings)
+        steps.extract_audio(steps.Shard(found, data, results, 0, settings))
     elif stage == "mels":
-        steps.mel_spectrograms(found, results, 0, settings)
+        steps.mel_spectrograms(steps.Shard(found, data, results, 0, settings))
     elif stage == "boxes":
         options = {"batch_size": 16, "device": "cpu", "models": ROOT / "models"}
-        steps.detect_faces(found, data, results, 0, settings, **options)
+        steps.detect_faces(steps.Shard(found, data, results, 0, settings), **options)
     else:
-        steps.crop_faces(found, data, results, 0, settings)
+        steps.crop_faces(steps.Shard(found, data, results, 0, settings))
 
 
 def main() -> None:

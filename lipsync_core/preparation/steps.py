@@ -11,16 +11,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lipsync_core.config import Check, Crop, Track
 from lipsync_core.corpus.clips import Clip
+from lipsync_core.corpus.index import read_shard
 from lipsync_core.errors import ClipError, add_measures
 from lipsync_core.preparation import stages
 from lipsync_core.preparation.checks import check, derived
-from lipsync_core.preparation.runner import ClipJob, per_clip, run_shard
+from lipsync_core.preparation.runner import ClipJob, Worker, per_clip, run_shard
 from lipsync_core.preparation.stages import Measures
 from lipsync_core.runtime.files import file_sha
 from lipsync_core.runtime.tables import Row
@@ -28,9 +29,30 @@ from lipsync_core.runtime.tables import Row
 log = logging.getLogger(__name__)
 
 
-def extract_audio(
-    clips: Sequence[Clip], data_root: Path, results: Path, shard: int, params: Mapping[str, Any]
-) -> list[Row]:
+class Shard(NamedTuple):
+    """The part of a corpus that one job brings up to date.
+
+    data_root: of the clips' sources. params: the settings that the stage's output depends on.
+    """
+
+    clips: Sequence[Clip]
+    data_root: Path
+    results: Path
+    number: int
+    params: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, config: Mapping[str, Any], number: int | str, params: Mapping[str, Any]) -> Shard:
+        """The shard `number` of the index in the results folder that the config names."""
+        data_root, results = Path(config["data_root"]), Path(config["results"])
+        return cls(read_shard(results, int(number)), data_root, results, int(number), params)
+
+    def run(self, stage: stages.Stage, worker: Worker) -> list[Row]:
+        """`run_shard` for these clips."""
+        return run_shard(stage, self.clips, self.results, self.number, self.params, worker)
+
+
+def extract_audio(shard: Shard) -> list[Row]:
     """Write `audio/<clip id>.wav`; measures: see `extraction.extract`.
 
     Drops files that ffmpeg cannot read (unreadable, no_video, timed_out) and those without audio
@@ -41,15 +63,13 @@ def extract_audio(
 
     def work(job: ClipJob) -> Measures:
         clip = job.clip
-        return extract(clip.source(data_root), clip.audio_source(data_root), job.target)
+        return extract(clip.source(shard.data_root), clip.audio_source(shard.data_root), job.target)
 
-    worker = precropped.route(per_clip(work), data_root, precropped.extract_audio)
-    return run_shard(stages.AUDIO, clips, results, shard, params, worker)
+    worker = precropped.route(per_clip(work), shard.data_root, precropped.extract_audio)
+    return shard.run(stages.AUDIO, worker)
 
 
-def mel_spectrograms(
-    clips: Sequence[Clip], results: Path, shard: int, params: Mapping[str, Any]
-) -> list[Row]:
+def mel_spectrograms(shard: Shard) -> list[Row]:
     """Write `mels/<clip id>.npy`, float32 (T, 80), 80 rows a second; measures: see
     `measures.audio_measures`.
     """
@@ -58,23 +78,14 @@ def mel_spectrograms(
     from lipsync_core.preparation.measures import audio_measures
 
     def work(job: ClipJob) -> Measures:
-        wav = stages.AUDIO.path(results, job.clip.id)
+        wav = stages.AUDIO.path(shard.results, job.clip.id)
         write_mel(wav, job.target)
         return audio_measures(wav_blocks(wav), np.load(job.target, mmap_mode="r"))
 
-    return run_shard(stages.MELS, clips, results, shard, params, per_clip(work))
+    return shard.run(stages.MELS, per_clip(work))
 
 
-def detect_faces(
-    clips: Sequence[Clip],
-    data_root: Path,
-    results: Path,
-    shard: int,
-    params: Mapping[str, Any],
-    batch_size: int,
-    device: str,
-    models: Path,
-) -> list[Row]:
+def detect_faces(shard: Shard, batch_size: int, device: str, models: Path) -> list[Row]:
     """Write `boxes/<clip id>.parquet`, every face of every frame.
 
     Measures: frames, face_frames (with a face), detected_frames (those that the
@@ -88,6 +99,8 @@ def detect_faces(
     from lipsync_core.faces.tracking.shots import ShotDetector
     from lipsync_core.preparation import precropped
 
+    params = shard.params
+
     def work(jobs: Iterable[ClipJob]) -> Iterator[tuple[ClipJob, Measures | ClipError]]:
         name, threshold = params["detector"], params["detect.threshold"]
         detector = detectors.build(
@@ -97,7 +110,7 @@ def detect_faces(
         log.info("detector: %s on %s", detector.name, device)
         finders: dict[str, ShotDetector] = defaultdict(ShotDetector)
         found = detection.detect_videos(
-            ((job, job.clip.source(data_root)) for job in jobs),
+            ((job, job.clip.source(shard.data_root)) for job in jobs),
             detector,
             long_side=long_side,
             batch_size=batch_size
@@ -120,8 +133,8 @@ def detect_faces(
                 measures | {"detected_frames": result.detected_frames, "detector": detector.name},
             )
 
-    worker = precropped.route(work, data_root, precropped.detect_faces)
-    return run_shard(stages.BOXES, clips, results, shard, params, worker)
+    worker = precropped.route(work, shard.data_root, precropped.detect_faces)
+    return shard.run(stages.BOXES, worker)
 
 
 def _size(row: Row) -> tuple[int, int] | None:
@@ -129,15 +142,7 @@ def _size(row: Row) -> tuple[int, int] | None:
     return (int(row["width"]), int(row["height"])) if row.get("width") else None
 
 
-def crop_faces(
-    clips: Sequence[Clip],
-    data_root: Path,
-    results: Path,
-    shard: int,
-    params: Mapping[str, Any],
-    device: str = "auto",
-    models: Path = Path("models"),
-) -> list[Row]:
+def crop_faces(shard: Shard, device: str = "auto", models: Path = Path("models")) -> list[Row]:
     """Write `faces/<clip id>.zip`, the speaker's face crops. Drops clips without a face (no_face).
 
     Measures: faces (frames with a crop), face_px (median longer side of the face), tracks (people
@@ -154,22 +159,21 @@ def crop_faces(
     from lipsync_core.preparation import precropped
     from lipsync_core.preparation.cropping import FaceCropper
 
+    params = shard.params
     track, model = Track(**params["track"]), params["sync_model"]
     weights = {"sync_weights": pretrained.sync_model_weights(model)}
     if track.select == "active_speaker":
         weights["speaker_weights"] = pretrained.active_speaker_weights(model, models)
-    cropper = FaceCropper(data_root, results, track, Crop(**params["crop"]), device, **weights)
+    crop = Crop(**params["crop"])
+    cropper = FaceCropper(shard.data_root, shard.results, track, crop, device, **weights)
     sha = {name: file_sha(path) for name, path in weights.items() if path}
-    worker = precropped.route(per_clip(cropper), data_root, precropped.crop_faces)
-    return run_shard(stages.FACES, clips, results, shard, {**params, **sha}, worker)
+    worker = precropped.route(per_clip(cropper), shard.data_root, precropped.crop_faces)
+    return shard._replace(params={**params, **sha}).run(stages.FACES, worker)
 
 
-def check_clips(
-    clips: Sequence[Clip], results: Path, shard: int, params: Mapping[str, Any]
-) -> list[Row]:
+def check_clips(shard: Shard) -> list[Row]:
     """Compare each clip's measures with the thresholds; measures: see `checks.derived`."""
-
-    thresholds = Check(**params["check"])
+    thresholds = Check(**shard.params["check"])
 
     def work(job: ClipJob) -> Measures:
         measures: Row = {}
@@ -180,4 +184,4 @@ def check_clips(
             check(measures | own, thresholds)
         return own
 
-    return run_shard(stages.CHECKS, clips, results, shard, params, per_clip(work))
+    return shard.run(stages.CHECKS, per_clip(work))

@@ -44,19 +44,27 @@ class Preparation:
         write_people(self.data / "duo" / "1.mp4")
         write_video(self.data / "solo" / "1.mp4", 1.2)
         self.clips = clips.discover(self.data, 1)
-        steps.extract_audio(self.clips, self.data, self.results, 0, self.of(stages.AUDIO))
-        steps.mel_spectrograms(self.clips, self.results, 0, self.of(stages.MELS))
+        steps.extract_audio(
+            steps.Shard(self.clips, self.data, self.results, 0, self.of(stages.AUDIO))
+        )
+        steps.mel_spectrograms(
+            steps.Shard(self.clips, self.data, self.results, 0, self.of(stages.MELS))
+        )
         options = {"batch_size": 8, "device": "cpu", "models": Path("models")}
         boxes = self.of(stages.BOXES)
-        steps.detect_faces(self.clips, self.data, self.results, 0, boxes, **options)
+        steps.detect_faces(steps.Shard(self.clips, self.data, self.results, 0, boxes), **options)
 
     def of(self, stage: stages.Stage, **changes) -> dict:
         return settings(self.root, stage, **changes)
 
     def crop(self, **changes) -> dict[str, dict]:
         faces = self.of(stages.FACES, **changes)
-        steps.crop_faces(self.clips, self.data, self.results, 0, faces, "cpu", self.data)
-        steps.check_clips(self.clips, self.results, 0, self.of(stages.CHECKS))
+        steps.crop_faces(
+            steps.Shard(self.clips, self.data, self.results, 0, faces), "cpu", self.data
+        )
+        steps.check_clips(
+            steps.Shard(self.clips, self.data, self.results, 0, self.of(stages.CHECKS))
+        )
         return read_by_clip(self.results / "checks/0.csv")
 
     def crops(self) -> list[str]:

@@ -38,12 +38,14 @@ def prepared(root, tmp_path_factory) -> tuple[Path, dict[str, dict]]:
     for path in broken.glob("*.jpg"):
         path.write_bytes(path.read_bytes()[:200])
     found = clips.discover(data, 1, layout="wav2lip")
-    steps.extract_audio(found, data, results, 0, settings(root, stages.AUDIO))
-    steps.mel_spectrograms(found, results, 0, settings(root, stages.MELS))
+    steps.extract_audio(steps.Shard(found, data, results, 0, settings(root, stages.AUDIO)))
+    steps.mel_spectrograms(steps.Shard(found, data, results, 0, settings(root, stages.MELS)))
     options = {"batch_size": 4, "device": "cpu", "models": Path("models")}
-    steps.detect_faces(found, data, results, 0, settings(root, stages.BOXES), **options)
-    steps.crop_faces(found, data, results, 0, settings(root, stages.FACES))
-    steps.check_clips(found, results, 0, settings(root, stages.CHECKS))
+    steps.detect_faces(
+        steps.Shard(found, data, results, 0, settings(root, stages.BOXES)), **options
+    )
+    steps.crop_faces(steps.Shard(found, data, results, 0, settings(root, stages.FACES)))
+    steps.check_clips(steps.Shard(found, data, results, 0, settings(root, stages.CHECKS)))
     return folder, read_by_clip(results / "checks" / "0.csv")
 
 

@@ -74,11 +74,11 @@ def prepared(root, tmp_path) -> Callable[..., tuple[Path, dict[str, dict]]]:
         corpus = clips.discover(data, 1)
         faces = settings(root, stages.FACES, track={"select": choice})
         boxes = settings(root, stages.BOXES)
-        steps.extract_audio(corpus, data, results, 0, settings(root, stages.AUDIO))
-        steps.mel_spectrograms(corpus, results, 0, settings(root, stages.MELS))
-        steps.detect_faces(corpus, data, results, 0, boxes, 8, "cpu", Path("models"))
-        steps.crop_faces(corpus, data, results, 0, faces)
-        steps.check_clips(corpus, results, 0, settings(root, stages.CHECKS))
+        steps.extract_audio(steps.Shard(corpus, data, results, 0, settings(root, stages.AUDIO)))
+        steps.mel_spectrograms(steps.Shard(corpus, data, results, 0, settings(root, stages.MELS)))
+        steps.detect_faces(steps.Shard(corpus, data, results, 0, boxes), 8, "cpu", Path("models"))
+        steps.crop_faces(steps.Shard(corpus, data, results, 0, faces))
+        steps.check_clips(steps.Shard(corpus, data, results, 0, settings(root, stages.CHECKS)))
         return results, read_by_clip(results / "checks/0.csv")
 
     return make

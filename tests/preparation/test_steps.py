@@ -33,12 +33,16 @@ def settings(root: Path, stage: stages.Stage, **changes) -> dict:
 
 def run_all(root: Path, data: Path, results: Path, **changes) -> dict[str, dict]:
     found = clips.discover(data, 1)
-    steps.extract_audio(found, data, results, 0, settings(root, stages.AUDIO))
-    steps.mel_spectrograms(found, results, 0, settings(root, stages.MELS))
+    steps.extract_audio(steps.Shard(found, data, results, 0, settings(root, stages.AUDIO)))
+    steps.mel_spectrograms(steps.Shard(found, data, results, 0, settings(root, stages.MELS)))
     options = {"batch_size": 4, "device": "cpu", "models": Path("models")}
-    steps.detect_faces(found, data, results, 0, settings(root, stages.BOXES), **options)
-    steps.crop_faces(found, data, results, 0, settings(root, stages.FACES))
-    steps.check_clips(found, results, 0, settings(root, stages.CHECKS, **changes))
+    steps.detect_faces(
+        steps.Shard(found, data, results, 0, settings(root, stages.BOXES)), **options
+    )
+    steps.crop_faces(steps.Shard(found, data, results, 0, settings(root, stages.FACES)))
+    steps.check_clips(
+        steps.Shard(found, data, results, 0, settings(root, stages.CHECKS, **changes))
+    )
     return read_by_clip(results / "checks" / "0.csv")
 
 
@@ -139,7 +143,7 @@ def test_frames_are_accounted_for(hostile, root, tmp_path):
     assert (row["frames_dropped"], row["frames_duplicated"], row["fps_in"]) == ("0", "0", "25.0")
     write_video(tmp_path / "data" / "s" / "50.mp4", 1, fps=50)
     found = clips.discover(tmp_path / "data", 1)
-    rows = steps.extract_audio(found, tmp_path / "data", tmp_path / "results", 0, {})
+    rows = steps.extract_audio(steps.Shard(found, tmp_path / "data", tmp_path / "results", 0, {}))
     assert (rows[0]["frames_dropped"], rows[0]["frames_duplicated"]) == (25, 0)
     assert (rows[0]["fps_in"], rows[0]["seconds"]) == (50, 1)
 
@@ -165,12 +169,12 @@ def test_a_clip_that_hangs_is_dropped_by_any_stage(root, tmp_path, monkeypatch):
     found = clips.discover(data, 1)
     options = {"batch_size": 4, "device": "cpu", "models": root / "models"}
     runs = {
-        stages.AUDIO: lambda done: steps.extract_audio(found, data, done, 0, {}),
+        stages.AUDIO: lambda done: steps.extract_audio(steps.Shard(found, data, done, 0, {})),
         stages.BOXES: lambda done: steps.detect_faces(
-            found, data, done, 0, settings(root, stages.BOXES), **options
+            steps.Shard(found, data, done, 0, settings(root, stages.BOXES)), **options
         ),
         stages.FACES: lambda done: steps.crop_faces(
-            found, data, done, 0, settings(root, stages.FACES)
+            steps.Shard(found, data, done, 0, settings(root, stages.FACES))
         ),
     }
     for stage, run in runs.items():
@@ -186,11 +190,12 @@ def test_a_clip_that_hangs_is_dropped_by_any_stage(root, tmp_path, monkeypatch):
 
 def test_thresholds_apply(root, hostile, tmp_path):
     folder, _ = hostile
-    found = clips.discover(folder / "data", 1)
+    data, results = folder / "data", folder / "results"
+    found = clips.discover(data, 1)
     changed = settings(root, stages.CHECKS, check={"min_face_px": 1000})
-    rows = steps.check_clips(found, folder / "results", 0, changed)
+    rows = steps.check_clips(steps.Shard(found, data, results, 0, changed))
     assert {row["reason"] for row in rows if row["clip"].startswith("good")} == {"small_face"}
-    steps.check_clips(found, folder / "results", 0, settings(root, stages.CHECKS))
+    steps.check_clips(steps.Shard(found, data, results, 0, settings(root, stages.CHECKS)))
 
 
 def test_audio_from_a_separate_file(root, tmp_path):
@@ -200,7 +205,9 @@ def test_audio_from_a_separate_file(root, tmp_path):
     sound = data / "dev/aac/id00012/abc/00001.m4a"
     write_wav(sound.with_suffix(".x"), 0.8).rename(sound)
     found = clips.discover(data, 1, layout="voxceleb2")
-    (row,) = steps.extract_audio(found, data, tmp_path, 0, settings(root, stages.AUDIO))
+    (row,) = steps.extract_audio(
+        steps.Shard(found, data, tmp_path, 0, settings(root, stages.AUDIO))
+    )
     assert row["outcome"] == "kept"
     assert row["audio_seconds"] == pytest.approx(0.8, abs=0.05)
 
@@ -242,10 +249,10 @@ params = next(each for each in stages.ALL if each.rule == stage).params(
 found = clips.discover(folder / "data", 1)
 if stage in ("detect_faces", "crop_faces"):
     threads.limit(1)
-data = [folder / "data"] if stage in ("extract_audio", "detect_faces", "crop_faces") else []
 options = {"batch_size": 0, "device": "auto", "models": Path("none")}
 options = options if stage == "detect_faces" else {}
-rows = getattr(steps, stage)(found, *data, folder / "results", 0, params, **options)
+shard = steps.Shard(found, folder / "data", folder / "results", 0, params)
+rows = getattr(steps, stage)(shard, **options)
 assert rows[0]["outcome"] == "kept"
 print([name for name in sys.argv[4].split() if name in sys.modules])
 """

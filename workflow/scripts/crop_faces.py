@@ -2,20 +2,15 @@
 
 from pathlib import Path
 
-from lipsync_core.corpus import index
 from lipsync_core.media import ffmpeg
 from lipsync_core.preparation import steps
 from lipsync_core.runtime import logs, threads
 
 with logs.job_log(snakemake.log[0]), ffmpeg.time_limit(snakemake.params.timeout):
     threads.limit(snakemake.threads)
-    results, shard = Path(snakemake.config["results"]), int(snakemake.wildcards.shard)
+    shard = steps.Shard.load(snakemake.config, snakemake.wildcards.shard, snakemake.params.settings)
     steps.crop_faces(
-        index.read_shard(results, shard),
-        Path(snakemake.config["data_root"]),
-        results,
         shard,
-        snakemake.params.settings,
         device=snakemake.config["device"],
         models=Path(snakemake.config["models"]),
     )
