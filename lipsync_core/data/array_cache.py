@@ -15,8 +15,8 @@ class ArrayCache:
     """Caches arrays until `room` bytes of memory are used, then no more. Thread-safe.
 
     Never evicts: samples are drawn uniformly, so eviction would not help. Each array has its own
-    memory: NumPy requests huge pages for arrays of 4 MiB and more, where one frame would make 2 MiB
-    resident.
+    memory: NumPy requests huge pages for arrays of 4 MiB and more, so that one frame would keep
+    2 MiB resident.
     """
 
     def __init__(self, room: int) -> None:

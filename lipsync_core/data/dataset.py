@@ -101,10 +101,10 @@ class ClipDataset:
         results: the folder with filelists/, faces/ and mels/.
         split: "train", "val", "test" (a file of results/filelists), or lines of such a file.
         image_size: side S of the square frames in pixels.
-        cache_bytes: memory for decoded frames and mels; the rest is read again when needed.
+        cache_bytes: memory for decoded frames and mels; others are read again when needed.
 
         Raises LipsyncError if clips are unusable (their number, reasons and five examples) or if
-        the split is empty. Damaged files are reported, so that the next run makes them again.
+        the split is empty. Damaged files are reported, so that the next run recreates them.
         """
         results = Path(results)
         if isinstance(split, str):
@@ -172,7 +172,7 @@ class ClipDataset:
 def load_splits(
     results: str | Path, splits: Sequence[str], image_size: int, cache_bytes: int
 ) -> list[ClipDataset]:
-    """Load splits that share `cache_bytes` in proportion to their numbers of frames."""
+    """Load splits; they share `cache_bytes` in proportion to their numbers of frames."""
     datasets = [ClipDataset.load(results, split, image_size, cache_bytes) for split in splits]
     frames = [sum(len(clip.starts) + WINDOW - 1 for clip in dataset.clips) for dataset in datasets]
     for dataset, count in zip(datasets, frames, strict=True):

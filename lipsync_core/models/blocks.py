@@ -166,5 +166,5 @@ def unfold_time(frames: torch.Tensor, batch: int) -> torch.Tensor:
 
 
 def lower_half(faces: torch.Tensor) -> torch.Tensor:
-    """(..., S, S) -> (..., S / 2, S): the lower half, which has the mouth; a view."""
+    """(..., S, S) -> (..., S / 2, S): the lower half, with the mouth; a view."""
     return faces[..., faces.shape[-2] // 2 :, :]

@@ -40,7 +40,7 @@ MEASURES = (
 
 @dataclass(frozen=True)
 class Account:
-    """Clip counts. found: with those that were split off; lines: by stage, the last for all.
+    """Clip counts. found: includes clips that were split off; lines: by stage, the last is the sum.
 
     dropped: the rows of clips.csv of the clips that are in no split.
     """

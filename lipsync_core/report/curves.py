@@ -98,7 +98,7 @@ def _lines(
 def phase_marks(rows: Sequence[Row], options: Mapping[str, Any]) -> list[tuple[float, str]]:
     """(step, name) at which the contrastive loss is replaced by cross entropy, if it is.
 
-    Before it the training loss has another scale than the validation loss.
+    Before it the scales of training and validation loss differ.
     """
     steps, share = number(options.get("steps")), number(options.get("bce_fraction"))
     if options.get("loss") != "contrastive+bce" or not steps or not share:

@@ -74,7 +74,7 @@ def gather(
     variants: Sequence[str],
     video_bytes: int,
 ) -> dict[str, Any]:
-    """All that the template shows, except the versions and the note on the demo."""
+    """The context of the template, except the versions and the note on the demo."""
     clips = artifacts.read_clips(results)
     account = corpus.account(accounting.read_accounting(results / ACCOUNTING), clips)
     evaluation = artifacts.read_json(results / "evaluation.json")

@@ -113,7 +113,7 @@ def line_chart(
     xs = [x for s in shown for x, _ in s.points]
     ys = [y for s in shown for _, y in s.points] + [y for y, _ in references]
     low, high = _extent(ys)
-    room = [y - 0.12 * (high - low) for y, _ in references]  # for its name below the line
+    room = [y - 0.12 * (high - low) for y, _ in references]  # for the name below the line
     across = tight_scale(xs, LEFT + 4, RIGHT - 4)
     up = nice_scale([max(y, 0.0) if low >= 0 else y for y in (*ys, *room)], BOTTOM, TOP)
     body = _axes(across, up, x_label)
@@ -133,7 +133,7 @@ def line_chart(
     for y, name in references:
         at = up(y)
         body.append(f'<path class="reference" d="M{LEFT} {at:.1f}H{RIGHT}"/>')
-        # On the other side of the line than the end of the curve.
+        # On the side of the line away from the end of the curve.
         over = bool(shown) and shown[0].points[-1][1] < y and at - TOP > 14
         body.append(_text(RIGHT - 2, at - 5 if over else at + 13, name, "ref-label", "end"))
     return _svg(body, label)

@@ -16,7 +16,7 @@ ORDER = (
     *("demo_corpus", "extract_audio", "mel_spectrograms", "detect_faces", "crop_faces"),
     *("check_clips", "filelists", "train_syncnet", "train_generator", "evaluate", "infer"),
 )
-LEFT_OUT = ("report_page",)  # runs while the page is made; the time of an earlier run is not used
+LEFT_OUT = ("report_page",)  # still runs while the page is written
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Training of the generator, without and with the quality discriminator ("GAN").
 
-The public recipe: L1, a sync loss by the frozen SyncNet that is switched on once the validation
-sync loss is below a threshold, and with the discriminator an adversarial loss.
+The public recipe: L1, a sync loss by the frozen SyncNet (switched on once the validation sync loss
+is below a threshold) and, with the discriminator, an adversarial loss.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ Losses = dict[str, torch.Tensor]
 
 
 class GeneratorTask(loop.Task):
-    """What the loop needs to train a Wav2Lip on a corpus. See `loop.Task`.
+    """Training of a Wav2Lip on a dataset, see `loop.Task`.
 
     discriminator: given exactly when `config.adv_weight` is above 0.
     """
@@ -103,7 +103,7 @@ class GeneratorTask(loop.Task):
         self.precision = precision.resolve(config.precision, device)
 
     def batch(self, step: int) -> GeneratorBatch:
-        """`batch_size` windows, see `dataset.generator_batch`; other ones after a rollback."""
+        """`batch_size` windows, see `dataset.generator_batch`; other samples after a rollback."""
         config = self.config
         index = step + OTHER_SAMPLES * int(self.extra_state.get("rollbacks", 0))
         part, size = distributed.shard_batch(index, config.batch_size)
@@ -112,7 +112,7 @@ class GeneratorTask(loop.Task):
 
     @property
     def result(self) -> Wav2Lip:
-        """The network that is evaluated and exported: the averaged weights where there are any."""
+        """The network that is evaluated and exported: the EMA if there is one."""
         return self.model if self.ema is None else self.ema.module
 
     def step(self, step: int, batch: GeneratorBatch) -> Losses:
@@ -201,7 +201,7 @@ class GeneratorTask(loop.Task):
         return {f"val_{name}": value for name, value in metrics.items()}
 
     def _measure_start(self) -> None:
-        """Keep the metrics before a GAN's first step: it may collapse before its first row."""
+        """Keep the metrics before the first step of a GAN: it may collapse before its first row."""
         if self.discriminator is None or self.extra_state.keys() & START_METRICS.values():
             return
         found = self._val_metrics()
@@ -234,10 +234,9 @@ class GeneratorTask(loop.Task):
         return gan_health.collapse([start, *rows])
 
     def on_rollback(self, count: int) -> None:
-        """Halve both learning rates at each rollback, and continue from the averaged weights.
+        """Halve both learning rates at each rollback, and continue from the EMA.
 
-        The averaged weights were evaluated as good; the weights themselves may have been about to
-        collapse.
+        The EMA was evaluated as good; the weights themselves may have been about to collapse.
         """
         self.extra_state["lr_scale"] = ROLLBACK_LR_SCALE**count
         if self.ema is not None:

@@ -4,7 +4,7 @@ The ranks report to this process, which writes the log and forwards signals:
 
     job (this process) -> torchrun -> rank 0, rank 1, ...   `python -m lipsync_core.training.launch`
 
-A rank logs lines of JSON to its standard error, and writes the reason of its end to a file.
+A rank logs lines of JSON to its standard error, and writes the reason for its end to a file.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from lipsync_core.training.engine.signals import Interrupted, StopSignals
 
 log = logging.getLogger(__name__)
 COLLECTIVE_TIMEOUT = timedelta(days=1)  # the others wait while rank 0 evaluates or waits for a lock
-SHUTDOWN_SECONDS = 300  # that a rank has to save its state after SIGTERM
+SHUTDOWN_SECONDS = 300  # for a rank to save its state after SIGTERM
 JOB, ENDED = "job.json", "ended_{}.json"
 MAX_SHOWN_LINES = 80  # of output that is no log line, in a message
 
@@ -74,10 +74,10 @@ def start_or_resume(
     weights: Sequence[str | Path] = (),
     **arguments: Any,
 ) -> None:
-    """`run` a training in its folder of results/.runs, from the state that it may continue from.
+    """`run` a training in its folder in results/.runs, continuing from a state found there.
 
-    name: of the training in the log, and among the runs; two trainings never share a run. weights:
-    files that decide what is computed (SyncNet, pretrained checkpoints). States of older runs are
+    name: of the training in the log and among the runs; two trainings never share a run. weights:
+    files that change the result (SyncNet, pretrained checkpoints). States of older runs are
     removed afterwards, see `run_signature.remove_old_runs`. The others: see `run`.
     """
     data = run_signature.data_digest(results, weights)
@@ -95,7 +95,7 @@ def run(
 
     device_name: see `device.pick`; with several ranks each has a GPU of its own, or all the CPU.
     threads_in_all: processor threads, divided among the ranks.
-    arguments: the other ones of the training's function but the device; paths, numbers, text.
+    arguments: the other arguments of the training function except the device; paths, numbers, text.
 
     Raises LipsyncError when a batch cannot be divided among the ranks, when there are not as many
     GPUs, or for keys that exclude each other, before anything starts; otherwise what the training
@@ -197,7 +197,7 @@ class _JsonFormatter(logging.Formatter):
 
 
 class _JobHandler(logging.StreamHandler):
-    """Logs to the job; when the job was killed, the rank stops in an orderly way, too."""
+    """Logs to the job. If the job was killed, the rank saves its state and stops as well."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         signal.raise_signal(signal.SIGTERM)

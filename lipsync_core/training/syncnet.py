@@ -60,7 +60,7 @@ class Temperature(nn.Module):
 
 
 class SyncNetTask(loop.Task):
-    """What the loop needs to train a SyncNet on a corpus. See `loop.Task`."""
+    """Training of a SyncNet on a dataset, see `loop.Task`."""
 
     label = "syncnet"
     export_after_failure = False  # before its end the cosines are not calibrated for a sync loss
@@ -161,7 +161,7 @@ class SyncNetTask(loop.Task):
         return "" if math.isfinite(value) else f"val_loss is {value}"
 
     def counts_for_patience(self, step: int) -> bool:
-        """Only within the last phase: the contrastive loss does not calibrate `val_loss`."""
+        """Only in the last phase: `val_loss` has no meaning in the contrastive phase."""
         return self.mode == "max" or self.uses_bce(step - 1)
 
     def advice(self, rows: list[loop.Row]) -> str:

@@ -36,7 +36,7 @@ def run_data_check(
     Parameters
     ----------
     choice: "warn" logs failed checks, "stop" raises, "off" checks nothing.
-    check: calls `check_data`. run_dir: keeps its result for the resumed run.
+    check: calls `check_data`. run_dir: stores its result for a resumed run.
 
     Raises LipsyncError for `choice` "stop" if a check is "bad".
     """
@@ -88,7 +88,7 @@ def check_data(
     ----------
     results: folder of the prepared data; its clips.csv may hold measured offsets.
     model: the network about to be trained, on its device; not changed. kind: its precision.
-    dataset: the training clips. pretrained: the network is, so it can measure offsets.
+    dataset: the training clips. pretrained: whether the network is, so that it can measure offsets.
     seen: the validation speakers are among the training speakers, see `seen_speakers`.
 
     The offsets: {"correlations": at -15 .. 15 frames, "offset", "found": the offset is certain,

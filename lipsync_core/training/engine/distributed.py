@@ -1,9 +1,8 @@
 """Multi-process training: each rank computes its shard of every batch (torch.distributed).
 
-In a single process, which is where no process group was started (`launch` starts one), every
-function here is the identity. All ranks take the same steps and decisions; only rank 0 evaluates,
-writes files and logs. Small values that the ranks agree on travel on the CPU (gloo), gradients
-where they are (nccl on GPUs, gloo elsewhere).
+Without a process group (`launch` starts one) every function here is the identity. All ranks take
+the same steps and decisions; only rank 0 evaluates, writes files and logs. Small values are
+exchanged on the CPU (gloo), gradients on their device (nccl on GPUs, gloo elsewhere).
 """
 
 from __future__ import annotations
@@ -34,10 +33,10 @@ def is_main_process() -> bool:
 
 
 def shard_batch(number: int, size: int) -> tuple[int, int]:
-    """This rank's part of batch `number` of `size` samples: number and size of a smaller batch.
+    """Number and size of this rank's shard of batch `number` of `size` samples.
 
-    Samples are numbered through all batches. Split into `world_size` parts each, the batches are
-    batches of the same stream, and the ranks' parts together are the whole batch, in order.
+    Batch n of size s holds samples n * s .. n * s + s - 1. A shard is itself a batch, of a smaller
+    size; the shards of all ranks are together the whole batch, in order.
     """
     return number * world_size() + rank(), size // world_size()
 
@@ -101,7 +100,7 @@ def sync_batchnorm(network: nn.Module) -> nn.Module:
 
 
 class _Sum(torch.autograd.Function):
-    """Sum over the ranks, with the gradient of what all of them do with it."""
+    """Differentiable sum over the ranks: its gradient is the sum of the gradients of all ranks."""
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, part: torch.Tensor) -> torch.Tensor:

@@ -42,16 +42,16 @@ FIELDS = ("step", "best", "best_step", "rows", "sums", "num_summed", "last_good"
 
 
 class Task(ABC):
-    """What one training brings to the loop.
+    """Interface between a training and the loop: batches, steps, evaluation, export.
 
     Attributes
     ----------
     label: shown beside the progress, e.g. "syncnet".
     monitor: the metric of `evaluate` that decides which weights are best; mode: "min" or "max".
-    parts: networks, optimizers, whatever has `state_dict` and `load_state_dict`: with
-        `extra_state`, all that a resumed run needs.
-    extra_state: the schedule's own state, numbers by name (the sync weight, say). The loop keeps
-        "rollbacks" in it, how often the training returned to its last good state.
+    parts: networks, optimizers and other objects with `state_dict` and `load_state_dict`: together
+        with `extra_state`, all that a resumed run needs.
+    extra_state: state of the schedule, numbers by name (such as the sync weight). The loop keeps
+        "rollbacks" in it, the number of returns to the last good state.
     export_after_failure: whether a training that failed too often exports its last good state
         instead of raising an error.
     """
@@ -65,10 +65,10 @@ class Task(ABC):
 
     @abstractmethod
     def batch(self, step: int) -> Any:
-        """The batch of a step, numpy arrays, called in threads.
+        """The batch of a step, NumPy arrays; called in threads.
 
-        A pure function of `step`, and of `extra_state["rollbacks"]` where other samples should be
-        drawn after a rollback.
+        A pure function of `step`, and of `extra_state["rollbacks"]` if a rollback should change the
+        samples.
         """
 
     @abstractmethod
@@ -91,14 +91,14 @@ class Task(ABC):
         return ""
 
     def on_rollback(self, count: int) -> None:  # noqa: B027
-        """Change the state, just restored for the count-th time, so that it may not fail again."""
+        """Change the restored state after rollback number `count`, to avoid the same failure."""
 
     def advice(self, rows: list[Row]) -> str:
-        """A warning about the course of `rows` (a plateau, say) with a remedy, or ""."""
+        """A warning about `rows` (such as a plateau) with a remedy, or ""."""
         return ""
 
     def counts_for_patience(self, step: int) -> bool:
-        """Whether an evaluation after `step` steps that is no better counts towards `patience`."""
+        """Whether an evaluation at `step` without improvement counts towards `patience`."""
         return True
 
 
@@ -136,10 +136,10 @@ class _Run:
                 distributed.sync_batchnorm(part)
         distributed.barrier()  # until rank 0 holds the folder
         resumed = self._resume()
-        distributed.barrier()  # nothing is written before all have read
+        distributed.barrier()  # nothing is written before all ranks have read
         folder.replace_damaged()
         if resumed and self.last_good[0] == self.step:
-            folder.mark_good()  # where the process was killed just before that
+            folder.mark_good()  # if the process was killed just before that
         self.board = TensorBoard(folder.path / task.label, self.step) if folder.writes else None
 
     def go(self) -> list[Row]:
@@ -198,7 +198,7 @@ class _Run:
         return self.task.extra_state["rollbacks"] > self.config.max_rollbacks
 
     def _out_of_patience(self) -> bool:
-        """A function of the rows alone, so that a resumed run decides alike."""
+        """A function of the rows alone, so that a resumed run stops at the same step."""
         later = [row["step"] for row in self.rows if row["step"] > self.best_step]
         return 0 < self.config.patience <= sum(map(self.task.counts_for_patience, later))
 
@@ -222,7 +222,7 @@ class _Run:
     def _evaluate(self) -> str:
         """Add a row, keep the best weights; returns a note for the progress. Raises _Failure."""
         task = self.task
-        # Rank 0 evaluates for all; what that changes in the extra state holds for all.
+        # Only rank 0 evaluates; all ranks take over its changes of the extra state.
         metrics, extra_state = distributed.broadcast_from_rank0(
             lambda: (task.evaluate(self.step), task.extra_state)
         )
@@ -253,11 +253,11 @@ class _Run:
         return describe({task.monitor: row[task.monitor]})
 
     def _roll_back(self, failure: str) -> None:
-        """Return to the last good state; after too many times the training ends with it."""
+        """Return to the last good state; after `max_rollbacks` the training ends with it."""
         task, failed_at = self.task, self.step
         count = int(task.extra_state["rollbacks"]) + 1
         state = self.folder.load(LAST_GOOD)
-        distributed.barrier()  # nothing is written before all have read
+        distributed.barrier()  # nothing is written before all ranks have read
         last_time = count > self.config.max_rollbacks and task.export_after_failure
         if state is None or (last_time and state["step"] == 0):
             raise LipsyncError(
@@ -313,7 +313,7 @@ class _Run:
         self._remove_old_best()
 
     def _resume(self) -> bool:
-        """Restore the state of the folder; False where there is none to continue from."""
+        """Restore the state of the folder; False if there is none to continue from."""
         label, state = self.task.label, self.folder.load()
         if state is None:
             log.info("%s: a new run in %s", label, self.folder.path)
@@ -323,7 +323,9 @@ class _Run:
                 *(label, self.folder.path, state["step"], self.config.steps),
             )
         elif not self.folder.has_best(state):
-            log.info("%s: %s is gone; starting afresh", label, self.folder.best(state["best_step"]))
+            log.info(
+                "%s: %s is missing; starting afresh", label, self.folder.best(state["best_step"])
+            )
         else:
             self._restore(state)
             self.saved_best, self.previous_best = self.best_step, state["previous_best"]
@@ -351,9 +353,9 @@ def publish(
     step: int,
     export: str,
 ) -> None:
-    """Write a finished run's outputs, each whole: metrics.csv and the weights.
+    """Write the outputs of a finished run, atomically: metrics.csv and the weights.
 
-    export: "best" for the run's best weights, "last" for the task's, of `step`, the last row's.
+    export: "best" for the best weights of the run, "last" for those of `step`, its last step.
     """
     if export == "best":
         run_folder.copy(run_dir / BEST, checkpoint)

@@ -43,8 +43,8 @@ def adam(
 def micro_batches(batch: Sequence[np.ndarray], parts: int) -> Iterator[Any]:
     """The batch (arrays, or a named tuple of them) in `parts` parts along their first axes.
 
-    Every `parts`-th sample belongs to the same part: so the micro-batches of all ranks are,
-    together, those of a single process, and so are the statistics of batch norm.
+    Part p takes every `parts`-th sample from p on, so the micro-batches of all ranks together, and
+    their batch-norm statistics, are those of a single process.
 
     Raises LipsyncError when the parts are not equally large.
     """
@@ -69,7 +69,7 @@ def detached(losses: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def maybe_compile(model: nn.Module, wanted: bool) -> Callable[..., Any]:
-    """torch's compiled form of a model where it is wanted, else the model.
+    """The model compiled by torch if `wanted`, else the model itself.
 
     The compiled form shares the weights and stays out of checkpoints; evaluations use the model.
     """

@@ -14,8 +14,8 @@ CHOICES = ("auto", "float32", "bf16")
 def resolve(name: str, device: torch.device) -> str:
     """ "float32" or "bf16" for `name` ("auto" or one of the two) on `device`.
 
-    "auto" takes bf16 on GPUs that have it and on CPUs with AMX or AVX-512 BF16 (measured here: 1.7
-    times the steps a second for the quarter-width SyncNet, 2.2 times for the public size).
+    "auto" is bf16 on GPUs that support it and on CPUs with AMX or AVX-512 BF16 (measured on such a
+    CPU: 1.7 times the steps a second for the quarter-width SyncNet, 2.2 times for the public size).
     """
     if name not in CHOICES:
         raise LipsyncError(f"precision {name!r}: choose one of {', '.join(CHOICES)}")

@@ -1,17 +1,17 @@
 """The files of a training run, and the order in which they are written.
 
-last.pt      everything that a resumed run needs. Renaming it into place is the moment of saving.
-previous.pt  what last.pt was before: where a damaged disk costs last.pt, the run goes on from here.
-last_good.pt the state at the last evaluation without a failure: a link to what was last.pt then.
+last.pt      everything that a resumed run needs; a save is complete when it is renamed into place.
+previous.pt  the last.pt of the save before; the run continues from it if last.pt is damaged.
+last_good.pt the state at the last evaluation without a failure: a hard link to its last.pt.
 step_<n>.pt  copies that are kept.
 best_<n>.pth the best weights so far, public format. They are written before the state that names
              them, and removed only when no state names them any more: whenever the process is
-             killed, the weights that belong to last.pt are there.
+             killed, the weights that belong to last.pt exist.
 best.pth     the best weights of a finished run.
 metrics.csv  the rows of last.pt or later ones, which a resumed run writes again.
 
-Every file is written aside, brought to the disk and renamed. A state that is damaged all the same
-is set aside, and the newest whole one takes its place.
+Every file is written under a temporary name, synced to the disk and renamed. A damaged last.pt is
+kept as damaged.pt, and the newest intact state replaces it.
 """
 
 from __future__ import annotations
@@ -48,11 +48,10 @@ Row = dict[str, float | str]
 
 
 class RunFolder:
-    """The files of one run in the folder `path`, which is made. A context manager.
+    """The files of one run in the folder `path`, created if missing. A context manager.
 
     writes: False for the ranks that only read; methods that write then do nothing. The process that
-    writes locks the folder for as long as the context lasts, and removes incomplete files of a
-    killed one.
+    writes locks the folder while the context lasts, and removes incomplete files of a killed one.
     """
 
     def __init__(self, path: Path, writes: bool = True) -> None:
@@ -92,7 +91,7 @@ class RunFolder:
                 path.unlink(missing_ok=True)
 
     def save(self, state: State, copy: bool = False) -> None:
-        """Write last.pt; with `copy` also step_<n>.pt. What last.pt was is previous.pt then."""
+        """Write last.pt, and with `copy` also step_<n>.pt; the old last.pt becomes previous.pt."""
         if not self.writes:
             return
         if (self.path / LAST).is_file():
@@ -102,20 +101,20 @@ class RunFolder:
             link(self.path / LAST, self.path / f"step_{state['step']:07d}.pt")
 
     def discard_old_states(self) -> None:
-        """Remove the states of an earlier run; its other files are replaced in time."""
+        """Remove the states of an earlier run; its other files are overwritten later."""
         if self.writes:
             (self.path / LAST_GOOD).unlink(missing_ok=True)
             (self.path / PREVIOUS).unlink(missing_ok=True)
 
     def replace_damaged(self) -> None:
-        """Where `load` found last.pt damaged, replace it by the state that `load` took instead."""
+        """If `load` found last.pt damaged, replace it by the state that `load` returned instead."""
         if self.writes and self._damaged:
             os.replace(self.path / LAST, self.path / DAMAGED)
             if self._replacement:
                 link(self._replacement, self.path / LAST)
 
     def mark_good(self) -> None:
-        """Make last_good.pt what last.pt is now."""
+        """Make last_good.pt a link to the present last.pt."""
         if self.writes:
             link(self.path / LAST, self.path / LAST_GOOD)
 
@@ -127,8 +126,8 @@ class RunFolder:
     def load(self, name: str = LAST) -> State | None:
         """The state in last.pt or last_good.pt, on the CPU; None when there is none.
 
-        Where the file is damaged, the newest whole state of the folder whose best weights are still
-        there, or None when there is none either; the log says so.
+        If the file is damaged, the newest intact state in the folder whose best weights still exist
+        is returned, or None without one; both are logged.
         """
         path = self.path / name
         if not path.is_file():
@@ -144,13 +143,13 @@ class RunFolder:
                 state = read_state(other)
                 if self.has_best(state):
                     log.warning(
-                        "%s (kept as %s). Going on from %s: the steps after %d are done again",
+                        "%s (kept as %s). Continuing from %s: the steps after %d are repeated",
                         *(damage, kept, other.name, state["step"]),
                     )
                     self._replacement = other
                     return state
         log.warning(
-            "%s (kept as %s). No other state is whole: THE TRAINING STARTS AFRESH", damage, kept
+            "%s (kept as %s). No other state is intact: THE TRAINING STARTS AFRESH", damage, kept
         )
         return None
 
@@ -163,7 +162,7 @@ class RunFolder:
 
 
 def read_state(path: Path) -> State:
-    """The state in a file, on the CPU. Raises LipsyncError when it is something else, or damaged.
+    """The state in a file, on the CPU. Raises LipsyncError for other content or a damaged file.
 
     Every byte is checked against the file's checksums, which `torch.load` does not.
     """
@@ -176,7 +175,7 @@ def read_state(path: Path) -> State:
         _ = state["step"], state["best_step"]
     except (
         *(zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError),
-        *(LookupError, TypeError, ValueError),  # another content than a state
+        *(LookupError, TypeError, ValueError),  # other content than a state
     ) as error:
         reason = str(error).partition("\n")[0]
         raise LipsyncError(f"{path}: not a whole state of this program ({reason})") from error

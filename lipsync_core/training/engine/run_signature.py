@@ -1,4 +1,4 @@
-"""The signature of a training run: which state it may continue from, and which old ones to remove.
+"""Signature of a training run: finds the state to continue from, and removes old states.
 
 Light: imports no torch.
 """
@@ -25,7 +25,7 @@ VERSION = 3  # of the training code: raise it when old states must not be contin
 BOOKKEEPING = {
     *("eval_every", "save_every", "checkpoint_every", "num_workers", "cache_mb", "export"),
     *("patience", "max_rollbacks", "num_processes", "compile", "max_runs", "data_check"),
-    *("pretrained", "disc_pretrained"),  # whose content counts
+    *("pretrained", "disc_pretrained"),  # the content of the files counts, see `data_digest`
 }
 
 
