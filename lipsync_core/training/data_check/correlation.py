@@ -123,7 +123,7 @@ def _levels(mel: np.ndarray, first: int, count: int) -> np.ndarray:
 
 
 def av_correlation(runs: Iterable[Features]) -> Correlation:
-    """Correlation of mouths and audio in runs of frames; more clips and speakers make it clearer."""
+    """Correlation of mouths and audio in runs of frames, ideally of many clips and speakers."""
     runs = list(runs)
     mouth = _standardized(np.concatenate([run.mouth for run in runs]))
     audio = _standardized(np.concatenate([run.audio for run in runs]))

@@ -167,7 +167,7 @@ def test_lost_best_weights_start_afresh(tmp_path, straight, caplog):
     for path in tmp_path.glob("best_*.pth"):
         path.unlink()
     assert loop.train(Line(), tmp_path, OPTIONS) == straight[0]
-    assert "is gone; starting afresh" in caplog.text and (tmp_path / BEST).is_file()
+    assert "is missing; starting afresh" in caplog.text and (tmp_path / BEST).is_file()
 
 
 def empty(path):
