@@ -211,7 +211,7 @@ def test_after_a_power_cut_a_run_goes_on_from_the_state_before(tmp_path, straigh
     broken(tmp_path / LAST, damage)
     assert loop.train(Line(), tmp_path, OPTIONS) == straight[0]
     assert "last.pt: not a whole state" in caplog.text
-    assert "Going on from previous.pt: the steps after 4 are done again" in caplog.text
+    assert "Continuing from previous.pt: the steps after 4 are repeated" in caplog.text
     assert (tmp_path / "damaged.pt").is_file()
     assert_same(outcome(tmp_path), straight[1])
 
@@ -223,7 +223,7 @@ def test_the_newest_intact_state_is_loaded(tmp_path, straight, caplog):
     for name in (LAST, "previous.pt", "last_good.pt", "step_0000008.pt"):
         broken(tmp_path / name, empty)
     assert loop.train(Line(), tmp_path, options) == straight[0]
-    assert "Going on from step_0000004.pt: the steps after 4 are done again" in caplog.text
+    assert "Continuing from step_0000004.pt: the steps after 4 are repeated" in caplog.text
 
 
 def test_without_an_intact_state_a_run_starts_afresh(tmp_path, straight, caplog):
@@ -232,7 +232,7 @@ def test_without_an_intact_state_a_run_starts_afresh(tmp_path, straight, caplog)
     for path in tmp_path.glob("*.pt"):
         broken(path, zeros)
     assert loop.train(Line(), tmp_path, OPTIONS) == straight[0]
-    assert "No other state is whole: THE TRAINING STARTS AFRESH" in caplog.text
+    assert "No other state is intact: THE TRAINING STARTS AFRESH" in caplog.text
     assert_same(outcome(tmp_path), straight[1])
 
 
@@ -369,7 +369,7 @@ def test_after_a_power_cut_a_failed_training_still_returns(tmp_path, caplog):
     empty(tmp_path / LAST)  # and so last_good.pt, which is linked to it
     assert (tmp_path / "last_good.pt").stat().st_size == 0
     rows = loop.train(Scripted([2.0, 9.0, 1.0, 3.0]), tmp_path, options)
-    assert "Going on from previous.pt: the steps after 3 are done again" in caplog.text
+    assert "Continuing from previous.pt: the steps after 3 are repeated" in caplog.text
     assert [(row["step"], row.get("rollbacks")) for row in rows] == [(4, 1), (8, 1), (12, 1)]
 
 
