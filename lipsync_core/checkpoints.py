@@ -276,7 +276,7 @@ def save_public(
 def write_tensors(path: PathLike, content: Mapping[str, Any]) -> None:
     """`torch.save` to `path`, atomically; equal content gives equal bytes.
 
-    Raises LipsyncError when there is no room: torch's own words are "unexpected pos".
+    Raises LipsyncError when there is no room: torch's own message is "unexpected pos".
     """
     try:
         # Through a stream: given a path, torch writes the (temporary) name into the file.

@@ -71,7 +71,7 @@ def _add_dub(commands: Commands, shared: argparse.ArgumentParser) -> None:
         "audio starts again from its beginning.",
     )
     add = parser.add_argument
-    add("--face", required=True, metavar="FILE", help="video or picture of the face")
+    add("--face", required=True, metavar="FILE", help="video or still picture of the face")
     add("--audio", required=True, metavar="FILE", help="audio file, or a video with audio")
     add(
         *_spellings("checkpoint_path", "checkpoint"),
@@ -128,7 +128,7 @@ def _add_frame_options(add: Callable[..., Any]) -> None:
     add(
         "--crop",
         **sides,
-        help="then cut this region out, for one of several faces; -1 is the picture's own edge",
+        help="then cut this region out, for one of several faces; -1 is the frame's own edge",
     )
 
 

@@ -1,4 +1,4 @@
-"""The embedded demo corpus: synthetic talking heads with real speech synthesis.
+"""The embedded demo corpus: synthetic talking faces, speech by eSpeak NG.
 
 OUTPUTS: data_root/main/<speaker>/<clip>.mp4, data_root/{train,val,test}.txt, data_root/demo.json.
 """

@@ -1,4 +1,4 @@
-"""Training: SyncNet (the lip-sync expert), then the generator without and with GAN.
+"""Training: SyncNet, then the generator without and with GAN loss.
 
 REQUIRED INPUTS: results/filelists/*, and the mels and faces they name.
 OUTPUTS: results/syncnet/*, results/<wav2lip|wav2lip_gan>/*. The state of a run (to resume it)

@@ -21,7 +21,7 @@ import numpy as np
 from lipsync_core.demo import plan as plans
 from lipsync_core.demo.plan import NOTICE, DemoClip
 from lipsync_core.demo.portraits import HEIGHT, WIDTH, still
-from lipsync_core.demo.render import FPS, Stage, frames
+from lipsync_core.demo.render import FPS, StillRenderer, frames
 from lipsync_core.demo.speech import SAMPLE_RATE, say
 from lipsync_core.demo.visemes import CHANNELS, mouth_tracks
 from lipsync_core.errors import LipsyncError
@@ -169,7 +169,7 @@ def write_sample(folder: Path) -> None:
     portrait, speech = folder / "portrait.png", folder / "speech.wav"
     if not portrait.is_file():
         rest = np.zeros(len(CHANNELS), np.float32)
-        picture = Stage(still(speaker.portrait)).frame(rest, np.zeros(6, np.float32), 0.0)
+        picture = StillRenderer(still(speaker.portrait)).frame(rest, np.zeros(6, np.float32), 0.0)
         with atomic_path(portrait) as temporary:
             cv2.imwrite(str(temporary), picture)
     if not speech.is_file():

@@ -19,7 +19,8 @@ CORNER_FRACTION = 0.30  # fraction of the jaw's movement that the mouth corners 
 Patch = tuple[tuple[slice, slice], np.ndarray, np.ndarray]
 
 
-def _step(x: np.ndarray) -> np.ndarray:
+def smoothstep(x: np.ndarray) -> np.ndarray:
+    """Smooth ramp from 0 at x <= 0 to 1 at x >= 1."""
     x = np.clip(x, 0, 1)
     return x * x * (3 - 2 * x)
 
@@ -87,8 +88,8 @@ class Mouth:
         upper, lower = seam - raise_, seam + drop
         middle = (upper + lower) / 2
         over = v < middle
-        up = raise_ * (1 - _step((upper - v) / 0.5))
-        down = drop * (1 - _step((v - lower) / (self._chin - 0.1)))
+        up = raise_ * (1 - smoothstep((upper - v) / 0.5))
+        down = drop * (1 - smoothstep((v - lower) / (self._chin - 0.1)))
         # Half a pixel off the seam, so that interpolation does not mix the two lips.
         lip = np.minimum(0.5 / self._half, 0.5 * (raise_ + drop))
         inside_v = np.where(over, np.minimum(v + up, seam - lip), np.maximum(v - down, seam + lip))
@@ -102,12 +103,12 @@ class Mouth:
         self, u: np.ndarray, v: np.ndarray, jaw: float, width: float, rounded: float
     ) -> tuple[np.ndarray, np.ndarray]:
         """Invert the movement of jaw and mouth corners; rounding also removes a smile."""
-        side = 1 - _step((np.abs(u) - 0.7) / 1.5)
+        side = 1 - smoothstep((np.abs(u) - 0.7) / 1.5)
         chin = self._chin
-        rise = CORNER_FRACTION * _step((v + 0.45) / 0.45) + (1 - CORNER_FRACTION) * _step(
+        rise = CORNER_FRACTION * smoothstep((v + 0.45) / 0.45) + (1 - CORNER_FRACTION) * smoothstep(
             v / (0.75 * chin)
         )
-        neck = 1 - _step((v - chin - jaw) / 0.9)
+        neck = 1 - smoothstep((v - chin - jaw) / 0.9)
         reach = np.exp(-((np.maximum(np.abs(u) - 0.85, 0) / 0.5) ** 2) - (v / 0.9) ** 2)
         smile = min(float(self._arch[2]), 0.0)  # curvature of a smile
         straight = -0.7 * rounded * smile * np.minimum(u * u, 1.5) * reach
@@ -149,7 +150,7 @@ class Mouth:
         box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
         u, v, upper, lower = (x[box] for x in (u, v, upper, lower))
         opacity = np.clip((v - upper) / soft, 0, 1) * np.clip((lower - v) / soft, 0, 1)
-        opacity *= _step((1 - np.abs(u)) / 0.08)
+        opacity *= smoothstep((1 - np.abs(u)) / 0.08)
         color = self._interior(u, v, upper, lower, jaw, opening, tongue)
         place = (
             slice(self._rows.start + box[0].start, self._rows.start + box[0].stop),
@@ -175,22 +176,22 @@ class Mouth:
         # The tongue lies low and rises for t, d, n, l.
         rise = 0.34 + 0.4 * tongue
         lump = lower - rise * height * np.sqrt(np.clip(1 - (u / 0.72) ** 2, 0, 1))
-        body = _step((v - lump) / 0.10) * (0.55 + 0.25 * tongue)
+        body = smoothstep((v - lump) / 0.10) * (0.55 + 0.25 * tongue)
         color += body[..., None] * (flesh - color)
         # Upper teeth are fixed to the skull, which moves up in these units as the jaw drops.
         level, tilt, bend = (float(value) for value in self._arch)
         edge = level + tilt * u + (bend - 0.08) * u * u + 0.15 - CORNER_FRACTION * jaw
-        teeth = _step((edge - v) / 0.05) * _step((0.86 - np.abs(u)) / 0.2)
+        teeth = smoothstep((edge - v) / 0.05) * smoothstep((0.86 - np.abs(u)) / 0.2)
         teeth *= 1 - 0.75 * np.clip(np.abs(u), 0, 1) ** 1.6
         gaps = 1 - 0.11 * np.exp(-((((u / 0.19 + 0.5) % 1 - 0.5) / 0.09) ** 2))
         color += (0.92 * teeth)[..., None] * ((enamel * gaps[..., None]) - color)
         # Lower teeth: a dim rim behind the lower lip, only when the mouth is wide open.
-        rim = _step((v - lower + 0.13) / 0.05) * _step((0.6 - np.abs(u)) / 0.25)
+        rim = smoothstep((v - lower + 0.13) / 0.05) * smoothstep((0.6 - np.abs(u)) / 0.25)
         rim *= 0.38 * np.clip((opening - 0.4) / 0.35, 0, 1)
         color += rim[..., None] * (enamel * 0.8 - color)
         # The inner sides of the lips, and the shadow of the upper lip.
         lining = np.maximum(1 - (v - upper) / 0.05, 1.15 * (1 - (lower - v) / 0.07))
         lining = np.clip(lining, 0, 1) * 0.75
         color += lining[..., None] * (self._lip * np.float32([0.55, 0.5, 0.62]) - color)
-        shadow = 0.55 + 0.45 * _step((v - upper) / 0.14)
+        shadow = 0.55 + 0.45 * smoothstep((v - upper) / 0.14)
         return (color * shadow[..., None]).astype(np.float32)

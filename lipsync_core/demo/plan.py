@@ -204,38 +204,38 @@ def speaker(number: int) -> DemoSpeaker:
     """Speaker `number` (0 = "00001"); after the cast, a variation of one of its members."""
     split, voice, portrait = _CAST[number % len(_CAST)]
     if number >= len(_CAST):
-        draw = random.Random(f"demo speaker {number}")
+        rng = random.Random(f"demo speaker {number}")
         voice = _MORE_VOICES[number - len(_CAST)]
         portrait = replace(
             portrait,
-            mirror=draw.random() < 0.5,
-            shape=draw.uniform(0.0, 0.6),
-            jaw=draw.uniform(0.94, 1.08),
-            nose=draw.uniform(0.95, 1.06),
-            mouth=draw.uniform(0.95, 1.07),
-            light=(draw.uniform(0, 360), draw.uniform(10, 60), draw.uniform(0.15, 0.45)),
-            warmth=draw.uniform(-0.5, 0.5),
-            gamma=draw.uniform(0.9, 1.3),
-            saturation=draw.uniform(0.6, 1.1),
-            cloth=draw.uniform(0, 360),
-            backdrop=tuple(draw.randint(50, 150) for _ in range(3)),
-            scale=draw.uniform(0.92, 1.08),
-            tilt=draw.uniform(-2, 2),
+            mirror=rng.random() < 0.5,
+            shape=rng.uniform(0.0, 0.6),
+            jaw=rng.uniform(0.94, 1.08),
+            nose=rng.uniform(0.95, 1.06),
+            mouth=rng.uniform(0.95, 1.07),
+            light=(rng.uniform(0, 360), rng.uniform(10, 60), rng.uniform(0.15, 0.45)),
+            warmth=rng.uniform(-0.5, 0.5),
+            gamma=rng.uniform(0.9, 1.3),
+            saturation=rng.uniform(0.6, 1.1),
+            cloth=rng.uniform(0, 360),
+            backdrop=tuple(rng.randint(50, 150) for _ in range(3)),
+            scale=rng.uniform(0.92, 1.08),
+            tilt=rng.uniform(-2, 2),
         )
     return DemoSpeaker(f"{number + 1:05d}", split, voice, portrait)
 
 
 def _clip(number: int, index: int, seconds: float | None) -> DemoClip:
-    said_by = speaker(number)
-    voice, text = said_by.voice, _english(number, index)
+    spoken_by = speaker(number)
+    voice, text = spoken_by.voice, _english(number, index)
     language = _FOREIGN.get(number)
     if language is not None and index == 2:
-        _, _, variant = said_by.voice.name.partition("+")
-        voice = replace(said_by.voice, name=f"{language}+{variant}")
+        _, _, variant = spoken_by.voice.name.partition("+")
+        voice = replace(spoken_by.voice, name=f"{language}+{variant}")
         text = OTHER[language][0]
     return DemoClip(
-        id=f"{said_by.id}/{index + 1:05d}",
-        speaker=said_by,
+        id=f"{spoken_by.id}/{index + 1:05d}",
+        speaker=spoken_by,
         text=text,
         voice=voice,
         seed=1 + 1000 * number + index,

@@ -46,23 +46,23 @@ def still(portrait: Portrait) -> Still:
     """Render the still of `portrait`. Raises LipsyncError when a photograph is missing."""
     head = photos.photo(portrait.head)
     other = photos.photo("hopper" if portrait.head == "collins" else "collins")
-    points = _arrange(portrait, head, other)
+    points = _target_landmarks(portrait, head, other)
     image, person = _sample(head, points, portrait)
     if portrait.face or portrait.lower:
         skin, _ = _sample(other, points, portrait)
-        image = _mix(image, skin, points, portrait)
-    behind = _plate(portrait, image, person)
+        image = _blend_skin(image, skin, points, portrait)
+    behind = _background(portrait, image, person)
     if portrait.backdrop is not None:
         image = _clean_edge(image, person)
     if portrait.mirror:
         image, person, behind = (np.ascontiguousarray(x[:, ::-1]) for x in (image, person, behind))
         points = photos.mirrored(points, WIDTH)
-    image = _tone(_light(_dye(image, person, points, portrait), points, portrait), portrait)
+    image = _tone(_light(_recolor(image, person, points, portrait), points, portrait), portrait)
     gain = np.clip(_skin_color(image, points) / _PALE_SKIN, 0.45, 1.25)
     return Still(image, person, behind, points, gain.astype(np.float32))
 
 
-def _frame(photo: Photo, scale: float = 1.0) -> np.ndarray:
+def _alignment(photo: Photo, scale: float = 1.0) -> np.ndarray:
     """Similarity (2, 3) from photograph to still: eyes level, in place, of standard size."""
     eyes = (photo.points[photos.LEFT_EYE] + photo.points[photos.RIGHT_EYE]) / 2
     mouth = (photo.points[photos.SEAM][0] + photo.points[photos.SEAM][-1]) / 2
@@ -74,14 +74,14 @@ def _frame(photo: Photo, scale: float = 1.0) -> np.ndarray:
     return np.column_stack([turn, np.array(EYES_AT) - turn @ eyes])
 
 
-def _place(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+def _transform(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     return points @ matrix[:, :2].T + matrix[:, 2]
 
 
-def _arrange(portrait: Portrait, head: Photo, other: Photo) -> np.ndarray:
+def _target_landmarks(portrait: Portrait, head: Photo, other: Photo) -> np.ndarray:
     """Target positions of the landmarks in the still (before mirroring), float64 (P, 2)."""
-    mine = _place(_frame(head), head.points)
-    theirs = _place(_frame(other), other.points)
+    mine = _transform(_alignment(head), head.points)
+    theirs = _transform(_alignment(other), other.points)
     points = mine + portrait.shape * (theirs - mine)
     outline = list(photos.OUTLINE)
     center = points[photos.NOSE_BASE].copy()
@@ -108,8 +108,8 @@ def _sample(photo: Photo, points: np.ndarray, portrait: Portrait) -> tuple[np.nd
     corners = np.array([[x, y] for x in (-60, 144, 348) for y in (-60, 30, 320, 400)], float)
     inverse = cv2.invertAffineTransform(matrix)
     targets = np.concatenate([points, corners])
-    sources = np.concatenate([photo.points, _place(inverse, corners)])
-    found = _opened(photo, _spread(targets, sources).reshape(-1, 2))
+    sources = np.concatenate([photo.points, _transform(inverse, corners)])
+    found = _open_lips(photo, _backward_map(targets, sources).reshape(-1, 2))
     found = found.reshape(_SUPERSAMPLING * HEIGHT, _SUPERSAMPLING * WIDTH, 2).astype(np.float32)
     edge = cv2.BORDER_REPLICATE
     image = cv2.remap(photo.image, found, None, cv2.INTER_CUBIC, borderMode=edge)
@@ -119,7 +119,7 @@ def _sample(photo: Photo, points: np.ndarray, portrait: Portrait) -> tuple[np.nd
     return image, person
 
 
-def _spread(targets: np.ndarray, sources: np.ndarray) -> np.ndarray:
+def _backward_map(targets: np.ndarray, sources: np.ndarray) -> np.ndarray:
     """The smooth backward map of the supersampled still: (H, W, 2), _SUPERSAMPLING times as large.
 
     The spline is evaluated at every _SPLINE_STEP_PX-th pixel and interpolated: 100 times less work.
@@ -151,7 +151,7 @@ def _thin_plate(targets: np.ndarray, sources: np.ndarray, at: np.ndarray) -> np.
     return kernel(at, targets) @ weights[:count] + smooth
 
 
-def _opened(photo: Photo, at: np.ndarray) -> np.ndarray:
+def _open_lips(photo: Photo, at: np.ndarray) -> np.ndarray:
     """Map points of the photograph with closed lips to the photograph itself, (M, 2) to (M, 2).
 
     Both lips of Collins's smile are moved to the closed seam; what is between them is not sampled.
@@ -170,7 +170,9 @@ def _opened(photo: Photo, at: np.ndarray) -> np.ndarray:
     return np.column_stack([at[:, 0], at[:, 1] + shift])
 
 
-def _mix(image: np.ndarray, skin: np.ndarray, points: np.ndarray, portrait: Portrait) -> np.ndarray:
+def _blend_skin(
+    image: np.ndarray, skin: np.ndarray, points: np.ndarray, portrait: Portrait
+) -> np.ndarray:
     """Blend the other face's skin into the inner face, matched in color."""
     inner = np.zeros((HEIGHT, WIDTH), np.float32)
     hull = cv2.convexHull(points[list(photos.OUTLINE[:-1])].astype(np.float32))
@@ -190,7 +192,7 @@ def _mix(image: np.ndarray, skin: np.ndarray, points: np.ndarray, portrait: Port
     return cv2.cvtColor(mixed.astype(np.uint8), cv2.COLOR_LAB2BGR)
 
 
-def _plate(portrait: Portrait, image: np.ndarray, person: np.ndarray) -> np.ndarray:
+def _background(portrait: Portrait, image: np.ndarray, person: np.ndarray) -> np.ndarray:
     """The background: the photograph's own one, inpainted, or a studio wall."""
     if portrait.backdrop is None:
         known = (person < 0.02).astype(np.float32)
@@ -238,7 +240,7 @@ def _skin_color(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     return image[y0:y1, x0:x1].reshape(-1, 3).astype(np.float64).mean(axis=0)
 
 
-def _dye(
+def _recolor(
     image: np.ndarray, person: np.ndarray, points: np.ndarray, portrait: Portrait
 ) -> np.ndarray:
     """Rotate the hue of the clothes and scale the brightness of the hair."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from lipsync_core.demo import photos
 from lipsync_core.demo.eyes import Eye
-from lipsync_core.demo.mouth import Mouth
+from lipsync_core.demo.mouth import Mouth, smoothstep
 from lipsync_core.demo.portraits import HEIGHT, WIDTH, Still
 from lipsync_core.demo.visemes import CHANNELS
 from lipsync_core.media.timestamps import FPS
@@ -32,9 +32,9 @@ def frames(still: Still, tracks: np.ndarray, seed: int) -> Iterator[np.ndarray]:
     count = len(tracks)
     sway = head_motion(count, tracks[:, CHANNELS.index("open")], random)
     blinks = blink_track(count, random)
-    stage = Stage(still)
+    renderer = StillRenderer(still)
     for index in range(count):
-        yield stage.frame(tracks[index], sway[index], float(blinks[index]))
+        yield renderer.frame(tracks[index], sway[index], float(blinks[index]))
 
 
 def head_motion(count: int, opening: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -62,7 +62,7 @@ def blink_track(count: int, random: np.random.Generator) -> np.ndarray:
     return shut[:count]
 
 
-class Stage:
+class StillRenderer:
     """Precomputed data of one still; renders its frames."""
 
     def __init__(self, still: Still) -> None:
@@ -100,10 +100,9 @@ def _head_fields(still: Still, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
     fall = np.clip((ys - chin[1] - 2) / 70, 0, 1)
     whole = 1 - 0.85 * fall * fall * (3 - 2 * fall)
     tall = (chin[1] - brow[1]) * 0.75
-    round_ = np.clip(
-        1 - ((xs - center[0]) / (1.7 * wide)) ** 2 - ((ys - center[1]) / (1.9 * tall)) ** 2, 0, 1
+    dome = smoothstep(
+        1 - ((xs - center[0]) / (1.7 * wide)) ** 2 - ((ys - center[1]) / (1.9 * tall)) ** 2
     )
-    dome = round_ * round_ * (3 - 2 * round_)
     pivot_x, pivot_y = chin[0], chin[1] + 15
     zero = np.zeros_like(xs)
     return np.stack(

@@ -1,1 +1,1 @@
-"""Dubbing: a face speaks a given audio."""
+"""Dubbing: make the lips of a face follow given audio."""

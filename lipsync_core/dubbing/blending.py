@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from lipsync_core.faces.archive import resize_square
+
 BLENDS = ("soft", "hard")
 # The soft mask, as fractions of the box. It begins just below the middle, because networks with
 # little training generate a visible line at the edge of the masked half, and fades out before the
@@ -25,11 +27,7 @@ def generator_input(crops: Sequence[np.ndarray], size: int) -> np.ndarray:
     """
     faces = np.empty((len(crops), 6, size, size), np.float32)
     for face, crop in zip(faces, crops, strict=True):
-        # INTER_AREA as for the training crops; bilinear shrinking aliases on large faces.
-        shrinks = min(crop.shape[:2]) >= size
-        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        square = cv2.resize(crop, (size, size), interpolation=method)
-        face[:3] = face[3:] = square.transpose(2, 0, 1)
+        face[:3] = face[3:] = resize_square(crop, size).transpose(2, 0, 1)  # as in training
     faces[:, :3, size // 2 :] = 0
     faces /= 255
     return faces

@@ -148,7 +148,7 @@ def dub(
     outfile: PathLike = "results/result_voice.mp4",
     **options: Any,
 ) -> DubStats:
-    """Write `outfile`: the face of `face` speaks the audio of `audio`.
+    """Write `outfile`: the video or picture `face` with lips that follow `audio`.
 
     A video that is shorter than the audio starts again from its beginning (as in the public
     script); a longer one is cut. The result is as long as the audio, within half a frame. Frames
@@ -223,7 +223,7 @@ def _write(
             if writer is None:
                 height, width = batch[0][1].shape[:2]
                 if fixed_box and renderer.region(*batch[0]) is None:
-                    place = f"the {width}x{height} picture of {source.path}"
+                    place = f"the {width}x{height} frame of {source.path}"
                     raise LipsyncError(f"box {list(fixed_box)}: outside of {place}")
                 tags = {"comment": COMMENT}
                 writer = stack.enter_context(
@@ -279,7 +279,7 @@ class FrameRenderer:
     blend: str
 
     def render(self, first: int, batch: Sequence[tuple[int, np.ndarray]]) -> list[bool]:
-        """Dub frames first, first + 1, ... of the result in place; tell which have a face.
+        """Dub frames first, first + 1, ... of the result in place; return which have a face.
 
         batch: pairs (index in the source, uint8 (H, W, 3) BGR).
         """

@@ -104,7 +104,7 @@ class FaceSource:
         if min(region.shape[:2]) < 2:
             raise LipsyncError(
                 f"{self.path}: crop {list(self.crop)} (top bottom left right) leaves nothing of "
-                f"its {width}x{height} picture"
+                f"its {width}x{height} frame"
             )
         return np.ascontiguousarray(region)
 

@@ -219,7 +219,12 @@ def _decode_square(data: bytes, size: int) -> np.ndarray | None:
     elif shortest >= 2 * size:
         flag = cv2.IMREAD_REDUCED_COLOR_2
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flag) if data else None
-    if image is None or image.shape[:2] == (size, size):
+    return None if image is None else resize_square(image, size)
+
+
+def resize_square(image: np.ndarray, size: int) -> np.ndarray:
+    """An image (H, W, 3) as (size, size, 3); bilinear shrinking would alias on large faces."""
+    if image.shape[:2] == (size, size):
         return image
     shrinks = min(image.shape[:2]) >= size
     return cv2.resize(

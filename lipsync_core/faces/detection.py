@@ -156,7 +156,7 @@ class _Batches(Generic[Key]):
         self._name = detector.name
 
     def add(self, clip: _ClipState[Key], requests: Iterable[Request]) -> None:
-        """Queue the frames that `clip` asks for."""
+        """Queue the frames that `clip` requests."""
         self.queue.extend((clip, *request) for request in requests)
 
     def full(self, shape: tuple[int, ...]) -> bool:

@@ -91,5 +91,5 @@ def decoded_blocks(path: PathLike) -> Iterator[np.ndarray]:
 
 
 def _aligned_blocks(path: PathLike, pcm: IO[bytes], packets: Packets) -> Iterator[np.ndarray]:
-    runs = audio_alignment.checked_corrections(path, packets)
-    yield from audio_alignment.apply(pcm, runs)
+    corrections = audio_alignment.checked_corrections(path, packets)
+    yield from audio_alignment.apply(pcm, corrections)

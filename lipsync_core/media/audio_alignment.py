@@ -41,14 +41,14 @@ def checked_corrections(path: PathLike, packets: Packets) -> list[Correction]:
     """`plan_corrections` for `path`. Raises ClipError: too_long, unreadable (time stamps jump)."""
     if packets.stamps.max() > MAX_SECONDS * packets.rate:
         raise ClipError(Reason.TOO_LONG, f"{path}: audio over {MAX_SECONDS // 3600} h")
-    runs = list(plan_corrections(packets.stamps, packets.lengths, packets.rate))
-    silence = max(run.silence for run in runs) / packets.rate
+    corrections = list(plan_corrections(packets.stamps, packets.lengths, packets.rate))
+    silence = max(step.silence for step in corrections) / packets.rate
     if silence > MAX_SILENCE_SECONDS:
         raise ClipError(
             Reason.UNREADABLE,
             f"{path}: its time stamps leave {silence:.0f} s without audio; repair the file",
         )
-    return runs
+    return corrections
 
 
 def plan_corrections(
@@ -96,26 +96,28 @@ def plan_corrections(
     yield Correction(take=plain, give=plain)
 
 
-def apply(pcm: IO[bytes], runs: Iterable[Correction], channels: int = 1) -> Iterator[np.ndarray]:
+def apply(
+    pcm: IO[bytes], corrections: Iterable[Correction], channels: int = 1
+) -> Iterator[np.ndarray]:
     """Yield blocks int16 (n * channels,) of the aligned audio, from time zero.
 
     pcm: file of the packets' int16 samples, channels interleaved. Steps without corrections are
     copied bit for bit.
     """
     pcm.seek(0)
-    for run in runs:
-        for start in range(0, run.silence, BLOCK_SAMPLES):
-            yield np.zeros(min(BLOCK_SAMPLES, run.silence - start) * channels, "<i2")
-        pcm.seek(2 * channels * run.skip, 1)
-        if run.take == run.give:
-            for start in range(0, run.take, BLOCK_SAMPLES):
-                size = 2 * channels * min(BLOCK_SAMPLES, run.take - start)
+    for step in corrections:
+        for start in range(0, step.silence, BLOCK_SAMPLES):
+            yield np.zeros(min(BLOCK_SAMPLES, step.silence - start) * channels, "<i2")
+        pcm.seek(2 * channels * step.skip, 1)
+        if step.take == step.give:
+            for start in range(0, step.take, BLOCK_SAMPLES):
+                size = 2 * channels * min(BLOCK_SAMPLES, step.take - start)
                 yield np.frombuffer(pcm.read(size), "<i2")
         else:
-            samples = np.frombuffer(pcm.read(2 * channels * run.take), "<i2")
-            where = np.linspace(0, run.take - 1, run.give)
+            samples = np.frombuffer(pcm.read(2 * channels * step.take), "<i2")
+            where = np.linspace(0, step.take - 1, step.give)
             stretched = [
-                np.interp(where, np.arange(run.take), channel)
+                np.interp(where, np.arange(step.take), channel)
                 for channel in samples.reshape(-1, channels).T
             ]
             yield np.round(np.stack(stretched, axis=1)).astype("<i2").ravel()

@@ -101,7 +101,7 @@ def _located(setting: str) -> str:
 def _identity(path: str, about: str) -> str:
     version = re.match(r"ffmpeg version (\S+)", about)
     if not version:
-        raise LipsyncError(f"{path!r} is no ffmpeg: it does not tell its version; {REMEDY}")
+        raise LipsyncError(f"{path!r} is no ffmpeg: it prints no version; {REMEDY}")
     return f"{version[1]} ({hashlib.sha1(about.encode()).hexdigest()[:8]})"
 
 

@@ -49,10 +49,10 @@ def soundtrack(path: PathLike) -> Iterator[Soundtrack]:
     with contextlib.ExitStack() as stack:
         pcm = stack.enter_context(tempfile.TemporaryFile())
         packets = decode_pcm(path, pcm, ("-af", f"aformat=channel_layouts={LAYOUTS}"))
-        runs = audio_alignment.checked_corrections(path, packets)
-        if any(run.silence or run.skip or run.take != run.give for run in runs):
+        corrections = audio_alignment.checked_corrections(path, packets)
+        if any(step.silence or step.skip or step.take != step.give for step in corrections):
             raw, pcm = pcm, stack.enter_context(tempfile.TemporaryFile())
-            for block in audio_alignment.apply(raw, runs, packets.channels):
+            for block in audio_alignment.apply(raw, corrections, packets.channels):
                 pcm.write(block.data)
             pcm.flush()
             raw.close()

@@ -110,7 +110,9 @@ def read_image(path: PathLike) -> np.ndarray | None:
     source = input_path(path)
     size = Path(source).stat().st_size
     if size > MAX_IMAGE_BYTES:
-        raise ClipError(Reason.UNREADABLE, f"{source}: {size >> 20} MB are too much for a picture")
+        raise ClipError(
+            Reason.UNREADABLE, f"{source}: {size >> 20} MB are too much for a still picture"
+        )
     try:
         PIL.Image.open(source).close()  # reads the header alone, which OpenCV cannot
     except OSError:  # not an image, or a truncated one
@@ -236,7 +238,7 @@ class VideoWriter:
     seconds: length of the result, or None for the longer of video and audio.
     threads: encoder threads; 1 makes the bytes independent of the machine's core count.
 
-    Use as a context manager. Raises LipsyncError when ffmpeg refuses, and for the audio as
+    Use as a context manager. Raises LipsyncError when ffmpeg fails, and for the audio as
     `soundtrack.soundtrack` does.
     """
 

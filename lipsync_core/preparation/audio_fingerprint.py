@@ -2,7 +2,7 @@
 
 They suggest which clips may share audio, whatever their encoding, gain or trims; they prove nothing
 (see `same_take`). After Haitsma & Kalker (ISMIR 2002), whose bits are signs of differences of the
-energy over time and frequency, and Wang (ISMIR 2003), who takes them at landmarks only.
+energy over time and frequency, and Wang (ISMIR 2003), which codes landmarks only.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def find_duplicates(
     """
     exact, pairs = _confirmed(rows, results)
     twins = {clip: group for group in _groups(exact) for clip in group}
-    gone: dict[str, str] = {}
+    originals: dict[str, str] = {}
 
     def rank(clip: str) -> tuple[int, str]:
         return min(map(SPLIT_PRIORITY.index, split[clip].split("+"))), clip
@@ -68,10 +68,10 @@ def find_duplicates(
         for clip in group:
             original = min(twins.get(clip, [clip]), key=rank)
             if original != clip:
-                gone[clip] = original
+                originals[clip] = original
             elif clip != kept and (split[clip] != split[kept] or "+" in split[clip]):
-                gone[clip] = kept
-    return gone
+                originals[clip] = kept
+    return originals
 
 
 def _confirmed(rows: Mapping[str, Row], results: Path) -> tuple[list[Pair], list[Pair]]:
@@ -100,11 +100,11 @@ def _confirmed(rows: Mapping[str, Row], results: Path) -> tuple[list[Pair], list
                     break
         else:
             first[sha].append(clip)
-    heard = {
+    fingerprints = {
         clip: landmarks(str(rows[clip].get("audio_fingerprint") or ""))
         for clip in sorted(clip for clips in first.values() for clip in clips)
     }
-    suggested = suggested_pairs(heard)
+    suggested = suggested_pairs(fingerprints)
     for (one, other), lags in suggested.items():
         if rows[one]["audio_sha1"] != rows[other]["audio_sha1"] and same(one, other, lags):
             others.append((one, other))
@@ -115,18 +115,18 @@ def _confirmed(rows: Mapping[str, Row], results: Path) -> tuple[list[Pair], list
     return exact, others
 
 
-def suggested_pairs(heard: Mapping[str, np.ndarray]) -> dict[Pair, list[float]]:
+def suggested_pairs(fingerprints: Mapping[str, np.ndarray]) -> dict[Pair, list[float]]:
     """Pairs of clips whose landmarks agree, with the lags (seconds) at which they do.
 
-    heard: clip id -> its landmarks (see `audio_fingerprint`).
+    fingerprints: clip id -> its landmarks (see `audio_fingerprint`).
     """
-    names = list(heard)
+    names = list(fingerprints)
     if not names:
         return {}
     sources = {name: number for number, name in enumerate(dict.fromkeys(map(source_id, names)))}
     source = np.array([sources[source_id(name)] for name in names])
-    owner = np.repeat(np.arange(len(names)), [len(heard[name]) for name in names])
-    marks = np.concatenate(list(heard.values()))
+    owner = np.repeat(np.arange(len(names)), [len(fingerprints[name]) for name in names])
+    marks = np.concatenate(list(fingerprints.values()))
     time = marks["time"].astype(np.int64)
     found = [np.zeros((0, 6), np.int64)]
     for one, other in _collisions(marks["code"]):
@@ -144,7 +144,7 @@ def suggested_pairs(heard: Mapping[str, np.ndarray]) -> dict[Pair, list[float]]:
         return {}
     again = (np.diff(rows[:, :2], axis=0) == 0).all(axis=1)
     again &= np.diff(rows[:, 2]) <= LAG_STEPS
-    again &= np.diff(rows[:, 3]) != 0  # another landmark, not the same by another word
+    again &= np.diff(rows[:, 3]) != 0  # another landmark, not the same one found by another word
     good = rows[:, 5] <= MAX_BITS_ALONE
     good[1:] |= again
     lags: dict[Pair, list[float]] = {}

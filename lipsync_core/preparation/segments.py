@@ -37,15 +37,15 @@ def ensure_segment(clip: Clip, data_root: Path) -> None:
             *("-progress", "pipe:1"),
         ]
         with Decoder(clip.origin_source(data_root), outputs, before=seek) as decoder:
-            _earn_progress(decoder)
+            _follow_progress(decoder)
             status = decoder.finish()
             if status or not temporary.is_file() or not temporary.stat().st_size:
                 raise decoder.failure(f"nothing between {clip.segment} s could be decoded")
     _remove_older(target)
 
 
-def _earn_progress(decoder: Decoder) -> None:
-    """Follow ffmpeg's reports to their end: what it has written lengthens the time allowed."""
+def _follow_progress(decoder: Decoder) -> None:
+    """Extend the deadline by what ffmpeg reports as written, until it ends."""
     done = 0.0
     for line in decoder.lines():
         key, _, value = line.partition("=")

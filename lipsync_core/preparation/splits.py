@@ -1,7 +1,7 @@
 """Train, validation and test splits: by speaker, deterministic, stable; and the lists of them.
 
 A speaker's split follows from a hash of its name and the seed, so that adding clips or speakers
-moves nobody. Official splits (of the layout, or of lists in the data root) win. A single speaker's
+moves no other. Official splits (of the layout, or of lists in the data root) win. One speaker's
 corpus is split by clip where there are many, else by time within the videos. Copies of a clip never
 end in different splits. Layouts and lists only carry the official split (`Clip.split`); what
 follows from it is decided here and nowhere else.
@@ -46,7 +46,7 @@ def split_speakers(
     """Speaker -> "train", "val" or "test", with shares `val` and `test` of the speakers.
 
     When chance leaves validation (or test) without a speaker, one is moved there, as long as one
-    stays in training; training comes first, then validation. trained: others train already.
+    stays in training; training comes first, then validation. trained: training has others already.
     """
     hashes = {speaker: unit_hash(speaker, seed) for speaker in set(speakers)}
     order = sorted(hashes, key=hashes.__getitem__)
@@ -73,9 +73,9 @@ def separate(official: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     official: clip id -> "train", "val", "test", "trainval" (train or val), "pretrain" (train where
     others have a split) or "" for none.
 
-    Where nothing is official, everything is drawn. Else what no list names trains, if there is an
-    official validation. If not, validation is drawn from what no list names (a lone test.txt) or,
-    where all of that trains, from train.txt.
+    Without any official split, everything is drawn. Else clips that no list names go to training,
+    if there is an official validation. If not, validation is drawn from clips that no list names (a
+    lone test.txt) or, where all of those are in training, from train.txt.
     """
     if set(official.values()) <= {"", PRETRAIN}:
         return {}, list(official)
@@ -142,7 +142,7 @@ def assign(
     by = "official" if not drawn else "clip" if alone else "speaker"
     unit = source_id if alone else speaker_of
     home = split_speakers(map(unit, drawn), val, test, seed, trained)
-    # The drawn clips of a single speaker, who must train and validate, are no leak.
+    # A single speaker is in training and validation; its drawn clips are no leak.
     splits = fixed | {clip: "train" if alone else home[unit(clip)] for clip in drawn}
     check_leaks(splits, speakers_known)
     parts = {clip: {home[unit(clip)]: ListedClip(clip)} for clip in drawn}

@@ -21,7 +21,7 @@ from lipsync_core.media.video import FPS
 GAP_FRAMES = 2 * FPS  # frames between two parts, at least
 MIN_HELD_OUT_WINDOWS = FPS  # windows of a held-out part, at least: a second
 MIN_TRAIN_SHARE = 2 / 3  # of the windows that training should have are left to it at least
-MIN_WINDOWS = MIN_RUN - WINDOW + 1  # windows in a row, without which training refuses a clip
+MIN_WINDOWS = MIN_RUN - WINDOW + 1  # windows in a row, without which training rejects a clip
 
 Parts = dict[str, ListedClip]  # by split
 
@@ -29,9 +29,10 @@ Parts = dict[str, ListedClip]  # by split
 def divide(results: Path, clips: Iterable[str], val: float, test: float) -> dict[str, Parts]:
     """The parts of each clip, with shares `val` and `test` of the windows of its video.
 
-    A video too short for three parts has no test part, one too short for two only trains; but the
-    longest is divided if both parts can be used at all. The people of one video share its audio, so
-    all are divided at the same times; one who is in no part has {}. Reads the crops' frame numbers.
+    A video too short for three parts has no test part, one too short for two is for training only;
+    but the longest is divided if both parts can be used at all. The clips of one video share its
+    audio, so all are divided at the same times; a clip in no part has {}. Reads the crops' frame
+    numbers.
     """
     videos: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
     for clip in clips:

@@ -7,7 +7,7 @@ import pytest
 from lipsync_core.demo import photos
 from lipsync_core.demo.plan import plan
 from lipsync_core.demo.portraits import HEIGHT, WIDTH, still
-from lipsync_core.demo.render import Stage, blink_track, frames, head_motion
+from lipsync_core.demo.render import StillRenderer, blink_track, frames, head_motion
 from lipsync_core.demo.visemes import CHANNELS
 from lipsync_core.errors import LipsyncError
 
@@ -20,12 +20,12 @@ def shape(**values: float) -> np.ndarray:
 
 
 @pytest.fixture(scope="module", params=[0, 1, 4], ids=["collins", "hopper", "mixed"])
-def stage(request) -> Stage:
-    return Stage(still(SPEAKERS[request.param]))
+def renderer(request) -> StillRenderer:
+    return StillRenderer(still(SPEAKERS[request.param]))
 
 
-def mouth_box(stage: Stage) -> tuple[slice, slice]:
-    seam = stage.still.points[photos.SEAM]
+def mouth_box(renderer: StillRenderer) -> tuple[slice, slice]:
+    seam = renderer.still.points[photos.SEAM]
     (x0, y0), (x1, y1) = seam.min(axis=0), seam.max(axis=0)
     return slice(int(y0) - 4, int(y1) + 26), slice(int(x0), int(x1) + 1)
 
@@ -51,77 +51,77 @@ def test_mirrored_landmarks_keep_their_meaning():
     assert np.allclose(photos.mirrored(flipped, 512), points)
 
 
-def test_the_closed_mouth_is_the_still(stage):
-    one = stage.still
+def test_the_closed_mouth_is_the_still(renderer):
+    one = renderer.still
     alpha = one.person[..., None]
     expected = one.image * alpha + one.backdrop * (1 - alpha)
-    box = mouth_box(stage)
-    difference = np.abs(stage.frame(REST, AHEAD, 0.0).astype(float) - expected)
+    box = mouth_box(renderer)
+    difference = np.abs(renderer.frame(REST, AHEAD, 0.0).astype(float) - expected)
     assert difference[box].max() <= 3 and difference.mean() < 0.5
 
 
-def test_an_open_mouth_shows_dark_and_teeth_and_moves_the_chin(stage):
-    box = mouth_box(stage)
-    closed = stage.frame(REST, AHEAD, 0.0)
-    opened = stage.frame(shape(open=0.8), AHEAD, 0.0)
+def test_an_open_mouth_shows_dark_and_teeth_and_moves_the_chin(renderer):
+    box = mouth_box(renderer)
+    closed = renderer.frame(REST, AHEAD, 0.0)
+    opened = renderer.frame(shape(open=0.8), AHEAD, 0.0)
     dark = (opened[box].max(axis=2) < 90).mean() - (closed[box].max(axis=2) < 90).mean()
     assert dark > 0.08
-    eyes = slice(0, int(stage.still.points[photos.NOSE_TIP, 1]) - 6)
+    eyes = slice(0, int(renderer.still.points[photos.NOSE_TIP, 1]) - 6)
     assert np.array_equal(opened[eyes], closed[eyes])
-    chin = stage.still.points[photos.CHIN].astype(int)
+    chin = renderer.still.points[photos.CHIN].astype(int)
     below = np.s_[chin[1] - 6 : chin[1] + 8, chin[0] - 15 : chin[0] + 15]
     assert np.abs(opened[below].astype(int) - closed[below]).mean() > 2
 
 
-def test_the_gap_grows_with_the_opening(stage):
-    box = mouth_box(stage)
-    closed = stage.frame(REST, AHEAD, 0.0)[box].astype(int)
+def test_the_gap_grows_with_the_opening(renderer):
+    box = mouth_box(renderer)
+    closed = renderer.frame(REST, AHEAD, 0.0)[box].astype(int)
     change = [
-        np.abs(stage.frame(shape(open=value), AHEAD, 0.0)[box] - closed).mean()
+        np.abs(renderer.frame(shape(open=value), AHEAD, 0.0)[box] - closed).mean()
         for value in (0.1, 0.3, 0.6, 0.9)
     ]
     assert change == sorted(change) and change[-1] > 3 * change[0]
 
 
-def test_rounding_is_seen(stage):
-    box = mouth_box(stage)
-    spread = stage.frame(shape(open=0.3, wide=0.9), AHEAD, 0.0)[box].astype(int)
-    rounded = stage.frame(shape(open=0.3, wide=-0.9, round=1.0), AHEAD, 0.0)[box]
+def test_rounding_is_seen(renderer):
+    box = mouth_box(renderer)
+    spread = renderer.frame(shape(open=0.3, wide=0.9), AHEAD, 0.0)[box].astype(int)
+    rounded = renderer.frame(shape(open=0.3, wide=-0.9, round=1.0), AHEAD, 0.0)[box]
     assert np.abs(spread - rounded).mean() > 6
 
 
 @pytest.mark.parametrize("opening", [0.15, 0.5, 1.0])
-def test_no_torn_skin(stage, opening):
+def test_no_torn_skin(renderer, opening):
     """Backward maps are monotonous down each column: no pixel of skin is shown twice."""
-    at = stage._grid.copy()
-    stage.mouth.move(at, shape(open=opening, wide=-0.9, round=1.0))
+    at = renderer._grid.copy()
+    renderer.mouth.move(at, shape(open=opening, wide=-0.9, round=1.0))
     steps = np.diff(at[..., 1], axis=0)
     assert steps.min() > -1.2  # a lip's edge may overlap its neighbour pixel, never fold
     across = np.diff(at[..., 0], axis=1)
     assert across.min() > -0.2
 
 
-def test_eyes_shut_in_a_blink_and_nothing_else_moves(stage):
-    opened, shut = stage.frame(REST, AHEAD, 0.0), stage.frame(REST, AHEAD, 1.0)
+def test_eyes_shut_in_a_blink_and_nothing_else_moves(renderer):
+    opened, shut = renderer.frame(REST, AHEAD, 0.0), renderer.frame(REST, AHEAD, 1.0)
     changed = np.abs(opened.astype(int) - shut).max(axis=2) > 12
     for eye in (photos.LEFT_EYE, photos.RIGHT_EYE):
-        x, y = stage.still.points[eye].astype(int)
+        x, y = renderer.still.points[eye].astype(int)
         assert changed[y - 4 : y + 5, x - 4 : x + 5].mean() > 0.5
     rows = np.flatnonzero(changed.any(axis=1))
-    assert rows.max() < stage.still.points[photos.NOSE_TIP, 1]
+    assert rows.max() < renderer.still.points[photos.NOSE_TIP, 1]
 
 
-def test_the_backdrop_stands_still_while_the_head_moves(stage):
-    swayed = stage.frame(REST, np.array([3, 2, 0.02, 0.01, 3, 2], np.float32), 0.0)
+def test_the_backdrop_stands_still_while_the_head_moves(renderer):
+    swayed = renderer.frame(REST, np.array([3, 2, 0.02, 0.01, 3, 2], np.float32), 0.0)
     corner = np.s_[:24, :24]
-    assert np.array_equal(swayed[corner], stage.still.backdrop[corner])
-    assert np.abs(swayed.astype(int) - stage.frame(REST, AHEAD, 0.0)).mean() > 1
+    assert np.array_equal(swayed[corner], renderer.still.backdrop[corner])
+    assert np.abs(swayed.astype(int) - renderer.frame(REST, AHEAD, 0.0)).mean() > 1
 
 
-def test_motion_is_a_pure_function_of_the_seed_and_light(stage):
+def test_motion_is_a_pure_function_of_the_seed_and_light(renderer):
     tracks = np.tile(shape(open=0.4), (12, 1))
-    first, again = (list(frames(stage.still, tracks, 7)) for _ in range(2))
-    other = list(frames(stage.still, tracks, 8))
+    first, again = (list(frames(renderer.still, tracks, 7)) for _ in range(2))
+    other = list(frames(renderer.still, tracks, 8))
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first[5], other[5])
     sway = head_motion(500, np.zeros(500), np.random.default_rng(1))

@@ -72,7 +72,7 @@ def test_static_repeats_fresh_copies_of_the_first_frame(video):
 
 
 def test_empty_crop_is_refused(picture):
-    with pytest.raises(LipsyncError, match=r"crop .* leaves nothing of its 60x40 picture"):
+    with pytest.raises(LipsyncError, match=r"crop .* leaves nothing of its 60x40 frame"):
         list(FaceSource(picture[0], crop=(50, 60, 0, -1)).frames())
 
 
