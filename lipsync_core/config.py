@@ -360,10 +360,10 @@ class Config(Section):
     """Configuration of the lip-sync pipeline."""
 
     preset: str = ""
-    """Name of a file in config/presets, whose keys lie between the defaults and yours: demo,
+    """Name of a file in config/presets; your keys win over its keys, those over the defaults: demo,
     finetune, full, one_speaker, hd192, hd288, hd384; nothing for the defaults alone."""
     data_root: Text = "data_root"
-    """Folder of videos, <speaker>/<clip>.<ext> with or without main/ above, or as `layout` says."""
+    """Folder of videos, <speaker>/<clip>.<ext> with or without main/ above, or as in `layout`."""
     layout: Literal[
         "speaker_folders", "lrs2", "lrs3", "lrw", "voxceleb2", "hdtf", "grid", "avspeech", "wav2lip"
     ] = "speaker_folders"

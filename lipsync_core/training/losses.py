@@ -2,7 +2,7 @@
 
 Sources: SyncNet's binary cross entropy, the sync loss and the adversarial loss are those of Wav2Lip
 (Prajwal et al., 2020); InfoNCE is the symmetric cross entropy of CLIP (Radford et al., 2021) over
-the windows of one clip, from whose embeddings their mean is subtracted.
+the windows of one clip, with the mean of the embeddings subtracted.
 """
 
 from __future__ import annotations

@@ -307,7 +307,7 @@ def test_strip_and_samples_survive_bad_files(tmp_path: Path) -> None:
     zipfile.ZipFile(tmp_path / "none.zip", "w").close()
     for name in ("bad", "none", "missing"):
         assert gallery.crop_strip(tmp_path / f"{name}.zip", name) is None
-    (tmp_path / "samples.png").write_bytes(b"no picture")
+    (tmp_path / "samples.png").write_bytes(b"no image")
     assert gallery.sample_image(tmp_path / "samples.png") is None
     noise = np.random.default_rng(0).integers(0, 255, (1100, 1100, 3), np.uint8)
     cv2.imwrite(str(tmp_path / "large.png"), noise)
@@ -323,8 +323,8 @@ def test_strip_and_samples_survive_bad_files(tmp_path: Path) -> None:
 def test_an_embedded_video_shows_its_first_frame(html: str) -> None:
     (video,) = Page(html).all("video")
     kind, _, content = video["poster"].partition(",")
-    picture = cv2.imdecode(np.frombuffer(base64.b64decode(content), np.uint8), cv2.IMREAD_COLOR)
-    assert kind == "data:image/jpeg;base64" and picture.std() > 10
+    poster = cv2.imdecode(np.frombuffer(base64.b64decode(content), np.uint8), cv2.IMREAD_COLOR)
+    assert kind == "data:image/jpeg;base64" and poster.std() > 10
 
 
 def test_timings_are_summed_by_rule_in_the_order_of_the_pipeline(run: Path) -> None:

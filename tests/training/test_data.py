@@ -44,7 +44,7 @@ def mel(values: np.ndarray) -> Callable[[Path], object]:
     return lambda results: np.save(results / "mels/a/1.npy", values)
 
 
-def pictures_that_nobody_can_read(results: Path) -> None:
+def undecodable_frames(results: Path) -> None:
     with zipfile.ZipFile(results / "faces/a/1.zip", "w") as archive:
         for frame in range(40):
             archive.writestr(f"{frame}.jpg", b"\xff\xd8\xff" + bytes(99))
@@ -77,14 +77,14 @@ ENDS = {
         lambda r: (r / "faces/a/1.zip").write_bytes((r / "faces/a/1.zip").read_bytes()[:999]),
         r"1\.zip: not a whole archive of face crops",
     ),
-    "archive without pictures": (no_member, "0 consecutive frames with a face, 16 needed"),
+    "archive without frames": (no_member, "0 consecutive frames with a face, 16 needed"),
     "15 frames": (lambda r: write_clip(r, "a/1", frames=15), "15 consecutive frames .* 16 needed"),
     "gaps, so that no window fits": (
         lambda r: write_clip(r, "a/1", frames=80, missing=range(0, 80, 5)),
         "4 consecutive frames with a face, 16 needed",
     ),
-    "pictures that nobody can read": (
-        pictures_that_nobody_can_read,
+    "undecodable frames": (
+        undecodable_frames,
         r"1\.zip: not a whole archive of face crops \(\d+\.jpg is not an image\)",
     ),
     "no sound": (lambda r: (r / "mels/a/1.npy").unlink(), r"mels/a/1\.npy: no such file"),

@@ -140,10 +140,10 @@ def test_the_outputs_of_a_training(trained):
     assert content["global_step"] == 6
     assert [float(row["sync_weight"]) for row in rows] == [0, 0.03, 0.03]
     assert rows[0]["train_sync_loss"] == "" and float(rows[1]["train_sync_loss"]) > 0
-    picture = cv2.imread(str(folder / "samples.png"))
-    assert picture.shape[0] == 4 * 96 and picture.shape[1] > 8 * 96
-    masked = picture[96 + 48 : 2 * 96, -96:]
-    assert not masked.any() and picture[2 * 96 :, -96:].any()
+    image = cv2.imread(str(folder / "samples.png"))
+    assert image.shape[0] == 4 * 96 and image.shape[1] > 8 * 96
+    masked = image[96 + 48 : 2 * 96, -96:]
+    assert not masked.any() and image[2 * 96 :, -96:].any()
     disc = folder / "run" / generator.DISCRIMINATOR
     assert disc.is_file() == (name == "wav2lip_gan")
     if disc.is_file():
@@ -211,7 +211,7 @@ def test_a_syncnet_that_keeps_diverging_raises(results, tmp_path, monkeypatch):
     assert [row["step"] for row in rows] == ["2", "4", "6"]
 
 
-def test_a_syncnet_draws_other_samples_after_a_rollback(results):
+def test_syncnet_samples_differ_after_a_rollback(results):
     task = make_syncnet_task(results)
     before, task.extra_state["rollbacks"] = task.batch(3), 1
     assert not np.array_equal(before.frames, task.batch(3).frames)
@@ -464,14 +464,14 @@ def test_syncnet_is_untouched_by_the_loss_of_the_window_order(results):
 
 def test_an_initialized_discriminator_distinguishes_inputs():
     torch.manual_seed(0)
-    pictures = torch.rand(16, 3, 1, 1, 1) * torch.rand(16, 3, 1, 96, 96)
+    faces = torch.rand(16, 3, 1, 1, 1) * torch.rand(16, 3, 1, 96, 96)
 
     def logits(discriminator):
         with torch.no_grad():
-            return torch.logit(discriminator.eval()(pictures), eps=1e-7)
+            return torch.logit(discriminator.eval()(faces), eps=1e-7)
 
     # torch's own start: 1e-7 to 5e-7 in three seeds.
-    initialized = logits(data_dependent_init(QualityDiscriminator(width=0.25), pictures))
+    initialized = logits(data_dependent_init(QualityDiscriminator(width=0.25), faces))
     assert (
         initialized.std().item() == pytest.approx(0.3, rel=0.1)
         and abs(initialized.mean().item()) < 0.01

@@ -88,7 +88,7 @@ def check_overfit(steps: int, memorized: float, complete: bool) -> Diagnosis:
         note = "slower than usual: train for more steps, or with a larger `lr`"
         return Diagnosis(OVERFIT, "fair", "slow", figures, note)
     note = (
-        "the windows of a clip look or sound alike, or the crops show no mouth: look at the crops "
+        "the windows of a clip are too similar, or the crops show no mouth: look at the crops "
         "in results/faces and listen to results/audio"
     )
     return Diagnosis(OVERFIT, "bad", "failed", figures, note)

@@ -1,4 +1,4 @@
-"""The data check before the SyncNet training: it finds data that cannot be learned."""
+"""The data check before the SyncNet training: it finds data that SyncNet cannot learn."""
 
 import json
 import zipfile
@@ -36,11 +36,11 @@ def good(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def spoilt(good, tmp_path_factory):
-    """`spoilt(change)`: the same faces with other audio, `change(mel, place, mels)`."""
+def changed_audio(good, tmp_path_factory):
+    """`changed_audio(change)`: the same faces with other audio, `change(mel, place, mels)`."""
 
     def make(change):
-        results = tmp_path_factory.mktemp("spoilt")
+        results = tmp_path_factory.mktemp("changed_audio")
         for name in ("faces", "filelists"):
             (results / name).symlink_to(good / name)
         mels = [np.load(good / "mels" / f"{clip}.npy") for clip in IDS]
@@ -75,29 +75,29 @@ def test_good_data_passes_every_check(good):
 
 
 @pytest.mark.parametrize("frames", [5, -5])
-def test_a_constant_offset_is_found_with_its_sign(spoilt, frames):
+def test_a_constant_offset_is_found_with_its_sign(changed_audio, frames):
     columns = frames * 16 // 5  # a late video shows what was heard before
-    check, found = together(spoilt(lambda mel, place, mels: np.roll(mel, -columns, axis=0)))
+    check, found = together(changed_audio(lambda mel, place, mels: np.roll(mel, -columns, axis=0)))
     assert (check.level, check.word) == ("bad", "out of sync")
     assert abs(found["offset"] - frames) <= 1
     assert f"-itsoffset {frames / 25:.1f}"[:-1] in check.note
     assert "late" in check.note if frames > 0 else "early" in check.note
 
 
-def test_audio_of_other_clips_has_no_correlation(spoilt):
-    check, _ = together(spoilt(lambda mel, place, mels: mels[(place + 7) % CLIPS]))
+def test_audio_of_other_clips_has_no_correlation(changed_audio):
+    check, _ = together(changed_audio(lambda mel, place, mels: mels[(place + 7) % CLIPS]))
     assert (check.level, check.word) == ("bad", "no correlation"), check
 
 
-def test_too_few_clips_give_no_rating(spoilt):
-    results = spoilt(lambda mel, place, mels: mels[(place + 7) % CLIPS])
+def test_too_few_clips_give_no_rating(changed_audio):
+    results = changed_audio(lambda mel, place, mels: mels[(place + 7) % CLIPS])
     check, _ = together(results, IDS[:3])
     assert (check.level, check.word) == ("none", "not enough to tell"), check
 
 
-def test_silent_audio_is_named(spoilt, monkeypatch):
+def test_silent_audio_is_named(changed_audio, monkeypatch):
     monkeypatch.setattr(overfit, "MAX_STEPS", 12)
-    results = spoilt(lambda mel, place, mels: np.full_like(mel, -4))
+    results = changed_audio(lambda mel, place, mels: np.full_like(mel, -4))
     check, _ = together(results)
     assert (check.level, check.word) == ("bad", "silent audio")
     overfitted = overfit.check_overfit(
@@ -227,8 +227,8 @@ def test_the_data_check_changes_neither_network_nor_random_state(good, monkeypat
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_the_data_check_warns_stops_or_is_off(spoilt, tmp_path, caplog):
-    results = spoilt(lambda mel, place, mels: np.roll(mel, -16, axis=0))
+def test_the_data_check_warns_stops_or_is_off(changed_audio, tmp_path, caplog):
+    results = changed_audio(lambda mel, place, mels: np.roll(mel, -16, axis=0))
     corpus, run = ClipDataset.load(results, IDS), tmp_path / "run"
 
     def check():
