@@ -163,7 +163,7 @@ def test_a_picture_that_memory_cannot_hold_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ClipError, match=r"bomb\.png: .*400000000 pixels"):
         video.read_image(path)
     monkeypatch.setattr(video, "MAX_IMAGE_BYTES", 1000)
-    with pytest.raises(ClipError, match="too much for a picture"):
+    with pytest.raises(ClipError, match="too much for a still picture"):
         video.read_image(path)
 
 
