@@ -18,14 +18,15 @@ from lipsync_core.config import Config
 from lipsync_core.faces import batching, detection, detectors
 from lipsync_core.faces.boxes import iou
 from lipsync_core.faces.detectors.base import Detector
-from lipsync_core.faces.tracking import tracks
+from lipsync_core.faces.track import Track
+from lipsync_core.faces.tracking import association, tracks
 from lipsync_core.runtime import threads
 
 ROOT = Path(__file__).parents[1]
 SIDES, STRIDES = (320, 400, 480, 640), (1, 3, 5, 8, 12)
 
 
-def jitter(track: tracks.Track) -> float:
+def jitter(track: Track) -> float:
     """Mean absolute second difference of the box's center, in widths of the face, percent."""
     steps = []
     breaks = np.flatnonzero(np.diff(track.frames) > 1) + 1
@@ -37,7 +38,7 @@ def jitter(track: tracks.Track) -> float:
     return 100 * float(np.concatenate(steps).mean()) if steps else 0.0
 
 
-def agreement(track: tracks.Track, dense: tracks.Track) -> float:
+def agreement(track: Track, dense: Track) -> float:
     """Mean overlap of the two, in the frames that either has; 0 where one has none."""
     ours = dict(zip(track.frames.tolist(), track.boxes, strict=True))
     theirs = dict(zip(dense.frames.tolist(), dense.boxes, strict=True))
@@ -60,17 +61,24 @@ def table(clips: list[Path], detector: str, models: Path, sweep: bool) -> Iterat
     sums: dict[tuple[int, int], list[tuple[float, float, float, float]]] = {}
     for clip in clips:
         dense = found(clip, engine, None, 1, detect["motion"])
-        raw = tracks.main_track(dense, max_gap=track["max_gap"], smooth=0)
-        even = tracks.main_track(dense, max_gap=track["max_gap"], smooth=track["smooth"])
+        raw = main_track(dense, track["max_gap"], 0)
+        even = main_track(dense, track["max_gap"], track["smooth"])
         for side, stride in settings:
             ours = found(clip, engine, side, stride, detect["motion"])
-            final = tracks.main_track(ours, max_gap=track["max_gap"], smooth=track["smooth"])
+            final = main_track(ours, track["max_gap"], track["smooth"])
             row = agreement(final, raw), jitter(final), jitter(raw), jitter(even)
             sums.setdefault((side, stride), []).append(row)
             share = f"{ours.detected_frames}/{ours.frames}"
             yield line(clip.name, side, stride, share, row)
     for (side, stride), rows in sums.items():
         yield line("**mean**", side, stride, "", tuple(np.mean(rows, axis=0)))
+
+
+def main_track(found: detection.Detections, max_gap: int, smooth: int) -> Track:
+    """The largest track, gaps filled and boxes smoothed; empty when there is no face."""
+    if not (linked := association.link(found)):
+        return Track(np.zeros(0, np.int32), np.zeros((0, 4), np.float32))
+    return tracks.fill_and_smooth(tracks.select_track(linked), max_gap, smooth)
 
 
 def found(

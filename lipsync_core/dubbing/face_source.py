@@ -21,7 +21,8 @@ from lipsync_core.faces import detection
 from lipsync_core.faces.boxes import area
 from lipsync_core.faces.decoding import FrameStream, downscale
 from lipsync_core.faces.detectors.base import Detector
-from lipsync_core.faces.tracking import tracks
+from lipsync_core.faces.track import Track
+from lipsync_core.faces.tracking import association, tracks
 from lipsync_core.faces.tracking.shots import ShotDetector
 from lipsync_core.media.video import FPS, is_image, probe, read_frames, read_image
 from lipsync_core.runtime.progress import Progress
@@ -122,8 +123,8 @@ def track_face(
 
     n is the number of frames of the source, at most `count`. No face is followed across a cut
     from one shot to the next. `long_side` and `batch_size` as for `detection.detect_videos`,
-    `max_gap` and `smooth` as for `tracks.main_track`, where they count frames of 1/25 s: at another
-    rate they last as long. Keeps boxes only. Raises LipsyncError when no frame has a face.
+    `max_gap` and `smooth` as for `tracks.fill_and_smooth`, in frames of 1/25 s; at any rate they
+    last as long. Keeps boxes only. Raises LipsyncError when no frame has a face.
     """
     max_gap, smooth = (round(frames * source.fps / FPS) for frames in (max_gap, smooth))
     stream, shots = FrameStream(source.path), ShotDetector()
@@ -150,7 +151,7 @@ def track_face(
             "search larger frames with --long_side, or give its place with --box TOP BOTTOM LEFT "
             "RIGHT"
         )
-    linked = tracks.link(replace(found, cuts=shots.cuts(found)))
+    linked = association.link(replace(found, cuts=shots.cuts(found)))
     result = np.full((found.frames, 4), np.nan, np.float32)
     for track in reversed(_speaker_tracks(linked)):
         track = tracks.fill_and_smooth(track, max_gap, smooth)
@@ -158,13 +159,13 @@ def track_face(
     return result
 
 
-def _speaker_tracks(linked: Sequence[tracks.Track]) -> list[tracks.Track]:
+def _speaker_tracks(linked: Sequence[Track]) -> list[Track]:
     """The tracks to dub, largest first: the main one, and those never seen together with another.
 
     A cut or a jump ends a track, so that one track alone would leave the other shots undubbed; a
     second person beside the speaker shares frames with the speaker and is left out.
     """
-    chosen: list[tracks.Track] = []
+    chosen: list[Track] = []
     taken: set[int] = set()
     for track in sorted(linked, key=lambda track: -float(area(track.boxes).sum())):
         frames = set(track.frames.tolist())

@@ -14,7 +14,7 @@ from lipsync_core.config import Track as TrackConfig
 from lipsync_core.errors import ClipError, Reason
 from lipsync_core.faces import crops, detection
 from lipsync_core.faces.track import Track
-from lipsync_core.faces.tracking import reidentification, tracks
+from lipsync_core.faces.tracking import association, reidentification, tracks
 from lipsync_core.media.timestamps import FPS
 from lipsync_core.preparation.measures import crop_measures, head_speed
 from lipsync_core.preparation.runner import ClipJob
@@ -47,7 +47,7 @@ class FaceCropper:
     def __call__(self, job: ClipJob) -> list[Measures]:
         source = job.clip.source(self.data_root)
         found = detection.read_boxes(BOXES.path(self.results, job.clip.id))
-        linked = reidentification.merge_tracks(source, tracks.link(found), found.cuts)
+        linked = reidentification.merge_tracks(source, association.link(found), found.cuts)
         if not linked:
             raise ClipError(Reason.NO_FACE, f"no face in any of {found.frames} frames")
         min_frames = round(self.track.min_seconds * FPS)

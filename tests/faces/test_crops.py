@@ -110,7 +110,7 @@ def test_large_crops_are_scaled_down_and_small_ones_never_up(tmp_path, video):
     assert picture.shape == (70, 60, 3)
 
 
-def test_pads_and_long_side_speak_of_full_size(tmp_path, video):
+def test_pads_and_long_side_are_in_full_size_pixels(tmp_path, video):
     pads = (0, 20, 10, 0)
     write_one(video, track([0]), tmp_path / "full.zip", pads)
     stats = write_one(video, track([0]), tmp_path / "half.zip", pads, long_side=160)

@@ -1,4 +1,4 @@
-"""Strided detection: which frames are looked at, and what the others get."""
+"""Strided detection: which frames are detected, and how the others are interpolated."""
 
 import cv2
 import numpy as np
@@ -8,9 +8,9 @@ from lipsync_core.faces.boxes import iou
 from lipsync_core.faces.detection import detect_videos
 from lipsync_core.faces.detectors.base import Faces
 from lipsync_core.faces.keyframes import StridedFaces, match_faces
-from lipsync_core.faces.tracking.tracks import main_track
 from lipsync_core.media.video import VideoWriter
 from tests.support.media import portrait
+from tests.support.tracks import main_track
 
 NONE = Faces(np.zeros((0, 5), np.float32), np.zeros((0, 10), np.float32))
 

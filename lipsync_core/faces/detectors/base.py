@@ -31,10 +31,6 @@ class Detector(Protocol):
         """Faces of each of the frames, uint8 (B, H, W, 3) BGR: a list of B."""
         ...
 
-    def detect(self, frames: np.ndarray) -> list[np.ndarray]:
-        """Only the boxes: a list of B arrays float32 (n, 5) x1, y1, x2, y2, score."""
-        ...
-
 
 def check_frames(frames: np.ndarray) -> None:
     """Raise ValueError unless `frames` is uint8 (B, H, W, 3)."""

@@ -75,10 +75,6 @@ class CenterFace:
             faces += [decode(*parts, self.threshold) for parts in zip(*maps, strict=True)]
         return faces
 
-    def detect(self, frames: np.ndarray) -> list[np.ndarray]:
-        """Boxes of each frame: see `base.Detector`."""
-        return [faces.boxes for faces in self.detect_faces(frames)]
-
 
 def decode(
     heat: np.ndarray, size: np.ndarray, offset: np.ndarray, points: np.ndarray, threshold: float

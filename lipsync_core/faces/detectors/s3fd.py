@@ -89,7 +89,7 @@ class S3FD:
             ) from error
 
     def detect(self, frames: np.ndarray) -> list[np.ndarray]:
-        """Boxes of each frame: see `base.Detector`."""
+        """Boxes of each frame: float32 (n, 5) x1, y1, x2, y2, score."""
         check_frames(frames)
         step = self.batch_size or max(1, len(frames))
         starts = range(0, len(frames), step)

@@ -13,34 +13,12 @@ from scipy.signal import savgol_filter
 
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.boxes import area
-from lipsync_core.faces.detection import Detections
 from lipsync_core.faces.track import Track
-from lipsync_core.faces.tracking.association import link
 from lipsync_core.media.timestamps import FPS
 
 MAX_GAP_FRAMES = 10
 SMOOTHING_WINDOW = 9
 SELECTIONS = ("largest", "longest")
-
-
-def main_track(
-    detections: Detections,
-    max_gap: int = MAX_GAP_FRAMES,
-    smooth: int = SMOOTHING_WINDOW,
-    choice: str = "largest",
-) -> Track:
-    """The speaker's track, gaps filled and boxes smoothed; empty when there is no face.
-
-    Parameters
-    ----------
-    max_gap: runs of up to this many missing frames are filled by interpolation; longer ones stay.
-    smooth: frames of the smoothing window; 0 or 1 leaves the boxes as they are.
-    choice: as for `select_track`.
-    """
-    linked = link(detections)
-    if not linked and choice in SELECTIONS:
-        return Track(np.zeros(0, np.int32), np.zeros((0, 4), np.float32))
-    return fill_and_smooth(select_track(linked, choice), max_gap, smooth)
 
 
 def select_track(linked: Sequence[Track], choice: str = "largest") -> Track:
@@ -83,7 +61,10 @@ def select_people(linked: Sequence[Track], min_frames: int) -> list[Track]:
 
 
 def fill_and_smooth(track: Track, max_gap: int, smooth: int) -> Track:
-    """A track ready for cropping: gaps filled, then smoothed."""
+    """A track ready for cropping: `fill_gaps` (of up to `max_gap` frames), then `smooth_boxes`.
+
+    smooth: frames of the smoothing window; 0 or 1 leaves the boxes as they are.
+    """
     return smooth_boxes(fill_gaps(track, max_gap), smooth)
 
 

@@ -4,14 +4,10 @@ import pytest
 
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.detection import Detections
-from lipsync_core.faces.tracking.tracks import (
-    Track,
-    fill_gaps,
-    link,
-    main_track,
-    nearest_track,
-    smooth_boxes,
-)
+from lipsync_core.faces.track import Track
+from lipsync_core.faces.tracking.association import link
+from lipsync_core.faces.tracking.tracks import fill_gaps, nearest_track, smooth_boxes
+from tests.support.tracks import main_track
 
 
 def detections(*faces: tuple[int, float, float, float]) -> Detections:
