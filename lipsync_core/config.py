@@ -41,16 +41,14 @@ class Detect(Section):
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """Minimum score of a face."""
     stride: Annotated[int, Field(ge=1, le=50)] = 5
-    """Frames (at 25 fps) from one detection to the next; those between are interpolated. 1 detects
-    in every frame."""
+    """Frames (at 25 fps) from one detection to the next; frames between are interpolated."""
     motion: Annotated[float, Field(ge=0, le=10)] = 0.15
     """Every frame between two detections is searched if their boxes differ by more than this share
     of the face's size, or if a face is lost."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """Precision of S3FD; auto is bf16 on CPUs that have it (four times faster), else float32."""
     batch_size: Annotated[int, Field(ge=0, le=4096)] = 0
-    """Frames per batch; does not change the result. 0 fills half of a GPU's free memory, and is
-    halved when memory runs out."""
+    """Frames per batch; does not change the result. 0 fills half of a GPU's free memory."""
 
 
 class Track(Section):
@@ -111,14 +109,11 @@ class Check(Section):
     max_head_speed: Annotated[float, Field(gt=0)] | None = None
     """Maximum head speed (face widths a second); null for no limit."""
     max_tracks: Positive | None = None
-    """Maximum number of face tracks in a clip, to drop clips of several people; null for no
-    limit."""
+    """Maximum number of face tracks, to drop clips of several people; null for no limit."""
     max_sync_offset: Natural | None = None
-    """Maximum audio-visual offset (frames), needs a `sync_model`; null for no limit. 3 is usual, 1
-    is strict."""
+    """Maximum audio-visual offset (frames; 3 is usual), needs a `sync_model`; null for no limit."""
     min_sync_confidence: float | None = None
-    """Minimum sync confidence, needs a `sync_model`; null for no limit. 3 is usual for
-    syncnet_v2.model."""
+    """Minimum sync confidence (syncnet_v2.model: 3), needs a `sync_model`; null for no limit."""
     timeout: Annotated[float, Field(gt=0)] = 300
     """Time limit for reading a clip (seconds), and as much again for each minute of the clip;
     beyond it the clip is dropped as timed_out."""
@@ -128,8 +123,7 @@ class Split(Section):
     """Training, validation and test clips."""
 
     val: Annotated[float, Field(ge=0, le=0.9)] = 0.1
-    """Share of the speakers in the validation split (one speaker: share of the clips or the
-    time)."""
+    """Share of the speakers in the validation split (one speaker: of the clips or the time)."""
     test: Annotated[float, Field(ge=0, le=0.9)] = 0.1
     """Share of the speakers in the test split, likewise."""
     partial_lists: bool = False
@@ -200,8 +194,7 @@ class TrainingConfig(Section):
     """Maximum number of rollbacks of a diverged training to its last good state, each with other
     samples. After them a generator exports that state, and SyncNet ends with an error."""
     num_processes: Annotated[int, Field(ge=1, le=64)] = 1
-    """Processes on this machine that share each batch, one GPU each; samples and results stay the
-    same."""
+    """Processes on this machine that share each batch, one GPU each; same samples and results."""
     grad_accumulation: Positive = 1
     """Number of micro-batches of a batch, to use less memory."""
     compile: bool = False
@@ -212,8 +205,7 @@ class TrainingConfig(Section):
     num_workers: Annotated[int, Field(ge=1, le=64)] = 1
     """Threads that prepare batches."""
     cache_mb: Positive = 2048
-    """Memory (MiB) of each process for decoded face crops and mels of both splits; the rest is read
-    again when needed."""
+    """Memory (MiB) of each process for decoded face crops and mels of both splits."""
 
 
 class SyncNetConfig(TrainingConfig):
@@ -227,8 +219,7 @@ class SyncNetConfig(TrainingConfig):
     """Number of first steps in which the mean of a clip's embeddings is subtracted before the
     contrastive loss, which leaves the plateau sooner."""
     optimizer: Literal["muon", "adam"] = "muon"
-    """Muon leaves the plateau in fewer steps; adam is what the public code has, and writes its
-    state to the checkpoint."""
+    """Muon leaves the plateau in fewer steps; adam (public code) saves its state in checkpoints."""
     clips_per_batch: Positive = 6
     """Clips per batch."""
     windows_per_clip: Annotated[int, Field(ge=2)] = 8
@@ -242,8 +233,7 @@ class SyncNetConfig(TrainingConfig):
     val_windows: Annotated[int, Field(ge=2)] = 48
     """Windows of each validation clip in an evaluation."""
     data_check: Annotated[Literal["warn", "stop", "off"], OffWord] = "warn"
-    """Check before the training whether SyncNet can learn from the data: warn, stop with an error,
-    or off."""
+    """Check before the training whether SyncNet can learn from the data; stop is an error."""
 
 
 class GeneratorVariantConfig(TrainingConfig):
@@ -266,8 +256,7 @@ class GeneratorVariantConfig(TrainingConfig):
     batch_size: Positive = 16
     """Windows of five frames per batch."""
     mel_offset: Literal[-1, 0] = 0
-    """Audio of the previous frame (-1, the public training code) or of the frame itself (0, as in
-    inference)."""
+    """Audio of the previous frame (-1, public training code) or of the frame (0, inference)."""
     sync_weight: Share = 0.01
     """Weight of the sync loss once it is switched on."""
     sync_threshold: NonNegative = 0.75
@@ -334,13 +323,12 @@ class Evaluate(Section):
 
 
 class Dub(Section):
-    """A dubbing; the face is a picture or a video, the audio any file with an audio track."""
+    """A dubbing: a face (image or video) with the audio of another file."""
 
     face: Text = "auto"
-    """Picture or video; auto is a test clip."""
+    """Image or video; auto is a test clip."""
     audio: Text = "auto"
-    """Any file with an audio track; auto is the audio of another test clip, of another speaker
-    where there is one."""
+    """Any file with an audio track; auto: another test clip, of another speaker if there is one."""
     output: Annotated[str, Field(pattern=r"^[^/.][^/]*\.mp4$")] = "result_voice.mp4"
     """File name in the results folder."""
     checkpoint: str = ""
@@ -350,8 +338,7 @@ class Dub(Section):
         | Annotated[float, Field(ge=1, le=120)]
         | Annotated[str, Field(pattern=r"^[1-9][0-9]*/[1-9][0-9]*$")]
     ) = "source"
-    """Frames a second, such as 25 or 30000/1001; source keeps the video's own rate, and is 25 for a
-    picture."""
+    """Frames a second, such as 25 or 30000/1001; source: the video's own rate, 25 for an image."""
     pads: Pads = [0, 10, 0, 0]
     """Pixels added to the face box (top, bottom, left, right)."""
 
@@ -367,8 +354,7 @@ class Config(Section):
     layout: Literal[
         "speaker_folders", "lrs2", "lrs3", "lrw", "voxceleb2", "hdtf", "grid", "avspeech", "wav2lip"
     ] = "speaker_folders"
-    """How data_root is laid out: speaker folders, a known corpus as distributed, or crops that
-    Wav2Lip's preprocess.py made."""
+    """Layout of data_root: speaker folders, a known corpus, or crops by Wav2Lip's preprocess.py."""
     results: Text = "results"
     """Folder that everything is written to."""
     models: Text = "models"

@@ -39,19 +39,16 @@ def evaluate(
 
     Parameters
     ----------
-    results: folder of the prepared data. syncnet: checkpoint of the SyncNet.
-    generators: checkpoints by name.
+    results: folder of the prepared data. syncnet: checkpoint. generators: checkpoints by name.
     split: "test"; if that list is empty, "val" is used, and named in the result.
     windows_per_clip: for SyncNet. generator_windows: for each generator.
 
     Returns a dict for JSON:
-    split, evaluated_on (kind of speakers in words, such as "held-out speakers" or "seen speaker"),
-    clips, speakers, seed;
+    split, evaluated_on (such as "held-out speakers" or "seen speaker"), clips, speakers, seed;
     syncnet: loss, accuracy, auc, ece, top1, accuracy_by_offset {"1": ..., "10+": ...}, sizes, and
         for "val" and "test" each: per_clip {split: [{clip, loss, windows, offset}]}, the ten clips
         with the largest loss and their audio-visual offset (frames, above 0 the video is late), and
-        calibration {split: [{low, high, mean, positive_fraction, weight, count}]}, see
-        `metrics.Bin`;
+        calibration {split: [...]}, see `metrics.Bin`;
     generators: {name: {l1, l1_reference, sync_loss, ..., sizes}}, see `generator_metrics` and
         `reference_leakage`.
 
