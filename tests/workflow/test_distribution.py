@@ -1,4 +1,4 @@
-"""What makes the workflow usable by others: catalogue, module import, pinned environment."""
+"""What makes the workflow usable by others: catalog, module import, pinned environment."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def dry_run(folder, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def test_the_catalogue_finds_what_it_looks_for(root):
+def test_the_catalog_finds_what_it_looks_for(root):
     described = yaml.safe_load((root / ".snakemake-workflow-catalog.yml").read_text())
     assert set(described["usage"]) >= {"mandatory-flags", "software-stack-deployment", "report"}
     assert (root / "config/README.md").is_file()
