@@ -481,7 +481,7 @@ def test_an_initialized_discriminator_distinguishes_inputs():
 
 @pytest.mark.parametrize("size", [192, 288, 384])
 def test_the_larger_sizes_train_from_end_to_end(results, tmp_path, size):
-    few = {"size": size, "steps": 2, "val_windows": 4}
+    few = {"size": size, "width": TINY / 2, "steps": 2, "val_windows": 4}
     syncnet_path = tmp_path / "syncnet/checkpoint.pth"
     train_syncnet(results, tmp_path / "syncnet", None, **few)
     train_generator(GAN, results, tmp_path / "gan", syncnet_path, **few)

@@ -27,7 +27,7 @@ TRAINING = {"width": 0.125, "steps": 4, "eval_every": 2, "save_every": 2, "val_w
 CONFIG = {
     "data_root": "data",
     "results": "results",
-    "shards": 4,
+    "shards": 2,
     "detector": "centerface",
     "device": "cpu",
     "check": {"min_coverage": 0.5},
