@@ -18,6 +18,19 @@ Share = Annotated[float, Field(ge=0, le=1)]
 UpToHalf = Annotated[float, Field(ge=0, le=0.5)]
 GrayLevel = Annotated[float, Field(ge=0, le=255)]
 LearningRate = Annotated[float, Field(gt=0, le=1)]
+# Keys of both trainings whose defaults differ.
+Steps = Annotated[int, Field(ge=1, description="Total number of optimizer steps.")]
+PeakLearningRate = Annotated[LearningRate, Field(description="Peak learning rate.")]
+Schedule = Annotated[
+    Literal["constant", "cosine"],
+    Field(description="Learning-rate schedule after the warm-up."),
+]
+Warmup = Annotated[
+    int,
+    Field(ge=0, description="Warm-up steps: the learning rate rises linearly to its peak."),
+]
+GradClip = Annotated[float, Field(ge=0, description="Maximum gradient norm; 0 for no clipping.")]
+Export = Annotated[Literal["best", "last"], Field(description="Which weights to export.")]
 Text = Annotated[str, Field(min_length=1)]
 Padding = Annotated[int, Field(ge=-4096, le=4096)]
 Pads = Annotated[list[Padding], Field(min_length=4, max_length=4)]
@@ -166,20 +179,14 @@ class TrainingConfig(Section):
 
     width: Annotated[float, Field(gt=0, le=4)] = 1.0
     """Channels relative to the public network; 1 is the public size."""
-    steps: Positive = 20_000
-    """Total number of optimizer steps."""
+    steps: Steps = 20_000
     pretrained: str = ""
     """Weights to start from: a file in the public format, or nothing."""
-    lr: LearningRate = 2e-3
-    """Peak learning rate."""
-    lr_schedule: Literal["constant", "cosine"] = "cosine"
-    """Learning-rate schedule after the warm-up."""
-    warmup_steps: Natural = 100
-    """Warm-up steps: the learning rate rises linearly to its peak."""
-    grad_clip: NonNegative = 1.0
-    """Maximum gradient norm; 0 for no clipping."""
-    export: Literal["best", "last"] = "best"
-    """Which weights to export."""
+    lr: PeakLearningRate = 2e-3
+    lr_schedule: Schedule = "cosine"
+    warmup_steps: Warmup = 100
+    grad_clip: GradClip = 1.0
+    export: Export = "best"
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """Precision of the networks; auto is bf16 where the processor gains from it."""
     eval_every: Positive = 500
@@ -239,20 +246,14 @@ class SyncNetConfig(TrainingConfig):
 class GeneratorVariantConfig(TrainingConfig):
     """Training of one generator."""
 
-    steps: Positive = 100_000
-    """Total number of optimizer steps."""
+    steps: Steps = 100_000
     pretrained: str = ""
     """Weights to start from: a public-format file, the name of another variant, or nothing."""
-    lr: LearningRate = 1e-4
-    """Peak learning rate (Adam)."""
-    lr_schedule: Literal["constant", "cosine"] = "constant"
-    """Learning-rate schedule after the warm-up."""
-    warmup_steps: Natural = 0
-    """Warm-up steps: the learning rate rises linearly to its peak."""
-    grad_clip: NonNegative = 0
-    """Maximum gradient norm; 0 for no clipping."""
-    export: Literal["best", "last"] = "last"
-    """Which weights to export."""
+    lr: PeakLearningRate = 1e-4
+    lr_schedule: Schedule = "constant"
+    warmup_steps: Warmup = 0
+    grad_clip: GradClip = 0
+    export: Export = "last"
     batch_size: Positive = 16
     """Windows of five frames per batch."""
     mel_offset: Literal[-1, 0] = 0
