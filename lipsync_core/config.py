@@ -7,6 +7,7 @@ Light: the Snakefile imports it.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
@@ -17,7 +18,11 @@ NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 UpToHalf = Annotated[float, Field(ge=0, le=0.5)]
 GrayLevel = Annotated[float, Field(ge=0, le=255)]
-LearningRate = Annotated[float, Field(gt=0, le=1)]
+# YAML 1.1 reads 1e-4, which has no point, as text.
+Exponent = BeforeValidator(
+    lambda value: float(value) if re.fullmatch(r"\d+[eE]-?\d+", str(value)) else value
+)
+LearningRate = Annotated[float, Field(gt=0, le=1), Exponent]
 # Keys of both trainings whose defaults differ.
 Steps = Annotated[int, Field(ge=1, description="Total number of optimizer steps.")]
 PeakLearningRate = Annotated[LearningRate, Field(description="Peak learning rate.")]
@@ -46,7 +51,7 @@ class Section(BaseModel):
     )
 
 
-class Detect(Section):
+class DetectConfig(Section):
     """Face detection."""
 
     long_side: Annotated[int, Field(ge=64, le=4096)] = 480
@@ -64,7 +69,7 @@ class Detect(Section):
     """Frames per batch; does not change the result. 0 fills half of a GPU's free memory."""
 
 
-class Track(Section):
+class TrackConfig(Section):
     """Face tracks, and which face is used where there are several."""
 
     max_gap: Natural = 10
@@ -78,7 +83,7 @@ class Track(Section):
     """Minimum time for which a person's face must be visible (all and active_speaker)."""
 
 
-class Crop(Section):
+class CropConfig(Section):
     """Face crops."""
 
     pads: Pads = [0, 0, 0, 0]
@@ -94,7 +99,7 @@ class Crop(Section):
     """JPEG quality of the crops."""
 
 
-class Check(Section):
+class CheckConfig(Section):
     """Thresholds beyond which a clip is dropped, with the reason in clips.csv."""
 
     min_seconds: NonNegative = 0.64
@@ -132,7 +137,7 @@ class Check(Section):
     beyond it the clip is dropped as timed_out."""
 
 
-class Split(Section):
+class SplitConfig(Section):
     """Training, validation and test clips."""
 
     val: Annotated[float, Field(ge=0, le=0.9)] = 0.1
@@ -140,8 +145,7 @@ class Split(Section):
     test: Annotated[float, Field(ge=0, le=0.9)] = 0.1
     """Share of the speakers in the test split, likewise."""
     partial_lists: bool = False
-    """Allow lists in the data root to name missing clips (a part of a listed corpus); otherwise
-    such a line is an error."""
+    """Allow lists in the data root to name missing clips; otherwise such a line is an error."""
     drop_duplicates: bool = True
     """Keep one of several copies of a clip, and other encodings of a take in one split only."""
     max_dropped_share: Share = 1.0
@@ -205,8 +209,7 @@ class TrainingConfig(Section):
     grad_accumulation: Positive = 1
     """Number of micro-batches of a batch, to use less memory."""
     compile: bool = False
-    """Compile the network (torch.compile, needs a C++ compiler; one process only): minutes at the
-    start, then steps that are somewhat faster (benchmarks/compile.py)."""
+    """Use torch.compile (needs a C++ compiler, one process): slow start, somewhat faster steps."""
     max_runs: Natural = 2
     """Number of runs of a training that keep their state, the newest ones; 0 for all."""
     num_workers: Annotated[int, Field(ge=1, le=64)] = 1
@@ -223,8 +226,7 @@ class SyncNetConfig(TrainingConfig):
     bce_fraction: Share = 0.5
     """Share of the steps (the last ones) with the binary cross entropy."""
     center_steps: Natural = 250
-    """Number of first steps in which the mean of a clip's embeddings is subtracted before the
-    contrastive loss, which leaves the plateau sooner."""
+    """First steps whose contrastive loss has a clip's mean embedding subtracted (less plateau)."""
     optimizer: Literal["muon", "adam"] = "muon"
     """Muon leaves the plateau in fewer steps; adam (public code) saves its state in checkpoints."""
     clips_per_batch: Positive = 6
@@ -269,11 +271,9 @@ class GeneratorVariantConfig(TrainingConfig):
     disc_pretrained: str = ""
     """Discriminator weights to start from, or nothing."""
     syncnet_batchnorm: Literal["eval", "batch"] = "eval"
-    """Batch-norm statistics of the frozen SyncNet in training: its own (eval), or those of the
-    batch as in the public training code (batch)."""
+    """Batch-norm statistics of the frozen SyncNet: its own, or of the batch (public code)."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0
-    """Decay of the moving average of the weights (EMA) that is evaluated and exported, e.g. 0.999;
-    0 for the weights themselves."""
+    """Decay of the exported moving average of the weights (EMA), e.g. 0.999; 0 for no average."""
     augment: GeneratorAugment = GeneratorAugment()
     """Augmentation of the windows."""
     val_windows: Positive = 64
@@ -314,7 +314,7 @@ class GeneratorConfig(GeneratorVariantConfig):
         return GeneratorVariantConfig(**common | getattr(self, name).model_dump(exclude_unset=True))
 
 
-class Evaluate(Section):
+class EvaluateConfig(Section):
     """Evaluation of trained networks on the test split."""
 
     windows_per_clip: Annotated[int, Field(ge=2)] = 96
@@ -323,7 +323,7 @@ class Evaluate(Section):
     """Windows for each generator."""
 
 
-class Dub(Section):
+class DubConfig(Section):
     """A dubbing: a face (image or video) with the audio of another file."""
 
     face: Text = "auto"
@@ -378,15 +378,15 @@ class Config(Section):
     sync_model: str = ""
     """Weights that measure sync while faces are cropped, and select the active speaker:
     syncnet_v2.model or a SyncNet checkpoint (outside of results). Nothing: sync is not measured."""
-    detect: Detect = Detect()
+    detect: DetectConfig = DetectConfig()
     """Face detection."""
-    track: Track = Track()
+    track: TrackConfig = TrackConfig()
     """Tracks of faces."""
-    crop: Crop = Crop()
+    crop: CropConfig = CropConfig()
     """Face crops."""
-    check: Check = Check()
+    check: CheckConfig = CheckConfig()
     """Thresholds beyond which a clip is dropped."""
-    split: Split = Split()
+    split: SplitConfig = SplitConfig()
     """Training, validation and test clips."""
     image_size: Literal[96, 192, 288, 384] = 96
     """Side (pixels) of the faces that SyncNet and generator work on; 96 is the public size."""
@@ -394,7 +394,7 @@ class Config(Section):
     """Training of SyncNet."""
     generator: GeneratorConfig = GeneratorConfig()
     """Training of the generators."""
-    evaluate: Evaluate = Evaluate()
+    evaluate: EvaluateConfig = EvaluateConfig()
     """Evaluation of trained networks on the test split."""
-    dub: list[Dub] = [Dub()]
+    dub: list[DubConfig] = [DubConfig()]
     """Dubbings to make."""

@@ -133,7 +133,7 @@ def test_every_key_is_described():
     schema = config_reference.json_schema()
     for section in (schema, *schema["$defs"].values()):
         for key, part in section["properties"].items():
-            value = config_file.resolve(schema, part)
+            value = config_file.dereference(schema, part)
             assert part.get("description") or value.get("description"), key
 
 
@@ -147,6 +147,14 @@ def test_a_bare_off_is_a_word():
     assert config_file.validate(
         yaml.safe_load("syncnet: {data_check: off}")
     ).syncnet.data_check == ("off")
+
+
+def test_numbers_may_have_an_exponent_without_a_point():
+    given = yaml.safe_load("{syncnet: {lr: 1e-4}, generator: {wav2lip: {lr: 3E-5}}}")
+    loaded = config_file.validate(given)
+    assert (loaded.syncnet.lr, loaded.generator.variant("wav2lip").lr) == (1e-4, 3e-5)
+    with pytest.raises(LipsyncError, match=r"syncnet\.steps: got '1e3'; allowed: integer"):
+        config_file.validate(yaml.safe_load("syncnet: {steps: 1e3}"))
 
 
 def test_gan_settings_survive_a_users_own():

@@ -42,7 +42,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class Clip:
+class DatasetClip:
     """One usable clip: its files and the first frames of its complete windows."""
 
     id: str
@@ -78,7 +78,11 @@ class ClipDataset:
     """The clips of one split, with a bounded cache of frames and mels. Thread-safe."""
 
     def __init__(
-        self, name: str, clips: Sequence[Clip], image_size: int = 96, cache_bytes: int = CACHE_BYTES
+        self,
+        name: str,
+        clips: Sequence[DatasetClip],
+        image_size: int = 96,
+        cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.name = name
         self.clips = list(clips)
@@ -118,7 +122,7 @@ class ClipDataset:
             )
         with ThreadPoolExecutor(8) as pool:  # reading many small files waits for the disk
             opened = list(pool.map(functools.partial(_open, results), ids))
-        clips = [clip for clip in opened if isinstance(clip, Clip)]
+        clips = [clip for clip in opened if isinstance(clip, DatasetClip)]
         problems = [problem for problem in opened if isinstance(problem, ClipError)]
         if problems:
             for problem in problems:
@@ -132,25 +136,25 @@ class ClipDataset:
         """The speakers of all clips."""
         return {clip.speaker for clip in self.clips}
 
-    def frames(self, clip: Clip, start: int) -> np.ndarray:
+    def frames(self, clip: DatasetClip, start: int) -> np.ndarray:
         """Frames start .. start + 4: uint8 (5, S, S, 3) BGR."""
         return self.read_windows(clip, [start])[0]
 
-    def read_windows(self, clip: Clip, starts: Sequence[int] | np.ndarray) -> np.ndarray:
+    def read_windows(self, clip: DatasetClip, starts: Sequence[int] | np.ndarray) -> np.ndarray:
         """The frames of the windows that begin at each of `starts`: uint8 (n, 5, S, S, 3) BGR."""
         chosen = [self._frame(clip, int(s) + step) for s in starts for step in range(WINDOW)]
         side = self.image_size
         return np.concatenate(chosen).reshape(len(starts), WINDOW, side, side, 3)
 
-    def lower_half(self, clip: Clip, start: int) -> np.ndarray:
+    def lower_half(self, clip: DatasetClip, start: int) -> np.ndarray:
         """The lower halves of frames start .. start + 4: uint8 (5, S/2, S, 3) BGR, as `frames`."""
         return self.frames(clip, start)[:, self.image_size // 2 :]
 
-    def mels(self, clip: Clip, frames: Iterable[int]) -> np.ndarray:
+    def mels(self, clip: DatasetClip, frames: Iterable[int]) -> np.ndarray:
         """The mel windows that begin with each of `frames`: float32 (n, 1, 80, 16)."""
         return mel_windows(self.mel(clip), np.fromiter(frames, np.int64))[:, None]
 
-    def mel(self, clip: Clip) -> np.ndarray:
+    def mel(self, clip: DatasetClip) -> np.ndarray:
         """The whole mel spectrogram of a clip: float32 (T, 80)."""
         found = self.cache.get(clip.id)
         if found is None:
@@ -159,7 +163,7 @@ class ClipDataset:
             self.cache.add(clip.id, found)
         return found
 
-    def _frame(self, clip: Clip, frame: int) -> np.ndarray:
+    def _frame(self, clip: DatasetClip, frame: int) -> np.ndarray:
         """One frame, uint8 (S, S, 3) BGR; must not be modified."""
         found = self.cache.get((clip.id, frame))
         if found is None:
@@ -203,7 +207,7 @@ def _faces_of(faces: Path, clip_id: str) -> Path:
     return faces / f"{clip_id}.zip"
 
 
-def _open(results: Path, line: str) -> Clip | ClipError:
+def _open(results: Path, line: str) -> DatasetClip | ClipError:
     """The clip of a line of a file list, or why it cannot be used."""
     clip_id, first, last = parse_line(line)
     # The speakers of one video share its audio.
@@ -236,7 +240,7 @@ def _open(results: Path, line: str) -> Clip | ClipError:
         return ClipError(
             Reason.LENGTH_MISMATCH, f"{mel}: {columns / MEL_RATE:.2f} s of audio end too early"
         )
-    return Clip(clip_id, faces, mel, within_shots(starts, cuts), cuts)
+    return DatasetClip(clip_id, faces, mel, within_shots(starts, cuts), cuts)
 
 
 def window_starts(frames: np.ndarray, columns: int) -> np.ndarray:

@@ -19,7 +19,7 @@ FADE_OUT = 0.10
 Box = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels; x2 and y2 are outside
 
 
-def generator_input(crops: Sequence[np.ndarray], size: int) -> np.ndarray:
+def inference_input(crops: Sequence[np.ndarray], size: int) -> np.ndarray:
     """The generator's input, float32 (B, 6, size, size) in [0, 1], of B crops uint8 (h, w, 3) BGR.
 
     Channels 0-2 are the crop with its lower half set to zero, channels 3-5 the whole crop: at

@@ -23,7 +23,7 @@ from torch import nn
 from lipsync_core import __version__
 from lipsync_core.audio import file_mel, mel_window
 from lipsync_core.checkpoints import build_from
-from lipsync_core.dubbing.blending import BLENDS, Box, generator_input, paste
+from lipsync_core.dubbing.blending import BLENDS, Box, inference_input, paste
 from lipsync_core.dubbing.face_source import FaceSource, track_face
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces import detection, detectors
@@ -292,7 +292,7 @@ class FrameRenderer:
         if faces:
             crops = [frame[y1:y2, x1:x2] for _, frame, (x1, y1, x2, y2) in faces]
             mels = np.stack([mel_window(self.mel, number, self.rate) for number, _, _ in faces])
-            generated = self._generate(mels, generator_input(crops, self.generator.image_size))
+            generated = self._generate(mels, inference_input(crops, self.generator.image_size))
             for (_, frame, region), face in zip(faces, generated, strict=True):
                 paste(frame, region, face, self.blend)
         return [region is not None for region in regions]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lipsync_core.data.dataset import Clip, ClipDataset, within_shots
+from lipsync_core.data.dataset import ClipDataset, DatasetClip, within_shots
 from lipsync_core.data.tensors import stack_window, to_device
 from lipsync_core.evaluation import metrics
 from lipsync_core.evaluation.av_offset import SHIFTS, av_offset, cosine_distance
@@ -25,7 +25,7 @@ BATCH_SIZE = 64
 
 @torch.no_grad()
 def embed_audio(
-    model: SyncNet, dataset: ClipDataset, clip: Clip, starts: np.ndarray
+    model: SyncNet, dataset: ClipDataset, clip: DatasetClip, starts: np.ndarray
 ) -> torch.Tensor:
     """Audio embeddings of the windows at `starts`: float32 (n, D), on the CPU."""
     device = next(model.parameters()).device
@@ -35,7 +35,7 @@ def embed_audio(
 
 @torch.no_grad()
 def embed_faces(
-    model: SyncNet, dataset: ClipDataset, clip: Clip, starts: np.ndarray
+    model: SyncNet, dataset: ClipDataset, clip: DatasetClip, starts: np.ndarray
 ) -> torch.Tensor:
     """Face embeddings of the windows at `starts`: float32 (n, D), on the CPU."""
     device = next(model.parameters()).device
@@ -131,7 +131,7 @@ def evaluate_syncnet(
     return SyncNetResult(found, losses, curve)
 
 
-def clip_offset(model: SyncNet, dataset: ClipDataset, clip: Clip, windows: int = 48) -> int:
+def clip_offset(model: SyncNet, dataset: ClipDataset, clip: DatasetClip, windows: int = 48) -> int:
     """Audio-visual offset of a clip in frames, -15..15; above 0 the video is late.
 
     Uses up to `windows` face windows, evenly spaced over the clip. Audio outside the clip or in

@@ -21,7 +21,7 @@ COLUMNS = ("stage", "in", "split_off", "kept", "dropped")
 
 
 @dataclass
-class Line:
+class StageCounts:
     """Clip counts of one stage; `split_off` are clips that it made of others, `reasons` drops."""
 
     stage: str
@@ -37,7 +37,7 @@ class Line:
 
 def count_stages(
     results: Path, chain: Sequence[Stage], shards: Collection[int], found: Collection[str]
-) -> list[Line]:
+) -> list[StageCounts]:
     """Count the clips through the tables of all shards.
 
     Parameters
@@ -48,11 +48,11 @@ def count_stages(
     Raises LipsyncError when a table lacks a clip or has one too many, when a row is neither kept
     nor dropped for a known reason, or when a dropped clip comes back.
     """
-    lines: list[Line] = []
+    lines: list[StageCounts] = []
     dropped: dict[str, str] = {}  # clip -> reason
     expected = set(found)
     for stage in chain:
-        line = Line(stage.rule, len(expected) - len(dropped))
+        line = StageCounts(stage.rule, len(expected) - len(dropped))
         seen: set[str] = set()
         for shard in shards:
             table = results / stage.folder / f"{shard}.csv"
@@ -83,13 +83,15 @@ def count_stages(
     return lines
 
 
-def write_accounting(path: Path, lines: Sequence[Line]) -> None:
+def write_accounting(path: Path, lines: Sequence[StageCounts]) -> None:
     """Write stage, in, split_off, kept, dropped and one column a reason, and a line for all.
 
     Raises LipsyncError, after writing, when in + split_off = kept + dropped fails anywhere, or a
     stage does not begin with what the one before kept.
     """
-    total = Line("all", lines[0].entered, sum(line.split_off for line in lines), lines[-1].kept)
+    total = StageCounts(
+        "all", lines[0].entered, sum(line.split_off for line in lines), lines[-1].kept
+    )
     for line in lines:
         total.reasons.update(line.reasons)
     rows = []
@@ -109,7 +111,7 @@ def write_accounting(path: Path, lines: Sequence[Line]) -> None:
         entered = line.kept
 
 
-def read_accounting(path: Path) -> list[Line]:
+def read_accounting(path: Path) -> list[StageCounts]:
     """The lines that `write_accounting` wrote, the one for all last; [] when there is no file."""
     if not path.is_file():
         return []
@@ -117,7 +119,7 @@ def read_accounting(path: Path) -> list[Line]:
     for row in read_table(path):
         counts = (int(row[name]) for name in COLUMNS[1:4])
         reasons = Counter({name: int(row[name]) for name in REASONS if int(row[name])})
-        lines.append(Line(row["stage"], *counts, reasons))
+        lines.append(StageCounts(row["stage"], *counts, reasons))
     return lines
 
 

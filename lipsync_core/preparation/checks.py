@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from lipsync_core.config import Check
+from lipsync_core.config import CheckConfig
 from lipsync_core.errors import ClipError, Reason
 from lipsync_core.media.timestamps import FPS
 
@@ -78,7 +78,7 @@ def derived(measures: Mapping[str, Any]) -> dict[str, float]:
     return found | {"coverage": round(int(measures["faces"]) / max(frames, 1), 4)}
 
 
-def check(measures: Mapping[str, Any], config: Check) -> None:
+def check(measures: Mapping[str, Any], config: CheckConfig) -> None:
     """Raise ClipError with the first reason for which a clip must be dropped.
 
     Parameters

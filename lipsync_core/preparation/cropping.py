@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lipsync_core.config import Crop
-from lipsync_core.config import Track as TrackConfig
+from lipsync_core.config import CropConfig, TrackConfig
 from lipsync_core.errors import ClipError, Reason
 from lipsync_core.faces import crops, detection
 from lipsync_core.faces.track import Track
@@ -35,7 +34,7 @@ class FaceCropper:
     data_root: Path
     results: Path
     track: TrackConfig
-    crop: Crop
+    crop: CropConfig
     device: str
     speaker_weights: Path | None = None
     sync_weights: Path | None = None

@@ -193,7 +193,7 @@ def write_filelists(
     seconds = {clip: float(rows[clip]["seconds"]) for clip in kept}
     by, parts = assign(results, official, val, test, seed, seconds, speakers_known)
     reasons = _drop(results, rows, parts, drop_duplicates)
-    lines.append(accounting.Line(accounting.FILELISTS, len(kept), 0, len(parts), reasons))
+    lines.append(accounting.StageCounts(accounting.FILELISTS, len(kept), 0, len(parts), reasons))
     folder = results / "filelists"
     accounting.write_accounting(folder / "accounting.csv", lines)
     counts = Counter(row["reason"] or "kept" for row in rows.values())

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lipsync_core.config import Check, Crop, Track
+from lipsync_core.config import CheckConfig, CropConfig, TrackConfig
 from lipsync_core.corpus.clips import Clip
 from lipsync_core.corpus.index import read_shard
 from lipsync_core.errors import ClipError, add_measures
@@ -160,11 +160,11 @@ def crop_faces(shard: Shard, device: str = "auto", models: Path = Path("models")
     from lipsync_core.preparation.cropping import FaceCropper
 
     params = shard.params
-    track, model = Track(**params["track"]), params["sync_model"]
+    track, model = TrackConfig(**params["track"]), params["sync_model"]
     weights = {"sync_weights": pretrained.sync_model_weights(model)}
     if track.select == "active_speaker":
         weights["speaker_weights"] = pretrained.active_speaker_weights(model, models)
-    crop = Crop(**params["crop"])
+    crop = CropConfig(**params["crop"])
     cropper = FaceCropper(shard.data_root, shard.results, track, crop, device, **weights)
     sha = {name: file_sha(path) for name, path in weights.items() if path}
     worker = precropped.route(per_clip(cropper), shard.data_root, precropped.crop_faces)
@@ -173,7 +173,7 @@ def crop_faces(shard: Shard, device: str = "auto", models: Path = Path("models")
 
 def check_clips(shard: Shard) -> list[Row]:
     """Compare each clip's measures with the thresholds; measures: see `checks.derived`."""
-    thresholds = Check(**shard.params["check"])
+    thresholds = CheckConfig(**shard.params["check"])
 
     def work(job: ClipJob) -> Measures:
         measures: Row = {}

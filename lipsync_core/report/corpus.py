@@ -12,7 +12,7 @@ from markupsafe import Markup
 from lipsync_core.corpus.layouts.items import SPLITS
 from lipsync_core.media.timestamps import FPS
 from lipsync_core.preparation import stages
-from lipsync_core.preparation.accounting import FILELISTS, Line
+from lipsync_core.preparation.accounting import FILELISTS, StageCounts
 from lipsync_core.report import plots
 from lipsync_core.report.blocks import Figure, Table, clip_name, count, duration, percent, plural
 from lipsync_core.report.results import number, numbers
@@ -47,11 +47,11 @@ class Account:
 
     found: int
     kept: int
-    lines: Sequence[Line]
+    lines: Sequence[StageCounts]
     dropped: Sequence[Row]
 
 
-def account(lines: Sequence[Line], clips: Sequence[Row]) -> Account | None:
+def account(lines: Sequence[StageCounts], clips: Sequence[Row]) -> Account | None:
     """The account in accounting.csv (`lines`) and clips.csv; None without one."""
     if not lines:
         return None

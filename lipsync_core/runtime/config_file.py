@@ -122,7 +122,7 @@ def _value(config: Any, path: tuple[int | str, ...]) -> Any:
     return config
 
 
-def resolve(schema: Schema, part: Schema) -> Schema:
+def dereference(schema: Schema, part: Schema) -> Schema:
     """A part of a JSON schema, or the definition that it refers to."""
     while "$ref" in part:
         part = schema["$defs"][part["$ref"].rpartition("/")[2]]
@@ -131,10 +131,10 @@ def resolve(schema: Schema, part: Schema) -> Schema:
 
 def _at(schema: Schema, path: tuple[int | str, ...]) -> Schema:
     """The schema of the value at `path`, references resolved."""
-    found = resolve(schema, schema)
+    found = dereference(schema, schema)
     for part in path:
         found = found["items"] if isinstance(part, int) else found["properties"][part]
-        found = resolve(schema, found)
+        found = dereference(schema, found)
     return found
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from lipsync_core.config import Config
-from lipsync_core.runtime.config_file import Schema, allowed, resolve
+from lipsync_core.runtime.config_file import Schema, allowed, dereference
 from lipsync_core.runtime.files import write_text
 
 ROOT = Path(__file__).parents[2]
@@ -73,7 +73,7 @@ def _table(
     yield "| key | default | allowed | |"
     yield "|---|---|---|---|"
     for key, part in section["properties"].items():
-        value = resolve(schema, part)
+        value = dereference(schema, part)
         name, described = f"{prefix}{key}", _described(part, value)
         if part.get("$ref", "").endswith("/VariantOverrides"):
             yield f"| `{key}` | | keys of `generator` | {described} |"
@@ -81,7 +81,7 @@ def _table(
             sections.append((name, value))
             yield f"| `{key}` | | [section](#{name.replace('.', '')}) | {described} |"
         elif "$ref" in value.get("items", {}):
-            sections.append((f"{name}[]", resolve(schema, value["items"])))
+            sections.append((f"{name}[]", dereference(schema, value["items"])))
             yield f"| `{key}` | one | [list of sections](#{key}) | {described} |"
         else:
             default, values = json.dumps(part.get("default")), allowed(part).replace("|", "/")

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from lipsync_core.dubbing.blending import generator_input, paste, soft_mask
+from lipsync_core.dubbing.blending import inference_input, paste, soft_mask
 
 
 def test_generator_input():
     crop = np.zeros((96, 96, 3), np.uint8)
     crop[..., 0], crop[:40, :, 2] = 255, 51
-    faces = generator_input([crop, crop], 96)
+    faces = inference_input([crop, crop], 96)
     assert faces.shape == (2, 6, 96, 96) and faces.dtype == np.float32
     masked, reference = faces[1, :3], faces[1, 3:]
     np.testing.assert_allclose(reference[:, 20, 7], [1, 0, 0.2])  # BGR order, divided by 255

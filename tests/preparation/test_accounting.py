@@ -4,7 +4,7 @@ import pytest
 
 from lipsync_core.errors import LipsyncError
 from lipsync_core.preparation import accounting
-from lipsync_core.preparation.accounting import Line, write_accounting
+from lipsync_core.preparation.accounting import StageCounts, write_accounting
 from lipsync_core.preparation.stages import AUDIO, MELS
 from lipsync_core.runtime.tables import read_table, write_table
 
@@ -23,7 +23,7 @@ GOOD = {
 }
 
 
-def count(results, tables) -> list[Line]:
+def count(results, tables) -> list[StageCounts]:
     for stage, rows in tables.items():
         write_table(results / stage.folder / "0.csv", rows[:2])
         write_table(results / stage.folder / "3.csv", rows[2:])
@@ -36,7 +36,7 @@ def test_stages_follow_each_other(tmp_path):
         ("extract_audio", 3, 2, {"no_audio": 1}),
         ("mel_spectrograms", 2, 1, {"too_short": 1}),
     ]
-    write_accounting(tmp_path / "a.csv", [*lines, Line("filelists", 1, kept=1)])
+    write_accounting(tmp_path / "a.csv", [*lines, StageCounts("filelists", 1, kept=1)])
     total = read_table(tmp_path / "a.csv")[-1]
     assert total["stage"] == "all"
     assert [total[name] for name in ("in", "kept", "dropped", "no_audio", "too_short")] == list(
@@ -76,7 +76,7 @@ def test_further_people_of_a_video_count_as_split_off(tmp_path):
     tables = {AUDIO: GOOD[AUDIO], MELS: [*GOOD[MELS][:2], row("c"), row("c+1"), row("c+2")]}
     lines = count(tmp_path, tables)
     assert (lines[1].entered, lines[1].split_off, lines[1].kept) == (2, 2, 4)
-    write_accounting(tmp_path / "a.csv", [*lines, Line("filelists", 4, kept=4)])
+    write_accounting(tmp_path / "a.csv", [*lines, StageCounts("filelists", 4, kept=4)])
     with pytest.raises(LipsyncError, match=r"'d\+1' has two rows, or is no clip"):
         count(tmp_path, tables | {MELS: [*tables[MELS], row("d+1")]})
 
@@ -84,7 +84,7 @@ def test_further_people_of_a_video_count_as_split_off(tmp_path):
 def test_lists_that_lose_a_clip(tmp_path):
     lines = count(tmp_path, GOOD)
     with pytest.raises(LipsyncError, match="1 clips in, 0 kept and 0 dropped"):
-        write_accounting(tmp_path / "a.csv", [*lines, Line("filelists", 1)])
+        write_accounting(tmp_path / "a.csv", [*lines, StageCounts("filelists", 1)])
     assert (tmp_path / "a.csv").is_file()
     with pytest.raises(LipsyncError, match="began with 2 clips, not 1"):
-        write_accounting(tmp_path / "a.csv", [*lines, Line("filelists", 2, kept=2)])
+        write_accounting(tmp_path / "a.csv", [*lines, StageCounts("filelists", 2, kept=2)])

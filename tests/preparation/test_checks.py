@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lipsync_core.config import Check
+from lipsync_core.config import CheckConfig
 from lipsync_core.errors import ClipError
 from lipsync_core.preparation.checks import THRESHOLDS, check, derived
 
@@ -22,7 +22,7 @@ GOOD = {
     "sync_offset": "-1",
     "sync_confidence": "4.2",
 }
-LIMITS = Check(
+LIMITS = CheckConfig(
     min_seconds=0.64,
     max_seconds=60,
     min_coverage=0.8,
@@ -83,6 +83,6 @@ def test_limits_that_are_off_and_measures_that_are_missing():
 
 
 def test_every_limit_is_a_key_of_the_config():
-    assert {threshold.key for threshold in THRESHOLDS} <= Check.model_fields.keys()
-    normal = Check()
+    assert {threshold.key for threshold in THRESHOLDS} <= CheckConfig.model_fields.keys()
+    normal = CheckConfig()
     check(GOOD | derived(GOOD) | {"tracks": "3", "head_speed": "3", "sync_offset": "9"}, normal)

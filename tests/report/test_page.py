@@ -103,9 +103,9 @@ def fabricate(results: Path) -> None:
     accounting.write_accounting(
         results / "filelists" / "accounting.csv",
         [
-            accounting.Line("extract_audio", 6, 0, 5, Counter(no_audio=1)),
-            accounting.Line("check_clips", 5, 0, 4, Counter(low_coverage=1)),
-            accounting.Line("filelists", 4, 0, 4),
+            accounting.StageCounts("extract_audio", 6, 0, 5, Counter(no_audio=1)),
+            accounting.StageCounts("check_clips", 5, 0, 4, Counter(low_coverage=1)),
+            accounting.StageCounts("filelists", 4, 0, 4),
         ],
     )
     steps = range(0, 400, 100)
@@ -342,7 +342,7 @@ def test_metrics_on_a_seen_speaker_are_labeled(tmp_path: Path) -> None:
         {"clip": "me/1", "speaker": "me", "kept": 1, "reason": "", "seconds": 124, **parts},
     ]
     write_csv(tmp_path / "filelists" / "clips.csv", rows)
-    lines = [accounting.Line("filelists", 1, 0, 1)]
+    lines = [accounting.StageCounts("filelists", 1, 0, 1)]
     accounting.write_accounting(tmp_path / "filelists" / "accounting.csv", lines)
     split = {name: {"evaluated_on": "seen speaker"} for name in ("val", "test")}
     (tmp_path / "filelists" / "split.json").write_text(json.dumps(split))

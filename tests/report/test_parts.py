@@ -22,9 +22,9 @@ def test_the_account_is_the_one_that_the_filelists_wrote(tmp_path: Path) -> None
         {"clip": "b+1", "kept": "0", "reason": "duplicate", "dropped_by": "filelists"},
     ]
     lines = [
-        accounting.Line("crop_faces", 2, 1, 3),
-        accounting.Line("check_clips", 3, 0, 2, Counter(silent=1)),
-        accounting.Line("filelists", 2, 0, 1, Counter(duplicate=1)),
+        accounting.StageCounts("crop_faces", 2, 1, 3),
+        accounting.StageCounts("check_clips", 3, 0, 2, Counter(silent=1)),
+        accounting.StageCounts("filelists", 2, 0, 1, Counter(duplicate=1)),
     ]
     accounting.write_accounting(tmp_path / "accounting.csv", lines)
     found = corpus.account(accounting.read_accounting(tmp_path / "accounting.csv"), clips)

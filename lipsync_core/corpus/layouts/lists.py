@@ -29,7 +29,7 @@ MIN_SIMILARITY = 0.5  # of names, 0..1, from which the nearest one is suggested
 MAX_COMPARED = 20_000  # names: the comparison is slow
 
 
-class Line(NamedTuple):
+class ListLine(NamedTuple):
     """A line of a list. number: from 1 on. split: that of the list."""
 
     path: Path
@@ -38,7 +38,7 @@ class Line(NamedTuple):
     split: str
 
 
-def read_lists(data_root: Path, folders: Iterable[str] = ("",)) -> list[Line]:
+def read_lists(data_root: Path, folders: Iterable[str] = ("",)) -> list[ListLine]:
     """The lines of the lists in these folders (encoded) of the data root.
 
     The order is test, val, train, pretrain, which counts as train.
@@ -52,7 +52,7 @@ def read_lists(data_root: Path, folders: Iterable[str] = ("",)) -> list[Line]:
             if path.is_file():
                 split = "train" if name == "pretrain" else name
                 lines += [
-                    Line(path, number, text, split)
+                    ListLine(path, number, text, split)
                     for number, text in enumerate(LINE_END.split(_text(path)), start=1)
                     if text.strip()
                 ]
@@ -67,7 +67,7 @@ def _text(path: Path) -> str:
 
 
 def official_splits(
-    lines: Sequence[Line],
+    lines: Sequence[ListLine],
     items: Collection[Item],
     data_root: Path,
     others: Collection[Item] = (),
@@ -87,8 +87,8 @@ def official_splits(
         return {}
     names = _NameIndex([*items, *others], data_root)
     chosen: dict[Item, str] = {}
-    wrong: list[Line] = []
-    twice: list[Line] = []
+    wrong: list[ListLine] = []
+    twice: list[ListLine] = []
     for line in lines:
         named = names.find(line)
         if not named and not line.text.lstrip().startswith("#"):
@@ -110,11 +110,11 @@ def official_splits(
     return {item: chosen[item] for item in items if item in chosen}
 
 
-def _position(line: Line) -> str:
+def _position(line: ListLine) -> str:
     return f"{line.path}, line {line.number}: {line.text.strip()!r}"
 
 
-def _error_message(wrong: Sequence[Line], names: _NameIndex, total: int) -> str:
+def _error_message(wrong: Sequence[ListLine], names: _NameIndex, total: int) -> str:
     """The error for lines that name no clip, with a suggestion for the first one."""
     line = wrong[0]
     text = f"{_position(line)} names no clip"
@@ -168,7 +168,7 @@ class _NameIndex:
                 found.setdefault(name.casefold(), set()).update(items)
         return found
 
-    def find(self, line: Line) -> Collection[Item]:
+    def find(self, line: ListLine) -> Collection[Item]:
         """The items that a line names: one, or those of one name in several formats."""
         if line.path.stem != "pretrain" and (found := self.by_id.get(_normalize(line.text))):
             return found  # the fast path for most lines
@@ -181,7 +181,7 @@ class _NameIndex:
                 return found
         return ()
 
-    def nearest(self, line: Line) -> str:
+    def nearest(self, line: ListLine) -> str:
         """The id that is most similar to a line, "" where none is."""
         name = next(self._readings(line._replace(text=SUFFIX.sub("", line.text.strip()))))
         speaker = name.rpartition("/")[0]
@@ -192,7 +192,7 @@ class _NameIndex:
                 return found[0]
         return ""
 
-    def _readings(self, line: Line) -> Iterator[str]:
+    def _readings(self, line: ListLine) -> Iterator[str]:
         """The names that a line may mean, the most literal first."""
         texts = [line.text, line.text.strip()]
         head, _, token = texts[1].rpartition("\t" if "\t" in texts[1] else " ")

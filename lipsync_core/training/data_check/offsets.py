@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lipsync_core.data.dataset import WINDOW, Clip, ClipDataset, longest_run
+from lipsync_core.data.dataset import WINDOW, ClipDataset, DatasetClip, longest_run
 from lipsync_core.evaluation.syncnet import clip_offset
 from lipsync_core.media.video import FPS
 from lipsync_core.models import SyncNet
@@ -50,16 +50,16 @@ def sample_features(dataset: ClipDataset, seed: int = 0) -> list[tuple[str, corr
     return runs
 
 
-def _alternating(clips: Sequence[Clip], seed: int) -> list[Clip]:
+def _alternating(clips: Sequence[DatasetClip], seed: int) -> list[DatasetClip]:
     """The clips in random order, such that each speaker comes once before any comes twice."""
     rng = np.random.default_rng((DATA_CHECK_STREAM, seed))
-    queues: dict[str, list[Clip]] = {}
+    queues: dict[str, list[DatasetClip]] = {}
     for index in rng.permutation(len(clips)):
         queues.setdefault(clips[index].speaker, []).append(clips[index])
     return [clip for rank in zip_longest(*queues.values()) for clip in rank if clip is not None]
 
 
-def _middle(clip: Clip) -> tuple[int, int]:
+def _middle(clip: DatasetClip) -> tuple[int, int]:
     """First frame and length (a multiple of 5) of the middle of a clip's longest unbroken run.
 
     Not its start: clips often start with the same pause, which matches any face.

@@ -30,7 +30,7 @@ from lipsync_core.training.engine.run_folder import (
     METRICS,
     Row,
     RunFolder,
-    describe,
+    format_row,
 )
 from lipsync_core.training.engine.signals import Interrupted, StopSignals
 from lipsync_core.training.engine.tensorboard import TensorBoard
@@ -178,7 +178,7 @@ class _Run:
                 if evaluated:
                     note = self._evaluate()
                 elif self.step % FINITE_CHECK_EVERY == 0:
-                    note = describe(self._means())
+                    note = format_row(self._means())
                 finished = self._finished()
                 if evaluated or self._due(config.save_every) or finished or signum:
                     self._save()
@@ -231,7 +231,7 @@ class _Run:
         if task.extra_state["rollbacks"]:
             row["rollbacks"] = int(task.extra_state["rollbacks"])
         self._require_finite(task.monitor, row[task.monitor])
-        log.info("%s: %s", task.label, describe(row))
+        log.info("%s: %s", task.label, format_row(row))
         if failure := task.failure([*self.rows, row]):
             raise _Failure(failure)
         self.rows.append(row)
@@ -250,7 +250,7 @@ class _Run:
         if advice and advice != self.last_advice:
             log.warning("%s: %s", task.label, advice)
         self.last_advice = advice
-        return describe({task.monitor: row[task.monitor]})
+        return format_row({task.monitor: row[task.monitor]})
 
     def _roll_back(self, failure: str) -> None:
         """Return to the last good state; after `max_rollbacks` the training ends with it."""

@@ -81,7 +81,7 @@ class RunFolder:
     def link_best(self, step: int) -> None:
         """Make best.pth the best weights, those of `step`."""
         if self.writes:
-            link(self.best(step), self.path / BEST)
+            hard_link(self.best(step), self.path / BEST)
 
     def remove_best_except(self, keep: Collection[int]) -> None:
         """Remove all best weights except those of the steps `keep`."""
@@ -95,10 +95,10 @@ class RunFolder:
         if not self.writes:
             return
         if (self.path / LAST).is_file():
-            link(self.path / LAST, self.path / PREVIOUS)
+            hard_link(self.path / LAST, self.path / PREVIOUS)
         write_tensors(self.path / LAST, state)
         if copy:
-            link(self.path / LAST, self.path / f"step_{state['step']:07d}.pt")
+            hard_link(self.path / LAST, self.path / f"step_{state['step']:07d}.pt")
 
     def discard_old_states(self) -> None:
         """Remove the states of an earlier run; its other files are overwritten later."""
@@ -111,12 +111,12 @@ class RunFolder:
         if self.writes and self._damaged:
             os.replace(self.path / LAST, self.path / DAMAGED)
             if self._replacement:
-                link(self._replacement, self.path / LAST)
+                hard_link(self._replacement, self.path / LAST)
 
     def mark_good(self) -> None:
         """Make last_good.pt a link to the present last.pt."""
         if self.writes:
-            link(self.path / LAST, self.path / LAST_GOOD)
+            hard_link(self.path / LAST, self.path / LAST_GOOD)
 
     def write_rows(self, rows: list[Row]) -> None:
         """Write metrics.csv."""
@@ -133,14 +133,14 @@ class RunFolder:
         if not path.is_file():
             return None
         try:
-            return read_state(path)
+            return read_run_state(path)
         except LipsyncError as error:
             damage = str(error)
         kept = DAMAGED if name == LAST else name
         self._damaged |= name == LAST
         for other in self._others(path):
             with contextlib.suppress(LipsyncError):
-                state = read_state(other)
+                state = read_run_state(other)
                 if self.has_best(state):
                     log.warning(
                         "%s (kept as %s). Continuing from %s: the steps after %d are repeated",
@@ -161,7 +161,7 @@ class RunFolder:
         return sorted(found, key=lambda other: other.stat().st_mtime_ns, reverse=True)
 
 
-def read_state(path: Path) -> State:
+def read_run_state(path: Path) -> State:
     """The state in a file, on the CPU. Raises LipsyncError for other content or a damaged file.
 
     Every byte is checked against the file's checksums, which `torch.load` does not.
@@ -182,7 +182,7 @@ def read_state(path: Path) -> State:
     return state
 
 
-def link(source: Path, target: PathLike) -> None:
+def hard_link(source: Path, target: PathLike) -> None:
     """Make `target` a hard link to `source`, atomically; a copy where there are no hard links.
 
     Safe for files that are only ever replaced as a whole.
@@ -200,7 +200,7 @@ def copy(source: Path, target: PathLike) -> None:
         shutil.copyfile(source, temporary)
 
 
-def describe(row: Row) -> str:
+def format_row(row: Row) -> str:
     """A row in one line."""
     return ", ".join(
         f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lipsync_core.config import SyncNetConfig
-from lipsync_core.data.dataset import Clip, ClipDataset
+from lipsync_core.data.dataset import ClipDataset, DatasetClip
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet
 from lipsync_core.training import syncnet
@@ -173,7 +173,7 @@ class Sized(ClipDataset):
     def __init__(self, clips, speakers):
         starts = np.arange(71)  # 75 frames
         ids = [f"s{n % speakers}/{n}" for n in range(clips)]
-        super().__init__("sized", [Clip(name, None, None, starts) for name in ids])
+        super().__init__("sized", [DatasetClip(name, None, None, starts) for name in ids])
 
 
 @pytest.mark.parametrize(
