@@ -23,6 +23,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from lipsync_core.corpus.filelists import speaker_of
 from lipsync_core.corpus.layouts import LAYOUTS, Item, wav2lip
 from lipsync_core.corpus.layouts.items import source_id
 from lipsync_core.corpus.layouts.lists import official_splits, read_lists
@@ -254,7 +255,7 @@ def _clips(
             if suffixed[clip_id] > 1:
                 clip_id = f"{item.id.partition('/')[0]}/{item.path}"
         clip_id = "/".join(map(_shorten, clip_id.split("/")))
-        speaker, shard = clip_id.partition("/")[0], shard_of(clip_id, shards)
+        speaker, shard = speaker_of(clip_id), shard_of(clip_id, shards)
         split = splits.get(item, item.split)
         own = (item.path, item.audio, split, item.segment, item.face_hint)
         clips.append(Clip(clip_id, speaker, shard, signature, stamp, *own))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-import wave
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
@@ -26,6 +25,7 @@ from lipsync_core.demo.speech import SAMPLE_RATE, say
 from lipsync_core.demo.visemes import CHANNELS, mouth_tracks
 from lipsync_core.errors import LipsyncError
 from lipsync_core.media import ffmpeg_binary
+from lipsync_core.media.audio import write_wav
 from lipsync_core.media.video import VideoWriter
 from lipsync_core.runtime.files import PathLike, atomic_path, write_text_if_changed
 from lipsync_core.runtime.progress import Progress
@@ -45,7 +45,7 @@ def write_clip(path: Path, clip: DemoClip) -> None:
     wav = np.pad(speech.wav, (0, len(tracks) * SAMPLE_RATE // FPS - len(speech.wav)))
     with tempfile.TemporaryDirectory() as folder:
         audio = Path(folder) / "speech.wav"
-        _write_wav(audio, wav)
+        _write_speech(audio, wav)
         metadata = {"title": f"Demo clip {clip.id}", "comment": _mark(clip)}
         with VideoWriter(
             path,
@@ -157,10 +157,9 @@ def _one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def _write_wav(path: Path, wav: np.ndarray) -> None:
-    with wave.open(str(path), "wb") as out:
-        out.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
-        out.writeframes((np.clip(wav, -1, 1) * 32767).astype("<i2").tobytes())
+def _write_speech(path: Path, wav: np.ndarray) -> None:
+    """Write float samples (N,) in [-1, 1] at 16 kHz as a WAV file."""
+    write_wav(path, [(np.clip(wav, -1, 1) * 32767).astype("<i2")])
 
 
 def write_sample(folder: Path) -> None:
@@ -173,5 +172,4 @@ def write_sample(folder: Path) -> None:
         with atomic_path(portrait) as temporary:
             cv2.imwrite(str(temporary), picture)
     if not speech.is_file():
-        with atomic_path(speech) as temporary:
-            _write_wav(temporary, say(text, voice).wav)
+        _write_speech(speech, say(text, voice).wav)

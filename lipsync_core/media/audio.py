@@ -36,7 +36,7 @@ def extract_audio(path: PathLike, wav_path: PathLike) -> float:
     video begins) and follows its time stamps, see `audio_alignment`. Memory does not grow with
     length. Raises as `load_wav`.
     """
-    return _write_wav(wav_path, decoded_blocks(path))
+    return write_wav(wav_path, decoded_blocks(path))
 
 
 def write_aligned_wav(
@@ -46,10 +46,11 @@ def write_aligned_wav(
 
     path: the file they come from, for errors.
     """
-    return _write_wav(wav_path, _aligned_blocks(path, pcm, packets))
+    return write_wav(wav_path, _aligned_blocks(path, pcm, packets))
 
 
-def _write_wav(wav_path: PathLike, blocks: Iterable[np.ndarray]) -> float:
+def write_wav(wav_path: PathLike, blocks: Iterable[np.ndarray]) -> float:
+    """Write int16 (n,) blocks of 16 kHz mono as a WAV file, atomically; returns its seconds."""
     count = 0
     with atomic_path(wav_path) as temporary, wave.open(str(temporary), "wb") as out:
         out.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))

@@ -16,7 +16,7 @@ from scipy.optimize import linear_sum_assignment
 from lipsync_core.faces.boxes import iou
 from lipsync_core.faces.detection import Detections
 from lipsync_core.faces.track import Track
-from lipsync_core.faces.tracking.shots import split_shots
+from lipsync_core.faces.tracking.shots import HEAD_MARGIN, split_shots
 
 MIN_IOU = 0.3  # of a box with the predicted box of its face
 MAX_LOST_FRAMES = 50  # frames (2 s) without a box, after which a track is closed
@@ -24,7 +24,6 @@ MAX_RECENT_FRAMES = 2  # faces seen this many frames ago are assigned before tho
 VELOCITY_FRAMES = 8  # boxes from which a face's velocity is estimated
 MAX_EXTRAPOLATED_FRAMES = 25  # frames for which a lost face is extrapolated
 MIN_COOCCURRING_FRAMES = 5  # frames with both tracks: they are two people
-HEAD_MARGIN = 0.25  # extent of a head beyond its face on either side, in sizes of the face
 MIN_CROSSING_IOU = 0.1  # of two heads, from which one may cover the other's face
 MIN_IOU_LEAD = 0.2  # by which a box belongs to one of two crossing faces and not to the other
 Pair = frozenset[int]  # numbers of two tracklets
