@@ -1,4 +1,4 @@
-"""config.py, runtime/config_file.py, runtime/config_reference.py and the presets."""
+"""config/, runtime/config_file.py, runtime/config_reference.py and the presets."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from lipsync_core.runtime.files import write_text
 ROOT = Path(__file__).parents[2]
 SCHEMA, PAGE = "workflow/schemas/config.schema.yaml", "docs/config.md"
 GENERATED = (
-    "Generated from lipsync_core/config.py by `python -m lipsync_core.runtime.config_reference`"
+    "Generated from lipsync_core/config/ by `python -m lipsync_core.runtime.config_reference`"
 )
 
 

@@ -1,0 +1,39 @@
+"""The config: one model a section, the only place where an option is described.
+
+The models give types, ranges, defaults and descriptions. They generate the JSON schema and
+`docs/config.md`, and are what the code receives. Reading a config file: `runtime.config_file`.
+Light: the Snakefile imports it.
+"""
+
+from lipsync_core.config.evaluation import DubConfig, EvaluateConfig
+from lipsync_core.config.pipeline import Config
+from lipsync_core.config.preparation import (
+    CheckConfig,
+    CropConfig,
+    DetectConfig,
+    SplitConfig,
+    TrackConfig,
+)
+from lipsync_core.config.training import (
+    GeneratorConfig,
+    GeneratorVariantConfig,
+    SyncNetAugment,
+    SyncNetConfig,
+    TrainingConfig,
+)
+
+__all__ = [
+    "CheckConfig",
+    "Config",
+    "CropConfig",
+    "DetectConfig",
+    "DubConfig",
+    "EvaluateConfig",
+    "GeneratorConfig",
+    "GeneratorVariantConfig",
+    "SplitConfig",
+    "SyncNetAugment",
+    "SyncNetConfig",
+    "TrackConfig",
+    "TrainingConfig",
+]

@@ -1,0 +1,74 @@
+"""The whole config."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from lipsync_core.config.evaluation import DubConfig, EvaluateConfig
+from lipsync_core.config.preparation import (
+    CheckConfig,
+    CropConfig,
+    DetectConfig,
+    SplitConfig,
+    TrackConfig,
+)
+from lipsync_core.config.training import GeneratorConfig, SyncNetConfig
+from lipsync_core.config.types import Natural, Section, Text
+
+
+class Config(Section):
+    """Configuration of the lip-sync pipeline."""
+
+    preset: str = ""
+    """Name of a file in config/presets; your keys win over its keys, those over the defaults: demo,
+    finetune, full, one_speaker, hd192, hd288, hd384; nothing for the defaults alone."""
+    data_root: Text = "data_root"
+    """Folder of videos, <speaker>/<clip>.<ext> with or without main/ above, or as in `layout`."""
+    layout: Literal[
+        "speaker_folders", "lrs2", "lrs3", "lrw", "voxceleb2", "hdtf", "grid", "avspeech", "wav2lip"
+    ] = "speaker_folders"
+    """Layout of data_root: speaker folders, a known corpus, or crops by Wav2Lip's preprocess.py."""
+    results: Text = "results"
+    """Folder that everything is written to."""
+    models: Text = "models"
+    """Folder of public weights (s3fd.pth, lipsync_expert.pth, wav2lip.pth, ...)."""
+    seed: Natural = 0
+    """Seed of splits, samples and weights."""
+    shards: Annotated[int, Field(ge=1, le=4096)] = 8
+    """Preparation jobs a stage, over which the clips are spread; 8 for a few hundred clips, 256 for
+    LRS2. Changing it prepares no clip again."""
+    signature: Literal["mtime", "content"] = "mtime"
+    """What tells that a video changed: size and modification time, or its content (SHA-1). Changing
+    it prepares all clips once more."""
+    detector: Literal["auto", "s3fd", "centerface"] = "auto"
+    """Face detector; auto is S3FD when models/s3fd.pth is there, else the bundled CenterFace."""
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]+)?)$")] = "auto"
+    """Processor of detection, training and inference."""
+    ffmpeg: Text = "auto"
+    """Program that reads and writes media: auto is the bundled one (the same everywhere); or the
+    path of another, 5.1 or newer. Changing it prepares again."""
+    sync_model: str = ""
+    """Weights that measure sync while faces are cropped, and select the active speaker:
+    syncnet_v2.model or a SyncNet checkpoint (outside of results). Nothing: sync is not measured."""
+    detect: DetectConfig = DetectConfig()
+    """Face detection."""
+    track: TrackConfig = TrackConfig()
+    """Tracks of faces."""
+    crop: CropConfig = CropConfig()
+    """Face crops."""
+    check: CheckConfig = CheckConfig()
+    """Thresholds beyond which a clip is dropped."""
+    split: SplitConfig = SplitConfig()
+    """Training, validation and test clips."""
+    image_size: Literal[96, 192, 288, 384] = 96
+    """Side (pixels) of the faces that SyncNet and generator work on; 96 is the public size."""
+    syncnet: SyncNetConfig = SyncNetConfig()
+    """Training of SyncNet."""
+    generator: GeneratorConfig = GeneratorConfig()
+    """Training of the generators."""
+    evaluate: EvaluateConfig = EvaluateConfig()
+    """Evaluation of trained networks on the test split."""
+    dub: list[DubConfig] = [DubConfig()]
+    """Dubbings to make."""
