@@ -47,6 +47,7 @@ def measure(
 
     from lipsync_core.config import GeneratorVariantConfig, SyncNetConfig
     from lipsync_core.data import dataset
+    from lipsync_core.data.prefetch import prefetch
     from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
     from lipsync_core.runtime import threads
     from lipsync_core.training.generator import GeneratorTask
@@ -73,17 +74,17 @@ def measure(
         nets = Wav2Lip(**sizes), SyncNet(**sizes), discriminator
         task = GeneratorTask(kind, *nets, *corpora, options, 0, device)
     task.extra_state["rollbacks"] = 0.0
-    for step, made in enumerate(dataset.prefetch(task.batch, range(2), workers)):
+    for step, made in enumerate(prefetch(task.batch, range(2), workers)):
         task.step(step, made)
     before = resident_mb(os.getpid())
     for corpus, room in zip(corpora, rooms, strict=True):
         corpus.cache.room = room
     cache, step = corpora[0].cache, 2
     while cache.used + size**2 * 3 < 0.99 * cache.room:
-        for _ in dataset.prefetch(task.batch, range(step, step + 100), workers):
+        for _ in prefetch(task.batch, range(step, step + 100), workers):
             pass
         step += 100
-    for made in dataset.prefetch(task.batch, range(step, step + 2), workers):
+    for made in prefetch(task.batch, range(step, step + 2), workers):
         task.step(step, made)
     used = sum(corpus.cache.used for corpus in corpora) / 1e6
     return before, used, resident_mb(os.getpid())

@@ -8,7 +8,7 @@ from snakemake.exceptions import WorkflowError
 
 from lipsync_core import pretrained
 from lipsync_core.config import Config, TrainingConfig
-from lipsync_core.corpus import clips as discovery
+from lipsync_core.corpus import collection
 from lipsync_core.corpus import index as indexing
 from lipsync_core.corpus import journal
 from lipsync_core.demo import plan
@@ -48,6 +48,7 @@ def ffmpeg_identity() -> str:
 FFMPEG = ffmpeg_identity()
 
 DATA_ROOT = Path(CONFIG.data_root)
+CORPORA = collection.corpora_of(CONFIG)
 RESULTS = Path(CONFIG.results)
 # The demo corpus stands in for videos in this folder only.
 DEMO_HOME = HOME / "data_root"
@@ -91,20 +92,20 @@ def corpus_index() -> tuple:
     known = indexing.read_summary(RESULTS)
     if not workflow.is_main_process and known is not None:
         return known, ""
-    planned = plan.plan() if DATA_ROOT.resolve() == DEMO_HOME.resolve() else []
+    alone = not CONFIG.corpora and DATA_ROOT.resolve() == DEMO_HOME.resolve()
+    planned = plan.plan() if alone else []
     demo = {f"main/{clip.id}.mp4": plan.signature(clip) for clip in planned}
     try:
-        found = discovery.discover(
-            DATA_ROOT,
+        found = collection.discover_corpora(
+            CORPORA,
             CONFIG.shards,
+            RESULTS / "cuts",
             CONFIG.signature,
             previous=known_clips(),
-            demo=demo,
-            demo_splits={clip.id: clip.split for clip in planned},
-            layout=CONFIG.layout,
-            segments=RESULTS / "cuts",
             ffmpeg=FFMPEG,
             partial_lists=CONFIG.split.partial_lists,
+            demo=demo,
+            demo_splits={clip.id: clip.split for clip in planned},
         )
     except LipsyncError as error:
         if all(needs_corpus(entry) for entry in DUBS):

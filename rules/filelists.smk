@@ -1,7 +1,8 @@
 """Splits by speaker (of one speaker: by clip or time), and the table of all clips.
 
 REQUIRED INPUTS: results/checks/<shard>.csv of all shards.
-OUTPUTS: results/filelists/{train,val,test}.txt; clips.csv, accounting.csv and split.json beside them.
+OUTPUTS: results/filelists/{train,val,test}.txt; clips.csv, accounting.csv, split.json and
+weights.json (sampling weights of the corpora) beside them.
 """
 
 
@@ -16,6 +17,7 @@ rule filelists:
         clips="<results>/filelists/clips.csv",
         accounting="<results>/filelists/accounting.csv",
         split="<results>/filelists/split.json",
+        weights="<results>/filelists/weights.json",
     log:
         "<logs>/filelists.log",
     benchmark:
@@ -23,6 +25,8 @@ rule filelists:
     params:
         split=CONFIG.split.model_dump(exclude={"partial_lists"}),
         official=INDEX.splits,
+        labels=INDEX.labels,
+        weights=collection.sampling_weights(CORPORA),
         seed=CONFIG.seed,
     script:
         "../workflow/scripts/filelists.py"

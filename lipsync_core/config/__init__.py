@@ -5,6 +5,7 @@ The models give types, ranges, defaults and descriptions. They generate the JSON
 Light: the Snakefile imports it.
 """
 
+from lipsync_core.config.corpus import CorpusConfig
 from lipsync_core.config.evaluation import DubConfig, EvaluateConfig
 from lipsync_core.config.pipeline import Config
 from lipsync_core.config.preparation import (
@@ -25,6 +26,7 @@ from lipsync_core.config.training import (
 __all__ = [
     "CheckConfig",
     "Config",
+    "CorpusConfig",
     "CropConfig",
     "DetectConfig",
     "DubConfig",

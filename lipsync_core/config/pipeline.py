@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from lipsync_core.config.corpus import CorpusConfig, LayoutName
 from lipsync_core.config.evaluation import DubConfig, EvaluateConfig
 from lipsync_core.config.preparation import (
     CheckConfig,
@@ -26,10 +27,17 @@ class Config(Section):
     finetune, full, one_speaker, hd192, hd288, hd384; nothing for the defaults alone."""
     data_root: Text = "data_root"
     """Folder of videos, <speaker>/<clip>.<ext> with or without main/ above, or as in `layout`."""
-    layout: Literal[
-        "speaker_folders", "lrs2", "lrs3", "lrw", "voxceleb2", "hdtf", "grid", "avspeech", "wav2lip"
-    ] = "speaker_folders"
-    """Layout of data_root: speaker folders, a known corpus, or crops by Wav2Lip's preprocess.py."""
+    layout: LayoutName = "speaker_folders"
+    """Layout of data_root: speaker folders, a known corpus, crops by Wav2Lip's preprocess.py, or a
+    manifest (CSV, JSON, JSON Lines, parquet)."""
+    licence: str = ""
+    """Licence of the clips in data_root (an SPDX name such as CC-BY-4.0, or "own"), where the
+    layout or the manifest does not give one."""
+    corpora: list[CorpusConfig] = []
+    """Several corpora in one run, instead of data_root, layout and licence. Adding one prepares no
+    clip of the others again."""
+    licences: Literal["any", "commercial"] = "any"
+    """commercial refuses corpora and weights whose licence forbids commercial use or is unknown."""
     results: Text = "results"
     """Folder that everything is written to."""
     models: Text = "models"

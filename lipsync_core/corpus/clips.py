@@ -42,7 +42,9 @@ class Clip(NamedTuple):
     signature: changes whenever what it is made from may have changed;
     stamp: size and modification time of its files;
     path, audio, split, segment, face_hint: see `Item`;
-    origin: the whole video when `path` is a segment of it (`lipsync_core.preparation.segments`).
+    origin: the whole video when `path` is a segment of it (`lipsync_core.preparation.segments`);
+    corpus, root: name and folder (encoded) of its corpus where there are several, else "";
+    licence, metadata: see `Item`.
     """
 
     id: str
@@ -56,14 +58,22 @@ class Clip(NamedTuple):
     segment: str = ""
     face_hint: str = ""
     origin: str = ""
+    corpus: str = ""
+    root: str = ""
+    licence: str = ""
+    metadata: str = ""
 
     def source(self, data_root: Path) -> Path:
         """The video file, or the folder of its face crops."""
-        return data_root / decode(self.path)
+        return self.corpus_root(data_root) / decode(self.path)
+
+    def corpus_root(self, data_root: Path) -> Path:
+        """The folder of its corpus: its own, or else `data_root`, that of the only one."""
+        return Path(decode(self.root)) if self.root else data_root
 
     def audio_source(self, data_root: Path) -> Path:
         """The file that holds the audio: the video itself, or a file of its own."""
-        return data_root / decode(self.audio or self.path)
+        return self.corpus_root(data_root) / decode(self.audio or self.path)
 
     def portrait(self, data_root: Path) -> Path:
         """A file that shows the face: the video, or the first crop of a folder."""
@@ -72,7 +82,7 @@ class Clip(NamedTuple):
 
     def origin_source(self, data_root: Path) -> Path:
         """The user's video file."""
-        return data_root / decode(self.origin or self.path)
+        return self.corpus_root(data_root) / decode(self.origin or self.path)
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -183,7 +193,8 @@ def _as_segment(clip: Clip, data_root: Path, segments: Path, ffmpeg: str) -> Cli
     if not clip.segment:
         return clip
     target = segments / f"{clip.id}.{digest([clip.signature, ffmpeg])[:8]}.mkv"
-    path = os.path.relpath(target.absolute(), data_root.absolute())
+    # Both resolved: ".." in a path leads out of the folder that a link stands for.
+    path = os.path.relpath(target.resolve(), data_root.resolve())
     return clip._replace(path=encode(Path(path).as_posix()), origin=clip.path)
 
 
@@ -258,7 +269,8 @@ def _clips(
         speaker, shard = speaker_of(clip_id), shard_of(clip_id, shards)
         split = splits.get(item, item.split)
         own = (item.path, item.audio, split, item.segment, item.face_hint)
-        clips.append(Clip(clip_id, speaker, shard, signature, stamp, *own))
+        further = {"licence": item.licence, "metadata": item.metadata}
+        clips.append(Clip(clip_id, speaker, shard, signature, stamp, *own, **further))
     clips.sort()
     for one, other in itertools.pairwise(clips):
         if one.id == other.id:
@@ -292,9 +304,14 @@ def by_shard(clips: Iterable[Clip]) -> dict[int, list[Clip]]:
 
 def members_digest(clips: Iterable[Clip]) -> str:
     """Changes when a clip of the shard is added, removed, renamed or edited; not with its split."""
-    return digest([[clip.id, clip.signature, clip.path, clip.audio] for clip in clips])
+    return digest([[clip.id, clip.signature, clip.root, clip.path, clip.audio] for clip in clips])
 
 
 def splits_digest(clips: Iterable[Clip]) -> str:
     """Changes when a clip's official split does."""
     return digest([[clip.id, clip.split] for clip in clips if clip.split])
+
+
+def labels_digest(clips: Iterable[Clip]) -> str:
+    """Changes when a clip's licence or its metadata does."""
+    return digest([[clip.id, clip.licence, clip.metadata] for clip in clips])

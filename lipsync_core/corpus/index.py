@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lipsync_core.corpus.clips import Clip, by_shard, members_digest, splits_digest
+from lipsync_core.corpus.clips import Clip, by_shard, labels_digest, members_digest, splits_digest
 from lipsync_core.corpus.journal import redistribute
 from lipsync_core.runtime.files import write_text, write_text_if_changed
 from lipsync_core.runtime.tables import format_table, read_lines
@@ -22,7 +22,8 @@ from lipsync_core.runtime.tables import format_table, read_lines
 class Summary:
     """members: digest of each shard that has clips; splits: of the official splits.
 
-    clips: their number; demo: whether it is the demo corpus; text: digest of `clips.tsv`.
+    clips: their number; demo: whether it is the demo corpus; text: digest of `clips.tsv`; labels:
+    of licences and metadata.
     """
 
     members: dict[int, str]
@@ -30,6 +31,7 @@ class Summary:
     clips: int
     demo: bool
     text: str
+    labels: str = ""
 
 
 def index_path(results: Path) -> Path:
@@ -50,6 +52,7 @@ def write_index(results: Path, clips: Sequence[Clip], demo: bool = False) -> Sum
         clips=len(clips),
         demo=demo,
         text=hashlib.sha1(text.encode()).hexdigest(),
+        labels=labels_digest(clips),
     )
     if summary == read_summary(results) and index_path(results).is_file():
         return summary

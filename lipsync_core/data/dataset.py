@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import collections
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from lipsync_core.corpus.layouts.items import source_id
 from lipsync_core.data import augmentation
 from lipsync_core.data.array_cache import ArrayCache
 from lipsync_core.data.augmentation import HFLIP, sample_transform, transform_frames, transform_mels
+from lipsync_core.data.weights import CorpusSampler, position, read_weights
 from lipsync_core.errors import ClipError, DamagedFile, LipsyncError, Reason
 from lipsync_core.faces.archive import CropArchive
 from lipsync_core.media.video import FPS
@@ -36,9 +37,8 @@ CACHE_BYTES = 1 << 30
 MAX_OPEN_ARCHIVES = 256  # a large corpus has more clips than a process may open files
 
 # Separate random streams, so that two uses of a seed are not correlated.
-SYNCNET_STREAM, GENERATOR_STREAM = 1, 2
+SYNCNET_STREAM, GENERATOR_STREAM, CORPUS_STREAM = 1, 2, 3
 OTHER_SAMPLES = 1 << 40  # offset of the batch index after a rollback
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,12 @@ class ClipDataset:
         clips: Sequence[DatasetClip],
         image_size: int = 96,
         cache_bytes: int = CACHE_BYTES,
+        weights: Mapping[str, float] | None = None,
     ) -> None:
         self.name = name
         self.clips = list(clips)
+        # With one corpus, or without weights, every clip is drawn equally often.
+        self.sampler = CorpusSampler([clip.id for clip in self.clips], weights) if weights else None
         self.image_size = image_size
         self._archive = functools.lru_cache(MAX_OPEN_ARCHIVES)(CropArchive)
         self.cache = ArrayCache(cache_bytes)
@@ -129,12 +132,26 @@ class ClipDataset:
                 if isinstance(problem, DamagedFile):
                     report_damage(Path(problem.path))
             raise LipsyncError(_complaint(source, problems, len(ids)))
-        return cls(name, clips, image_size, cache_bytes)
+        # Held-out clips count alike in metrics, whatever corpus they are of.
+        weights = read_weights(results) if name == "train" else {}
+        return cls(name, clips, image_size, cache_bytes, weights)
 
     @property
     def speakers(self) -> set[str]:
         """The speakers of all clips."""
         return {clip.speaker for clip in self.clips}
+
+    def sample_clip(self, rng: np.random.Generator, seed: int, index: int) -> DatasetClip:
+        """The clip of sample `index`, drawn from `rng`, a stream of (seed, index).
+
+        Where corpora have weights, first the corpus is drawn, so that its share of the samples is
+        its weight, then a clip of it.
+        """
+        if self.sampler is None:
+            return self.clips[rng.integers(len(self.clips))]
+        start = float(np.random.default_rng((CORPUS_STREAM, seed)).random())
+        members = self.sampler.clips(position(start, index))
+        return self.clips[members[rng.integers(len(members))]]
 
     def frames(self, clip: DatasetClip, start: int) -> np.ndarray:
         """Frames start .. start + 4: uint8 (5, S, S, 3) BGR."""
@@ -295,7 +312,7 @@ def syncnet_group(
     min_gap: minimum distance of their starts in frames, reduced if the clip is too short.
     """
     rng = np.random.default_rng((SYNCNET_STREAM, seed, index))
-    clip = dataset.clips[rng.integers(len(dataset.clips))]
+    clip = dataset.sample_clip(rng, seed, index)
     starts = sample_starts(clip.starts, rng, windows, min_gap)
     # A separate stream: the augmentation does not change which windows are sampled.
     transform = sample_transform(np.random.default_rng((SYNCNET_STREAM, seed, index, 1)), bounds)
@@ -347,7 +364,7 @@ def generator_sample(
     training and inference. The window of the sync loss is never shifted.
     """
     rng = np.random.default_rng((GENERATOR_STREAM, seed, index))
-    clip = dataset.clips[rng.integers(len(dataset.clips))]
+    clip = dataset.sample_clip(rng, seed, index)
     start = int(rng.choice(within_shots(clip.starts, clip.cuts, mel_offset)))
     elsewhere = clip.starts[np.abs(clip.starts - start) >= WINDOW]
     target = dataset.frames(clip, start)
@@ -365,26 +382,3 @@ def generator_batch(
     indices = range(step * size, (step + 1) * size)
     samples = [generator_sample(dataset, seed, index, mel_offset, hflip) for index in indices]
     return GeneratorBatch(*map(np.stack, zip(*samples, strict=True)))
-
-
-def prefetch(
-    make: Callable[[int], Item], indices: Iterable[int], workers: int = 1
-) -> Iterator[Item]:
-    """`map(make, indices)`, in order, computed in advance by `workers` threads (0: no thread).
-
-    An exception in `make` is raised at its position. Close the iterator to stop.
-    """
-    if workers <= 0:
-        yield from map(make, indices)
-        return
-    pending: collections.deque[Future[Item]] = collections.deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="windows")
-    try:
-        for index in indices:
-            pending.append(pool.submit(make, index))
-            if len(pending) > 2 * workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)

@@ -28,7 +28,8 @@ def ensure_segment(clip: Clip, data_root: Path) -> None:
     encoder = h264_encoder()
     quality = ["-crf", CRF, "-preset", "veryfast"] if encoder == "libx264" else ["-q:v", "2"]
     # Before the input: ffmpeg seeks to the previous key frame, decodes, and drops up to the start.
-    seek = ["-ss", f"{start:.3f}", "-t", f"{end - start:.3f}"]
+    # In microseconds: a start rounded up to a millisecond would lose the frame it names.
+    seek = ["-ss", f"{start:.6f}", "-t", f"{end - start:.6f}"]
     with atomic_path(target) as temporary:
         outputs = [
             *("-map", "0:V:0", "-map", "0:a:0?", "-fps_mode", "passthrough", "-threads", "1"),

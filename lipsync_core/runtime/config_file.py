@@ -25,6 +25,7 @@ def load(config: Mapping[str, Any], presets: Path) -> Config:
     """
     loaded = validate(with_preset(config, presets))
     check_sizes(loaded)
+    check_corpora(loaded)
     return loaded
 
 
@@ -68,11 +69,25 @@ def validate(config: Mapping[str, Any]) -> Config:
 def check_sizes(config: Config) -> None:
     """Raise LipsyncError when the stored crops are smaller than the networks' frames."""
     size, needed = config.crop.size, config.image_size
+    layouts = {corpus.layout for corpus in config.corpora} or {config.layout}
     # Clips of layout wav2lip come as crops of their own size.
-    if size < needed and config.layout != "wav2lip":
+    if size < needed and layouts != {"wav2lip"}:
         raise LipsyncError(
             f"config: crop.size: {size} is less than image_size: {needed}, so every crop would be "
             f"enlarged; set crop.size: {needed} (or more)"
+        )
+
+
+def check_corpora(config: Config) -> None:
+    """Raise LipsyncError when two corpora have one name, or only some have a weight."""
+    names = [corpus.name for corpus in config.corpora]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise LipsyncError(f"config: corpora: {twice[0]!r} is the name of two; rename one of them")
+    without = [corpus.name for corpus in config.corpora if corpus.weight is None]
+    if without and len(without) < len(names):
+        raise LipsyncError(
+            f"config: corpora: {without[0]!r} has no `weight`, and others have one; give one to "
+            "all of them, or to none"
         )
 
 
@@ -91,7 +106,9 @@ def _explanations(error: ValidationError, config: Mapping[str, Any]) -> Iterator
         path = _path(mistake["loc"], config)
         place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
         place = place.lstrip(".")
-        if mistake["type"] == "extra_forbidden":
+        if mistake["type"] == "missing":
+            yield f"{place}: the key {mistake['loc'][-1]!r} is missing"
+        elif mistake["type"] == "extra_forbidden":
             keys = sorted(_at(schema, path[:-1])["properties"])
             hint = _nearest(str(path[-1]), keys)
             yield f"unknown key {place!r}; {hint}allowed: {', '.join(keys)}"

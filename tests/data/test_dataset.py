@@ -21,13 +21,13 @@ from lipsync_core.data.dataset import (
     generator_batch,
     generator_sample,
     load_splits,
-    prefetch,
     read_filelist,
     sample_starts,
     syncnet_batch,
     syncnet_group,
     window_starts,
 )
+from lipsync_core.data.prefetch import prefetch
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.archive import CropArchive
 from tests.support.training import write_clip, write_corpus

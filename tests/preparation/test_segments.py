@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import wave
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -73,3 +74,26 @@ def test_what_cannot_be_cut_is_dropped(corpus):
     with pytest.raises(ClipError, match="unreadable"):
         segments.ensure_segment(found(corpus), corpus / "data")
     assert not list((corpus / "results").rglob("*.mkv"))
+
+
+@pytest.mark.parametrize("fps", [25, Fraction(30000, 1001), 60])
+def test_a_manifest_s_segment_has_exactly_its_frames(tmp_path, fps):
+    """From the frame at `start` (included) to that at `end` (excluded), whatever the rate."""
+    data = tmp_path / "data"
+    data.mkdir()
+    with VideoWriter(data / "v.mp4", (64, 64), fps=fps) as writer:
+        for frame in range(80):
+            picture = np.full((64, 64, 3), 40, np.uint8)
+            for bit in range(7):  # the frame's number in seven blocks
+                picture[:, 9 * bit : 9 * bit + 9] = 230 if frame >> bit & 1 else 20
+            writer.write(picture)
+    first, last = 10, 47  # 333.67 ms at 29.97: rounded to milliseconds it would begin late
+    start, end = (float(frame / Fraction(fps)) for frame in (first, last))
+    (data / "manifest.csv").write_text(f"video,start,end\nv.mp4,{start},{end}\n")
+    (clip,) = clips.discover(data, 1, layout="manifest", segments=tmp_path / "cuts")
+    segments.ensure_segment(clip, data)
+    shown = [
+        sum((frame[32, 9 * bit + 4].mean() > 128) << bit for bit in range(7))
+        for frame in read_frames(clip.source(data), fps=fps)
+    ]
+    assert shown == list(range(first, last))

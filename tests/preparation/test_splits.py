@@ -12,7 +12,7 @@ from lipsync_core.corpus.clips import Clip
 from lipsync_core.corpus.layouts.items import source_id
 from lipsync_core.data.dataset import ClipDataset
 from lipsync_core.errors import LipsyncError
-from lipsync_core.preparation import splits
+from lipsync_core.preparation import assignment, splits
 from lipsync_core.preparation.stages import AUDIO, CHECKS
 from lipsync_core.runtime.tables import write_table
 from tests.support.media import portrait
@@ -68,7 +68,7 @@ def test_every_clip_is_counted_once(write):
     assert sum(map(len, lists.values())) == 30
     assert len(table) == 33
     assert {line["split"] for line in table if line["kept"] == "0"} == {""}
-    assert tuple(table[0])[:9] == splits.COLUMNS
+    assert tuple(table[0])[: len(splits.COLUMNS)] == splits.COLUMNS
 
 
 def test_no_speaker_in_two_splits(write):
@@ -79,8 +79,8 @@ def test_no_speaker_in_two_splits(write):
 
 
 def test_adding_speakers_moves_nobody():
-    old = splits.split_speakers([f"s{i}" for i in range(100)], 0.1, 0.1, 0)
-    new = splits.split_speakers([f"s{i}" for i in range(1000)], 0.1, 0.1, 0)
+    old = assignment.split_speakers([f"s{i}" for i in range(100)], 0.1, 0.1, 0)
+    new = assignment.split_speakers([f"s{i}" for i in range(1000)], 0.1, 0.1, 0)
     assert all(new[speaker] == split for speaker, split in old.items())
     shares = [sum(name == split for split in new.values()) for name in ("val", "test")]
     assert all(60 < share < 140 for share in shares)
@@ -88,14 +88,14 @@ def test_adding_speakers_moves_nobody():
 
 def test_seed_changes_the_split():
     speakers = [f"s{i}" for i in range(50)]
-    one, two = (splits.split_speakers(speakers, 0.2, 0.2, seed) for seed in (0, 1))
+    one, two = (assignment.split_speakers(speakers, 0.2, 0.2, seed) for seed in (0, 1))
     assert one != two
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 5])
 def test_small_corpora_train_and_validate(count):
     for seed in range(20):
-        split = splits.split_speakers([f"s{i}" for i in range(count)], 0.1, 0.1, seed)
+        split = assignment.split_speakers([f"s{i}" for i in range(count)], 0.1, 0.1, seed)
         assert {"train", "val"} <= set(split.values())
 
 
@@ -193,7 +193,7 @@ def test_the_summary_of_the_split(write, tmp_path):
     assert found["by"] == "speaker"
     assert found["val"]["seen"] == 0 and found["val"]["evaluated_on"].startswith("held-out speaker")
     assert sum(found[name]["clips"] for name in splits.SPLITS) == 20
-    write([row(f"s{i}/{j}") for i in range(10) for j in range(2)], speakers_known=False)
+    write([row(f"s{i}/{j}") for i in range(10) for j in range(2)], groups={""})
     assert summary(tmp_path)["test"]["evaluated_on"] == "held-out clips"  # speakers are not known
     write([row(f"me/{j}") for j in range(10)])
     found = summary(tmp_path)
@@ -293,7 +293,7 @@ def test_official_splits_that_leak(write, caplog):
     rows = [row("a/1"), row("a/2"), row("b/1")]
     with pytest.raises(LipsyncError, match=r"more than one split, first \['a'\]"):
         write(rows, {"a/1": "val"})
-    write(rows, {"a/1": "val"}, speakers_known=False)
+    write(rows, {"a/1": "val"}, groups={""})
     assert "according to the official split" in caplog.text
 
 

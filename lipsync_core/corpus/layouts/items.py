@@ -20,7 +20,8 @@ class Item(NamedTuple):
     path: the video, or a folder of face crops. audio: a file of its own, or "".
     split: the official one, see above. segment: "start-end" in seconds when the clip is a part of
     the video. face_hint: "x,y", the center of the speaker's face, as fractions of the frame's
-    width and height.
+    width and height. licence: of this clip, where the corpus says so. metadata: what else it says
+    of the clip, a JSON object of text, or "".
     """
 
     id: str
@@ -29,6 +30,8 @@ class Item(NamedTuple):
     split: str = ""
     segment: str = ""
     face_hint: str = ""
+    licence: str = ""
+    metadata: str = ""
 
 
 def part_id(clip_id: str, number: int) -> str:

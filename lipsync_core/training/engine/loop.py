@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from lipsync_core.config import TrainingConfig
-from lipsync_core.data.dataset import prefetch
+from lipsync_core.data.prefetch import prefetch
 from lipsync_core.errors import LipsyncError
 from lipsync_core.runtime.files import PathLike
 from lipsync_core.runtime.progress import Progress

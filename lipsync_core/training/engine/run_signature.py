@@ -14,6 +14,7 @@ from typing import Any
 
 from lipsync_core.config import TrainingConfig
 from lipsync_core.corpus.filelists import parse_line
+from lipsync_core.data.weights import read_weights
 from lipsync_core.runtime.files import digest, file_sha, is_locked, write_text
 from lipsync_core.runtime.tables import read_by_clip
 
@@ -111,12 +112,15 @@ def _record(folder: Path) -> dict[str, Any]:
 def data_digest(results: str | Path, weights: Iterable[str | Path] = ()) -> str:
     """Digest (40 hex digits) of what a training reads.
 
-    The lists of training and validation clips, the key of each of those clips in clips.csv, and
-    the content of the `weights` files (SyncNet, pretrained checkpoints).
+    The lists of training and validation clips, the key of each of those clips in clips.csv, the
+    sampling weights of the corpora, and the content of the `weights` files (SyncNet, pretrained
+    checkpoints).
     """
     lists = Path(results) / "filelists"
     texts = {name: (lists / f"{name}.txt").read_text(encoding="utf-8") for name in ("train", "val")}
     used = {parse_line(line).id for text in texts.values() for line in text.splitlines()}
     rows = read_by_clip(lists / "clips.csv")
     keys = {clip: row.get("key", "") for clip, row in rows.items() if clip in used}
-    return digest({"lists": texts, "keys": keys, "weights": [file_sha(path) for path in weights]})
+    found = {"lists": texts, "keys": keys, "weights": [file_sha(path) for path in weights]}
+    sampling = read_weights(Path(results))
+    return digest(found | ({"sampling": sampling} if sampling else {}))
