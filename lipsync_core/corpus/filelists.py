@@ -1,7 +1,8 @@
 """Lines of `results/filelists/{train,val,test}.txt`.
 
-A line is a clip id. In a corpus that was split by time a tab and `<first>-<last>` follow: of this
-clip only those frames (25 a second, both included) belong to the split. Light.
+A line is a clip id. A tab and `<first>-<last>` may follow: of this clip only those frames (25 a
+second, both included) belong to the split. In a clip whose audio-visual offset is corrected,
+another tab and the shift of its audio in samples follow, such as `+1920`. Light.
 """
 
 from __future__ import annotations
@@ -11,18 +12,27 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 FRAME_RANGE = re.compile(r"(\d+)-(\d+)")
+TOKENS = re.compile(r"(\d+)-(\d+)(?:\t([+-]\d+))?")  # what may follow a clip id and a tab
 
 
 class ListedClip(NamedTuple):
-    """A clip in a list. first, last: the frames that are in the split; None for all of them."""
+    """A clip in a list.
+
+    first, last: the frames that are in the split; None for all of them. audio_shift: samples at
+    16 kHz by which the audio is delayed (below 0: advanced) to be in sync; only with a range.
+    """
 
     id: str
     first: int | None = None
     last: int | None = None
+    audio_shift: int = 0
 
     def __str__(self) -> str:
         """The line; ids have no tabs (`scan.encode`), so `parse_line` is exact."""
-        return self.id if self.first is None else f"{self.id}\t{self.frame_range}"
+        if self.first is None:
+            return self.id
+        shift = f"\t{self.audio_shift:+d}" if self.audio_shift else ""
+        return f"{self.id}\t{self.frame_range}{shift}"
 
     @property
     def frame_range(self) -> str:
@@ -42,8 +52,10 @@ def parse_line(line: str) -> ListedClip:
 
 
 def _listed(clip: str, token: str) -> ListedClip:
-    found = FRAME_RANGE.fullmatch(token)
-    return ListedClip(clip, int(found[1]), int(found[2])) if found else ListedClip(clip)
+    found = TOKENS.fullmatch(token)
+    if not found:
+        return ListedClip(clip)
+    return ListedClip(clip, int(found[1]), int(found[2]), int(found[3] or 0))
 
 
 def read_line(line: str, is_clip: Callable[[str], bool]) -> ListedClip:

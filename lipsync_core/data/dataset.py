@@ -18,7 +18,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lipsync_core.audio import MEL_RATE, MEL_WINDOW, mel_length, mel_windows, read_mel
+from lipsync_core.audio import (
+    HOP,
+    MEL_RATE,
+    MEL_WINDOW,
+    mel_length,
+    mel_windows,
+    melspectrogram,
+    read_mel,
+)
 from lipsync_core.config import SyncNetAugment
 from lipsync_core.corpus.filelists import parse_line, read_line, speaker_of
 from lipsync_core.corpus.journal import report_damage, reporting_damage
@@ -29,6 +37,7 @@ from lipsync_core.data.augmentation import HFLIP, sample_transform, transform_fr
 from lipsync_core.data.weights import CorpusSampler, position, read_weights
 from lipsync_core.errors import ClipError, DamagedFile, LipsyncError, Reason
 from lipsync_core.faces.archive import CropArchive
+from lipsync_core.media.audio import read_wav, shift_samples
 from lipsync_core.media.video import FPS
 
 WINDOW = 5  # frames of one window: 200 ms at 25 fps
@@ -50,6 +59,8 @@ class DatasetClip:
     mel: Path
     starts: np.ndarray  # int64, ascending; frames start .. start + 4 are in the archive
     cuts: tuple[int, ...] = ()  # first frames of further shots; see `within_shots`
+    wav: Path | None = None  # the audio, where it is shifted by audio_shift samples to be in sync
+    audio_shift: int = 0
 
     @property
     def speaker(self) -> str:
@@ -176,7 +187,10 @@ class ClipDataset:
         found = self.cache.get(clip.id)
         if found is None:
             with reporting_damage():
-                found = read_mel(clip.mel)
+                if clip.wav is not None:
+                    found = melspectrogram(shift_samples(read_wav(clip.wav), clip.audio_shift)).T
+                else:
+                    found = read_mel(clip.mel)
             self.cache.add(clip.id, found)
         return found
 
@@ -226,13 +240,14 @@ def _faces_of(faces: Path, clip_id: str) -> Path:
 
 def _open(results: Path, line: str) -> DatasetClip | ClipError:
     """The clip of a line of a file list, or why it cannot be used."""
-    clip_id, first, last = parse_line(line)
+    clip_id, first, last, audio_shift = parse_line(line)
     # The speakers of one video share its audio.
     faces, mel = _faces_of(results / "faces", clip_id), results / "mels" / f"{clip_id}.npy"
     if not mel.is_file():
         mel = mel.with_name(f"{source_id(mel.stem)}.npy")
+    wav = results / "audio" / f"{source_id(clip_id)}.wav" if audio_shift else None
     try:
-        for path in (faces, mel):
+        for path in filter(None, (faces, mel, wav)):
             if not path.is_file():
                 return DamagedFile(path, "no such file")
         archive = CropArchive(faces)
@@ -241,7 +256,7 @@ def _open(results: Path, line: str) -> DatasetClip | ClipError:
             cuts = archive.cuts
         finally:
             archive.close()
-        columns = mel_length(mel)
+        columns = mel_length(mel) + (audio_shift // HOP)
     except ClipError as error:
         return error
     if first is not None:
@@ -257,7 +272,7 @@ def _open(results: Path, line: str) -> DatasetClip | ClipError:
         return ClipError(
             Reason.LENGTH_MISMATCH, f"{mel}: {columns / MEL_RATE:.2f} s of audio end too early"
         )
-    return DatasetClip(clip_id, faces, mel, within_shots(starts, cuts), cuts)
+    return DatasetClip(clip_id, faces, mel, within_shots(starts, cuts), cuts, wav, audio_shift)
 
 
 def window_starts(frames: np.ndarray, columns: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from lipsync_core.corpus import split_summary
 from lipsync_core.data.dataset import ClipDataset, read_filelist
 from lipsync_core.errors import LipsyncError
 from lipsync_core.evaluation.generator import generator_metrics, reference_leakage
-from lipsync_core.evaluation.syncnet import SyncNetResult, clip_offset, evaluate_syncnet
+from lipsync_core.evaluation.syncnet import SyncNetResult, clip_sync, evaluate_syncnet
 from lipsync_core.models import SyncNet, Wav2Lip
 
 log = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ def _worst(model: SyncNet, dataset: ClipDataset, result: SyncNetResult) -> list[
             "clip": clip,
             "loss": loss,
             "windows": windows,
-            "offset": clip_offset(model, dataset, clips[clip]),
+            "offset": clip_sync(model, dataset, clips[clip]).offset,
         }
         for clip, loss, windows in worst
     ]

@@ -13,7 +13,8 @@ import torch
 from lipsync_core.data.dataset import ClipDataset, DatasetClip, within_shots
 from lipsync_core.data.tensors import stack_window, to_device
 from lipsync_core.evaluation import metrics
-from lipsync_core.evaluation.av_offset import SHIFTS, av_offset, cosine_distance
+from lipsync_core.evaluation.av_offset import SHIFTS, cosine_distance, window_distances
+from lipsync_core.evaluation.sync import SyncMeasure, measure
 from lipsync_core.models import SyncNet
 
 OFFSETS = (1, 2, 3, 5)  # frames between a face window and the wrong audio
@@ -21,6 +22,7 @@ MIN_FAR_OFFSET = 10
 TOP1_CANDIDATES = 12  # audio windows to choose from in top1
 SYNCNET_STREAM = 101  # random stream of the evaluation, different from those of training
 BATCH_SIZE = 64
+RUN = 25  # consecutive windows whose offset is measured: they share their audio windows
 
 
 @torch.no_grad()
@@ -131,14 +133,15 @@ def evaluate_syncnet(
     return SyncNetResult(found, losses, curve)
 
 
-def clip_offset(model: SyncNet, dataset: ClipDataset, clip: DatasetClip, windows: int = 48) -> int:
-    """Audio-visual offset of a clip in frames, -15..15; above 0 the video is late.
+def clip_sync(
+    model: SyncNet, dataset: ClipDataset, clip: DatasetClip, windows: int = 50
+) -> SyncMeasure:
+    """Audio-visual offset of a clip, from `windows` of its face windows or all that it has.
 
-    Uses up to `windows` face windows, evenly spaced over the clip. Audio outside the clip or in
-    another shot is left out.
+    They lie in runs of 25, evenly spaced over the clip. Audio outside the clip or in another shot
+    is left out.
     """
-    picked = np.linspace(0, len(clip.starts) - 1, min(windows, len(clip.starts))).round()
-    starts = clip.starts[np.unique(picked.astype(int))]
+    starts = _runs_of_windows(clip.starts, windows)
     wanted = starts[:, None] + SHIFTS
     needed = np.unique(wanted[(wanted >= 0) & (wanted <= clip.starts[-1])])
     needed = within_shots(needed, clip.cuts)
@@ -147,7 +150,16 @@ def clip_offset(model: SyncNet, dataset: ClipDataset, clip: DatasetClip, windows
     rows = np.where(present, np.searchsorted(needed, wanted), -1)
     faces = embed_faces(model, dataset, clip, starts)
     audio = embed_audio(model, dataset, clip, needed)
-    return av_offset(faces, audio, rows, cosine_distance).offset
+    return measure(window_distances(faces, audio, rows, cosine_distance), starts)
+
+
+def _runs_of_windows(starts: np.ndarray, windows: int) -> np.ndarray:
+    """At most `windows` of `starts`, int64 (n,), in runs of `RUN`, from the first to the last."""
+    if len(starts) <= windows:
+        return starts
+    runs = max(1, windows // RUN)
+    firsts = np.linspace(0, len(starts) - RUN, runs).round().astype(int)
+    return starts[np.unique(firsts[:, None] + np.arange(RUN))]
 
 
 def shifted_starts(present: np.ndarray, starts: np.ndarray, offset: int) -> np.ndarray:

@@ -67,6 +67,18 @@ def wav_blocks(wav_path: PathLike, block: int = BLOCK_SAMPLES) -> Iterator[np.nd
             yield to_float(np.frombuffer(data, "<i2"))
 
 
+def read_wav(wav_path: PathLike) -> np.ndarray:
+    """All samples of a file of `extract_audio`: float32 (N,). Raises as `open_wav`."""
+    return np.concatenate([np.zeros(0, np.float32), *wav_blocks(wav_path)])
+
+
+def shift_samples(samples: np.ndarray, shift: int) -> np.ndarray:
+    """(N,) -> (N + shift,): zeros before the samples, or, below 0, without the first ones."""
+    if shift < 0:
+        return samples[-shift:]
+    return np.concatenate([np.zeros(shift, samples.dtype), samples])
+
+
 def open_wav(wav_path: PathLike) -> wave.Wave_read:
     """Open a file of `extract_audio`. Raises DamagedFile when it is missing or another."""
     try:

@@ -172,7 +172,7 @@ def test_the_offset_of_a_clip_is_found_with_its_sign(numbered, late):
     numbered.lower_half = lambda clip, start: np.full((5, 48, 96, 3), start - late, np.uint8)
     clip = numbered.clips[0]
     clip = type(clip)(clip.id, clip.faces, clip.mel, clip.starts[5:])  # no number below 0
-    assert syncnet.clip_offset(NumberSyncNet(sharp=1.5 / 40), numbered, clip) == late
+    assert syncnet.clip_sync(NumberSyncNet(sharp=1.5 / 40), numbered, clip).offset == late
 
 
 def test_the_offset_of_a_clip_is_measured_within_its_shots(numbered, monkeypatch):
@@ -180,7 +180,7 @@ def test_the_offset_of_a_clip_is_measured_within_its_shots(numbered, monkeypatch
     cuts, mels, asked = (20,), numbered.mels, []
     clip = type(clip)(clip.id, clip.faces, clip.mel, within_shots(clip.starts, cuts), cuts)
     monkeypatch.setattr(numbered, "mels", lambda c, heard: mels(c, asked.extend(heard) or heard))
-    assert syncnet.clip_offset(NumberSyncNet(sharp=1.5 / 40), numbered, clip) == 0
+    assert syncnet.clip_sync(NumberSyncNet(sharp=1.5 / 40), numbered, clip).offset == 0
     assert asked and not {*range(12, 20)} & set(map(int, asked))
 
 

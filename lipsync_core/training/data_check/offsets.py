@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from lipsync_core.data.dataset import WINDOW, ClipDataset, DatasetClip, longest_run
-from lipsync_core.evaluation.syncnet import clip_offset
+from lipsync_core.evaluation.syncnet import clip_sync
 from lipsync_core.media.video import FPS
 from lipsync_core.models import SyncNet
 from lipsync_core.runtime.tables import read_table
@@ -88,7 +88,7 @@ def measure_offsets(model: SyncNet, dataset: ClipDataset, seed: int = 0) -> dict
     began, offsets, mode = time.thread_time(), [], model.training
     model.eval()
     for clip in _alternating(dataset.clips, seed)[:MAX_MEASURED_CLIPS]:
-        offsets.append(clip_offset(model, dataset, clip, windows=16))
+        offsets.append(clip_sync(model, dataset, clip, windows=25).offset)
         if time.thread_time() - began > MAX_SECONDS:
             break
     model.train(mode)

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -136,7 +137,9 @@ def test_enough_measured_offsets_replace_the_correlation():
 def test_measured_offsets_that_disagree_are_ignored(good, monkeypatch):
     corpus, net = ClipDataset.load(good, IDS[:12]), model()
     measured = iter([4, 5, 5, 5, 5, 6, 5, -9, 5, 5, 5, 5])
-    monkeypatch.setattr(offsets, "clip_offset", lambda *_, **__: next(measured))
+    monkeypatch.setattr(
+        offsets, "clip_sync", lambda *_, **__: SimpleNamespace(offset=next(measured))
+    )
     assert offsets.measure_offsets(net, corpus) == {-9: 1, 4: 1, 5: 9, 6: 1}
     assert net.training
     measured = iter(range(-12, 12, 2))
