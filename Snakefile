@@ -25,6 +25,7 @@ container: "lipsync.sif"
 wildcard_constraints:
     shard=r"\d+",
     variant=any_of(VARIANTS),
+    network=any_of(["syncnet", *VARIANTS]),
     dub=any_of(entry["output"] for entry in DUBS),
     weights=any_of(missing_weights()),
 
@@ -46,6 +47,7 @@ rule all:
         "<results>/report/index.html",
         "<results>/syncnet/checkpoint.pth",
         collect("<results>/{variant}/checkpoint.pth", variant=VARIANTS),
+        collect("<results>/{network}/model_card.json", network=["syncnet", *VARIANTS]),
         collect("<results>/{dub}", dub=[entry["output"] for entry in DUBS]),
 
 
@@ -61,3 +63,4 @@ include: "rules/filelists.smk"
 include: "rules/train.smk"
 include: "rules/dub.smk"
 include: "rules/report.smk"
+include: "rules/cards.smk"

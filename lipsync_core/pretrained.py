@@ -33,17 +33,24 @@ from lipsync_core.runtime.progress import Progress
 log = logging.getLogger(__name__)
 
 BLOCK_BYTES = 1 << 20
-RESEARCH_ONLY = "for research and personal use only, according to its README (trained on LRS2)"
+RESEARCH_ONLY = (
+    "for research and personal use only, according to its README (trained on LRS2)",
+    "research and personal use only (Wav2Lip)",
+)
 _MIRROR = "https://huggingface.co/camenduru/Wav2Lip/resolve/main/checkpoints"
 
 
 @dataclass(frozen=True)
 class Weights:
-    """One public file: its SHA-256 (64 hex digits), addresses to try in turn, terms of use."""
+    """One public file: its SHA-256 (64 hex digits), addresses to try in turn, terms of use.
+
+    licence: in short, for model cards; "" where it is not stated.
+    """
 
     sha256: str
     urls: tuple[str, ...]
     terms: str = "terms of use not stated"
+    licence: str = ""
 
 
 KNOWN_WEIGHTS: dict[str, Weights] = {
@@ -60,7 +67,7 @@ KNOWN_WEIGHTS: dict[str, Weights] = {
             f"{_MIRROR}/wav2lip.pth",
             "https://huggingface.co/Nekochu/Wav2Lip/resolve/main/wav2lip.pth",
         ),
-        RESEARCH_ONLY,
+        *RESEARCH_ONLY,
     ),
     "wav2lip_gan.pth": Weights(
         "ca9ab7b7b812c0e80a6e70a5977c545a1e8a365a6c49d5e533023c034d7ac3d8",
@@ -68,7 +75,7 @@ KNOWN_WEIGHTS: dict[str, Weights] = {
             f"{_MIRROR}/wav2lip_gan.pth",
             "https://huggingface.co/Nekochu/Wav2Lip/resolve/main/wav2lip_gan.pth",
         ),
-        RESEARCH_ONLY,
+        *RESEARCH_ONLY,
     ),
     "lipsync_expert.pth": Weights(
         "9b9936c721696446eeed353032cab242a8cf0eed8c46cde540366f6ae5493be5",
@@ -76,12 +83,12 @@ KNOWN_WEIGHTS: dict[str, Weights] = {
             f"{_MIRROR}/lipsync_expert.pth",
             "https://huggingface.co/Nekochu/Wav2Lip/resolve/main/lipsync_expert.pth",
         ),
-        RESEARCH_ONLY,
+        *RESEARCH_ONLY,
     ),
     "visual_quality_disc.pth": Weights(
         "b3f8f6f7e954af02f2ffe0f3ea11f3259af89bff6e70933001c7c6bc8c145d96",
         (f"{_MIRROR}/visual_quality_disc.pth",),
-        RESEARCH_ONLY,
+        *RESEARCH_ONLY,
     ),
     "syncnet_v2.model": Weights(
         "961e8696f888fce4f3f3a6c3d5b3267cf5b343100b238e79b2659bff2c605442",

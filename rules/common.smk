@@ -10,7 +10,7 @@ from lipsync_core import pretrained
 from lipsync_core.config import Config, TrainingConfig
 from lipsync_core.corpus import collection
 from lipsync_core.corpus import index as indexing
-from lipsync_core.corpus import journal
+from lipsync_core.corpus import journal, licences
 from lipsync_core.demo import plan
 from lipsync_core.errors import LipsyncError
 from lipsync_core.media import ffmpeg_binary
@@ -76,6 +76,7 @@ def sync_models() -> list:
 
 
 SYNC_MODELS = sync_models()
+WEIGHTS = licences.weights_of(CONFIG, DETECTOR)
 
 
 def needs_corpus(entry) -> bool:
@@ -107,6 +108,8 @@ def corpus_index() -> tuple:
             demo=demo,
             demo_splits={clip.id: clip.split for clip in planned},
         )
+        if CONFIG.licences == "commercial":
+            licences.check_clips(found, CORPORA)
     except LipsyncError as error:
         if all(needs_corpus(entry) for entry in DUBS):
             raise WorkflowError(str(error)) from None
@@ -114,6 +117,16 @@ def corpus_index() -> tuple:
     return indexing.write_index(RESULTS, found, demo=found[0].path in demo), ""
 
 
+def check_weights() -> None:
+    """Stop before any job if the run reads weights that the config's `licences` refuse."""
+    try:
+        if CONFIG.licences == "commercial":
+            licences.check_weights(WEIGHTS)
+    except LipsyncError as error:
+        raise WorkflowError(str(error)) from None
+
+
+check_weights()
 INDEX, NO_CORPUS = corpus_index()
 SHARDS = INDEX.members
 DEMO = INDEX.demo
@@ -267,3 +280,30 @@ def pretrained_files(wildcards) -> dict:
         elif start and start not in ("wav2lip", "wav2lip_gan"):
             files[key] = start
     return files
+
+
+def card_config(wildcards) -> dict:
+    """What the training of a network computes with."""
+    section = CONFIG.syncnet
+    if wildcards.network != "syncnet":
+        section = CONFIG.generator.variant(wildcards.network)
+    return training_config(section) | {"image_size": CONFIG.image_size}
+
+
+def card_weights(wildcards) -> dict:
+    """The weight files that a network was made with: SyncNet's, those of its variant and of the
+    variant that it starts from, and those that prepared the clips."""
+    ours = {"syncnet.pretrained", "sync_model", "track.select", "detector"}
+    variants = {wildcards.network}
+    if wildcards.network != "syncnet":
+        variants.add(CONFIG.generator.variant(wildcards.network).pretrained)
+    return {
+        key: path
+        for key, path in WEIGHTS.items()
+        if key in ours or (key.startswith("generator.") and key.split(".")[1] in variants)
+    }
+
+
+def card_syncnet(wildcards) -> list:
+    """The SyncNet that a generator was trained with."""
+    return [] if wildcards.network == "syncnet" else [f"{RESULTS}/syncnet/checkpoint.pth"]

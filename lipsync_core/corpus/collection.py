@@ -19,6 +19,9 @@ from lipsync_core.corpus.layouts import LAYOUTS
 from lipsync_core.corpus.layouts.scan import encode
 from lipsync_core.errors import LipsyncError
 
+# Computed speech over portraits by the US government; see THIRD_PARTY_NOTICES.md.
+DEMO_LICENCE = "public domain (demo)"
+
 
 @dataclass(frozen=True)
 class Corpus:
@@ -94,13 +97,16 @@ def discover_corpora(
             if not corpus.name:
                 raise
             raise LipsyncError(f"{corpus.label}: {error}") from error
-        found += (_labelled(clip, corpus, shards) for clip in clips)
+        found += (
+            _labelled(clip, corpus, shards, DEMO_LICENCE if clip.path in demo else "")
+            for clip in clips
+        )
     return sorted(found)
 
 
-def _labelled(clip: Clip, corpus: Corpus, shards: int) -> Clip:
-    """The clip with the name, the folder and the licence of its corpus."""
-    clip = clip._replace(licence=clip.licence or corpus.usual_licence())
+def _labelled(clip: Clip, corpus: Corpus, shards: int, licence: str) -> Clip:
+    """The clip with the name, the folder and the licence of its corpus; licence: of the demo."""
+    clip = clip._replace(licence=clip.licence or corpus.usual_licence() or licence)
     if not corpus.name:
         return clip
     name = f"{corpus.name}.{clip.id}"

@@ -37,6 +37,7 @@ CONFIG = {
 }
 PREPARED = {"extract_audio", "mel_spectrograms", "detect_faces", "crop_faces", "check_clips"}
 AFTER_SPLITS = {"train_syncnet", "train_generator", "evaluate", "infer", "report_page", "all"}
+AFTER_SPLITS |= {"model_card"}
 
 
 class Project:
@@ -92,6 +93,9 @@ def test_the_promised_files_are_there(project):
         assert {"step", "train_l1", "val_l1", "val_sync_loss"} <= set(header)
     header = (results / "syncnet" / "metrics.csv").read_text().splitlines()[0].split(",")
     assert {"step", "train_loss", "val_loss", "val_accuracy", "val_auc"} <= set(header)
+    for network in ("syncnet", "wav2lip", "wav2lip_gan"):
+        card = json.loads((results / network / "model_card.json").read_text())
+        assert card["licence"] == "" and not card["commercial_use"] and card["evaluation"]
     with av.open(str(results / "result_voice.mp4")) as container:
         assert container.streams.video and container.streams.audio
     page = (results / "report" / "index.html").read_text()
@@ -141,7 +145,7 @@ def test_crop_padding_does_not_detect_again(project):
 
 def test_generator_steps_leave_the_expert_alone(project):
     jobs = project.jobs("all", generator=CONFIG["generator"] | {"steps": 6})
-    assert set(jobs) == {"train_generator", "evaluate", "infer", "report_page", "all"}
+    assert set(jobs) == {"train_generator", "evaluate", "infer", "report_page", "model_card", "all"}
     assert jobs["train_generator"] == 2
 
 
@@ -264,6 +268,7 @@ def test_a_training_asks_for_gpus_and_memory_by_its_processes(project):
             "active_speaker needs a network that measures sync",
         ),
         ({"detector": "s3fd", "crop": {"mode": "aligned"}}, "s3fd finds none"),
+        ({"licences": "commercial"}, "7 clips of data_root 'data' have no known licence; state"),
     ],
 )
 def test_mistakes_stop_before_any_job(project, changes, said):
