@@ -33,6 +33,11 @@ class Reason(StrEnum):
     TOO_DARK = "too_dark"
     TOO_BRIGHT = "too_bright"
     CLIPPED = "clipped"
+    NO_SPEECH = "no_speech"
+    NOISY = "noisy"
+    LONG_PAUSE = "long_pause"
+    HEAD_POSE = "head_pose"
+    SIZE_CHANGE = "size_change"
     OUT_OF_SYNC = "out_of_sync"
     DUPLICATE = "duplicate"
 

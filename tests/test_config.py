@@ -65,6 +65,8 @@ def test_given_values_win():
         ({"crop": {"pads": [0, 0]}}, "crop.pads: got [0, 0]; allowed: array, entries: 4 or more"),
         ({"crop": {"pads": [0, 0, "a", 0]}}, "crop.pads[2]: got 'a'; allowed: integer"),
         ({"check": {"min_blur": 1}}, "unknown key 'check.min_blur'; did you mean"),
+        ({"check": "talkvod"}, "check.preset: got 'talkvod'; allowed: lenient | talkvid | strict"),
+        ({"audio": {"dnsmos": "some"}}, "audio.dnsmos: got 'some'; allowed: sample | all | off"),
         ({"check": {"max_silence": 2}}, "check.max_silence: got 2; allowed: number, at least 0"),
         ({"check": {"max_tracks": "1"}}, "check.max_tracks: got '1'; allowed: integer, at least 1"),
         ({"split": {"vla": 0.1}}, "unknown key 'split.vla'; did you mean 'val'?"),

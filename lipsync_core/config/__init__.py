@@ -9,6 +9,7 @@ from lipsync_core.config.corpus import CorpusConfig
 from lipsync_core.config.evaluation import DubConfig, EvaluateConfig
 from lipsync_core.config.pipeline import Config
 from lipsync_core.config.preparation import (
+    AudioConfig,
     CheckConfig,
     CropConfig,
     DetectConfig,
@@ -24,6 +25,7 @@ from lipsync_core.config.training import (
 )
 
 __all__ = [
+    "AudioConfig",
     "CheckConfig",
     "Config",
     "CorpusConfig",

@@ -9,6 +9,7 @@ from pydantic import Field
 from lipsync_core.config.corpus import CorpusConfig, LayoutName
 from lipsync_core.config.evaluation import DubConfig, EvaluateConfig
 from lipsync_core.config.preparation import (
+    AudioConfig,
     CheckConfig,
     CropConfig,
     DetectConfig,
@@ -60,6 +61,8 @@ class Config(Section):
     sync_model: str = ""
     """Weights that measure sync while faces are cropped, and select the active speaker:
     syncnet_v2.model or a SyncNet checkpoint (outside of results). Nothing: sync is not measured."""
+    audio: AudioConfig = AudioConfig()
+    """Measures of the audio."""
     detect: DetectConfig = DetectConfig()
     """Face detection."""
     track: TrackConfig = TrackConfig()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lipsync_core.config.types import (
+    Angle,
     GrayLevel,
+    Mos,
     Natural,
     NonNegative,
     Pads,
@@ -65,9 +67,49 @@ class CropConfig(Section):
     """JPEG quality of the crops."""
 
 
-class CheckConfig(Section):
-    """Thresholds beyond which a clip is dropped, with the reason in clips.csv."""
+class AudioConfig(Section):
+    """Measures of the audio."""
 
+    dnsmos: Literal["sample", "all", "off"] = "sample"
+    """DNSMOS ratings of noise (columns signal_mos, background_mos, overall_mos): of a share of the
+    clips that takes half a second of processor time a minute of audio (all from 30 s on, a tenth of
+    those of 3 s), of all (0.25 s a clip), or of none."""
+
+
+# Thresholds of `check.preset`; the other keys keep their defaults. Sources: docs/checks.md.
+CHECK_PRESETS: dict[str, dict[str, float]] = {
+    "lenient": {},
+    "talkvid": {
+        "min_seconds": 5,
+        "min_face_px": 128,
+        "min_coverage": 0.9,
+        "max_tracks": 1,
+        "max_yaw": 45,
+        "max_pitch": 30,
+        "max_roll": 30,
+        "max_size_change": 0.5,
+    },
+    "strict": {
+        "min_seconds": 2,
+        "min_face_px": 180,
+        "min_coverage": 0.95,
+        "max_tracks": 1,
+        "max_yaw": 30,
+        "max_pitch": 25,
+        "max_roll": 20,
+        "max_size_change": 0.25,
+        "max_head_speed": 2,
+        "max_pause": 3,
+    },
+}
+
+
+class CheckConfig(Section):
+    """Thresholds beyond which a clip is dropped, with the reason in clips.csv. One word is a preset
+    (`check: talkvid`)."""
+
+    preset: Literal["lenient", "talkvid", "strict"] = "lenient"
+    """Thresholds to begin with; the other keys of this section win. Lenient: the defaults below."""
     min_seconds: NonNegative = 0.64
     """Minimum length of a clip."""
     max_seconds: Annotated[float, Field(gt=0)] = 36000
@@ -84,6 +126,19 @@ class CheckConfig(Section):
     """Maximum share of silence (25 ms windows below -50 dBFS)."""
     max_clipping: Share = 0.05
     """Maximum share of samples at full scale."""
+    min_speech: NonNegative = 0.05
+    """Minimum speech in the audio (seconds): less is noise, music or silence; 0 drops none."""
+    min_speech_ratio: Share = 0
+    """Minimum share of the time in which somebody speaks; 0 drops none."""
+    max_pause: Annotated[float, Field(gt=0)] | None = None
+    """Maximum time without speech, also before and after it (seconds); null for no limit."""
+    min_signal_mos: Mos | None = None
+    """Minimum DNSMOS rating of the speech itself (1 to 5), of clips that have one: see
+    `audio.dnsmos`; null for no limit."""
+    min_background_mos: Mos | None = None
+    """Minimum DNSMOS rating of the background (5: no noise), likewise."""
+    min_overall_mos: Mos | None = None
+    """Minimum DNSMOS rating of the whole, likewise."""
     min_sharpness: NonNegative = 0
     """Minimum sharpness of the crops (variance of the Laplacian at 96 pixels); 0 drops none."""
     min_brightness: GrayLevel = 8
@@ -92,6 +147,16 @@ class CheckConfig(Section):
     """Maximum mean gray level of the crops."""
     max_head_speed: Annotated[float, Field(gt=0)] | None = None
     """Maximum head speed (face widths a second); null for no limit."""
+    max_yaw: Angle | None = None
+    """Maximum turn of the head to a side (degrees, 95th percentile of the frames), needs the
+    landmarks of centerface; null for no limit."""
+    max_pitch: Angle | None = None
+    """Maximum nod (degrees up or down), likewise."""
+    max_roll: Annotated[float, Field(gt=0, le=180)] | None = None
+    """Maximum tilt to a shoulder (degrees), likewise."""
+    max_size_change: Annotated[float, Field(gt=0)] | None = None
+    """Maximum change of the face's size along the clip, as a share of its size; null for no
+    limit."""
     max_tracks: Positive | None = None
     """Maximum number of face tracks, to drop clips of several people; null for no limit."""
     max_sync_offset: Natural | None = None
@@ -101,6 +166,15 @@ class CheckConfig(Section):
     timeout: Annotated[float, Field(gt=0)] = 300
     """Time limit for reading a clip (seconds), and as much again for each minute of the clip;
     beyond it the clip is dropped as timed_out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_preset(cls, given: Any) -> Any:
+        """The thresholds of the preset below the given keys; one word is the preset's name."""
+        keys = {"preset": given} if isinstance(given, str) else given
+        if not isinstance(keys, dict):
+            return keys
+        return CHECK_PRESETS.get(str(keys.get("preset", "lenient")), {}) | keys
 
 
 class SplitConfig(Section):

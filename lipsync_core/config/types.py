@@ -17,6 +17,8 @@ GrayLevel = Annotated[float, Field(ge=0, le=255)]
 Exponent = BeforeValidator(
     lambda value: float(value) if re.fullmatch(r"\d+[eE]-?\d+", str(value)) else value
 )
+Mos = Annotated[float, Field(ge=1, le=5)]  # mean opinion score
+Angle = Annotated[float, Field(gt=0, le=90)]
 LearningRate = Annotated[float, Field(gt=0, le=1), Exponent]
 # Keys of both trainings whose defaults differ.
 Steps = Annotated[int, Field(ge=1, description="Total number of optimizer steps.")]

@@ -15,7 +15,7 @@ from lipsync_core.faces import crops, detection
 from lipsync_core.faces.track import Track
 from lipsync_core.faces.tracking import association, reidentification, tracks
 from lipsync_core.media.timestamps import FPS
-from lipsync_core.preparation.measures import crop_measures, head_speed
+from lipsync_core.preparation.measures import crop_measures, head_speed, pose_measures, size_change
 from lipsync_core.preparation.runner import ClipJob
 from lipsync_core.preparation.stages import AUDIO, BOXES, Measures
 
@@ -98,7 +98,9 @@ class FaceCropper:
                 "faces": stat.frames,
                 "face_px": round(stat.face_px, 1),
                 "head_speed": head_speed(each.frames, each.boxes, each.cuts),
+                "size_change": size_change(each.boxes),
             }
+            | pose_measures(each.landmarks)
             | crop_measures(target)
             for each, stat, target in zip(chosen, stats, targets, strict=True)
         ]

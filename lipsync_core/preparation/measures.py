@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from lipsync_core.faces.archive import CropArchive
+from lipsync_core.faces.head_pose import head_pose
 from lipsync_core.media.audio import SAMPLE_RATE
 from lipsync_core.media.video import FPS
 from lipsync_core.preparation.audio_fingerprint import audio_fingerprint
@@ -94,3 +95,28 @@ def head_speed(frames: np.ndarray, boxes: np.ndarray, cuts: Sequence[int] = ()) 
     width = float(np.median(boxes[:, 2] - boxes[:, 0]))
     steps = np.linalg.norm(np.diff(centers, axis=0), axis=1)[together]
     return round(float(np.percentile(steps, 95)) * FPS / max(width, 1e-6), 3)
+
+
+def pose_measures(landmarks: np.ndarray | None) -> Measures:
+    """Head pose of a track: the median and the 95th percentile of |yaw|, |pitch| and |roll|.
+
+    landmarks: float32 (m, 10), see `head_pose`; None from a detector without: {}. Degrees, as
+    yaw_median, yaw_p95, pitch_median, ...
+    """
+    if landmarks is None or not len(landmarks):
+        return {}
+    angles = np.abs(head_pose(landmarks))
+    levels = {"median": np.median(angles, axis=0), "p95": np.percentile(angles, 95, axis=0)}
+    return {
+        f"{angle}_{level}": round(float(values[column]), 1)
+        for column, angle in enumerate(("yaw", "pitch", "roll"))
+        for level, values in levels.items()
+    }
+
+
+def size_change(boxes: np.ndarray) -> float:
+    """Change of a face's size along a clip: the span from the 5th to the 95th percentile of its
+    boxes' longer sides, as a share of their median. boxes: float32 (m, 4), smoothed, m > 0."""
+    sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
+    low, median, high = np.percentile(sides, [5, 50, 95])
+    return round(float((high - low) / max(median, 1e-6)), 3)

@@ -54,7 +54,9 @@ class Stage:
 
 # "ffmpeg" is the identity of the program that decodes, see `ffmpeg_binary.Binary`.
 AUDIO = Stage("extract_audio", "audio", ".wav", version=2, settings=("ffmpeg",))
-MELS = Stage("mel_spectrograms", "mels", ".npy", version=4, reads=(AUDIO,))
+MELS = Stage(
+    "mel_spectrograms", "mels", ".npy", version=5, reads=(AUDIO,), settings=("audio.dnsmos",)
+)
 BOXES = Stage(
     "detect_faces",
     "boxes",
@@ -75,11 +77,11 @@ FACES = Stage(
     "crop_faces",
     "faces",
     ".zip",
-    version=6,
+    version=7,
     reads=(BOXES,),
     settings=("ffmpeg", "track", "crop", "sync_model"),
 )
 CHECKS = Stage(
-    "check_clips", "checks", "", version=4, reads=(AUDIO, MELS, BOXES, FACES), settings=("check",)
+    "check_clips", "checks", "", version=5, reads=(AUDIO, MELS, BOXES, FACES), settings=("check",)
 )
 ALL = (AUDIO, MELS, BOXES, FACES, CHECKS)

@@ -71,16 +71,20 @@ def extract_audio(shard: Shard) -> list[Row]:
 
 def mel_spectrograms(shard: Shard) -> list[Row]:
     """Write `mels/<clip id>.npy`, float32 (T, 80), 80 rows a second; measures: see
-    `measures.audio_measures`.
+    `measures.audio_measures` and `speech.SpeechMeter`.
     """
     from lipsync_core.audio import write_mel
     from lipsync_core.media.audio import wav_blocks
     from lipsync_core.preparation.measures import audio_measures
+    from lipsync_core.preparation.speech import SpeechMeter
+
+    meter = SpeechMeter(shard.params["audio.dnsmos"])
 
     def work(job: ClipJob) -> Measures:
         wav = stages.AUDIO.path(shard.results, job.clip.id)
         write_mel(wav, job.target)
-        return audio_measures(wav_blocks(wav), np.load(job.target, mmap_mode="r"))
+        measures = audio_measures(wav_blocks(wav), np.load(job.target, mmap_mode="r"))
+        return measures | meter.measure(wav, job.clip.id)
 
     return shard.run(stages.MELS, per_clip(work))
 
@@ -146,9 +150,9 @@ def crop_faces(shard: Shard, device: str = "auto", models: Path = Path("models")
     """Write `faces/<clip id>.zip`, the speaker's face crops. Drops clips without a face (no_face).
 
     Measures: faces (frames with a crop), face_px (median longer side of the face), tracks (people
-    who are visible for `track.min_seconds` or more), shots, head_speed, those of
-    `measures.crop_measures`, active_speaker_confidence where the speaker was selected by it, and
-    with `sync_model` sync_offset and sync_confidence.
+    who are visible for `track.min_seconds` or more), shots, head_speed, size_change, those of
+    `measures.pose_measures` and `measures.crop_measures`, active_speaker_confidence where the
+    speaker was selected by it, and with `sync_model` sync_offset and sync_confidence.
 
     With `track.select: all` each person becomes a clip. There, and in a video of several shots,
     `start_frame` is its first frame and `num_frames` counts from there to its last, without the

@@ -36,15 +36,22 @@ def with_preset(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     `preset` (or with an empty one) only the defaults lie below. Raises LipsyncError when there is
     no such preset.
     """
+    config = _expand(config)
     name = config.get("preset") or ""
     if not name:
-        return copy.deepcopy(dict(config))
+        return copy.deepcopy(config)
     presets = sorted(path.stem for path in folder.glob("*.yaml"))
     if name not in presets:
         hint = _nearest(str(name), presets)
         raise LipsyncError(f"config: preset: got {name!r}; {hint}allowed: {' | '.join(presets)}")
     preset = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
-    return _merged(preset, config)
+    return _merged(_expand(preset), config)
+
+
+def _expand(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config with `check: word` as `check: {preset: word}`, so that its keys can be merged."""
+    check = config.get("check")
+    return {**config, "check": {"preset": check}} if isinstance(check, str) else dict(config)
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,8 +66,9 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 def validate(config: Mapping[str, Any]) -> Config:
     """The config with its defaults. Raises LipsyncError with one line a mistake."""
+    config = _expand(config)
     try:
-        return Config.model_validate(dict(config))
+        return Config.model_validate(config)
     except ValidationError as error:
         lines = dict.fromkeys(_explanations(error, config))
         raise LipsyncError("config: " + "\nconfig: ".join(lines)) from None

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lipsync_core.config import CheckConfig
+from lipsync_core.config.preparation import CHECK_PRESETS
 from lipsync_core.errors import ClipError
 from lipsync_core.preparation.checks import THRESHOLDS, check, derived
 
@@ -18,6 +19,17 @@ GOOD = {
     "sharpness": "80",
     "brightness": "120",
     "head_speed": "0.7",
+    "audio_kind": "speech",
+    "speech_seconds": "1.6",
+    "speech_ratio": "0.8",
+    "longest_pause": "0.3",
+    "signal_mos": "3.2",
+    "background_mos": "3.5",
+    "overall_mos": "2.8",
+    "yaw_p95": "20",
+    "pitch_p95": "12",
+    "roll_p95": "6",
+    "size_change": "0.1",
     "tracks": "1",
     "sync_offset": "-1",
     "sync_confidence": "4.2",
@@ -36,6 +48,16 @@ LIMITS = CheckConfig(
     max_brightness=250,
     max_head_speed=5,
     max_tracks=2,
+    min_speech=0.05,
+    min_speech_ratio=0.2,
+    max_pause=1.5,
+    min_signal_mos=2,
+    min_background_mos=2,
+    min_overall_mos=2,
+    max_yaw=30,
+    max_pitch=25,
+    max_roll=20,
+    max_size_change=0.25,
     max_sync_offset=3,
     min_sync_confidence=1,
 )
@@ -64,6 +86,16 @@ def test_good_clip_passes():
         ({"brightness": "251"}, "too_bright"),
         ({"head_speed": "5.1"}, "excessive_motion"),
         ({"tracks": "3"}, "multiple_faces"),
+        ({"speech_seconds": "0"}, "no_speech"),
+        ({"speech_ratio": "0.1"}, "no_speech"),
+        ({"longest_pause": "1.6"}, "long_pause"),
+        ({"signal_mos": "1.9"}, "noisy"),
+        ({"background_mos": "1.9"}, "noisy"),
+        ({"overall_mos": "1.9"}, "noisy"),
+        ({"yaw_p95": "31"}, "head_pose"),
+        ({"pitch_p95": "26"}, "head_pose"),
+        ({"roll_p95": "21"}, "head_pose"),
+        ({"size_change": "0.26"}, "size_change"),
         ({"sync_offset": "-4"}, "out_of_sync"),
         ({"sync_offset": "4"}, "out_of_sync"),
         ({"sync_confidence": "0.9"}, "out_of_sync"),
@@ -86,3 +118,17 @@ def test_every_limit_is_a_key_of_the_config():
     assert {threshold.key for threshold in THRESHOLDS} <= CheckConfig.model_fields.keys()
     normal = CheckConfig()
     check(GOOD | derived(GOOD) | {"tracks": "3", "head_speed": "3", "sync_offset": "9"}, normal)
+
+
+def test_presets():
+    assert CheckConfig(preset="lenient") == CheckConfig()
+    strict = CheckConfig(preset="strict")
+    assert (strict.max_yaw, strict.max_pitch, strict.max_roll) == (30, 25, 20)
+    assert CheckConfig(preset="strict", max_yaw=60).max_yaw == 60
+    assert CheckConfig(preset="strict", max_yaw=None).max_yaw is None
+    assert CheckConfig(**strict.model_dump()) == strict
+    assert CheckConfig.model_validate("talkvid") == CheckConfig(preset="talkvid")
+    for name, keys in CHECK_PRESETS.items():
+        assert CheckConfig.model_validate(name).model_dump() == (
+            CheckConfig().model_dump() | {"preset": name} | keys
+        )

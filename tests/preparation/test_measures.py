@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lipsync_core.audio import melspectrogram
+from lipsync_core.faces import head_pose
 from lipsync_core.preparation import measures
 from lipsync_core.preparation.audio_fingerprint import audio_fingerprint
 from tests.support.media import portrait
@@ -78,3 +79,23 @@ def test_head_speed():
     boxes[25:] += 300  # a jump cut
     assert measures.head_speed(frames[20:32], boxes[20:32]) > 5
     assert measures.head_speed(frames[20:32], boxes[20:32], (25,)) == pytest.approx(1, abs=1e-3)
+
+
+def test_size_change():
+    boxes = np.zeros((100, 4), np.float32)
+    boxes[:, 2:] = (60, 80)
+    assert measures.size_change(boxes) == 0
+    boxes[:, 3] = np.linspace(80, 120, 100)
+    assert measures.size_change(boxes) == pytest.approx(0.9 * 40 / 100, abs=0.01)
+    assert measures.size_change(boxes[:1]) == 0
+
+
+def test_pose_measures():
+    turned = [head_pose.MEAN_FACE @ head_pose.rotation(yaw, -10).T for yaw in range(-40, 41)]
+    landmarks = 50 * np.stack(turned)[..., :2].reshape(-1, 10)
+    found = measures.pose_measures(landmarks.astype(np.float32))
+    assert found["yaw_median"] == pytest.approx(20, abs=1)
+    assert found["yaw_p95"] == pytest.approx(38, abs=1)
+    assert found["pitch_median"] == pytest.approx(10, abs=1)
+    assert found["roll_p95"] < 1
+    assert measures.pose_measures(None) == {}

@@ -42,7 +42,7 @@ class Preparation:
     def __init__(self, root: Path, folder: Path) -> None:
         self.root, self.data, self.results = root, folder / "data", folder / "results"
         write_people(self.data / "duo" / "1.mp4")
-        write_video(self.data / "solo" / "1.mp4", 1.2)
+        write_video(self.data / "solo" / "1.mp4", 1.2, seed=1)
         self.clips = clips.discover(self.data, 1)
         steps.extract_audio(
             steps.Shard(self.clips, self.data, self.results, 0, self.of(stages.AUDIO))

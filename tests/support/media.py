@@ -1,4 +1,4 @@
-"""Small videos made on the spot: a still portrait that sways, over a modulated tone."""
+"""Small videos made on the spot: a still portrait that sways, over a sentence."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import cv2
 import numpy as np
 
 from lipsync_core.demo.photos import photo_path
+from lipsync_core.demo.plan import Voice
+from lipsync_core.demo.sentences import ENGLISH
+from lipsync_core.demo.speech import LEAD_SECONDS, say
 from lipsync_core.media.video import VideoWriter
 
 SIDE = 160
@@ -22,13 +25,17 @@ def portrait() -> np.ndarray:
     return cv2.resize(picture[20:260, 100:340], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
 
 
+@cache
+def sentence(seed: int) -> np.ndarray:
+    """A synthesized sentence without silence before it: float32 (n,) at 16 kHz, peak 0.6."""
+    voice = Voice(("en-us+f2", "en-us+m3", "en+m1", "en-gb-x-rp+f4")[seed % 4])
+    return say(ENGLISH[seed % len(ENGLISH)], voice).wav[int(LEAD_SECONDS * 16000) :]
+
+
 def write_wav(path: Path, seconds: float, seed: int = 0, level: float = 0.3) -> Path:
-    """A tone whose loudness and pitch wander, 16 kHz mono."""
+    """A sentence, repeated where it is too short, 16 kHz mono."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    time = np.arange(int(seconds * 16000)) / 16000
-    shake = np.random.default_rng(seed).uniform(1, 4)
-    tone = np.sin(2 * np.pi * (220 * time + 40 * np.sin(shake * time)))
-    samples = level * tone * (0.6 + 0.4 * np.sin(2 * np.pi * shake * time))
+    samples = np.resize(sentence(seed), int(seconds * 16000)) * (level / 0.6)
     with wave.open(str(path), "wb") as out:
         out.setparams((1, 2, 16000, 0, "NONE", ""))
         out.writeframes((samples * 32767).astype("<i2").tobytes())
