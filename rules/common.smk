@@ -267,6 +267,18 @@ def generator_memory(wildcards, attempt) -> int:
     return training_memory(section, section.batch_size, 250, attempt)
 
 
+def second_judge() -> list:
+    """The checkpoint of the second judge, where there is one."""
+    steps = CONFIG.evaluate.second_judge_steps
+    return [f"{RESULTS}/second_judge/checkpoint.pth"] if steps else []
+
+
+def evaluation_weights() -> list:
+    """The public SyncNet, where it lies in the models folder."""
+    found = pretrained.find_weights(pretrained.LSE_WEIGHTS, CONFIG.models)
+    return [str(found)] if found else []
+
+
 def pretrained_files(wildcards) -> dict:
     """The weight files that a variant starts from; the name of a variant means its checkpoint.
 

@@ -1,32 +1,7 @@
-"""Metrics on the test split, and the report: one self-contained page.
+"""The report: one self-contained page.
 
-OUTPUTS: results/evaluation.json, results/report/index.html.
+OUTPUTS: results/report/index.html.
 """
-
-
-rule evaluate:
-    """Metrics of SyncNet and the generators on the test split."""
-    input:
-        "<results>/filelists/clips.csv",
-        syncnet="<results>/syncnet/checkpoint.pth",
-        generators=collect("<results>/{variant}/checkpoint.pth", variant=VARIANTS),
-    output:
-        "<results>/evaluation.json",
-    log:
-        "<logs>/evaluate.log",
-    benchmark:
-        "<benchmarks>/evaluate.tsv"
-    threads: 8
-    resources:
-        mem_mb=8000,
-        runtime=120,
-        gpu=1,
-    params:
-        variants=VARIANTS,
-        windows=CONFIG.evaluate.model_dump(),
-        seed=CONFIG.seed,
-    script:
-        "../workflow/scripts/evaluate.py"
 
 
 rule report_page:

@@ -19,6 +19,9 @@ from lipsync_core.config.preparation import (
 from lipsync_core.config.training import GeneratorConfig, SyncNetConfig
 from lipsync_core.config.types import Natural, Section, Text
 
+# Bounds of the crops that the second judge learns from, as `SyncNetAugment`.
+SECOND_JUDGE_TRANSLATE, SECOND_JUDGE_SCALE = 0.08, 0.12
+
 
 class Config(Section):
     """Configuration of the lip-sync pipeline."""
@@ -83,3 +86,23 @@ class Config(Section):
     """Evaluation of trained networks on the test split."""
     dub: list[DubConfig] = [DubConfig()]
     """Dubbings to make."""
+
+    def second_judge(self) -> SyncNetConfig:
+        """The training of the second judge: that of SyncNet with other crops, and its own steps."""
+        steps = max(1, self.evaluate.second_judge_steps)
+        augment = self.syncnet.augment
+        stronger = augment.model_copy(
+            update={
+                "translate": max(augment.translate, SECOND_JUDGE_TRANSLATE),
+                "scale": max(augment.scale, SECOND_JUDGE_SCALE),
+            }
+        )
+        return self.syncnet.model_copy(
+            update={
+                "augment": stronger,
+                "steps": steps,
+                "curriculum_steps": min(self.syncnet.curriculum_steps, steps // 2),
+                "pretrained": "",
+                "data_check": "off",
+            }
+        )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -15,14 +16,26 @@ from lipsync_core.checkpoints import build_from
 from lipsync_core.corpus import split_summary
 from lipsync_core.data.dataset import ClipDataset, read_filelist
 from lipsync_core.errors import LipsyncError
+from lipsync_core.evaluation import summary, tables
 from lipsync_core.evaluation.generator import generator_metrics, reference_leakage
+from lipsync_core.evaluation.judges import load_judges
+from lipsync_core.evaluation.protocols import run_protocols
 from lipsync_core.evaluation.syncnet import SyncNetResult, clip_sync, evaluate_syncnet
 from lipsync_core.models import SyncNet, Wav2Lip
+from lipsync_core.runtime.files import write_text
+from lipsync_core.runtime.tables import Row, format_table, read_by_clip, write_table
 
 log = logging.getLogger(__name__)
 DIGITS = 6
 NUM_WORST_CLIPS = 10
 OFFSET_PREFIX = "offset_"
+
+
+class Evaluation(NamedTuple):
+    """The result: a dict for JSON, and the rows of figures by clip (see `protocols`)."""
+
+    report: dict[str, Any]
+    rows: list[Row]
 
 
 def evaluate(
@@ -34,7 +47,12 @@ def evaluate(
     seed: int = 0,
     windows_per_clip: int = 96,
     generator_windows: int = 128,
-) -> dict[str, Any]:
+    max_clips: int = 500,
+    clip_frames: int = 100,
+    group_by: Sequence[str] = (),
+    second_judge: str | Path | None = None,
+    models: str | Path = "models",
+) -> Evaluation:
     """Evaluate a SyncNet, and generators with it, on a split. Deterministic.
 
     Parameters
@@ -42,15 +60,20 @@ def evaluate(
     results: folder of the prepared data. syncnet: checkpoint. generators: checkpoints by name.
     split: "test"; if that list is empty, "val" is used, and named in the result.
     windows_per_clip: for SyncNet. generator_windows: for each generator.
+    max_clips, clip_frames: of the protocols, see `protocols.run_protocols`.
+    group_by: columns of clips.csv by whose values the figures are shown as well.
+    second_judge: checkpoint of a SyncNet that no training minimized. models: folder where
+        syncnet_v2.model is looked for.
 
-    Returns a dict for JSON:
+    Returns an `Evaluation`, whose `report` is a dict for JSON:
     split, evaluated_on (such as "held-out speakers" or "seen speaker"), clips, speakers, seed;
     syncnet: loss, accuracy, auc, ece, top1, accuracy_by_offset {"1": ..., "10+": ...}, sizes, and
         for "val" and "test" each: per_clip {split: [{clip, loss, windows, offset}]}, the ten clips
         with the largest loss and their audio-visual offset (frames, above 0 the video is late), and
         calibration {split: [...]}, see `metrics.Bin`;
     generators: {name: {l1, l1_reference, sync_loss, ..., sizes}}, see `generator_metrics` and
-        `reference_leakage`.
+        `reference_leakage`;
+    judges, protocols, rankings, agreement, groups, fid: see docs/evaluation.md.
 
     Raises LipsyncError if data or checkpoints cannot be used.
     """
@@ -71,6 +94,7 @@ def evaluate(
         "generators": {},
     }
     log.info("evaluated on the %s split: %s", split, report["evaluated_on"])
+    networks: dict[str, Wav2Lip] = {}
     for name, path in generators.items():
         model = build_from(path, Wav2Lip).to(device)
         if model.image_size != network.image_size:
@@ -84,7 +108,47 @@ def evaluate(
         found |= reference_leakage(model, dataset, seed, generator_windows)
         report["generators"][name] = _sizes(model) | found
         log.info("%s: L1 %.4f, sync loss %.3f", name, found["l1"], found["sync_loss"])
-    return _rounded(report)
+        networks[name] = model
+    syncnets = {"syncnet": syncnet} | ({"second_judge": second_judge} if second_judge else {})
+    judges = load_judges(syncnets, models, device)
+    rows = run_protocols(dataset, results, networks, judges, seed, max_clips, clip_frames)
+    report |= summary.report_sections(rows, networks, judges, seed)
+    table, names = _clip_table(results, group_by), [judge.name for judge in judges]
+    report["groups"] = {
+        protocol: summary.grouped(
+            [row for row in rows if row["protocol"] == protocol], group_by, table, names, seed
+        )
+        for protocol in report["protocols"]
+    }
+    return Evaluation(_rounded(report), [_rounded(row) for row in rows])
+
+
+def write(evaluation: Evaluation, json_path: Path) -> None:
+    """Write evaluation.json, and beside it the tables .csv and .txt and the clips' _clips.csv."""
+    report = evaluation.report
+    text = tables.text_report(report)
+    log.info("%s", text)
+    write_text(json_path, json.dumps(report, indent=2) + "\n")
+    lines = tables.table_rows(report["protocols"], report["groups"])
+    write_text(json_path.with_suffix(".csv"), format_table(tables.TABLE_COLUMNS, lines))
+    write_text(json_path.with_suffix(".txt"), f"{text}\n\n{tables.text_intervals(report)}\n")
+    clips = json_path.with_name(f"{json_path.stem}_clips.csv")
+    write_table(clips, evaluation.rows, summary.IDENTITY)
+
+
+def _clip_table(results: Path, columns: Sequence[str]) -> dict[str, Row]:
+    """The rows of clips.csv, which must have `columns`."""
+    if not columns:
+        return {}
+    path = results / "filelists" / "clips.csv"
+    found = read_by_clip(path)
+    missing = [name for name in columns if name not in next(iter(found.values()), {})]
+    if missing:
+        raise LipsyncError(
+            f"evaluate.group_by: {path} has no column {', '.join(missing)}; remove it there, or "
+            "give the column with the corpus"
+        )
+    return found
 
 
 def _syncnet(

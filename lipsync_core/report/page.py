@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
 VIDEO_BYTES = 40_000_000
 ACCOUNTING = "filelists/accounting.csv"
-SHOWN_ELSEWHERE = ("syncnet.per_clip", "syncnet.calibration")
+SHOWN_ELSEWHERE = ("syncnet.per_clip", "syncnet.calibration", "protocols", "rankings", "groups")
 SAMPLE_ROWS = ("reference", "masked input", "generated", "ground truth")
 
 

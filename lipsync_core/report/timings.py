@@ -14,7 +14,8 @@ from lipsync_core.runtime.tables import Row, read_table
 
 ORDER = (
     *("demo_corpus", "extract_audio", "mel_spectrograms", "detect_faces", "crop_faces"),
-    *("check_clips", "filelists", "train_syncnet", "train_generator", "evaluate", "infer"),
+    *("check_clips", "filelists", "train_syncnet", "train_generator", "train_second_judge"),
+    *("evaluate", "infer"),
 )
 LEFT_OUT = ("report_page",)  # still runs while the page is written
 

@@ -82,9 +82,9 @@ def evaluation(results, tmp_path_factory):
     save_public(folder / "syncnet.pth", SyncNet(width=TINY))
     save_public(folder / "one.pth", Wav2Lip(width=TINY))
     generators = {"wav2lip": folder / "one.pth"}
-    return evaluate.evaluate(
-        results, folder / "syncnet.pth", generators, CPU, windows_per_clip=12, generator_windows=8
-    )
+    arguments = {"windows_per_clip": 12, "generator_windows": 8, "clip_frames": 20}
+    found = evaluate.evaluate(results, folder / "syncnet.pth", generators, CPU, **arguments)
+    return found.report
 
 
 def recorded(rows):
