@@ -13,14 +13,15 @@ import functools
 import numpy as np
 
 # Left and right eye (as seen), nose tip, left and right corner of the mouth, in distances of the
-# eyes: x to the right, y down, z towards the camera.
+# eyes: x to the right, y down, z towards the camera. Fitted to CenterFace's landmarks in 918 frames
+# of 80 people (structure from motion under weak perspective), whose mean pitch is 0.
 MEAN_FACE = np.array(
     [
         [-0.5, 0.0, 0.0],
         [0.5, 0.0, 0.0],
-        [0.0, 0.57, 0.55],
-        [-0.41, 1.13, 0.10],
-        [0.41, 1.13, 0.10],
+        [0.0, 0.558, 0.389],
+        [-0.415, 1.026, -0.09],
+        [0.415, 1.026, -0.09],
     ]
 )
 GRID_STEP = 3.0  # degrees

@@ -1,9 +1,9 @@
 """Measures of the speech in a clip's audio: is it one voice, how much, and how clean.
 
-Silero VAD also takes many voices at once (babble) and some synthesizers for speech. Three
-properties of the samples tell them from one voice; their bounds come from 158 real recordings (also
-with noise, music and babble added), 160 babbles of 6 to 12 of their voices, and 80 synthesized
-melodies of sung vowels (`benchmarks/speech.py`, docs/log.md).
+Silero VAD also takes many voices at once (babble) and some synthesizers for speech; the samples
+tell them from one voice. The bounds come from 158 real recordings (also with noise, music and
+babble added), babbles of their voices, and 80 synthesized melodies of sung vowels
+(`benchmarks/speech.py`, docs/log.md).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import zlib
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
@@ -24,33 +24,24 @@ from lipsync_core.media.speech import (
     longest_pause,
     speech_segments,
 )
+from lipsync_core.preparation.babble import (
+    MIN_POWER,
+    FrameStatistics,
+    babble_score,
+    frame_statistics,
+    joined,
+)
 from lipsync_core.preparation.stages import Measures
 
 DNSMOS_SPACING = 30  # seconds of audio for each window that DNSMOS rates
-PITCH_LAGS = slice(SAMPLE_RATE // 400, SAMPLE_RATE // 70)  # periods of 400 to 70 Hz
-FFT_SAMPLES = 4 * FRAME_SAMPLES
 ACTIVE_LEVEL = 1e-3  # of the loudest frame's energy: 30 dB below it
-# Babble of 6 to 12 voices: kurtosis 3.1 to 4.3, periodicity 0.45 to 0.78, background 1.0 to 1.6.
-# Clips of one voice: one of 134 has a kurtosis below 4.4 (3.86), none a periodicity below 0.81.
-BABBLE_KURTOSIS = 4.4
-BABBLE_PERIODICITY = 0.79
-BABBLE_BACKGROUND = 1.7
+MIN_BABBLE_SCORE = 0.0  # log odds, see `babble`
+# Babble of 6 to 12 voices has a background of 1.0 to 1.6; 1.3 to 4.2 have clips of one voice.
+MAX_BABBLE_BACKGROUND = 1.7
 # Sung vowels of a synthesizer: at least 0.99 and at most 0.6. Real clips: at most 0.96; at least
 # 0.62, and 0.3 with music as loud as the speech.
-MUSIC_PERIODICITY = 0.975
-MUSIC_SPEECH_ENERGY = 0.75
-
-
-class FrameStatistics(NamedTuple):
-    """Of each frame of 32 ms: mean square, mean fourth power, and periodicity. float32 (n,) each.
-
-    periodicity: the largest autocorrelation at the periods of a voice, of the frame and the next
-    one, 0 to about 1 (Boersma, 1993, without interpolation).
-    """
-
-    square: np.ndarray
-    fourth: np.ndarray
-    periodicity: np.ndarray
+MIN_MUSIC_PERIODICITY = 0.975
+MAX_MUSIC_SPEECH = 0.75  # share of the energy that speech has
 
 
 class SpeechMeter:
@@ -69,7 +60,7 @@ class SpeechMeter:
         return Dnsmos()
 
     def measure(self, wav: Path, name: str = "") -> Measures:
-        """Measures of a file of `audio.extract_audio`; about 16 bytes of memory for each 32 ms.
+        """Measures of a file of `audio.extract_audio`; about 30 bytes of memory for each 32 ms.
 
         name: the clip's id, from which the sample of DNSMOS is drawn.
 
@@ -89,12 +80,10 @@ class SpeechMeter:
             scores = self.quality(wav)
         kind = "no_speech"
         if len(speech_segments(probabilities)):
-            kind = _kind(
-                probabilities, FrameStatistics(*map(np.concatenate, zip(*parts, strict=True)))
-            )
+            kind = _kind(probabilities, joined(parts))
         if kind == "babble":
             scores = scores or self.quality(wav)
-            kind = kind if scores.background < BABBLE_BACKGROUND else "speech"
+            kind = kind if scores.background < MAX_BABBLE_BACKGROUND else "speech"
         segments = speech_segments(probabilities if kind == "speech" else probabilities[:0])
         spoken = float(np.diff(np.minimum(segments, seconds), axis=1).sum())
         found: Measures = {
@@ -132,37 +121,16 @@ def is_sampled(name: str, seconds: float) -> bool:
     )
 
 
-def frame_statistics(wave: np.ndarray) -> FrameStatistics:
-    """Statistics of a block, float32 (n,); a last part of a frame is padded with silence."""
-    count = -(-len(wave) // FRAME_SAMPLES)
-    frames = np.zeros((count + 1, FRAME_SAMPLES), np.float32)
-    frames.reshape(-1)[: len(wave)] = wave
-    pairs = np.concatenate([frames[:-1], frames[1:]], axis=1)
-    pairs -= pairs.mean(axis=1, keepdims=True)
-    power = np.abs(np.fft.rfft(pairs, FFT_SAMPLES, axis=1)) ** 2
-    correlation = np.fft.irfft(power, axis=1)[:, : PITCH_LAGS.stop]
-    overlap = 1 - np.arange(PITCH_LAGS.stop) / pairs.shape[1]
-    correlation /= overlap * (correlation[:, :1] + 1e-9)
-    squares = np.square(frames[:-1])
-    return FrameStatistics(
-        squares.mean(axis=1),
-        np.square(squares).mean(axis=1),
-        correlation[:, PITCH_LAGS].max(axis=1).astype(np.float32),
-    )
-
-
 def _kind(probabilities: np.ndarray, statistics: FrameStatistics) -> str:
     """What the detected speech is by its samples: "speech", "music" or perhaps "babble".
 
     probabilities: (n,), at least one of which is 0.5 or more.
     """
-    square, fourth, periodicity = statistics
-    speech = probabilities >= ONSET
-    kurtosis = fourth[speech].mean() / max(float(square[speech].mean()) ** 2, 1e-20)
-    if kurtosis < BABBLE_KURTOSIS and np.percentile(periodicity[speech], 90) < BABBLE_PERIODICITY:
+    if babble_score(probabilities, statistics) > MIN_BABBLE_SCORE:
         return "babble"
-    beside = np.convolve(speech, np.ones(3), "same") > 0
-    energy = square[beside].sum() / max(float(square.sum()), 1e-20)
+    square = statistics.square
+    speech = np.convolve(probabilities >= ONSET, np.ones(3), "same") > 0
+    energy = square[speech].sum() / max(float(square.sum()), MIN_POWER)
     active = square > ACTIVE_LEVEL * square.max()
-    tonal = np.median(periodicity[active]) > MUSIC_PERIODICITY
-    return "music" if tonal and energy < MUSIC_SPEECH_ENERGY else "speech"
+    tonal = np.median(statistics.periodicity[active]) > MIN_MUSIC_PERIODICITY
+    return "music" if tonal and energy < MAX_MUSIC_SPEECH else "speech"

@@ -42,7 +42,12 @@ def _single_lines(value: Any) -> Any:
 
 def schema_text() -> str:
     """The JSON schema (draft 2020-12) as YAML, for editors that validate while one types."""
-    return f"# {GENERATED}.\n" + yaml.safe_dump(json_schema(), sort_keys=False, width=110)
+    schema = json_schema()
+    # One word is short for {preset: word}, see `config_file`.
+    check = schema["properties"]["check"]
+    words = schema["$defs"]["CheckConfig"]["properties"]["preset"]["enum"]
+    check["anyOf"] = [{"enum": list(words)}, {"$ref": check.pop("$ref")}]
+    return f"# {GENERATED}.\n" + yaml.safe_dump(schema, sort_keys=False, width=110)
 
 
 def page_text() -> str:

@@ -12,7 +12,8 @@ from lipsync_core.demo.plan import Voice
 from lipsync_core.demo.sentences import ENGLISH
 from lipsync_core.demo.speech import say
 from lipsync_core.media.audio import write_wav
-from lipsync_core.preparation.speech import SpeechMeter, frame_statistics, is_sampled
+from lipsync_core.preparation.babble import frame_statistics
+from lipsync_core.preparation.speech import SpeechMeter, is_sampled
 
 NAMES = ("en-us+f2", "en-gb-x-rp+f4", "en-us+m3", "en-us+m7", "en+m1", "en-us+Annie", "de", "es")
 
