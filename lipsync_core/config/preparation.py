@@ -188,5 +188,7 @@ class SplitConfig(Section):
     """Allow lists in the data root to name missing clips; otherwise such a line is an error."""
     drop_duplicates: bool = True
     """Keep one of several copies of a clip, and other encodings of a take in one split only."""
+    merge_aliases: bool = True
+    """Keep a person whose clips lie under several names in one split, told by voice and face."""
     max_dropped_share: Share = 1.0
     """Stop when more than this share of the clips was dropped; 1 for never."""

@@ -192,3 +192,15 @@ def _divide_speaker(
             if any("val" in own for own in divided.values()):
                 return "time", divided
     return "clip", parts
+
+
+def conflicts(parts: Mapping[str, Parts], aliases: Mapping[str, str]) -> list[str]:
+    """The people of several names whose official splits differ: they stay, with a warning."""
+    found: dict[str, set[str]] = {}
+    for clip, own in parts.items():
+        if speaker_of(clip) in aliases:
+            found.setdefault(aliases[speaker_of(clip)], set()).update(own)
+    several = sorted(name for name, splits in found.items() if len(splits) > 1)
+    for name in several:
+        log.warning("%s, a person of several names, is officially in %s", name, found[name])
+    return several

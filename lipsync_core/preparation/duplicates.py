@@ -57,13 +57,13 @@ def find_duplicates(
     in one split: test before validation before training, then the first by name.
     """
     exact, pairs = _confirmed(rows, results)
-    twins = {clip: group for group in _groups(exact) for clip in group}
+    twins = {clip: group for group in group_pairs(exact) for clip in group}
     originals: dict[str, str] = {}
 
     def rank(clip: str) -> tuple[int, str]:
         return min(map(SPLIT_PRIORITY.index, split[clip].split("+"))), clip
 
-    for group in _groups([*exact, *pairs]):
+    for group in group_pairs([*exact, *pairs]):
         kept = min(group, key=rank)
         for clip in group:
             original = min(twins.get(clip, [clip]), key=rank)
@@ -169,7 +169,7 @@ def _collisions(codes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
             yield order[equal], order[equal + step]
 
 
-def _groups(pairs: Sequence[Pair]) -> list[list[str]]:
+def group_pairs(pairs: Sequence[Pair]) -> list[list[str]]:
     """The connected groups of clips, sorted, of two or more."""
     if not pairs:
         return []

@@ -17,7 +17,7 @@ from lipsync_core.corpus.filelists import parse_line, speaker_of
 from lipsync_core.corpus.index import index_path, read_index
 from lipsync_core.corpus.layouts.items import SPLITS, source_id
 from lipsync_core.errors import LipsyncError, Reason
-from lipsync_core.preparation import accounting, assignment, duplicates
+from lipsync_core.preparation import accounting, alias_groups, assignment, duplicates
 from lipsync_core.preparation.stages import CHECKS, Stage
 from lipsync_core.preparation.time_split import Parts
 from lipsync_core.runtime.files import write_text
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 # The first columns of clips.csv; the stages' measures follow.
 COLUMNS = (
     *("clip", "speaker", "split", "kept", "reason", "frames", "coverage", "seconds", "fps_in"),
-    *("corpus", "licence"),
+    *("corpus", "licence", "same_speaker_as"),
 )
 
 
@@ -42,6 +42,8 @@ def write_filelists(
     max_dropped_share: float = 1.0,
     drop_duplicates: bool = True,
     groups: Collection[str] = (),
+    order: Sequence[str] = (),
+    merge_aliases: bool = False,
 ) -> Counter[str]:
     """Write `{train,val,test}.txt` (see `corpus.filelists`) and the files beside them.
 
@@ -52,6 +54,8 @@ def write_filelists(
     ----------
     clips: the index. chain: the stages that were run, in order; the last one's tables are read.
     groups: the corpora whose ids begin with a group instead of a speaker, see `assignment`.
+    order: the names of the corpora as in the config. merge_aliases: keep a person of several names
+        in one split, see `alias_groups`.
 
     Returns how many clips were kept and how many dropped for each reason. Raises LipsyncError
     when the account of clips does not add up, more than `max_dropped_share` of them were dropped,
@@ -68,7 +72,15 @@ def write_filelists(
     official = {clip: known[source_id(clip)].split for clip in kept}
     corpora = {clip: known[source_id(clip)].corpus for clip in kept}
     seconds = {clip: float(rows[clip]["seconds"]) for clip in kept}
-    by, parts = assignment.assign(results, official, val, test, seed, seconds, corpora, groups)
+    aliases: dict[str, str] = {}
+    pairs: list[alias_groups.Alias] = []
+    if merge_aliases:
+        own = {clip: rows[clip] for clip in kept}
+        aliases, pairs = alias_groups.prepared_aliases(results, own, corpora, order, groups)
+    official = dict(sorted(official.items(), key=lambda item: _place(corpora[item[0]], order)))
+    by, parts = assignment.assign(
+        results, official, val, test, seed, seconds, corpora, groups, aliases
+    )
     reasons = _drop(results, rows, parts, drop_duplicates)
     lines.append(accounting.StageCounts(accounting.FILELISTS, len(kept), 0, len(parts), reasons))
     folder = results / "filelists"
@@ -84,11 +96,18 @@ def write_filelists(
     for name in SPLITS:
         members = [parts[clip][name] for clip in kept if name in parts.get(clip, {})]
         write_text(folder / f"{name}.txt", "".join(f"{member}\n" for member in members))
-    _write_clips_table(folder / "clips.csv", rows, parts, known)
+    _write_clips_table(folder / "clips.csv", rows, parts, known, aliases)
     summary = split_summary.summarize(by, parts, seconds, not groups)
     split_summary.log_summary(summary, sum(seconds[clip] for clip in parts))
+    if pairs:
+        summary["aliases"] = [vars(pair) for pair in pairs]
+        summary["alias_conflicts"] = assignment.conflicts(parts, aliases)
     write_text(folder / "split.json", json.dumps(summary, indent=2) + "\n")
     return counts
+
+
+def _place(corpus: str, order: Sequence[str]) -> int:
+    return order.index(corpus) if corpus in order else len(order)
 
 
 def _drop(
@@ -114,11 +133,16 @@ def _drop(
 
 
 def _write_clips_table(
-    path: Path, rows: Mapping[str, Row], parts: Mapping[str, Parts], known: Mapping[str, Clip]
+    path: Path,
+    rows: Mapping[str, Row],
+    parts: Mapping[str, Parts],
+    known: Mapping[str, Clip],
+    aliases: Mapping[str, str],
 ) -> None:
     table = []
     for clip, row in rows.items():
         own, source = parts.get(clip, {}), known[source_id(clip)]
+        person = aliases.get(speaker_of(clip), "")
         table.append(
             row
             | {
@@ -130,6 +154,7 @@ def _write_clips_table(
                 "split_frames": "+".join(filter(None, (part.frame_range for part in own.values()))),
                 "corpus": source.corpus,
                 "licence": source.licence,
+                "same_speaker_as": "" if person == speaker_of(clip) else person,
             }
             | (json.loads(source.metadata) if source.metadata else {})
         )

@@ -18,6 +18,7 @@ with logs.job_log(snakemake.log[0]):
         stages.ALL,
         seed=snakemake.params.seed,
         groups={each.name for each in corpora if not LAYOUTS[each.layout].speakers_known},
+        order=[each.name for each in corpora],
         **snakemake.params.split,
     )
     weights.write_weights(results, snakemake.params.weights)
