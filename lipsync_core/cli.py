@@ -55,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_dub(commands, shared)
     _add_fetch(commands, shared)
     _add_export(commands, shared)
+    _add_evaluate(commands, shared)
     return parser
 
 
@@ -222,6 +223,51 @@ def _export(options: argparse.Namespace) -> None:
         "%s: %d clips, %d of them written now (%d frames)",
         *(options.out, stats.clips, stats.written, stats.frames),
     )
+
+
+def _add_evaluate(commands: Commands, shared: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "evaluate",
+        parents=[shared],
+        allow_abbrev=False,
+        help="measure sync and the mouth of videos",
+        description="Measure dubbed or real videos: sync by syncnet_v2 (LSE-D, LSE-C) where its "
+        "weights are there and by the SyncNets given, mouth and motion, with 95 % intervals. The "
+        "videos of a folder are one system. Writes a JSON, two CSV files and a text table.",
+    )
+    add = parser.add_argument
+    add("videos", nargs="+", metavar="VIDEO", help="video files with audio")
+    add(
+        "--reference",
+        nargs="+",
+        default=[],
+        metavar="VIDEO",
+        help="the real videos, one for each and in the same order",
+    )
+    add(
+        "--checkpoint",
+        nargs="+",
+        metavar="FILE",
+        help="SyncNets that judge (default: those of --results)",
+    )
+    add("--results", default="results", metavar="DIR", help=_default("results with SyncNets"))
+    add(
+        "--outfile",
+        default="results/videos/evaluation.json",
+        metavar="FILE",
+        help=_default("the JSON file; the tables are written beside it"),
+    )
+    add("--detector", choices=("auto", "s3fd", "centerface"), default="auto", help=_default("face"))
+    add("--models", default="models", metavar="DIR", help=_default("folder of public weights"))
+    add("--device", default="auto", help=_default("auto, cpu, cuda, cuda:1, mps"))
+    parser.set_defaults(run=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from lipsync_core.evaluation import videos
+
+    given = {name: value for name, value in vars(options).items() if name not in ("run", "debug")}
+    videos.run(**given)
 
 
 def _spellings(*names: str) -> list[str]:

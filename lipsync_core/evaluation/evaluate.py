@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,26 +14,18 @@ from lipsync_core.checkpoints import build_from
 from lipsync_core.corpus import split_summary
 from lipsync_core.data.dataset import ClipDataset, read_filelist
 from lipsync_core.errors import LipsyncError
-from lipsync_core.evaluation import summary, tables
+from lipsync_core.evaluation import summary
 from lipsync_core.evaluation.generator import generator_metrics, reference_leakage
 from lipsync_core.evaluation.judges import load_judges
+from lipsync_core.evaluation.output import Evaluation, rounded
 from lipsync_core.evaluation.protocols import run_protocols
 from lipsync_core.evaluation.syncnet import SyncNetResult, clip_sync, evaluate_syncnet
 from lipsync_core.models import SyncNet, Wav2Lip
-from lipsync_core.runtime.files import write_text
-from lipsync_core.runtime.tables import Row, format_table, read_by_clip, write_table
+from lipsync_core.runtime.tables import Row, read_by_clip
 
 log = logging.getLogger(__name__)
-DIGITS = 6
 NUM_WORST_CLIPS = 10
 OFFSET_PREFIX = "offset_"
-
-
-class Evaluation(NamedTuple):
-    """The result: a dict for JSON, and the rows of figures by clip (see `protocols`)."""
-
-    report: dict[str, Any]
-    rows: list[Row]
 
 
 def evaluate(
@@ -120,20 +110,7 @@ def evaluate(
         )
         for protocol in report["protocols"]
     }
-    return Evaluation(_rounded(report), [_rounded(row) for row in rows])
-
-
-def write(evaluation: Evaluation, json_path: Path) -> None:
-    """Write evaluation.json, and beside it the tables .csv and .txt and the clips' _clips.csv."""
-    report = evaluation.report
-    text = tables.text_report(report)
-    log.info("%s", text)
-    write_text(json_path, json.dumps(report, indent=2) + "\n")
-    lines = tables.table_rows(report["protocols"], report["groups"])
-    write_text(json_path.with_suffix(".csv"), format_table(tables.TABLE_COLUMNS, lines))
-    write_text(json_path.with_suffix(".txt"), f"{text}\n\n{tables.text_intervals(report)}\n")
-    clips = json_path.with_name(f"{json_path.stem}_clips.csv")
-    write_table(clips, evaluation.rows, summary.IDENTITY)
+    return Evaluation(rounded(report), [rounded(row) for row in rows])
 
 
 def _clip_table(results: Path, columns: Sequence[str]) -> dict[str, Row]:
@@ -199,14 +176,3 @@ def _sizes(model: nn.Module) -> dict[str, Any]:
         "image_size": model.image_size,
         "parameters": sum(weight.numel() for weight in model.parameters()),
     }
-
-
-def _rounded(value: Any) -> Any:
-    """Round floats to 6 digits; infinity and nan become None, because JSON has neither."""
-    if isinstance(value, dict):
-        return {name: _rounded(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_rounded(item) for item in value]
-    if isinstance(value, float):
-        return round(value, DIGITS) if math.isfinite(value) else None
-    return value

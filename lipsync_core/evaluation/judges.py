@@ -56,12 +56,14 @@ class Judge(abc.ABC):
     """Measures how far frames are in sync with audio.
 
     name: in the result. description: in words. is_loss: a training minimized it, so that it favors
-    what was trained with it. distance: of embeddings, as `av_offset` takes it.
+    what was trained with it. wide: takes crops with a margin, where there are some. distance: of
+    embeddings, as `av_offset` takes it.
     """
 
     name: str
     description: str
     is_loss: bool = False
+    wide: bool = False
     distance: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
     @abc.abstractmethod
@@ -146,6 +148,7 @@ class LseJudge(Judge):
     """syncnet_v2: LSE-D and LSE-C. Crops of the face alone are put where its protocol has them."""
 
     name = "syncnet_v2"
+    wide = True
     description = "syncnet_v2 (LSE-D, LSE-C); face crops with their edge pixels as the margin"
     distance = staticmethod(F.pairwise_distance)
 

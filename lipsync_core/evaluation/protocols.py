@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from lipsync_core.audio import MAX_ABS
-from lipsync_core.data.dataset import ClipDataset
+from lipsync_core.data.dataset import WINDOW, ClipDataset
 from lipsync_core.data.tensors import generator_input, to_device
 from lipsync_core.errors import ClipError
 from lipsync_core.evaluation import articulation, mouth
@@ -137,12 +137,20 @@ def encode_h264(frames: np.ndarray) -> np.ndarray:
 
 
 class Shown:
-    """Frames of a system, and what is computed of them once: embeddings and opening."""
+    """Frames of a system, and what is computed of them once: embeddings and opening.
 
-    def __init__(self, frames: np.ndarray, judges: Sequence[Judge]) -> None:
+    wide: the same frames as `Judge.wide` takes them.
+    """
+
+    def __init__(
+        self, frames: np.ndarray, judges: Sequence[Judge], wide: np.ndarray | None = None
+    ) -> None:
         self.frames = frames
         self.opening = mouth.opening(frames)
-        self.embeddings = {judge.name: judge.embed_faces(frames) for judge in judges}
+        self.embeddings = {
+            judge.name: judge.embed_faces(frames if wide is None or not judge.wide else wide)
+            for judge in judges
+        }
 
 
 class Target:
@@ -170,19 +178,35 @@ class Target:
         """The figures of a system's frames."""
         row = self.identity(system)
         count = min(len(shown.frames), len(self.voice))
-        try:
-            for judge in self.judges:
-                faces = shown.embeddings[judge.name][: max(0, count - 4)]
-                found = judge.score(faces, self.voice.first, self.audio[judge.name])
-                row |= sync_figures(judge.name, found)
-        except ClipError as error:
-            row["reason"] = str(error.reason)
+        row |= score_row(shown, self.voice.first, self.audio, self.judges, count)
         frames = shown.frames[:count]
         row |= lip_figures(shown.opening[:count], self.voice.loudness, self.voice.speech)
         row |= still_figures(frames)
         if self.protocol == SAME:
             row |= quality_figures(frames, self.face.frames[:count])
         return row
+
+
+def score_row(
+    shown: Shown,
+    first: int,
+    audio: AudioEmbeddings,
+    judges: Sequence[Judge],
+    count: int | None = None,
+) -> Row:
+    """Sync figures of the first `count` frames, whose first one is at frame `first` of the audio.
+
+    The column `reason` where a judge cannot score them.
+    """
+    row: Row = {}
+    try:
+        for judge in judges:
+            faces = shown.embeddings[judge.name]
+            faces = faces if count is None else faces[: max(0, count - WINDOW + 1)]
+            row |= sync_figures(judge.name, judge.score(faces, first, audio[judge.name]))
+    except ClipError as error:
+        row["reason"] = str(error.reason)
+    return row
 
 
 def sync_figures(judge: str, found: Any) -> Row:

@@ -39,6 +39,7 @@ class Metric:
 
 
 METRICS = (
+    Metric("coverage", "high", "fraction of the frames that were measured"),
     Metric("mouth_l1", "low", "mean absolute difference to the ground truth, mouth region, 0..1"),
     Metric("mouth_psnr", "high", "PSNR of the mouth region, dB (100: equal)"),
     Metric("mouth_ssim", "high", "SSIM of the mouth region"),
@@ -85,7 +86,7 @@ def summarize(rows: Sequence[Row], judges: Sequence[str], seed: int = 0) -> dict
             entry = system["metrics"].get(metric.name)
             if entry and metric.name in gt and metric.better == "gt":
                 entry["closeness"] = closeness(entry["value"], gt[metric.name]["value"])
-        if "sharpness" in system["metrics"] and gt:
+        if "sharpness" in system["metrics"] and "sharpness" in gt:
             sharp = system["metrics"]["sharpness"]
             sharp["ratio"] = sharp["value"] / max(gt["sharpness"]["value"], 1e-9)
     return found
@@ -121,7 +122,8 @@ def report_sections(
     protocols = {}
     for protocol in (SAME, CROSSED):
         own = [row for row in rows if row["protocol"] == protocol]
-        protocols[protocol] = summarize(own, names, seed)
+        if own:
+            protocols[protocol] = summarize(own, names, seed)
     return {
         "judges": {
             judge.name: {"description": judge.description, "is_loss": judge.is_loss}
@@ -132,7 +134,7 @@ def report_sections(
             protocol: rankings(systems, generators, names)
             for protocol, systems in protocols.items()
         },
-        "agreement": agreement(rows, protocols[SAME], names),
+        "agreement": agreement(rows, protocols.get(SAME, {}), names),
     }
 
 

@@ -23,7 +23,7 @@ from lipsync_core import audio
 from lipsync_core.checkpoints import build_from
 from lipsync_core.data.tensors import stack_window, to_device
 from lipsync_core.evaluation.av_offset import MAX_SHIFT, av_offset, cosine_distance
-from lipsync_core.evaluation.lse import SAMPLES_A_FRAME, lse
+from lipsync_core.evaluation.lse import SAMPLES_A_FRAME, lse, protocol_boxes
 from lipsync_core.faces.crops import CropSpec, iter_crops
 from lipsync_core.faces.track import Track
 from lipsync_core.media.audio import to_float
@@ -68,11 +68,7 @@ class LseScorer(SyncScorer):
         self.model = build_from(path, LseSyncNet).to(pick(device))
 
     def view(self, track: Track) -> Track:
-        # As in its training data: 40 % of the face's size added at the sides and below.
-        x, y = (track.boxes[:, :2] + track.boxes[:, 2:]).T / 2
-        half = (track.boxes[:, 2:] - track.boxes[:, :2]).max(axis=1) / 2
-        boxes = (x - 1.4 * half, y - half, x + 1.4 * half, y + 1.8 * half)
-        return replace(track, boxes=np.stack(boxes, axis=1).astype(np.float32))
+        return replace(track, boxes=protocol_boxes(track.boxes))
 
     def score(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> Score:
         part = pcm[start * SAMPLES_A_FRAME : (start + len(frames)) * SAMPLES_A_FRAME]

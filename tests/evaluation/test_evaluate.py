@@ -10,7 +10,7 @@ import torch
 from lipsync_core.checkpoints import save_public
 from lipsync_core.data.dataset import ClipDataset, within_shots
 from lipsync_core.errors import LipsyncError
-from lipsync_core.evaluation import evaluate, generator, syncnet
+from lipsync_core.evaluation import evaluate, generator, output, syncnet
 from lipsync_core.evaluation.generator import generator_metrics
 from lipsync_core.evaluation.syncnet import shifted_starts, syncnet_metrics
 from lipsync_core.models import SyncNet, Wav2Lip
@@ -88,7 +88,7 @@ def test_sizes_must_agree(results, weights):
 
 
 def test_infinite_values_become_null():
-    assert evaluate._rounded({"a": math.inf, "b": {"c": math.nan}, "d": 1.23456789, "e": 3}) == {
+    assert output.rounded({"a": math.inf, "b": {"c": math.nan}, "d": 1.23456789, "e": 3}) == {
         "a": None,
         "b": {"c": None},
         "d": 1.234568,

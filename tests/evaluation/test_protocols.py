@@ -8,7 +8,7 @@ import torch
 
 from lipsync_core.data.dataset import ClipDataset
 from lipsync_core.errors import ClipError, LipsyncError, Reason
-from lipsync_core.evaluation import evaluate, lse, protocols, summary, tables
+from lipsync_core.evaluation import evaluate, lse, output, protocols, summary, tables
 from lipsync_core.evaluation.judges import Audio, LseJudge, SyncNetJudge
 from lipsync_core.evaluation.stretches import choose_clips, pairs, read_stretch
 from lipsync_core.models import LseSyncNet, SyncNet, Wav2Lip
@@ -210,7 +210,7 @@ def test_an_unknown_column_is_refused(results):
 def test_the_files_of_an_evaluation(rows, tmp_path):
     report = {"evaluated_on": "held-out speakers", "split": "test", "groups": {}}
     report |= summary.report_sections(rows, ["wav2lip"], [judge()])
-    evaluate.write(evaluate.Evaluation(evaluate._rounded(report), rows), tmp_path / "e.json")
+    output.write(output.Evaluation(output.rounded(report), rows), tmp_path / "e.json")
     lines = (tmp_path / "e.csv").read_text().splitlines()
     assert lines[0] == "protocol,group,system,metric,value,low,high,n,closeness"
     assert any(line.startswith("crossed_audio,,wav2lip,distance_syncnet,") for line in lines)

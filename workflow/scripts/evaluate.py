@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lipsync_core.evaluation import evaluate
+from lipsync_core.evaluation import evaluate, output
 from lipsync_core.runtime import device, logs, threads
 
 with logs.job_log(snakemake.log[0]):
@@ -17,4 +17,4 @@ with logs.job_log(snakemake.log[0]):
         models=snakemake.config["models"],
         **snakemake.params.evaluate,
     )
-    evaluate.write(found, Path(snakemake.output.json))
+    output.write(found, Path(snakemake.output.json))
