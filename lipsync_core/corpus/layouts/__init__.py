@@ -38,8 +38,7 @@ class Layout:
     licence: str = ""
 
 
-# LRS2 and LRW: agreement with the BBC; LRS3: TED talks, CC BY-NC-ND; VoxCeleb2: "for research
-# purposes", CC BY 4.0. All by the pages of the Visual Geometry Group, Oxford.
+# Short forms of the terms as commonly stated, not checked against the agreements: read those.
 BBC_RESEARCH = "research only (BBC)"
 TED_RESEARCH = "research only (CC-BY-NC-ND-4.0, TED)"
 VOXCELEB_RESEARCH = "research only (CC-BY-4.0, VoxCeleb)"
