@@ -59,6 +59,7 @@ rule prepare:
 include: "rules/demo.smk"
 include: "rules/models.smk"
 include: "rules/prepare.smk"
+include: "rules/sync.smk"
 include: "rules/filelists.smk"
 include: "rules/train.smk"
 include: "rules/evaluate.smk"

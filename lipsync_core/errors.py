@@ -39,6 +39,8 @@ class Reason(StrEnum):
     HEAD_POSE = "head_pose"
     SIZE_CHANGE = "size_change"
     OUT_OF_SYNC = "out_of_sync"
+    SYNC_DRIFT = "sync_drift"
+    SYNC_UNCERTAIN = "sync_uncertain"
     DUPLICATE = "duplicate"
 
 

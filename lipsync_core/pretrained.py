@@ -197,7 +197,7 @@ def active_speaker_weights(sync_model: PathLike, models_dir: PathLike) -> Path:
     chosen = sync_model_weights(sync_model) or find_weights(LSE_WEIGHTS, models_dir)
     if chosen is None:
         raise LipsyncError(
-            f"track.select: active_speaker needs a network that measures sync: set sync_model to "
+            f"track.select: active_speaker needs a network that measures sync: set sync.model to "
             f"the checkpoint of a trained SyncNet, or put {LSE_WEIGHTS} into {models_dir} "
             f"(`lipsync fetch {LSE_WEIGHTS}`); or select largest, longest or all"
         )
@@ -205,13 +205,13 @@ def active_speaker_weights(sync_model: PathLike, models_dir: PathLike) -> Path:
 
 
 def sync_model_weights(sync_model: PathLike) -> Path | None:
-    """The network that measures sync (`sync_model` of the config), None when nothing is set.
+    """The network that measures sync (`sync.model` of the config), None when nothing is set.
 
     Raises LipsyncError when there is no such file.
     """
     if str(sync_model) and not Path(sync_model).is_file():
         raise LipsyncError(
-            f"sync_model: {sync_model}: no such file; give syncnet_v2.model, the checkpoint of a "
+            f"sync.model: {sync_model}: no such file; give syncnet_v2.model, the checkpoint of a "
             "SyncNet that is trained already (a copy outside of results), or nothing"
         )
     return Path(sync_model) if str(sync_model) else None

@@ -63,19 +63,31 @@ def known_clips() -> list:
     return indexing.read_index(indexing.index_path(RESULTS)) if by_content else []
 
 
-def sync_models() -> list:
-    """The networks that measure sync and select the active speaker, where the config needs them."""
+def speaker_model() -> list:
+    """The network that selects the active speaker, where the config asks for that."""
     try:
         config_file.check_crop_mode(CONFIG.crop.mode, DETECTOR)
-        files = [pretrained.sync_model_weights(CONFIG.sync_model)]
-        if CONFIG.track.select == "active_speaker":
-            files.append(pretrained.active_speaker_weights(CONFIG.sync_model, CONFIG.models))
-        return sorted({str(path) for path in files if path})
+        if CONFIG.track.select != "active_speaker":
+            return []
+        return [str(pretrained.active_speaker_weights(CONFIG.sync.model, CONFIG.models))]
     except LipsyncError as error:
         raise WorkflowError(str(error)) from None
 
 
-SYNC_MODELS = sync_models()
+def sync_model() -> str:
+    """The network that measures sync; without one that is given, the bootstrap makes it."""
+    try:
+        given = pretrained.sync_model_weights(CONFIG.sync.model)
+    except LipsyncError as error:
+        raise WorkflowError(str(error)) from None
+    found = given or pretrained.find_weights(pretrained.LSE_WEIGHTS, CONFIG.models)
+    return str(found or f"{RESULTS}/sync/bootstrap/checkpoint.pth")
+
+
+SPEAKER_MODEL = speaker_model()
+CHAIN = stages.chain(CONFIG.sync.correct)
+SYNC_MODEL = sync_model()
+BOOTSTRAPPED = stages.SYNC in CHAIN and SYNC_MODEL.startswith(f"{RESULTS}/sync/bootstrap/")
 WEIGHTS = licences.weights_of(CONFIG, DETECTOR)
 
 
@@ -254,6 +266,11 @@ def training_memory(section: TrainingConfig, windows: int, window_mb: float, att
     return attempt * round(section.num_processes * (4000 + 1.1 * section.cache_mb) + batch)
 
 
+def bootstrap_start() -> list:
+    """The checkpoint that the training of SyncNet starts from, if a bootstrap measured sync."""
+    return [SYNC_MODEL] if BOOTSTRAPPED and not CONFIG.syncnet.pretrained else []
+
+
 def syncnet_memory(wildcards, attempt) -> int:
     """MB for the training of SyncNet."""
     section = CONFIG.syncnet
@@ -305,7 +322,7 @@ def card_config(wildcards) -> dict:
 def card_weights(wildcards) -> dict:
     """The weight files that a network was made with: SyncNet's, those of its variant and of the
     variant that it starts from, and those that prepared the clips."""
-    ours = {"syncnet.pretrained", "sync_model", "track.select", "detector"}
+    ours = {"syncnet.pretrained", "sync.model", "track.select", "detector"}
     variants = {wildcards.network}
     if wildcards.network != "syncnet":
         variants.add(CONFIG.generator.variant(wildcards.network).pretrained)

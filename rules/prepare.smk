@@ -80,7 +80,7 @@ rule crop_faces:
     """Face crops of the selected track (or of each person), one zip of JPEGs a clip."""
     input:
         table_of(stages.BOXES),
-        sync_models=SYNC_MODELS,
+        speaker_model=SPEAKER_MODEL,
     output:
         table_of(stages.FACES),
     log:
@@ -107,6 +107,7 @@ rule check_clips:
         table_of(stages.MELS),
         table_of(stages.BOXES),
         table_of(stages.FACES),
+        [table_of(stages.SYNC)] if stages.SYNC in CHAIN else [],
     output:
         table_of(stages.CHECKS),
     log:
@@ -119,6 +120,6 @@ rule check_clips:
         runtime=30,
     params:
         members=members,
-        settings=stage_settings(stages.CHECKS),
+        settings=stage_settings(CHAIN[-1]),
     script:
         "../workflow/scripts/check_clips.py"

@@ -13,6 +13,7 @@ rule train_syncnet:
         train="<results>/filelists/train.txt",
         val="<results>/filelists/val.txt",
         pretrained=CONFIG.syncnet.pretrained or [],
+        bootstrap=bootstrap_start(),
     output:
         checkpoint="<results>/syncnet/checkpoint.pth",
         metrics="<results>/syncnet/metrics.csv",

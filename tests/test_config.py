@@ -104,6 +104,11 @@ def test_given_values_win():
             {"evaluate": {"windows_per_clip": 9.5}},
             "evaluate.windows_per_clip: got 9.5; allowed: int",
         ),
+        (
+            {"sync": {"correct": "yes"}},
+            "sync.correct: got 'yes'; allowed: off | measure | correct",
+        ),
+        ({"sync": {"min_agreement": 2}}, "sync.min_agreement: got 2; allowed: "),
         ({"dub": [{"pads": [0, 0, 0, 5000]}]}, "dub[0].pads[3]: got 5000; allowed: integer, at"),
         ({"dub": [{"output": "../x.mp4"}]}, "dub[0].output: got '../x.mp4'"),
         ({"dub": [{"fase": "x.png"}]}, "unknown key 'dub[0].fase'; did you mean 'face'?"),
@@ -146,6 +151,7 @@ def test_generated_files_are_those_of_the_models(root):
 
 
 def test_a_bare_off_is_a_word():
+    assert config_file.validate(yaml.safe_load("sync: {correct: off}")).sync.correct == "off"
     assert config_file.validate(
         yaml.safe_load("syncnet: {data_check: off}")
     ).syncnet.data_check == ("off")

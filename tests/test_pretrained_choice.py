@@ -35,7 +35,7 @@ def test_imports_without_heavy_packages():
 def test_the_network_that_selects_the_active_speaker(tmp_path):
     with pytest.raises(LipsyncError, match="active_speaker needs a network that measures sync"):
         active_speaker_weights("", tmp_path)
-    with pytest.raises(LipsyncError, match=r"sync_model: .*gone\.pth: no such file"):
+    with pytest.raises(LipsyncError, match=r"sync\.model: .*gone\.pth: no such file"):
         active_speaker_weights(tmp_path / "gone.pth", tmp_path)
     (tmp_path / "syncnet_v2.model").write_bytes(b"weights")
     (tmp_path / "own.pth").write_bytes(b"weights")

@@ -14,6 +14,7 @@ from lipsync_core.config.preparation import (
     CropConfig,
     DetectConfig,
     SplitConfig,
+    SyncConfig,
     TrackConfig,
 )
 from lipsync_core.config.training import (
@@ -36,6 +37,7 @@ __all__ = [
     "GeneratorConfig",
     "GeneratorVariantConfig",
     "SplitConfig",
+    "SyncConfig",
     "SyncNetAugment",
     "SyncNetConfig",
     "TrackConfig",

@@ -14,6 +14,7 @@ from lipsync_core.config.preparation import (
     CropConfig,
     DetectConfig,
     SplitConfig,
+    SyncConfig,
     TrackConfig,
 )
 from lipsync_core.config.training import GeneratorConfig, SyncNetConfig
@@ -61,9 +62,6 @@ class Config(Section):
     ffmpeg: Text = "auto"
     """Program that reads and writes media: auto is the bundled one (the same everywhere); or the
     path of another, 5.1 or newer. Changing it prepares again."""
-    sync_model: str = ""
-    """Weights that measure sync while faces are cropped, and select the active speaker:
-    syncnet_v2.model or a SyncNet checkpoint (outside of results). Nothing: sync is not measured."""
     audio: AudioConfig = AudioConfig()
     """Measures of the audio."""
     detect: DetectConfig = DetectConfig()
@@ -72,6 +70,8 @@ class Config(Section):
     """Tracks of faces."""
     crop: CropConfig = CropConfig()
     """Face crops."""
+    sync: SyncConfig = SyncConfig()
+    """Audio-visual sync of the clips."""
     check: CheckConfig = CheckConfig()
     """Thresholds beyond which a clip is dropped."""
     split: SplitConfig = SplitConfig()

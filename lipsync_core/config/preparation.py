@@ -12,6 +12,7 @@ from lipsync_core.config.types import (
     Mos,
     Natural,
     NonNegative,
+    OffWord,
     Pads,
     Positive,
     Section,
@@ -46,7 +47,7 @@ class TrackConfig(Section):
     """Width (frames) of the two-sided smoothing of the boxes; 0 or 1 for none."""
     select: Literal["largest", "longest", "all", "active_speaker"] = "largest"
     """Which face is used: the largest, the one visible longest, all (each as its own clip), or the
-    active speaker (by `sync_model`, else models/syncnet_v2.model)."""
+    active speaker (by `sync.model`, else models/syncnet_v2.model)."""
     min_seconds: Annotated[float, Field(ge=0.64, le=3600)] = 1.0
     """Minimum time for which a person's face must be visible (all and active_speaker)."""
 
@@ -65,6 +66,23 @@ class CropConfig(Section):
     """Longest side (pixels) of a stored crop; larger faces are scaled down."""
     quality: Annotated[int, Field(ge=1, le=100)] = 95
     """JPEG quality of the crops."""
+
+
+class SyncConfig(Section):
+    """Audio-visual sync of the clips: measured, and corrected where it is wrong."""
+
+    correct: Annotated[Literal["off", "measure", "correct"], OffWord] = "off"
+    """off; measure: columns in clips.csv; correct: also shift the audio of clips that are out of
+    sync, and drop those that stay so, drift or cannot be measured."""
+    model: str = ""
+    """Weights that measure sync and select the active speaker: syncnet_v2.model or a SyncNet
+    checkpoint (outside of results). Nothing: models/syncnet_v2.model if it is there, else a SyncNet
+    that is trained on the corpus as it is (bootstrap)."""
+    bootstrap_steps: Positive = 500
+    """Steps of each of the two rounds of that training; its other keys are those of `syncnet`."""
+    min_agreement: Share = 0.5
+    """Minimum agreement (correct): share of resamples of a clip's windows that give its offset
+    within one frame."""
 
 
 class AudioConfig(Section):
@@ -160,9 +178,10 @@ class CheckConfig(Section):
     max_tracks: Positive | None = None
     """Maximum number of face tracks, to drop clips of several people; null for no limit."""
     max_sync_offset: Natural | None = None
-    """Maximum audio-visual offset (frames; 3 is usual), needs a `sync_model`; null for no limit."""
+    """Maximum audio-visual offset (frames; 3 is usual), needs `sync.correct`; null for no limit,
+    and for 1 where sync is corrected."""
     min_sync_confidence: float | None = None
-    """Minimum sync confidence (syncnet_v2.model: 3), needs a `sync_model`; null for no limit."""
+    """Minimum sync confidence (syncnet_v2.model: 3), needs `sync.correct`; null for no limit."""
     timeout: Annotated[float, Field(gt=0)] = 300
     """Time limit for reading a clip (seconds), and as much again for each minute of the clip;
     beyond it the clip is dropped as timed_out."""

@@ -117,3 +117,8 @@ def _labelled(clip: Clip, corpus: Corpus, shards: int, licence: str) -> Clip:
         corpus=corpus.name,
         root=encode(str(corpus.data_root)),
     )
+
+
+def groups_of(config: Config) -> set[str]:
+    """The names of the corpora whose ids begin with a group instead of a speaker."""
+    return {each.name for each in corpora_of(config) if not LAYOUTS[each.layout].speakers_known}

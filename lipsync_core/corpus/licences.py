@@ -74,8 +74,8 @@ def weights_of(config: Config, detector: str) -> dict[str, str]:
 
     The bundled CenterFace (MIT) is not among them, nor are networks that the run itself trains.
     """
-    found = {"syncnet.pretrained": config.syncnet.pretrained, "sync_model": config.sync_model}
-    if config.track.select == "active_speaker" and not config.sync_model:
+    found = {"syncnet.pretrained": config.syncnet.pretrained, "sync.model": config.sync.model}
+    if config.track.select == "active_speaker" and not config.sync.model:
         found["track.select"] = str(Path(config.models) / LSE_WEIGHTS)
     if detector == "s3fd":
         found["detector"] = str(Path(config.models) / S3FD_WEIGHTS)

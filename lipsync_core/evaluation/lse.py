@@ -12,7 +12,7 @@ from scipy.fft import dct
 from torch.nn import functional as F
 
 from lipsync_core.errors import ClipError, Reason
-from lipsync_core.evaluation.av_offset import MAX_SHIFT, AvOffset, av_offset
+from lipsync_core.evaluation.av_offset import MAX_SHIFT, AvOffset, summarize, window_distances
 from lipsync_core.models.lse import LseSyncNet
 
 SAMPLES_A_FRAME = 640  # 16 kHz, 25 frames a second
@@ -82,7 +82,17 @@ def protocol_boxes(boxes: np.ndarray) -> np.ndarray:
 
 
 def lse(model: LseSyncNet, frames: np.ndarray, pcm: np.ndarray, batch_size: int = 16) -> AvOffset:
-    """Score one face track.
+    """Score one face track: LSE-D (`distance`), LSE-C (`confidence`) and the offset.
+
+    Arguments and errors: see `lse_distances`.
+    """
+    return summarize(lse_distances(model, frames, pcm, batch_size))
+
+
+def lse_distances(
+    model: LseSyncNet, frames: np.ndarray, pcm: np.ndarray, batch_size: int = 16
+) -> np.ndarray:
+    """Distances of the windows of one face track to shifted audio: float32 (n, 31).
 
     Parameters
     ----------
@@ -106,7 +116,7 @@ def lse(model: LseSyncNet, frames: np.ndarray, pcm: np.ndarray, batch_size: int 
             f"LSE needs {WINDOW + 1} frames ({(WINDOW + 1) / 25:.2f} s) of both",
         )
     model.eval()
-    return scores(*features(model, frames, mfcc(pcm), count, batch_size))
+    return padded_distances(*features(model, frames, mfcc(pcm), count, batch_size))
 
 
 @torch.inference_mode()
@@ -131,9 +141,14 @@ def features(
     return torch.cat(faces), torch.cat(audio)
 
 
-def scores(faces: torch.Tensor, audio: torch.Tensor) -> AvOffset:
-    """LSE-D (`distance`), LSE-C (`confidence`) and offset of features (n, 1024) and (n, 1024).
+def padded_distances(faces: torch.Tensor, audio: torch.Tensor) -> np.ndarray:
+    """Distances of features (n, 1024) and (n, 1024) over the shifts: float32 (n, 31).
 
     Before its first and after its last window the audio features are zeros, as in the public code.
     """
-    return av_offset(faces, F.pad(audio, (0, 0, MAX_SHIFT, MAX_SHIFT)))
+    return window_distances(faces, F.pad(audio, (0, 0, MAX_SHIFT, MAX_SHIFT)))
+
+
+def scores(faces: torch.Tensor, audio: torch.Tensor) -> AvOffset:
+    """LSE-D, LSE-C and offset of features (n, 1024) and (n, 1024), see `padded_distances`."""
+    return summarize(padded_distances(faces, audio))

@@ -5,6 +5,7 @@ Statistics of the distances of `av_offset.window_distances`, of any network.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +39,12 @@ class SyncMeasure(NamedTuple):
     high: int
     drift: float
     windows: int
+
+    @classmethod
+    def parse(cls, row: Mapping[str, str]) -> SyncMeasure:
+        """The measure of a table's row, whose columns have the names of the fields."""
+        whole = ("offset", "low", "high", "windows")
+        return cls(*((int if name in whole else float)(row[name]) for name in cls._fields))
 
 
 def measure(distances: np.ndarray, starts: np.ndarray) -> SyncMeasure:

@@ -67,9 +67,10 @@ def wav_blocks(wav_path: PathLike, block: int = BLOCK_SAMPLES) -> Iterator[np.nd
             yield to_float(np.frombuffer(data, "<i2"))
 
 
-def read_wav(wav_path: PathLike) -> np.ndarray:
-    """All samples of a file of `extract_audio`: float32 (N,). Raises as `open_wav`."""
-    return np.concatenate([np.zeros(0, np.float32), *wav_blocks(wav_path)])
+def read_pcm(wav_path: PathLike) -> np.ndarray:
+    """All samples of a file of `extract_audio`: int16 (N,). Raises as `open_wav`."""
+    with open_wav(wav_path) as stream:
+        return np.frombuffer(stream.readframes(stream.getnframes()), "<i2")
 
 
 def shift_samples(samples: np.ndarray, shift: int) -> np.ndarray:

@@ -17,13 +17,13 @@ import cv2
 import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.io import wavfile
 
 from lipsync_core import audio
 from lipsync_core.checkpoints import build_from
 from lipsync_core.data.tensors import stack_window, to_device
-from lipsync_core.evaluation.av_offset import MAX_SHIFT, av_offset, cosine_distance
-from lipsync_core.evaluation.lse import SAMPLES_A_FRAME, lse, protocol_boxes
+from lipsync_core.evaluation.av_offset import MAX_SHIFT, cosine_distance, window_distances
+from lipsync_core.evaluation.lse import SAMPLES_A_FRAME, lse_distances, protocol_boxes
+from lipsync_core.evaluation.sync import SyncMeasure, measure
 from lipsync_core.faces.crops import CropSpec, iter_crops
 from lipsync_core.faces.track import Track
 from lipsync_core.media.audio import to_float
@@ -38,7 +38,7 @@ MIN_FRAMES = 16  # frames that a score needs
 FACES_PER_PASS = 8  # their frames are held in memory together
 WINDOW = 5  # frames
 BATCH_SIZE = 32
-Score = tuple[int, float]  # offset in frames of 40 ms (above 0 the video lags), confidence
+LSE_SUFFIX = Path(LSE_WEIGHTS).suffix  # other files are checkpoints of this project
 
 
 class SyncScorer(abc.ABC):
@@ -51,8 +51,8 @@ class SyncScorer(abc.ABC):
         return track
 
     @abc.abstractmethod
-    def score(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> Score:
-        """Offset and confidence (higher is better).
+    def distances(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> np.ndarray:
+        """Distances of face windows to shifted audio, float32 (m, 31): see `window_distances`.
 
         frames: uint8 (n, side, side, 3) BGR, n >= MIN_FRAMES, from frame `start` of the clip on.
         pcm: int16 (N,), the whole clip's audio at 16 kHz, longer than these frames.
@@ -70,10 +70,9 @@ class LseScorer(SyncScorer):
     def view(self, track: Track) -> Track:
         return replace(track, boxes=protocol_boxes(track.boxes))
 
-    def score(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> Score:
+    def distances(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> np.ndarray:
         part = pcm[start * SAMPLES_A_FRAME : (start + len(frames)) * SAMPLES_A_FRAME]
-        result = lse(self.model, frames, np.array(part))
-        return result.offset, result.confidence
+        return lse_distances(self.model, frames, np.array(part))
 
 
 class SyncNetScorer(SyncScorer):
@@ -84,7 +83,7 @@ class SyncNetScorer(SyncScorer):
         self.side = self.model.image_size
 
     @torch.inference_mode()
-    def score(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> Score:
+    def distances(self, frames: np.ndarray, pcm: np.ndarray, start: int) -> np.ndarray:
         device = next(self.model.parameters()).device
         count = len(frames) - WINDOW + 1
         # Five frames are sixteen mel columns: a multiple of five keeps the columns in place.
@@ -102,45 +101,45 @@ class SyncNetScorer(SyncScorer):
         ]
         batches = torch.from_numpy(audio_windows).split(BATCH_SIZE)
         embedded_audio = [self.model.encode_audio(batch.to(device)) for batch in batches]
-        found = av_offset(torch.cat(faces), torch.cat(embedded_audio), distance=cosine_distance)
-        return found.offset, found.confidence
+        embedded = torch.cat(faces), torch.cat(embedded_audio)
+        return window_distances(*embedded, distance=cosine_distance)
 
 
 @functools.cache
 def load_scorer(path: Path, device: str = "auto") -> SyncScorer:
     """The scorer of these weights. Raises LipsyncError for other files."""
-    public = path.suffix == Path(LSE_WEIGHTS).suffix
-    return LseScorer(path, device) if public else SyncNetScorer(path, device)
+    return LseScorer(path, device) if path.suffix == LSE_SUFFIX else SyncNetScorer(path, device)
 
 
-def select_speaker(scores: Sequence[Score | None]) -> tuple[int, float]:
+def select_speaker(scores: Sequence[SyncMeasure | None]) -> tuple[int, float]:
     """Index of the track with the highest confidence of `score_tracks`, and that confidence.
 
     A track without a score is never preferred; when none has one, the first with confidence 0.
     """
-    confidences = [-math.inf if score is None else score[1] for score in scores]
+    confidences = [-math.inf if score is None else score.confidence for score in scores]
     best = int(np.argmax(confidences))
     return best, max(0.0, confidences[best])
 
 
 def score_tracks(
-    video_path: Path, wav_path: Path, tracks: Sequence[Track], scorer: SyncScorer, spec: CropSpec
-) -> list[Score | None]:
-    """Offset (frames) and confidence of each track, None where it is too short.
+    video_path: Path, pcm: np.ndarray, tracks: Sequence[Track], scorer: SyncScorer, spec: CropSpec
+) -> list[SyncMeasure | None]:
+    """Sync of each track with the audio, None where it is too short.
 
-    Each is scored on the loudest six seconds of its longest unbroken run in one shot. spec: how
-    crops are cut for training, which is what a SyncNet of this project expects.
+    pcm: int16 (N,), the audio at 16 kHz. Each is scored on the loudest six seconds of its longest
+    unbroken run in one shot. spec: how crops are cut for training, which is what a SyncNet of this
+    project expects.
     """
-    _, pcm = wavfile.read(wav_path, mmap=True)
-    scores: list[Score | None] = []
+    scores: list[SyncMeasure | None] = []
     samples = _samples(video_path, pcm, tracks, scorer, spec)
     for track, (start, frames) in zip(tracks, samples, strict=True):
         score = None
         if len(frames):
-            offset, confidence = scorer.score(frames, _mute_other_shots(pcm, track, start), start)
-            score = offset, round(confidence, 4)
+            found = scorer.distances(frames, _mute_other_shots(pcm, track, start), start)
+            score = measure(found, start + np.arange(len(found)))
         scores.append(score)
-    log.info("%s: offset and sync confidence of each face: %s", video_path.name, scores)
+    shown = [score and (score.offset, round(score.confidence, 4)) for score in scores]
+    log.info("%s: offset and sync confidence of each face: %s", video_path.name, shown)
     return scores
 
 

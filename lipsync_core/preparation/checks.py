@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from lipsync_core.config import CheckConfig
+from lipsync_core.config import CheckConfig, SyncConfig
 from lipsync_core.errors import ClipError, Reason
 from lipsync_core.media.timestamps import FPS
 
+MAX_CORRECTED_OFFSET = 1  # frames that may remain after a correction
 MIN_FRAMES = 16  # a training window and its reference need more than 15 frames
 
 
@@ -88,13 +89,14 @@ def derived(measures: Mapping[str, Any]) -> dict[str, float]:
     return found | {"coverage": round(int(measures["faces"]) / max(frames, 1), 4)}
 
 
-def check(measures: Mapping[str, Any], config: CheckConfig) -> None:
+def check(measures: Mapping[str, Any], config: CheckConfig, sync: SyncConfig | None = None) -> None:
     """Raise ClipError with the first reason for which a clip must be dropped.
 
     Parameters
     ----------
     measures: `frames` (at 25 fps) and the measures of `THRESHOLDS`, numbers or their texts.
     config: the section with the `THRESHOLDS`; one that is None does not count.
+    sync: the section `sync`; where it corrects, a clip must be in sync after that.
     """
     frames = int(measures["frames"])
     if frames < MIN_FRAMES:
@@ -110,3 +112,20 @@ def check(measures: Mapping[str, Any], config: CheckConfig) -> None:
         if number > bound if threshold.key.startswith("max_") else number < bound:
             text = threshold.text.format(number)
             raise ClipError(threshold.reason, f"{text} (check.{threshold.key} {bound})")
+    if sync is not None and sync.correct == "correct":
+        _check_sync(values, config, sync)
+
+
+def _check_sync(values: Mapping[str, Any], config: CheckConfig, sync: SyncConfig) -> None:
+    """Raise ClipError for a clip whose sync could not be corrected, or not be told."""
+    if values.get("sync_offset") in (None, ""):
+        return  # nothing can be measured: the weights are too weak, which is in the log
+    drift, agreement = float(values["sync_drift"]), float(values["sync_agreement"])
+    if drift:
+        raise ClipError(Reason.SYNC_DRIFT, f"the offset grows by {drift:+.1f} frames in the clip")
+    if agreement < sync.min_agreement:
+        text = f"{agreement:.0%} of its resamples agree on an offset"
+        raise ClipError(Reason.SYNC_UNCERTAIN, f"{text} (sync.min_agreement {sync.min_agreement})")
+    if config.max_sync_offset is None and values["sync_distance"] > MAX_CORRECTED_OFFSET:
+        text = f"{values['sync_distance']:.0f} frames out of sync after the correction"
+        raise ClipError(Reason.OUT_OF_SYNC, text)

@@ -16,7 +16,9 @@ from lipsync_core.corpus.clips import Clip
 from lipsync_core.corpus.filelists import parse_line, speaker_of
 from lipsync_core.corpus.index import index_path, read_index
 from lipsync_core.corpus.layouts.items import SPLITS, source_id
+from lipsync_core.data.dataset import shift_audio
 from lipsync_core.errors import LipsyncError, Reason
+from lipsync_core.media.timestamps import FPS
 from lipsync_core.preparation import accounting, alias_groups, assignment, duplicates
 from lipsync_core.preparation.stages import CHECKS, Stage
 from lipsync_core.preparation.time_split import Parts
@@ -81,6 +83,7 @@ def write_filelists(
     by, parts = assignment.assign(
         results, official, val, test, seed, seconds, corpora, groups, aliases
     )
+    parts = {clip: _shifted(rows[clip], own) for clip, own in parts.items()}
     reasons = _drop(results, rows, parts, drop_duplicates)
     lines.append(accounting.StageCounts(accounting.FILELISTS, len(kept), 0, len(parts), reasons))
     folder = results / "filelists"
@@ -108,6 +111,15 @@ def write_filelists(
 
 def _place(corpus: str, order: Sequence[str]) -> int:
     return order.index(corpus) if corpus in order else len(order)
+
+
+def _shifted(row: Row, parts: Parts) -> Parts:
+    """The parts of a clip with its audio shifted, where that was found out of sync."""
+    offset = row.get("sync_offset_before")
+    if not offset:
+        return parts
+    frames = round(float(row["audio_seconds"]) * FPS)
+    return {name: shift_audio(part, int(offset), frames) for name, part in parts.items()}
 
 
 def _drop(

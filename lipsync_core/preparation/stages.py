@@ -1,4 +1,4 @@
-"""The five stages of preparation: names, versions, files and settings. Light: no heavy imports.
+"""The stages of preparation: names, versions, files and settings. Light: no heavy imports.
 
 A stage's key for a clip is a digest of its source's signature, its settings and its version; a file
 whose key still matches is kept. Raise a stage's version when its output changes (golden-output
@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +79,19 @@ FACES = Stage(
     ".zip",
     version=7,
     reads=(BOXES,),
-    settings=("ffmpeg", "track", "crop", "sync_model"),
+    settings=("ffmpeg", "track", "crop"),
 )
 CHECKS = Stage(
     "check_clips", "checks", "", version=5, reads=(AUDIO, MELS, BOXES, FACES), settings=("check",)
 )
 ALL = (AUDIO, MELS, BOXES, FACES, CHECKS)
+# Only where the config's `sync.correct` is not off; then the checks read its table too.
+SYNC = Stage(
+    "measure_sync", "sync", "", version=1, after=(MELS,), reads=(AUDIO, FACES), settings=("sync",)
+)
+SYNC_CHECKS = replace(CHECKS, reads=(*CHECKS.reads, SYNC), settings=("check", "sync"))
+
+
+def chain(correct: str) -> tuple[Stage, ...]:
+    """The stages that are run with `sync.correct`, in order."""
+    return ALL if correct == "off" else (AUDIO, MELS, BOXES, FACES, SYNC, SYNC_CHECKS)

@@ -1,4 +1,4 @@
-"""The five stages of preparation, one function each.
+"""The stages of preparation, one function each.
 
 Each brings one shard up to date (see `lipsync_core.preparation.runner`). Heavy modules are imported
 by the stage that needs them: a job that makes spectrograms does not load torch.
@@ -11,11 +11,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from lipsync_core.config import CheckConfig, CropConfig, TrackConfig
+from lipsync_core.config import CheckConfig, CropConfig, SyncConfig, TrackConfig
 from lipsync_core.corpus.clips import Clip
 from lipsync_core.corpus.index import read_shard
 from lipsync_core.errors import ClipError, add_measures
@@ -25,6 +25,9 @@ from lipsync_core.preparation.runner import ClipJob, Worker, per_clip, run_shard
 from lipsync_core.preparation.stages import Measures
 from lipsync_core.runtime.files import file_sha
 from lipsync_core.runtime.tables import Row
+
+if TYPE_CHECKING:
+    from lipsync_core.preparation.cropping import TrackSelector
 
 log = logging.getLogger(__name__)
 
@@ -146,38 +149,84 @@ def _size(row: Row) -> tuple[int, int] | None:
     return (int(row["width"]), int(row["height"])) if row.get("width") else None
 
 
-def crop_faces(shard: Shard, device: str = "auto", models: Path = Path("models")) -> list[Row]:
+def crop_faces(shard: Shard, device: str = "auto", speaker_model: Path | None = None) -> list[Row]:
     """Write `faces/<clip id>.zip`, the speaker's face crops. Drops clips without a face (no_face).
+
+    speaker_model: weights that select the active speaker (`track.select: active_speaker`).
 
     Measures: faces (frames with a crop), face_px (median longer side of the face), tracks (people
     who are visible for `track.min_seconds` or more), shots, head_speed, size_change, those of
     `measures.pose_measures` and `measures.crop_measures`, active_speaker_confidence where the
-    speaker was selected by it, and with `sync_model` sync_offset and sync_confidence.
+    speaker was selected by it.
 
     With `track.select: all` each person becomes a clip. There, and in a video of several shots,
     `start_frame` is its first frame and `num_frames` counts from there to its last, without the
     shots that do not show it. Otherwise unused_face_seconds is the time in which only other people
     are visible.
     """
-    from lipsync_core import pretrained
     from lipsync_core.preparation import precropped
     from lipsync_core.preparation.cropping import FaceCropper
 
-    params = shard.params
-    track, model = TrackConfig(**params["track"]), params["sync_model"]
-    weights = {"sync_weights": pretrained.sync_model_weights(model)}
-    if track.select == "active_speaker":
-        weights["speaker_weights"] = pretrained.active_speaker_weights(model, models)
-    crop = CropConfig(**params["crop"])
-    cropper = FaceCropper(shard.data_root, shard.results, track, crop, device, **weights)
-    sha = {name: file_sha(path) for name, path in weights.items() if path}
+    crop = CropConfig(**shard.params["crop"])
+    cropper = FaceCropper(_track_selector(shard, shard.params, device, speaker_model), crop)
+    sha = {"speaker_weights": file_sha(speaker_model)} if speaker_model else {}
     worker = precropped.route(per_clip(cropper), shard.data_root, precropped.crop_faces)
-    return shard._replace(params={**params, **sha}).run(stages.FACES, worker)
+    return shard._replace(params={**shard.params, **sha}).run(stages.FACES, worker)
+
+
+def _track_selector(
+    shard: Shard, config: Mapping[str, Any], device: str, speaker_model: Path | None
+) -> TrackSelector:
+    from lipsync_core.faces.crops import CropSpec
+    from lipsync_core.preparation.cropping import TrackSelector
+
+    crop = CropConfig(**config["crop"])
+    spec = CropSpec(crop.mode, tuple(crop.pads), crop.margin)
+    track = TrackConfig(**config["track"])
+    return TrackSelector(shard.data_root, shard.results, track, spec, device, speaker_model)
+
+
+def measure_sync(
+    shard: Shard,
+    weights: Path,
+    config: Mapping[str, Any],
+    device: str = "auto",
+    speaker_model: Path | None = None,
+    trusted: bool = True,
+) -> list[Row]:
+    """Measure, and with `sync.correct: correct` correct, the audio-visual offset of each clip.
+
+    weights: syncnet_v2.model or a SyncNet checkpoint. config: the whole config, whose `crop` and
+    `track` tell which face of a video a clip shows. speaker_model: see `crop_faces`. trusted:
+    whether the weights measure well enough; otherwise nothing is measured.
+
+    Measures: see `sync.measure_clip`.
+    """
+    from lipsync_core.preparation import active_speaker, sync
+    from lipsync_core.runtime.device import pick
+
+    settings = SyncConfig(**shard.params["sync"])
+    if weights.suffix == active_speaker.LSE_SUFFIX:
+        scorer = active_speaker.load_scorer(weights, device)
+        selector = _track_selector(shard, config, device, speaker_model)
+        measure: sync.Measurer = sync.LseMeasurer(scorer, selector)
+    else:
+        measure = sync.SyncNetMeasurer.load(weights, pick(device), shard.results)
+
+    def work(job: ClipJob) -> Measures:
+        return sync.measure_clip(job, measure, settings) if trusted else {}
+
+    params = {**shard.params, "weights": file_sha(weights), "trusted": trusted}
+    return shard._replace(params=params).run(stages.SYNC, per_clip(work))
 
 
 def check_clips(shard: Shard) -> list[Row]:
-    """Compare each clip's measures with the thresholds; measures: see `checks.derived`."""
+    """Compare each clip's measures with the thresholds; measures: see `checks.derived`.
+
+    With the settings of `stages.SYNC_CHECKS` also with those of `sync`.
+    """
     thresholds = CheckConfig(**shard.params["check"])
+    sync = SyncConfig(**shard.params["sync"]) if "sync" in shard.params else None
 
     def work(job: ClipJob) -> Measures:
         measures: Row = {}
@@ -185,7 +234,8 @@ def check_clips(shard: Shard) -> list[Row]:
             measures |= row
         own = derived(measures)
         with add_measures(own):
-            check(measures | own, thresholds)
+            check(measures | own, thresholds, sync)
         return own
 
-    return shard.run(stages.CHECKS, per_clip(work))
+    stage = stages.SYNC_CHECKS if sync else stages.CHECKS
+    return shard.run(stage, per_clip(work))

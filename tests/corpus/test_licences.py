@@ -61,7 +61,7 @@ def test_refused_clips_name_their_corpus(found, message):
 
 def test_all_weights_of_a_config():
     config = Config(
-        sync_model="m/syncnet_v2.model",
+        sync={"model": "m/syncnet_v2.model"},
         syncnet={"pretrained": "m/lipsync_expert.pth"},
         generator={
             "variants": ["wav2lip", "wav2lip_gan"],
@@ -72,7 +72,7 @@ def test_all_weights_of_a_config():
     )
     assert licences.weights_of(config, "s3fd") == {
         "syncnet.pretrained": "m/lipsync_expert.pth",
-        "sync_model": "m/syncnet_v2.model",
+        "sync.model": "m/syncnet_v2.model",
         "detector": "models/s3fd.pth",
         "generator.wav2lip.pretrained": "m/wav2lip.pth",
         "generator.wav2lip_gan.disc_pretrained": "m/visual_quality_disc.pth",

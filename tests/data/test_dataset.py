@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lipsync_core.audio import mel_window
+from lipsync_core.audio import mel_window, melspectrogram
 from lipsync_core.config import SyncNetAugment
+from lipsync_core.corpus.filelists import ListedClip, parse_line, read_line
 from lipsync_core.data import dataset
 from lipsync_core.data.array_cache import OVERHEAD
 from lipsync_core.data.augmentation import HFLIP, NO_AUGMENT
@@ -23,6 +24,7 @@ from lipsync_core.data.dataset import (
     load_splits,
     read_filelist,
     sample_starts,
+    shift_audio,
     syncnet_batch,
     syncnet_group,
     window_starts,
@@ -30,6 +32,7 @@ from lipsync_core.data.dataset import (
 from lipsync_core.data.prefetch import prefetch
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.archive import CropArchive
+from lipsync_core.media.audio import write_wav
 from tests.support.training import write_clip, write_corpus
 
 
@@ -439,3 +442,28 @@ def test_windows_of_a_clip_are_those_of_its_frames(tmp_path):
     assert np.array_equal(
         corpus.frames(clip, clip.starts[0])[0], archive.decode(clip.starts[0], 96)
     )
+
+
+def test_a_list_can_shift_the_audio_of_a_clip(tmp_path):
+    write_clip(tmp_path, "a/1")
+    sound = np.random.default_rng(0).integers(-3000, 3000, 40 * 640).astype("<i2")
+    (tmp_path / "audio/a").mkdir(parents=True)
+    write_wav(tmp_path / "audio/a/1.wav", [sound])
+    late = ClipDataset.load(tmp_path, [str(shift_audio(ListedClip("a/1"), 3, 40))])
+    clip = late.clips[0]
+    assert (int(clip.starts[0]), int(clip.starts[-1])) == (3, 35)
+    delayed = np.concatenate([np.zeros(1920, "<i2"), sound]).astype(np.float32) / 32768
+    np.testing.assert_array_equal(late.mel(clip), melspectrogram(delayed).T)
+    early = ClipDataset.load(tmp_path, [str(shift_audio(ListedClip("a/1"), -4, 40))])
+    clip = early.clips[0]
+    assert (int(clip.starts[0]), int(clip.starts[-1])) == (0, 31)  # no audio for the last four
+    np.testing.assert_array_equal(
+        early.mel(clip), melspectrogram(sound[2560:].astype(np.float32) / 32768).T
+    )
+    assert shift_audio(ListedClip("a/1"), 0, 40) == ListedClip("a/1")
+
+
+@pytest.mark.parametrize("text", ["a/1", "a/1\t3-9", "a/1\t0-74\t+1920", "a/1\t5-60\t-640"])
+def test_lines_of_lists_are_read_as_written(text):
+    assert str(parse_line(text)) == text
+    assert str(read_line(f"{text}\n", lambda name: name == "a/1")) == text

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lipsync_core.evaluation.av_offset import SHIFTS
-from lipsync_core.evaluation.sync import describe, measure
+from lipsync_core.evaluation.sync import SyncMeasure, describe, measure
 
 
 def distances(offsets, noise=0.05, seed=0):
@@ -54,6 +54,11 @@ def test_equal_input_gives_equal_measures():
     assert measure(*distances(np.full(70, 2), noise=0.6)) == measure(
         *distances(np.full(70, 2), noise=0.6)
     )
+
+
+def test_measure_of_a_table_row():
+    found = measure(*distances(np.full(70, 2), noise=0.6))
+    assert SyncMeasure.parse({name: str(value) for name, value in found._asdict().items()}) == found
 
 
 def test_offset_in_words():

@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.io import wavfile
 
-from lipsync_core.evaluation.av_offset import AvOffset
+from lipsync_core.evaluation.av_offset import summarize
 from lipsync_core.faces.crops import CropSpec
 from lipsync_core.faces.track import Track
 from lipsync_core.preparation import active_speaker
@@ -58,7 +57,7 @@ def scorer() -> active_speaker.SyncNetScorer:
 
 
 @pytest.fixture
-def video(tmp_path, monkeypatch) -> tuple[Path, Path, list[Track]]:
+def video(tmp_path, monkeypatch) -> tuple[Path, np.ndarray, list[Track]]:
     """Three gray faces side by side; the second follows the audio."""
     levels = [brightness(seed) for seed in (1, 2, 3)]
     frames = np.zeros((FRAMES, 120, 300, 3), np.uint8)
@@ -66,18 +65,21 @@ def video(tmp_path, monkeypatch) -> tuple[Path, Path, list[Track]]:
         shade = (255 * level).astype(np.uint8)[:, None, None, None]
         frames[:, 10:110, 100 * number + 10 : 100 * number + 90] = shade
     monkeypatch.setattr(active_speaker, "iter_crops", crops_from(frames))
-    wavfile.write(tmp_path / "a.wav", 16000, sound(levels[1]))
     boxes = np.float32([[15, 20, 85, 100]]).repeat(FRAMES, axis=0)
     tracks = [
         Track(np.arange(FRAMES, dtype=np.int32), boxes + np.float32([100 * n, 0, 100 * n, 0]))
         for n in range(3)
     ]
-    return tmp_path / "a.mp4", tmp_path / "a.wav", tracks
+    return tmp_path / "a.mp4", sound(levels[1]), tracks
+
+
+def score(scorer, frames, pcm, start):
+    return summarize(scorer.distances(frames, pcm, start))
 
 
 def test_the_face_that_matches_the_audio_is_selected(video, scorer):
-    path, wav, tracks = video
-    scores = active_speaker.score_tracks(path, wav, tracks, scorer, CropSpec())
+    path, pcm, tracks = video
+    scores = active_speaker.score_tracks(path, pcm, tracks, scorer, CropSpec())
     assert active_speaker.select_speaker(scores)[0] == 1
     best, confidence = active_speaker.select_speaker(scores[::-1][:2])
     assert (best, confidence > 0) == (1, True)
@@ -86,10 +88,10 @@ def test_the_face_that_matches_the_audio_is_selected(video, scorer):
 def test_confidence_falls_with_the_fit(scorer):
     level = brightness(2)
     frames = np.uint8(255 * level)[:, None, None, None] * np.ones((1, SIDE, SIDE, 3), np.uint8)
-    whole = scorer.score(frames, sound(level), 0)[1]
-    assert whole > 2 * scorer.score(frames, sound(brightness(5)), 0)[1]
+    whole = score(scorer, frames, sound(level), 0).confidence
+    assert whole > 2 * score(scorer, frames, sound(brightness(5)), 0).confidence
     # A sample from the middle uses its own part of the audio.
-    assert scorer.score(frames[21:], sound(level), 21)[1] == pytest.approx(whole, rel=0.35)
+    assert score(scorer, frames[21:], sound(level), 21).confidence == pytest.approx(whole, rel=0.35)
 
 
 @pytest.mark.parametrize("late", [-4, 0, 3])
@@ -97,30 +99,30 @@ def test_the_offset_of_audio_and_video(scorer, late):
     level = brightness(2)
     frames = np.uint8(255 * level)[:, None, None, None] * np.ones((1, SIDE, SIDE, 3), np.uint8)
     heard = sound(np.roll(level, -late))  # the picture comes `late` frames after its sound
-    assert scorer.score(frames, heard, 0)[0] == late
+    assert score(scorer, frames, heard, 0).offset == late
 
 
 def test_sync_of_one_face(video, scorer):
-    path, wav, tracks = video
+    path, pcm, tracks = video
     short = Track(tracks[1].frames[:9], tracks[1].boxes[:9])
-    score, nothing = active_speaker.score_tracks(path, wav, [tracks[1], short], scorer, CropSpec())
-    assert score is not None and score[0] == 0 and score[1] > 0
+    found, nothing = active_speaker.score_tracks(path, pcm, [tracks[1], short], scorer, CropSpec())
+    assert found is not None and found.offset == 0 and found.confidence > 0
     assert nothing is None
 
 
 def test_the_lse_scorer_gets_the_input_of_its_own_pipeline(monkeypatch):
     asked = types.SimpleNamespace()
 
-    def lse(model, frames, pcm):
+    def lse_distances(model, frames, pcm):
         asked.frames, asked.pcm = frames, pcm
-        return AvOffset(0, 7.0, 3.5, np.zeros(31, np.float32))
+        return np.full((12, 31), 7, np.float32)
 
-    monkeypatch.setattr(active_speaker, "lse", lse)
+    monkeypatch.setattr(active_speaker, "lse_distances", lse_distances)
     scorer = object.__new__(active_speaker.LseScorer)
     scorer.model = None
     pcm = np.arange(32000, dtype=np.int16)
     frames = np.zeros((20, 224, 224, 3), np.uint8)
-    assert scorer.score(frames, pcm, 5) == (0, 3.5)
+    assert (scorer.distances(frames, pcm, 5) == 7).all()
     np.testing.assert_array_equal(asked.pcm, pcm[3200:16000])
     track = Track(np.zeros(1, np.int32), np.float32([[100, 100, 180, 200]]))
     np.testing.assert_allclose(scorer.view(track).boxes, [[70, 100, 210, 240]])
@@ -148,15 +150,18 @@ def test_scored_frames_are_in_one_shot():
 
 @pytest.mark.parametrize(("shown", "heard"), [((0, 30), (0, 30)), ((30, 60), (30, 60))])
 def test_no_shift_of_the_audio_reaches_into_another_shot(video, scorer, monkeypatch, shown, heard):
-    path, wav, (track, *_) = video
+    path, pcm, (track, *_) = video
     seen = slice(*shown)
     own = Track(track.frames[seen], track.boxes[seen], cuts=(30,))
     given = []
-    monkeypatch.setattr(
-        scorer, "score", lambda frames, pcm, start: given.append(pcm) or (0, 1.0), raising=False
-    )
-    active_speaker.score_tracks(path, wav, [own], scorer, CropSpec())
-    samples = wavfile.read(wav)[1]
+
+    def distances(frames, pcm, start):
+        given.append(pcm)
+        return np.ones((20, 31), np.float32)
+
+    monkeypatch.setattr(scorer, "distances", distances, raising=False)
+    active_speaker.score_tracks(path, pcm, [own], scorer, CropSpec())
+    samples = pcm
     audible = np.zeros(len(samples), bool)
     audible[heard[0] * 640 : heard[1] * 640] = True
     (pcm,) = given
@@ -164,18 +169,21 @@ def test_no_shift_of_the_audio_reaches_into_another_shot(video, scorer, monkeypa
 
 
 def test_faces_too_short_to_score_lose(video, scorer):
-    path, wav, tracks = video
+    path, pcm, tracks = video
     short = [Track(track.frames[:10], track.boxes[:10]) for track in tracks]
-    scores = active_speaker.score_tracks(path, wav, [short[1], tracks[0]], scorer, CropSpec())
+    scores = active_speaker.score_tracks(path, pcm, [short[1], tracks[0]], scorer, CropSpec())
     assert active_speaker.select_speaker(scores)[0] == 1
-    scores = active_speaker.score_tracks(path, wav, short, scorer, CropSpec())
+    scores = active_speaker.score_tracks(path, pcm, short, scorer, CropSpec())
     assert active_speaker.select_speaker(scores) == (0, 0.0)
 
 
 def test_crops_have_the_input_size_of_the_scorer(video, scorer, monkeypatch):
     shapes = set()
-    monkeypatch.setattr(
-        scorer, "score", lambda frames, *_: shapes.add(frames.shape) or (0, 1.0), raising=False
-    )
+
+    def distances(frames, *_):
+        shapes.add(frames.shape)
+        return np.ones((20, 31), np.float32)
+
+    monkeypatch.setattr(scorer, "distances", distances, raising=False)
     active_speaker.score_tracks(*video, scorer, CropSpec("square"))
     assert shapes == {(FRAMES, SIDE, SIDE, 3)}

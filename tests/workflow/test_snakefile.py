@@ -153,6 +153,16 @@ def test_bookkeeping_reruns_nothing(project):
     assert project.jobs("all", detect={"batch_size": 3}, device="auto") == {}
 
 
+def test_measuring_sync_prepares_no_clip_again(project):
+    """Without weights, a network is trained on the clips as they are; with them, none."""
+    measured = {"measure_sync": 2, "check_clips": 2, "filelists": 1}
+    jobs = project.jobs("prepare", sync={"correct": "correct"})
+    assert jobs == measured | {"bootstrap_sync": 1, "prepare": 1}
+    given = {"correct": "measure", "model": "results/syncnet/checkpoint.pth"}
+    assert project.jobs("prepare", sync=given) == measured | {"prepare": 1}
+    assert "bootstrap_sync" in project.jobs("train_syncnet", sync={"correct": "correct"})
+
+
 def test_another_ffmpeg_prepares_again_and_the_same_elsewhere_does_not(project, tmp_path):
     for change, redone in (("", set()), ("s/built with/made with/", PREPARED)):
         program = tmp_path / f"ffmpeg {len(change)}"

@@ -9,8 +9,9 @@ from lipsync_core.runtime import logs, threads
 with logs.job_log(snakemake.log[0]), ffmpeg.time_limit(snakemake.params.timeout):
     threads.limit(snakemake.threads)
     shard = steps.Shard.load(snakemake.config, snakemake.wildcards.shard, snakemake.params.settings)
+    speaker_model = snakemake.input.get("speaker_model")
     steps.crop_faces(
         shard,
         device=snakemake.config["device"],
-        models=Path(snakemake.config["models"]),
+        speaker_model=Path(speaker_model) if speaker_model else None,
     )

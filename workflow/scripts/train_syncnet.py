@@ -2,10 +2,12 @@
 
 from lipsync_core.config import SyncNetConfig
 from lipsync_core.runtime import logs
-from lipsync_core.training import launch
+from lipsync_core.training import bootstrap, launch
 
 with logs.job_log(snakemake.log[0]):
     pretrained = snakemake.input.get("pretrained") or None
+    if snakemake.input.get("bootstrap"):
+        pretrained = bootstrap.start_weights(snakemake.input.bootstrap, snakemake.config["results"])
     launch.start_or_resume(
         "syncnet",
         "syncnet",

@@ -44,6 +44,11 @@ def source_id(clip_id: str) -> str:
     return PART.sub("", clip_id)
 
 
+def part_number(clip_id: str) -> int:
+    """The number that `part_id` was given."""
+    return int(clip_id[len(source_id(clip_id)) + 1 :] or 0)
+
+
 def stem(name: str) -> str:
     """A file name without its last extension; ".x" keeps its own."""
     head, dot, _ = name.rpartition(".")

@@ -156,7 +156,7 @@ def _check_correlation(found: correlation.Correlation, frames: int) -> Diagnosis
     if found.certain:
         return Diagnosis(AV_SYNC, "good", "in sync", figures)
     if found.found:
-        note = "other offsets fit nearly as well: measure clip by clip with `sync_model`"
+        note = "other offsets fit nearly as well: measure clip by clip with `sync.model`"
         return Diagnosis(AV_SYNC, "fair", "offset uncertain", figures, note)
     if found.enough:
         note = (
