@@ -56,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_fetch(commands, shared)
     _add_export(commands, shared)
     _add_evaluate(commands, shared)
+    _add_offset(commands, shared)
     return parser
 
 
@@ -268,6 +269,34 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     given = {name: value for name, value in vars(options).items() if name not in ("run", "debug")}
     videos.run(**given)
+
+
+def _add_offset(commands: Commands, shared: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "offset",
+        parents=[shared],
+        allow_abbrev=False,
+        help="tell by how much sound and picture are apart",
+        description="Tell for each face of videos by how many frames its picture comes late or "
+        "early, how sure that is, and whether it grows along the video (drift). Measured by "
+        "--model, else by syncnet_v2.model, else by a SyncNet of --results.",
+    )
+    add = parser.add_argument
+    add("files", nargs="+", metavar="FILE", help="video files with audio")
+    add("--model", metavar="FILE", help="syncnet_v2.model or a SyncNet checkpoint")
+    add("--results", default="results", metavar="DIR", help=_default("results with a SyncNet"))
+    add("--outfile", metavar="FILE", help="write a CSV table as well")
+    add("--detector", choices=("auto", "s3fd", "centerface"), default="auto", help=_default("face"))
+    add("--models", default="models", metavar="DIR", help=_default("folder of public weights"))
+    add("--device", default="auto", help=_default("auto, cpu, cuda, cuda:1, mps"))
+    parser.set_defaults(run=_offset)
+
+
+def _offset(options: argparse.Namespace) -> None:
+    from lipsync_core.evaluation import offsets
+
+    given = {name: value for name, value in vars(options).items() if name not in ("run", "debug")}
+    offsets.run(given.pop("files"), **given)
 
 
 def _spellings(*names: str) -> list[str]:

@@ -26,8 +26,9 @@ from lipsync_core.evaluation.av_offset import (
     MAX_SHIFT,
     SHIFTS,
     AvOffset,
-    av_offset,
     cosine_distance,
+    summarize,
+    window_distances,
 )
 from lipsync_core.faces.archive import resize_square
 from lipsync_core.media.video import FPS
@@ -92,10 +93,16 @@ class Judge(abc.ABC):
     def score(
         self, faces: torch.Tensor, first: int, audio: tuple[np.ndarray, torch.Tensor]
     ) -> AvOffset:
-        """Offset, distance and confidence of face windows (n, D), the first at frame `first`.
+        """Offset, distance and confidence of face windows; arguments as for `distances`."""
+        return summarize(self.distances(faces, first, audio))
 
-        audio: as from `audio_around`. Raises ClipError(too_short) for fewer than `MIN_WINDOWS`
-        windows with audio.
+    def distances(
+        self, faces: torch.Tensor, first: int, audio: tuple[np.ndarray, torch.Tensor]
+    ) -> np.ndarray:
+        """Distances of face windows (n, D), the first at frame `first`, to shifted audio: (n, 31).
+
+        See `window_distances`. audio: as from `audio_around`. Raises ClipError(too_short) for fewer
+        than `MIN_WINDOWS` windows with audio.
         """
         starts, embeddings = audio
         wanted = first + np.arange(len(faces))[:, None] + SHIFTS
@@ -103,7 +110,7 @@ class Judge(abc.ABC):
         if heard[:, MAX_SHIFT].sum() < MIN_WINDOWS:
             raise ClipError(Reason.TOO_SHORT, f"{len(faces)} windows; {MIN_WINDOWS} are needed")
         rows = np.where(heard, wanted - starts[0], -1)
-        return av_offset(faces, embeddings, rows, self.distance)
+        return window_distances(faces, embeddings, rows, self.distance)
 
 
 class SyncNetJudge(Judge):
@@ -178,9 +185,9 @@ class LseJudge(Judge):
         # As in the public protocol, `lse.usable_windows`.
         return samples // lse.SAMPLES_A_FRAME - WINDOW - 1
 
-    def score(
+    def distances(
         self, faces: torch.Tensor, first: int, audio: tuple[np.ndarray, torch.Tensor]
-    ) -> AvOffset:
+    ) -> np.ndarray:
         """As the public protocol: the last window is left out, missing audio is zeros."""
         starts, embeddings = audio
         faces = faces[:-1]
@@ -190,7 +197,8 @@ class LseJudge(Judge):
         if own.sum() < MIN_WINDOWS:
             raise ClipError(Reason.TOO_SHORT, f"{len(faces)} windows; {MIN_WINDOWS} are needed")
         rows = np.where(heard, wanted - starts[0], len(embeddings))
-        return av_offset(faces[own], F.pad(embeddings, (0, 0, 0, 1)), rows[own], self.distance)
+        padded = F.pad(embeddings, (0, 0, 0, 1))
+        return window_distances(faces[own], padded, rows[own], self.distance)
 
     def _cepstrum(self, audio: Audio) -> torch.Tensor:
         if audio.pcm is None:

@@ -141,7 +141,7 @@ def clip_sync(
     They lie in runs of 25, evenly spaced over the clip. Audio outside the clip or in another shot
     is left out.
     """
-    starts = _runs_of_windows(clip.starts, windows)
+    starts = runs_of_windows(clip.starts, windows)
     wanted = starts[:, None] + SHIFTS
     needed = np.unique(wanted[(wanted >= 0) & (wanted <= clip.starts[-1])])
     needed = within_shots(needed, clip.cuts)
@@ -153,7 +153,7 @@ def clip_sync(
     return measure(window_distances(faces, audio, rows, cosine_distance), starts)
 
 
-def _runs_of_windows(starts: np.ndarray, windows: int) -> np.ndarray:
+def runs_of_windows(starts: np.ndarray, windows: int) -> np.ndarray:
     """At most `windows` of `starts`, int64 (n,), in runs of `RUN`, from the first to the last."""
     if len(starts) <= windows:
         return starts

@@ -182,6 +182,14 @@ def _crops(path: Path, view: list[Track], spec: CropSpec, side: int) -> np.ndarr
 
 def _track(path: Path, detector: Detector) -> tuple[Track, int, tuple[int, int]]:
     """The track of the largest face, the number of frames, width and height."""
+    linked, found = face_tracks(path, detector)
+    track = tracks.select_track(linked)
+    smooth = tracks.fill_and_smooth(track, tracks.MAX_GAP_FRAMES, tracks.SMOOTHING_WINDOW)
+    return smooth, found.frames, (found.width, found.height)
+
+
+def face_tracks(path: Path, detector: Detector) -> tuple[list[Track], detection.Detections]:
+    """The tracks of all faces of a video, with what was detected. Raises ClipError (no_face)."""
     shots = ShotDetector()
     [(_, found)] = detection.detect_videos(
         [(path, path)],
@@ -194,10 +202,8 @@ def _track(path: Path, detector: Detector) -> tuple[Track, int, tuple[int, int]]
         raise found
     if not len(found.faces):
         raise ClipError(Reason.NO_FACE, f"{path}: no face in any of its {found.frames} frames")
-    linked = association.link(replace(found, cuts=shots.cuts(found)))
-    track = tracks.select_track(linked)
-    smooth = tracks.fill_and_smooth(track, tracks.MAX_GAP_FRAMES, tracks.SMOOTHING_WINDOW)
-    return smooth, found.frames, (found.width, found.height)
+    found = replace(found, cuts=shots.cuts(found))
+    return association.link(found), found
 
 
 def run(
