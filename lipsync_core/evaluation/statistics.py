@@ -46,20 +46,10 @@ def interval(
     By clip (then the mean over clips) where there are fewer than `MIN_SPEAKERS` speakers.
     Deterministic: a pure function of its arguments.
     """
-    array = np.asarray(values, dtype=np.float64)
-    known = np.isfinite(array)
-    array, owners = array[known], [s for s, keep in zip(speakers, known, strict=True) if keep]
-    names = list(dict.fromkeys(owners))
-    by = "speaker" if len(names) >= MIN_SPEAKERS else "clip"
-    if by == "speaker":
-        place = {name: index for index, name in enumerate(names)}
-        index = np.array([place[owner] for owner in owners])
-        units = np.bincount(index, array) / np.bincount(index)
-    else:
-        units = array
+    units, by = unit_means(values, speakers)
     value = float(units.mean()) if len(units) else math.nan
     low, high = bootstrap_t(units, seed, resamples)
-    return Interval(value, low, high, len(array), len(units), by)
+    return Interval(value, low, high, int(np.isfinite(values).sum()), len(units), by)
 
 
 def bootstrap_t(
@@ -87,6 +77,54 @@ def bootstrap_t(
     scores = (samples.mean(axis=1)[usable] - mean) / errors[usable]
     bound = MAX_T_RATIO * student
     early, late = np.clip(np.quantile(scores, [tail, 1 - tail]), -bound, bound)
+    return float(mean - late * error), float(mean - early * error)
+
+
+def unit_means(values: Sequence[float], speakers: Sequence[Hashable]) -> tuple[np.ndarray, str]:
+    """The independent units of a mean, float64 (n,), and "speaker" or "clip"; see `interval`."""
+    array = np.asarray(values, dtype=np.float64)
+    known = np.isfinite(array)
+    array, owners = array[known], [s for s, keep in zip(speakers, known, strict=True) if keep]
+    place = {name: index for index, name in enumerate(dict.fromkeys(owners))}
+    if len(place) < MIN_SPEAKERS:
+        return array, "clip"
+    index = np.array([place[owner] for owner in owners])
+    return np.bincount(index, array) / np.bincount(index), "speaker"
+
+
+def difference(
+    first: np.ndarray, second: np.ndarray, seed: int = 0, resamples: int = RESAMPLES
+) -> tuple[float, float]:
+    """Studentized bootstrap interval of mean(second) - mean(first) of independent samples.
+
+    Both float64 (n,), of units that have nothing to do with each other. nan where one has fewer
+    than `MIN_UNITS`; Welch's t interval where one has fewer than `MIN_RESAMPLED`. The resamples'
+    quantiles are bounded as in `bootstrap_t`.
+    """
+    counts = len(first), len(second)
+    if min(counts) < MIN_UNITS:
+        return math.nan, math.nan
+    mean = float(second.mean() - first.mean())
+    parts = [units.var(ddof=1) / len(units) for units in (first, second)]
+    error = math.sqrt(sum(parts))
+    if error <= 1e-12 * max(1.0, abs(mean)):
+        return mean, mean
+    freedom = error**4 / sum(p**2 / (n - 1) for p, n in zip(parts, counts, strict=True))
+    tail = (1 - LEVEL) / 2
+    student = float(stdtrit(freedom, 1 - tail))
+    if min(counts) < MIN_RESAMPLED:
+        return mean - student * error, mean + student * error
+    rng = np.random.default_rng(seed)
+    means, squares = np.zeros(resamples), np.zeros(resamples)
+    for units, sign in ((first, -1), (second, 1)):
+        samples = units[rng.integers(len(units), size=(resamples, len(units)))]
+        means += sign * samples.mean(axis=1)
+        squares += samples.var(axis=1, ddof=1) / len(units)
+    errors = np.sqrt(squares)
+    usable = errors > 1e-9 * error
+    bound = MAX_T_RATIO * student
+    quantiles = np.quantile((means[usable] - mean) / errors[usable], [tail, 1 - tail])
+    early, late = np.clip(quantiles, -bound, bound)
     return float(mean - late * error), float(mean - early * error)
 
 
