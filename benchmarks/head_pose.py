@@ -12,6 +12,7 @@ frame itself is not known; the second table takes it from the unturned picture.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import sys
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from lipsync_core.corpus.clips import discover
 from lipsync_core.faces import detectors
 from lipsync_core.faces.detectors.base import Detector
-from lipsync_core.faces.head_pose import head_pose, rotation
+from lipsync_core.faces.head_pose import detected_pose, head_pose, pitch_features, rotation
 from lipsync_core.media.video import read_frames
 
 EYE_MM = 63.0  # distance of the eyes
@@ -35,6 +36,7 @@ NOSE_MM = 20.0  # height of the tip over the ellipsoid
 SIDE = 256  # pixels of a drawn picture
 SCALE = 0.9  # its pixels in a millimetre
 OVERSAMPLING = 2
+MAX_SKEW = 0.06  # of a face that looks ahead, see `asymmetry`
 ANGLES = (
     *((yaw, 0, 0) for yaw in (-60, -45, -30, -15, 15, 30, 45, 60)),
     *((0, pitch, 0) for pitch in (-25, -15, 15, 25)),
@@ -91,46 +93,94 @@ def draw(face: np.ndarray, angles: tuple[float, float, float]) -> np.ndarray:
 
 
 def frontal_faces(clips: Path, detector: Detector) -> Iterator[np.ndarray]:
-    """The most frontal of some frames of each speaker, as of `frontal`."""
-    best: dict[str, tuple[float, np.ndarray]] = {}
-    for clip in discover(clips, 1):
-        frames = list(read_frames(clip.source(clips)))
-        for frame in frames[:: max(1, len(frames) // 4)]:
-            scale = min(1.0, 480 / max(frame.shape[:2]))
-            small = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-            found = detector.detect_faces(small[None])[0]
-            if not len(found.boxes) or found.boxes[0, 2] - found.boxes[0, 0] < 60 * scale:
-                continue
-            points = found.landmarks[0].reshape(5, 2)
-            across = points[1] - points[0]
-            distance = float(np.linalg.norm(across))
-            middles = (points[2] - points[:2].mean(0), points[3:].mean(0) - points[:2].mean(0))
-            # Asymmetry of nose and mouth along the line of the eyes, in distances of the eyes.
-            skew = max(abs(float(middle @ across)) / distance**2 for middle in middles)
-            if skew < min(0.06, best.get(clip.speaker, (1.0,))[0]):
-                best[clip.speaker] = skew, frontal(frame, points / scale)
-    for speaker in sorted(best):
-        yield best[speaker][1]
+    """The most frontal frame of each speaker who looks ahead in one, as of `frontal`."""
+    for _, own in itertools.groupby(discover(clips, 1), lambda clip: clip.speaker):
+        best, face = MAX_SKEW, None
+        for clip in itertools.islice(own, 2):
+            with contextlib.closing(read_frames(clip.source(clips))) as frames:
+                for frame in itertools.islice(frames, 0, 40, 13):
+                    skew, points = asymmetry(frame, detector)
+                    if skew < best:
+                        best, face = skew, frontal(frame, points)
+        if face is not None:
+            yield face
+
+
+def asymmetry(frame: np.ndarray, detector: Detector) -> tuple[float, np.ndarray | None]:
+    """How far nose and mouth are from midway between the eyes, in distances of the eyes, and the
+    landmarks (5, 2); infinite for a frame without a face of 60 pixels or more."""
+    scale = min(1.0, 480 / max(frame.shape[:2]))
+    small = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    found = detector.detect_faces(small[None])[0]
+    if not len(found.boxes) or found.boxes[0, 2] - found.boxes[0, 0] < 60 * scale:
+        return np.inf, None
+    points = found.landmarks[0].reshape(5, 2)
+    across, eyes = points[1] - points[0], points[:2].mean(axis=0)
+    middles = (points[2] - eyes, points[3:].mean(axis=0) - eyes)
+    skew = max(abs(float(middle @ across)) for middle in middles) / float(across @ across)
+    return skew, points / scale
 
 
 def detect(detector: Detector, picture: np.ndarray) -> np.ndarray | None:
     """Angles (3,) of the face in the middle of a picture."""
+    landmarks = detect_landmarks(detector, picture)
+    return None if landmarks is None else detected_pose(landmarks)[0]
+
+
+def detect_landmarks(detector: Detector, picture: np.ndarray) -> np.ndarray | None:
+    """Landmarks (1, 10) of that face."""
     found = detector.detect_faces(picture[None])[0]
     if not len(found.boxes):
         return None
     middles = (found.boxes[:, :2] + found.boxes[:, 2:4]) / 2
     nearest = int(np.argmin(np.linalg.norm(middles - SIDE / 2, axis=1)))
-    return head_pose(found.landmarks[nearest : nearest + 1])[0]
+    return found.landmarks[nearest : nearest + 1]
+
+
+def fit_pitch(faces: list[np.ndarray], detector: Detector, turns: int) -> None:
+    """Print the weights of the pitch's correction and its error on people not fitted to."""
+    rng, rows, pitches, people = np.random.default_rng(0), [], [], []
+    for person, face in enumerate(faces):
+        for angles in rng.uniform((-60, -30, -20), (60, 30, 20), (turns, 3)):
+            landmarks = detect_landmarks(detector, draw(face, tuple(angles)))
+            if landmarks is not None:
+                rows.append(pitch_features(landmarks, head_pose(landmarks))[0])
+                pitches.append(angles[1])
+                people.append(person)
+    features, truth, person = np.array(rows), np.array(pitches), np.array(people)
+    errors = np.zeros(len(truth))
+    for number in range(len(faces)):
+        weights = ridge(features[person != number], truth[person != number])
+        own = person == number
+        errors[own] = np.abs(features[own] @ weights[:-1] + weights[-1] - truth[own])
+    print(f"pitch of people not fitted to: mean error {errors.mean():.1f}, "
+          f"within 8 degrees {(errors <= 8).mean():.0%}")  # fmt: skip
+    weights = ridge(features, truth)
+    print("PITCH_WEIGHTS =", weights[:-1].round(4).tolist(), "PITCH_BIAS =", weights[-1].round(3))
+
+
+def ridge(features: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Weights (k + 1,), the constant last, of a regression of standardized features."""
+    mean, scale = features.mean(axis=0), features.std(axis=0)
+    rows = (features - mean) / scale
+    weights = np.linalg.solve(
+        rows.T @ rows + np.eye(rows.shape[1]), rows.T @ (truth - truth.mean())
+    )
+    weights = weights / scale
+    return np.append(weights, truth.mean() - weights @ mean)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=Path, required=True, help="a data root of talking people")
     parser.add_argument("--people", type=int, default=30)
+    parser.add_argument("--fit", type=int, default=0, help="turns of each face to fit to")
     parser.add_argument("--pictures", type=Path, help="folder for a contact sheet")
     options = parser.parse_args()
     detector = detectors.build("centerface", "cpu", threshold=0.3)
     faces = list(itertools.islice(frontal_faces(options.clips, detector), options.people))
+    if options.fit:
+        return fit_pitch(faces, detector, options.fit)
     zeros = [detect(detector, draw(face, (0, 0, 0))) for face in faces]
     print(f"{len(faces)} people who look ahead; errors in degrees")
     columns = "yaw, pitch, roll, pitch from the own"

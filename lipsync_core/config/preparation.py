@@ -105,7 +105,7 @@ CHECK_PRESETS: dict[str, dict[str, float]] = {
         "max_yaw": 45,
         "max_pitch": 30,
         "max_roll": 30,
-        "max_size_change": 0.5,
+        "max_size_change": 0.25,
     },
     "strict": {
         "min_seconds": 2,
@@ -115,7 +115,7 @@ CHECK_PRESETS: dict[str, dict[str, float]] = {
         "max_yaw": 30,
         "max_pitch": 25,
         "max_roll": 20,
-        "max_size_change": 0.25,
+        "max_size_change": 0.12,
         "max_head_speed": 2,
         "max_pause": 3,
     },

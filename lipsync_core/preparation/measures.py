@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from lipsync_core.faces.archive import CropArchive
-from lipsync_core.faces.head_pose import head_pose
+from lipsync_core.faces.head_pose import detected_pose
 from lipsync_core.media.audio import SAMPLE_RATE
 from lipsync_core.media.video import FPS
 from lipsync_core.preparation.audio_fingerprint import audio_fingerprint
@@ -100,12 +100,12 @@ def head_speed(frames: np.ndarray, boxes: np.ndarray, cuts: Sequence[int] = ()) 
 def pose_measures(landmarks: np.ndarray | None) -> Measures:
     """Head pose of a track: the median and the 95th percentile of |yaw|, |pitch| and |roll|.
 
-    landmarks: float32 (m, 10), see `head_pose`; None from a detector without: {}. Degrees, as
+    landmarks: float32 (m, 10), see `detected_pose`; None from a detector without: {}. Degrees, as
     yaw_median, yaw_p95, pitch_median, ...
     """
     if landmarks is None or not len(landmarks):
         return {}
-    angles = np.abs(head_pose(landmarks))
+    angles = np.abs(detected_pose(landmarks))
     levels = {"median": np.median(angles, axis=0), "p95": np.percentile(angles, 95, axis=0)}
     return {
         f"{angle}_{level}": round(float(values[column]), 1)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
-from lipsync_core.faces.head_pose import MEAN_FACE, head_pose, rotation
+from benchmarks import head_pose as benchmark
+from lipsync_core.demo.photos import photo_path
+from lipsync_core.faces import detectors
+from lipsync_core.faces.head_pose import MEAN_FACE, detected_pose, head_pose, rotation
 
 
 def project(angles: np.ndarray, size: float = 60.0) -> np.ndarray:
@@ -49,3 +53,20 @@ def test_signs(angles, column, sign):
 def test_no_faces():
     assert head_pose(np.zeros((0, 10))).shape == (0, 3)
     assert np.isfinite(head_pose(np.zeros((1, 10)))).all()
+
+
+def test_detected_faces_that_are_turned():
+    """A portrait given the depth of a head and turned, then found by the detector."""
+    detector = detectors.build("centerface", "cpu", threshold=0.3)
+    picture = cv2.imread(str(photo_path("collins")))
+    face = benchmark.frontal(picture, detector.detect_faces(picture[None])[0].landmarks[0])
+
+    def pose(*angles: float) -> np.ndarray:
+        turned = benchmark.draw(face, angles)
+        return detected_pose(benchmark.detect_landmarks(detector, turned))[0]
+
+    ahead = pose(0, 0, 0)
+    assert abs(ahead[0]) < 10 and abs(ahead[2]) < 5
+    assert pose(-45, 0, 0)[0] == pytest.approx(-45, abs=12)
+    assert pose(0, 25, 0)[1] - pose(0, -25, 0)[1] > 20  # without the correction 15
+    assert pose(0, 0, 15)[2] == pytest.approx(15, abs=6)
