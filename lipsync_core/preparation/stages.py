@@ -55,7 +55,7 @@ class Stage:
 # "ffmpeg" is the identity of the program that decodes, see `ffmpeg_binary.Binary`.
 AUDIO = Stage("extract_audio", "audio", ".wav", version=2, settings=("ffmpeg",))
 MELS = Stage(
-    "mel_spectrograms", "mels", ".npy", version=5, reads=(AUDIO,), settings=("audio.dnsmos",)
+    "mel_spectrograms", "mels", ".npy", version=6, reads=(AUDIO,), settings=("audio.dnsmos",)
 )
 BOXES = Stage(
     "detect_faces",
@@ -77,7 +77,7 @@ FACES = Stage(
     "crop_faces",
     "faces",
     ".zip",
-    version=7,
+    version=8,
     reads=(BOXES,),
     settings=("ffmpeg", "track", "crop"),
 )
