@@ -11,8 +11,8 @@ Measured on a GRID speaker (14 minutes train, 400 steps; "too little": 0.4 minut
 
     made              AUC   diagnosis               cause that is named first
     good data         0.90  learned
-    6 min, 53 people  0.51  stuck at chance         too little data
-    too little        0.82  too few steps           too little data
+    6 min, 53 people  0.51  stuck at chance         too little speech
+    too little        0.82  too few steps           too little speech
     shifted           0.82  learns a wrong offset   out of sync, 5 frames
     swapped           0.48  stuck at chance         no correlation
     silent            0.50  stuck at chance         silent audio
@@ -93,7 +93,7 @@ MADE = {
     "rate too low": Made(rate=1e-3),
     # From which amount of data on a speaker is learned.
     **{f"share {share:g}": Made(share=share) for share in (0.36, 0.18)},
-    # How far from the usual a learning rate still works: the bounds of `diagnosis.USUAL_RATES`.
+    # How far from the usual a learning rate works: the bounds of `PROVEN_LEARNING_RATES`.
     **{f"muon {rate:g}": Made(options={"lr": rate}) for rate in (3e-4, 3e-2, 0.3)},
     **{
         f"adam {rate:g}": Made(options={"lr": rate, "optimizer": "adam"})
@@ -116,6 +116,9 @@ def make(results: Path, out: Path, made: Made) -> Path:
             "".join(f"{i}\n" for i in ids), encoding="utf-8"
         )
     link(out / "faces", results / "faces")
+    # Speech and sync as measured; where this changes the audio, the offsets are no longer right.
+    if made.change is None and (results / "filelists/clips.csv").is_file():
+        link(out / "filelists/clips.csv", results / "filelists/clips.csv")
     if made.change is None:
         link(out / "mels", results / "mels")
         return out

@@ -17,6 +17,7 @@ from lipsync_core.report.plots import Series
 from lipsync_core.report.results import number, numbers, section_of
 from lipsync_core.runtime.tables import Row
 from lipsync_core.training.data_check.result import OUT_OF_SYNC, data_faults, has_constant_offset
+from lipsync_core.training.data_facts import DataFacts, known_facts
 from lipsync_core.training.diagnosis import Diagnosis, RunInfo, diagnose
 from lipsync_core.training.thresholds import AUC_CHANCE, AUC_USABLE
 
@@ -150,10 +151,10 @@ def diagnosis(
     parts = by_split(clips)
     train, val = ([row for row in parts if row["split"] == name] for name in ("train", "val"))
     speakers, validated = ({row.get("speaker") for row in part} for part in (train, val))
-    config, minutes = SyncNetConfig(**options), sum(numbers(train, "seconds")) / 60
+    minutes = sum(numbers(train, "seconds")) / 60
+    facts = known_facts(data_check) or DataFacts(len(speakers), minutes, validated <= speakers)
     faults = data_faults(data_check), has_constant_offset(data_check)
-    run = RunInfo(config, len(speakers), minutes, validated <= speakers, *faults)
-    return diagnose(rows, run)
+    return diagnose(rows, RunInfo(SyncNetConfig(**options), facts, *faults))
 
 
 def worst_clips(

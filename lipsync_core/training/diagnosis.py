@@ -10,9 +10,19 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lipsync_core.config import SyncNetConfig
-from lipsync_core.training import thresholds
-from lipsync_core.training.thresholds import AUC_CHANCE, AUC_USABLE, CHANCE_LOSS
+from lipsync_core.training.causes import (
+    FINETUNE,
+    SOME_OUT_OF_SYNC_SHARE,
+    RunInfo,
+    causes,
+    out_of_sync,
+    rate_amount,
+    too_little,
+    unmeasured_sync,
+    unproven_rate,
+)
+from lipsync_core.training.data_facts import DataFacts, duration
+from lipsync_core.training.thresholds import AUC_CHANCE, AUC_USABLE, CHANCE_LOSS, MIN_MINUTES
 
 Row = Mapping[str, float | str]
 DATA_AMOUNT = "amount of data"
@@ -25,10 +35,6 @@ MAX_AUC_DROP = 0.03  # below the best
 MAX_LOSS_RISE = 0.1  # fraction of the best
 MAX_L1_RATIO = 1.2  # to the best L1 of a generator: more than its noise
 MIN_AUC_GAIN = 0.01  # of the recent evaluations, or the run has plateaued
-# Peak learning rates that are known to work: those of the presets with a margin; for Muon 0.3 as
-# measured (AUC 0.88 on a GRID speaker, 0.90 with the default 3e-3): benchmarks/diagnosis.py.
-PROVEN_LEARNING_RATES = {"muon": (3e-4, 0.3), "adam": (1e-5, 2e-3)}
-FINETUNE = "or fine-tune public weights (`syncnet.pretrained`)"
 
 
 @dataclass(frozen=True)
@@ -55,36 +61,6 @@ class Diagnosis:
     def advice(self) -> str:
         """Rating and text as a line of the log; "" unless there is something to do."""
         return f"{self.word}: {self.text}" if self.level in ("bad", "fair") else ""
-
-
-@dataclass(frozen=True)
-class RunInfo:
-    """What is known about a SyncNet run besides its metrics.
-
-    speakers, minutes: of the training clips (minutes 0: unknown). seen: the validation speakers are
-    among the training speakers. data_faults: what the data check found wrong with audio and frames,
-    "" for nothing; constant_offset: among them is a constant audio-visual offset, which a SyncNet
-    can learn.
-    """
-
-    config: SyncNetConfig
-    speakers: int = 0
-    minutes: float = 0.0
-    seen: bool = False
-    data_faults: str = ""
-    constant_offset: bool = False
-
-    @property
-    def data(self) -> str:
-        """ "8 speakers with 4 minutes" """
-        many = f"{self.speakers} speaker{'s' * (self.speakers != 1)}"
-        return f"{many} with {self.minutes:.0f} minutes" if self.minutes >= 1 else many
-
-    @property
-    def more(self) -> str:
-        """What more training data should consist of."""
-        alone = self.speakers == 1 and self.seen
-        return "More minutes of this speaker" if alone else "More speakers"
 
 
 def diagnose(rows: Sequence[Row], run: RunInfo) -> Diagnosis:
@@ -129,70 +105,15 @@ def _diagnosis(
     return Diagnosis("training", level, word, figures, ". ".join(filter(None, [*parts, remedy])))
 
 
-def causes(run: RunInfo) -> list[str]:
-    """Possible causes of a run at chance with their remedies, the likeliest first.
-
-    Measured causes come before assumed ones: faults of the data, a learning rate that never worked,
-    too little data; then the loss, and last the learning rate.
-    """
-    rate = _unproven_rate(run)
-    found = [cause for cause in (run.data_faults, rate, _too_little(run)) if cause]
-    if run.config.loss == "bce":
-        found.append(
-            "the classic loss alone often stays at chance for days; set "
-            "`syncnet.loss: contrastive+bce` (or start from public weights: `syncnet.pretrained`)"
-        )
-    elif not run.data_faults and not rate:
-        found.append(
-            "the learning rate, or audio that does not match the frames: try a third of "
-            "`syncnet.lr`, and play some clips of filelists/train.txt"
-        )
-    return found
-
-
-def _unproven_rate(run: RunInfo) -> str:
-    """A learning rate outside the range of all runs that learned, as a cause; else ""."""
-    lr, optimizer = run.config.lr, run.config.optimizer
-    lowest, highest = PROVEN_LEARNING_RATES[optimizer]
-    if lowest <= lr <= highest:
-        return ""
-    return (
-        f"the learning rate is too {'low' if lr < lowest else 'high'}: `syncnet.lr` is {lr:g}; "
-        f"with `{optimizer}` {lowest:g} to {highest:g} work"
-    )
-
-
-def _too_little(run: RunInfo) -> str:
-    """Too little data as a cause, with what would be enough; "" if it is enough or unknown."""
-    enough = data_amount(run.minutes, run.speakers, run.seen).note if run.minutes else ""
-    return f"too little data, {run.data}. Enough would be {enough}" if enough else ""
-
-
-def data_amount(minutes: float, speakers: int, seen: bool = True) -> Diagnosis:
-    """Whether the training data is enough to train from scratch; `note`: what would be enough.
-
-    seen: the validation speakers are among the training speakers; matters for one speaker only.
-    """
-    alone = speakers == 1 and seen
-    length = f"{minutes / 60:.1f} h" if minutes >= 100 else f"{minutes:.1f} min"
-    figures = f"{length} of {speakers} speaker{'s' * (speakers != 1)}"
-    if alone and minutes >= thresholds.ONE_SPEAKER_MINUTES:
-        return Diagnosis(DATA_AMOUNT, "good", "enough for one speaker", figures)
-    if minutes >= 60 * thresholds.FINETUNE_HOURS and speakers >= thresholds.MIN_SPEAKERS:
-        return Diagnosis(DATA_AMOUNT, "good", "enough", figures)
-    if alone:
-        note = (
-            f"{thresholds.ONE_SPEAKER_MINUTES:.0f} minutes or more of this speaker, for a model of "
-            "this speaker only (14 minutes of one GRID speaker gave AUC 0.90 in 400 steps), "
-        )
-    else:
-        note = (
-            f"{thresholds.FINETUNE_HOURS:.0f} hour of {thresholds.MIN_SPEAKERS} speakers or more "
-            f"for a start, {thresholds.FROM_SCRATCH_HOURS:.0f} hours for all kinds of speakers "
-            f"(the public models had {thresholds.PUBLIC_HOURS:.0f} hours, LRS2), "
-        )
-    level, word = ("bad", "too little") if minutes < thresholds.MIN_MINUTES else ("fair", "little")
-    return Diagnosis(DATA_AMOUNT, level, word, figures, note + FINETUNE)
+def data_amount(facts: DataFacts) -> Diagnosis:
+    """Whether the training data is enough to train from scratch; `note`: what would be enough."""
+    level, word, enough = rate_amount(facts)
+    figures = facts.text
+    if facts.speech_minutes is not None:
+        figures += f" ({duration(facts.minutes)} of video)"
+    if facts.speakers > 1:
+        figures += f", {duration(facts.amount / facts.speakers)} a speaker"
+    return Diagnosis(DATA_AMOUNT, level, word, figures, f"{enough}, {FINETUNE}" if enough else "")
 
 
 def _memorizing(step: int, train: float, chance: float, auc: float, run: RunInfo) -> Diagnosis:
@@ -200,9 +121,11 @@ def _memorizing(step: int, train: float, chance: float, auc: float, run: RunInfo
         f"after {step} steps the training loss is down to {train:.2f} (chance {chance:.2f}), but "
         f"on the validation clips AUC is {auc:.2f}, which is chance"
     )
-    found = [cause for cause in (run.data_faults, _too_little(run)) if cause] or [
-        f"what {run.data} teach does not hold for other clips: the audio of many may not match the "
-        "frames; play some clips of filelists/train.txt"
+    facts = run.facts
+    found = [run.data_faults, out_of_sync(facts), too_little(facts), unmeasured_sync(facts)]
+    found = [cause for cause in found if cause] or [
+        f"what {facts.text} teach does not hold for other clips: the audio of many may not match "
+        "the frames; play some clips of filelists/train.txt"
     ]
     remedy = f"{run.more} help most; then `augment.hflip`, fewer steps, a smaller `width`"
     return _diagnosis("bad", "memorizes", seen, found, remedy)
@@ -229,7 +152,7 @@ def _overfitting(rows: Sequence[Row], run: RunInfo) -> Diagnosis | None:
         f"since step {step} the training loss fell from {train[best]:.2f} to {train[-1]:.2f} while "
         f"{name} went from {values[best]:.2f} to {values[-1]:.2f}"
     )
-    cause = f"{run.data}, {'too little data' if _too_little(run) else 'no longer enough'}"
+    cause = f"{run.facts.text}, {'too little' if too_little(run.facts) else 'no longer enough'}"
     remedy = (
         f"The weights of step {step} are kept (`export: best`). {run.more} give better ones; "
         "`augment.hflip`, a smaller `width` or fewer steps help a little"
@@ -245,17 +168,18 @@ def _still_learning(rows: Sequence[Row], step: int, auc: float, run: RunInfo) ->
             f"AUC has been about {max(values):.2f} for {RECENT_ROWS} evaluations; a generator "
             f"needs {AUC_USABLE}"
         )
-        cause = run.data_faults or _unproven_rate(run) or _too_little(run)
+        shifted = out_of_sync(run.facts, SOME_OUT_OF_SYNC_SHARE)
+        cause = run.data_faults or shifted or unproven_rate(run) or too_little(run.facts)
         remedy = (
             "More data, a larger `width` or, if the learning rate is constant, `lr_schedule: "
             "cosine` can help"
         )
-        found = [cause or f"{run.data} teach no more than this"]
+        found = [cause or f"{run.facts.text} teach no more than this"]
         return _diagnosis("fair", "plateaued", seen, found, remedy)
     if step >= run.config.steps:
         seen = f"AUC {auc:.2f} is still rising at the last step ({step}): increase `steps`"
-        hardly_any = 0 < run.minutes < thresholds.MIN_MINUTES
-        cause = _unproven_rate(run) or (_too_little(run) if hardly_any else "")
+        hardly_any = 0 < run.facts.amount < MIN_MINUTES
+        cause = unproven_rate(run) or (too_little(run.facts) if hardly_any else "")
         return _diagnosis("fair", "too few steps", seen, [cause] if cause else [])
     return _diagnosis("good", "learning", f"AUC {auc:.2f} at step {step}, still rising")
 

@@ -36,6 +36,7 @@ from lipsync_core.models import SyncNet
 from lipsync_core.training import diagnosis, losses
 from lipsync_core.training.data_check import learnability
 from lipsync_core.training.data_check.result import data_faults, has_constant_offset
+from lipsync_core.training.data_facts import known_facts
 from lipsync_core.training.engine import distributed, loop, precision
 from lipsync_core.training.engine.muon import Muon
 from lipsync_core.training.engine.optimization import (
@@ -179,10 +180,12 @@ def run_info(
     config: SyncNetConfig, train: ClipDataset, val: ClipDataset, data_check: Mapping[str, Any]
 ) -> diagnosis.RunInfo:
     """What is known about a run besides its metrics. data_check: see `learnability`."""
-    minutes, speakers = learnability.corpus_size(train)
-    seen = learnability.seen_speakers(train, val)
-    faults = data_faults(data_check), has_constant_offset(data_check)
-    return diagnosis.RunInfo(config, speakers, minutes, seen, *faults)
+    facts = known_facts(data_check)
+    if facts is None:
+        facts = learnability.dataset_facts(train, learnability.seen_speakers(train, val))
+    return diagnosis.RunInfo(
+        config, facts, data_faults(data_check), has_constant_offset(data_check)
+    )
 
 
 def train(
@@ -219,13 +222,15 @@ def train(
     task = SyncNetTask(model, train_set, val_set, config, seed, device)
     if data_check is not None:
         seen = learnability.seen_speakers(train_set, val_set)
+        facts = learnability.dataset_facts(train_set, seen, results)
         check = functools.partial(
             learnability.check_data,
-            *(results, task.model, train_set, task.precision, seed, pretrained is not None, seen),
+            *(results, task.model, train_set, task.precision, seed, pretrained is not None, facts),
         )
         task.data_check = distributed.broadcast_from_rank0(
             functools.partial(
-                learnability.run_data_check, config.data_check, check, Path(run_dir), data_check
+                learnability.run_data_check,
+                *(config.data_check, check, Path(run_dir), data_check, facts),
             )
         )
     rows = loop.train(task, Path(run_dir), config)

@@ -11,9 +11,10 @@ MAX_DISC_LOSS = 6.0  # loss of or by a discriminator: a probability of 1 in 400
 
 # Training data. 5 minutes of one GRID speaker gave AUC 0.89 on held-out clips of that speaker after
 # 400 steps of a narrow SyncNet, 14 minutes 0.90 (benchmarks/diagnosis.py); GRID has only 51 words.
-# 6 minutes of 53 speakers and 10 of 109 stayed at chance for 400 steps.
+# 6 minutes of 53 speakers and 10 of 109 stayed at chance for 400 steps. Half of GRID's video is
+# speech (24 clips: 0.49), of lectures and interviews nine tenths.
 MIN_MINUTES = 1.0
-ONE_SPEAKER_MINUTES = 12.0
+ONE_SPEAKER_MINUTES, ONE_SPEAKER_SPEECH = 12.0, 6.0  # of video; of speech where it is measured
 FINETUNE_HOURS, MIN_SPEAKERS = 1.0, 10
 FROM_SCRATCH_HOURS = 20.0
 PUBLIC_HOURS = 29.0  # training data of the public models (LRS2)

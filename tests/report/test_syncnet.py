@@ -124,7 +124,10 @@ def test_log_and_report_name_the_same_causes() -> None:
     clips = [clip | {"split": "train"}, clip | {"split": "val"}]
     found = syncnet.diagnosis(rows, {"steps": 2000, "windows_per_clip": 8, "lr": 3e-3}, clips, {})
     assert found.word == "stuck at chance"
-    assert "Likely cause: too little data, 1 speaker with 10 minutes" in found.text
+    assert "Likely cause: too little video: 10 min of 1 speaker" in found.text
+    measured = {"data": {"speakers": 1, "minutes": 10, "speech_minutes": 4, "seen": True}}
+    found = syncnet.diagnosis(rows, {"steps": 2000, "windows_per_clip": 8}, clips, measured)
+    assert "Likely cause: too little speech: 4.0 min of 1 speaker" in found.text
     assert "more of this speaker" in found.text
     wrong = syncnet.diagnosis(
         rows, {"steps": 2000, "windows_per_clip": 8, "lr": 3e-3}, clips, DATA_CHECK

@@ -8,12 +8,14 @@ import pytest
 
 from lipsync_core.config import SyncNetConfig
 from lipsync_core.training import diagnosis
+from lipsync_core.training.causes import RunInfo
 from lipsync_core.training.data_check.result import (
     AV_SYNC,
     OVERFIT,
     data_faults,
     has_constant_offset,
 )
+from lipsync_core.training.data_facts import MEASURED, DataFacts
 from lipsync_core.training.diagnosis import DATA_AMOUNT
 
 # step, phase, training loss, validation loss, AUC
@@ -86,7 +88,8 @@ NOT_MEMORIZED = check("failed", "0% memorized after 30 steps", name=OVERFIT)
 NOTHING = [NOT_MEMORIZED, check("silent audio", "144 of 144 clips")]
 LITTLE = [check("too little", "0.4 min of 1 speaker, 8 clips", name=DATA_AMOUNT), *IN_SYNC]
 MUON, LOW, HIGH = ("muon", 3e-3), ("muon", 3e-6), ("adam", 1.0)
-ONE, FEW_OF_ONE, STRANGERS = (1, 13.8, True), (1, 0.4, True), (53, 5.9, False)
+ONE, FEW_OF_ONE = DataFacts(1, 13.8, True, 6.8), DataFacts(1, 0.4, True, 0.2)
+STRANGERS = DataFacts(53, 5.9, False, 5.2, MEASURED, sync_clips=90, in_sync=0.95)
 
 
 @pytest.mark.parametrize(
@@ -94,9 +97,9 @@ ONE, FEW_OF_ONE, STRANGERS = (1, 13.8, True), (1, 0.4, True), (53, 5.9, False)
     [
         pytest.param(GOOD, IN_SYNC, MUON, ONE, "good", "", id="good data"),
         pytest.param(
-            MANY, IN_SYNC, MUON, STRANGERS, "bad", "too little data", id="too little, many"
+            MANY, IN_SYNC, MUON, STRANGERS, "bad", "too little speech", id="too little, many"
         ),
-        pytest.param(FEW, LITTLE, MUON, FEW_OF_ONE, "fair", "too little data", id="too little"),
+        pytest.param(FEW, LITTLE, MUON, FEW_OF_ONE, "fair", "too little speech", id="too little"),
         pytest.param(SHIFTED, LATE, MUON, ONE, "bad", f"{AV_SYNC}: out of sync", id="shifted"),
         pytest.param(SWAPPED, OTHER, MUON, ONE, "bad", f"{AV_SYNC}: no correlation", id="swapped"),
         pytest.param(SILENT, NOTHING, MUON, ONE, "bad", f"{AV_SYNC}: silent audio", id="silent"),
@@ -109,11 +112,11 @@ ONE, FEW_OF_ONE, STRANGERS = (1, 13.8, True), (1, 0.4, True), (53, 5.9, False)
 def test_the_planted_cause_is_named_first(recorded, checks, rate, data, level, cause):
     names = ("step", "phase", "train_loss", "val_loss", "val_auc")
     rows = [dict(zip(names, line.split(), strict=True)) for line in recorded.split("\n") if line]
-    data_check, (optimizer, lr), (speakers, minutes, seen) = {"checks": checks}, rate, data
+    data_check, (optimizer, lr) = {"checks": checks}, rate
     steps = int(rows[-1]["step"])
-    run = diagnosis.RunInfo(
+    run = RunInfo(
         SyncNetConfig(steps=steps, windows_per_clip=8, optimizer=optimizer, lr=lr),
-        *(speakers, minutes, seen),
+        data,
         data_faults=data_faults(data_check),
         constant_offset=has_constant_offset(data_check),
     )

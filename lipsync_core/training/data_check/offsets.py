@@ -19,9 +19,9 @@ from lipsync_core.data.dataset import WINDOW, ClipDataset, DatasetClip, longest_
 from lipsync_core.evaluation.syncnet import clip_sync
 from lipsync_core.media.video import FPS
 from lipsync_core.models import SyncNet
-from lipsync_core.runtime.tables import read_table
 from lipsync_core.training.data_check import correlation
 from lipsync_core.training.data_check.result import AV_SYNC, DATA_CHECK_STREAM, OUT_OF_SYNC
+from lipsync_core.training.data_facts import certain_offsets, read_columns
 from lipsync_core.training.diagnosis import Diagnosis
 
 # Limits of the sample: frames of a clip, frames in all (more clips if they are short), CPU seconds
@@ -71,13 +71,15 @@ def _middle(clip: DatasetClip) -> tuple[int, int]:
 
 
 def recorded_offsets(results: str | Path, dataset: ClipDataset) -> dict[int, int]:
-    """Number of clips by offset in frames, as measured during the preparation; {} if not."""
+    """Number of clips by offset in frames, as measured during the preparation; {} if not.
+
+    Only of clips whose offset is certain.
+    """
     path = Path(results) / "filelists" / "clips.csv"
     if not path.is_file():
         return {}
-    ids = {clip.id for clip in dataset.clips}
-    rows = [row for row in read_table(path) if row.get("clip") in ids]
-    return _histogram(round(float(row["sync_offset"])) for row in rows if row.get("sync_offset"))
+    rows = read_columns(path, {clip.id for clip in dataset.clips})
+    return _histogram(certain_offsets(rows.values()))
 
 
 def measure_offsets(model: SyncNet, dataset: ClipDataset, seed: int = 0) -> dict[int, int]:
@@ -138,10 +140,7 @@ def check_histogram(measured: dict[int, int]) -> Diagnosis:
     if abs(middle) > MAX_OFFSET:
         return Diagnosis(AV_SYNC, "bad", OUT_OF_SYNC, figures, shift_remedy(middle))
     if near < 0.5:
-        note = (
-            "the offsets of the clips differ: set `check.max_sync_offset` and "
-            "`check.min_sync_confidence`"
-        )
+        note = "the offsets of the clips differ: set `sync.correct: correct`"
         return Diagnosis(AV_SYNC, "fair", "offsets differ", figures, note)
     return Diagnosis(AV_SYNC, "good", "in sync", figures)
 
@@ -156,7 +155,7 @@ def _check_correlation(found: correlation.Correlation, frames: int) -> Diagnosis
     if found.certain:
         return Diagnosis(AV_SYNC, "good", "in sync", figures)
     if found.found:
-        note = "other offsets fit nearly as well: measure clip by clip with `sync.model`"
+        note = "other offsets fit nearly as well: measure each clip, `sync.correct: measure`"
         return Diagnosis(AV_SYNC, "fair", "offset uncertain", figures, note)
     if found.enough:
         note = (

@@ -166,8 +166,8 @@ def test_training_is_the_same_with_and_without_the_data_check(good, tmp_path):
 
 def test_little_data_is_named(good):
     one = ClipDataset.load(good, IDS[:1])
-    assert learnability.check_amount(one).level == "bad"
-    assert "1 speaker, 1 clip" in learnability.check_amount(one).figures
+    check = learnability.check_amount(learnability.dataset_facts(one, True), 1)
+    assert check.level == "bad" and "1 speaker, 1 clip" in check.figures
 
 
 class Sized(ClipDataset):
@@ -192,7 +192,8 @@ class Sized(ClipDataset):
     ],
 )
 def test_what_is_enough_depends_on_the_validation_speakers(clips, speakers, seen, level, word):
-    check = learnability.check_amount(Sized(clips, speakers), seen)
+    facts = learnability.dataset_facts(Sized(clips, speakers), seen)
+    check = learnability.check_amount(facts, clips)
     assert (check.level, check.word) == (level, word)
     assert ("enough from scratch: " in check.note) == (level != "good")
     assert ("of this speaker" in check.note) == (level != "good" and speakers == 1 and seen)
