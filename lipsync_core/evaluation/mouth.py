@@ -34,8 +34,9 @@ def opening(frames: np.ndarray) -> np.ndarray:
 
     Mean darkness of the inner mouth relative to the median gray level of that region in all frames
     (about the skin's): the cavity between open lips is darker than skin. On the demo corpus its
-    correlation with the rendered opening is 0.93 (worst of 20 speakers 0.89). It compares
-    systems on the same face; it is no length and does not compare faces.
+    correlation with the rendered opening is 0.93 (worst of 20 speakers 0.89). On 130 real clips
+    its correlation with loudness is weak: mean 0.17, above 0 in 63 % (rolled in time: -0.05, 38 %).
+    It compares systems on the same face; it is no length and does not compare faces.
     """
     levels = gray(region(frames, INNER_MOUTH))
     skin = max(float(np.median(levels)), 1.0)

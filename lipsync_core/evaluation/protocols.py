@@ -78,12 +78,12 @@ def _evaluate_pair(
 ) -> list[Row]:
     """The rows of one face with its own audio and with that of `voice`."""
     own, other = Target(face, face, judges), Target(face, voice, judges)
-    gt = face.frames
+    gt, reference = face.frames, Shown(face.reference, judges)
     rows = [
         own.row(GROUND_TRUTH, Shown(gt, judges)),
         own.row(H264, Shown(encode_h264(gt), judges)),
-        own.row(REFERENCE, Shown(face.reference, judges)),
-        other.row(REFERENCE, Shown(face.reference, judges)),
+        own.row(REFERENCE, reference),
+        other.row(REFERENCE, reference),
     ]
     for name, model in generators.items():
         same = Shown(generate(model, face, face.mels(len(face))), judges)

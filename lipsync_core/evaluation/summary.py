@@ -143,8 +143,9 @@ def rankings(
 ) -> dict[str, Any]:
     """Whether ground truth > generator > copied reference > shuffled audio, by metric.
 
-    {metric: {generator: {as_expected, text, values: {system: value}}}}. For "gt" metrics the
-    values are the closeness to the ground truth.
+    {metric: {generator: {as_expected, separates, text, values: {system: value}}}}. For "gt" metrics
+    the values are the closeness to the ground truth. separates: ground truth > generator > both
+    others, whose own order says little: neither is in sync.
     """
     found = {}
     for metric in metrics_of(judges):
@@ -173,10 +174,17 @@ def _ranking(key: str, metric: Metric, values: Mapping[str, float]) -> dict[str,
         if sign * values[worse] >= sign * values[better]
     ]
     expected = " > ".join(names)
+    gt, generator, *baselines = (sign * value for value in values.values())
+    separates = gt > generator > max(baselines)
     text = f"{key}: {expected}" if not wrong else f"{key} fails {expected}: {'; '.join(wrong)}"
     if wrong and metric.blind:
         text += " (it does not see sync: the copied reference is real video)"
-    return {"as_expected": not wrong, "text": text, "values": dict(values)}
+    return {
+        "as_expected": not wrong,
+        "separates": separates,
+        "text": text,
+        "values": dict(values),
+    }
 
 
 def agreement(

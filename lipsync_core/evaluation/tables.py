@@ -30,7 +30,9 @@ def text_report(report: Mapping[str, Any]) -> str:
         for ranking in own.values()
     ]
     right = sum(ranking["as_expected"] for ranking in found)
-    lines += ["", f"{right} of {len(found)} rankings as expected; not so:"]
+    apart = sum(ranking["separates"] for ranking in found)
+    lines += ["", f"{apart} of {len(found)} rankings have ground truth > generator > both others"]
+    lines += [f"{right} of {len(found)} rankings as expected; not so:"]
     lines += [f"  {ranking['text']}" for ranking in found if not ranking["as_expected"]]
     lines += [pair["text"] for pair in report["agreement"]]
     return "\n".join(lines)

@@ -57,6 +57,15 @@ def rows(dataset, results):
     return protocols.run_protocols(dataset, results, generators, [judge()], max_frames=40)
 
 
+def test_frames_are_embedded_once_for_all_audio(dataset, results, monkeypatch):
+    counted = judge()
+    counts, embed = [], counted.embed_faces
+    monkeypatch.setattr(counted, "embed_faces", lambda f: counts.append(len(f)) or embed(f))
+    generators = {"wav2lip": Wav2Lip(width=TINY).eval()}
+    protocols.run_protocols(dataset, results, generators, [counted], max_clips=1, max_frames=20)
+    assert len(counts) == 5  # ground truth, encoded, reference, own audio, other audio
+
+
 def of(rows, protocol, system):
     return [r for r in rows if (r["protocol"], r["system"]) == (protocol, system)]
 
@@ -170,8 +179,15 @@ def test_a_ranking_that_fails_is_said():
     assert found["as_expected"] and found["text"].startswith("distance_j: ground_truth > g >")
     rows[2]["distance_j"] = 1.5
     found = summary.rankings(summary.summarize(rows, ["j"]), ["g"], ["j"])["distance_j"]["g"]
-    assert not found["as_expected"]
+    assert not found["as_expected"] and not found["separates"]
     assert "copied_reference (1.5) is not worse than g (2)" in found["text"]
+
+
+def test_the_order_of_the_two_baselines_does_not_hide_that_a_metric_separates():
+    systems = {"ground_truth": 1.0, "g": 2.0, "copied_reference": 4.0, "g_shuffled_audio": 3.0}
+    rows = [row(name, "a/1", distance_j=value) for name, value in systems.items()]
+    found = summary.rankings(summary.summarize(rows, ["j"]), ["g"], ["j"])["distance_j"]["g"]
+    assert (found["as_expected"], found["separates"]) == (False, True)
 
 
 def test_metrics_without_a_direction_are_ranked_by_closeness():
