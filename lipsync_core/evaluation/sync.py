@@ -40,6 +40,16 @@ class SyncMeasure(NamedTuple):
     drift: float
     windows: int
 
+    def correction(self, min_agreement: float) -> int | None:
+        """The offset that the audio is to be shifted for, 0 for none; None if it cannot be told.
+
+        A single frame is corrected only if 0 lies outside of the interval.
+        """
+        if self.agreement < min_agreement or self.drift:
+            return None
+        near = abs(self.offset) <= TOLERANCE and self.low <= 0 <= self.high
+        return 0 if near else self.offset
+
     @classmethod
     def parse(cls, row: Mapping[str, str]) -> SyncMeasure:
         """The measure of a table's row, whose columns have the names of the fields."""

@@ -87,19 +87,18 @@ def measure_clip(job: ClipJob, measure: Measurer, config: SyncConfig) -> Measure
     sync_offset_before is the offset that it is shifted for; the others are then measured with the
     shift.
 
-    The audio is shifted if the offset is certain (`min_agreement`), constant, and 0 lies outside of
-    its interval.
+    Which offsets are corrected: `SyncMeasure.correction`.
     """
     before = measure(job, 0)
     if before is None:
         return {}
-    certain = before.agreement >= config.min_agreement and not before.drift
-    if config.correct != "correct" or not certain or before.low <= 0 <= before.high:
+    offset = before.correction(config.min_agreement)
+    if config.correct != "correct" or not offset:
         return _columns(before)
-    after = measure(job, before.offset)
+    after = measure(job, offset)
     if after is None:  # the clip is too short without the frames that lose their audio
         return _columns(before)
-    return _columns(after) | {"sync_offset_before": before.offset}
+    return _columns(after) | {"sync_offset_before": offset}
 
 
 def _columns(found: SyncMeasure) -> Measures:

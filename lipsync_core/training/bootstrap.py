@@ -184,9 +184,8 @@ def _corrected(
     for name, own in lists.items():
         chosen[name] = []
         for clip in own:
-            found = measured[str(clip)]
-            if found.agreement >= MIN_AGREEMENT and not found.drift:
-                offset = 0 if found.low <= 0 <= found.high else found.offset
+            offset = measured[str(clip)].correction(MIN_AGREEMENT)
+            if offset is not None:
                 chosen[name].append(shift_audio(clip, offset, frames[clip.id]))
         chosen[name] = chosen[name] or list(own)
     return chosen

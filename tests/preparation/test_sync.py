@@ -34,6 +34,11 @@ def measurer(*answers):
     return measure
 
 
+def test_an_offset_of_several_frames_is_corrected_whatever_its_interval():
+    measure = measurer(measured(3, low=-1, high=4, agreement=0.7), measured(0))
+    assert measure_clip(JOB, measure, CORRECT)["sync_offset_before"] == 3
+
+
 def test_a_certain_offset_is_corrected_and_measured_again():
     measure = measurer(measured(7), measured(0))
     found = measure_clip(JOB, measure, CORRECT)
