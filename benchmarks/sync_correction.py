@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument("--bootstrap-steps", type=int, default=300, help="of each round")
     parser.add_argument("--out", type=Path, default=Path("/tmp/sync_correction"))
     parser.add_argument("--recover", action="store_true")
+    parser.add_argument("--clips", type=int, default=40, help="held-out clips of --recover")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--only", nargs="+", default=["clean", "shifted", "corrected"])
     options = parser.parse_args()
@@ -70,7 +71,7 @@ def main() -> None:
         lines += [run(options, config, syncnet, seed, kind) for kind in options.only]
         print("\n".join(lines), flush=True)
     if options.recover:
-        recover(options.out / f"clean_{options.seeds[0]}")
+        recover(options.out / f"clean_{options.seeds[0]}", options.clips)
         drifts(options.out / f"clean_{options.seeds[0]}")
 
 
@@ -193,12 +194,12 @@ def auc(model: SyncNet, results: Path) -> float:
 
 
 @torch.no_grad()
-def recover(work: Path) -> None:
+def recover(work: Path, count: int) -> None:
     """Share of injected shifts that are found within a frame, by length."""
     model = build_from(work / "syncnet/checkpoint.pth", SyncNet).eval()
     scratch = work.with_name("recover")
     rows = []
-    for clip in held_out(work):
+    for clip in held_out(work)[:count]:
         for seconds in (3, 8):
             for shift in range(-15, 16):
                 rows.append(one(model, work, scratch, clip, shift, seconds))
