@@ -80,7 +80,7 @@ class SyncConfig(Section):
     that is trained on the corpus as it is (bootstrap)."""
     bootstrap_steps: Positive = 500
     """Steps of each of the two rounds of that training; its other keys are those of `syncnet`."""
-    min_agreement: Share = 0.5
+    min_agreement: Share = 0.9
     """Minimum agreement (correct): share of resamples of a clip's windows that give its offset
     within one frame."""
 

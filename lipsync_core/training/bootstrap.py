@@ -34,7 +34,7 @@ from lipsync_core.training import launch
 log = logging.getLogger(__name__)
 ROUNDS = ("round1", "round2")
 MIN_AUC = 0.75  # of the validation clips: a network below measures nothing
-MIN_AGREEMENT = 0.5  # of a clip that the second round trains on
+MIN_AGREEMENT = 0.8  # of a clip that the second round trains on
 WINDOWS = 75  # of a clip that are measured between the rounds
 
 

@@ -35,7 +35,7 @@ def measurer(*answers):
 
 
 def test_an_offset_of_several_frames_is_corrected_whatever_its_interval():
-    measure = measurer(measured(3, low=-1, high=4, agreement=0.7), measured(0))
+    measure = measurer(measured(3, low=-1, high=4, agreement=0.93), measured(0))
     assert measure_clip(JOB, measure, CORRECT)["sync_offset_before"] == 3
 
 
@@ -84,7 +84,7 @@ def test_a_clip_too_short_to_be_shifted_keeps_its_offset():
     ),
 )
 def test_what_is_not_in_sync_after_the_correction_is_dropped(changed, reason):
-    row = {"frames": 75, "sync_offset": "-1", "sync_drift": "0.0", "sync_agreement": "0.9"}
+    row = {"frames": 75, "sync_offset": "-1", "sync_drift": "0.0", "sync_agreement": "0.95"}
     row |= changed
     checks.check(row, CheckConfig())
     checks.check(row, CheckConfig(), SyncConfig(correct="measure"))
