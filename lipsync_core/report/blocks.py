@@ -31,12 +31,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A plot with its title. legend: (CSS class, name) of each line."""
+    """A plot with its title. legend: (CSS class, name) of each line.
+
+    chart: its points as JSON where curves.js may draw it, see `interactive.chart`.
+    """
 
     title: str
     svg: Markup
     note: str = ""
     legend: Sequence[tuple[str, str]] = field(default_factory=tuple)
+    chart: str = ""
 
 
 def count(value: float) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 
 from markupsafe import Markup
 
@@ -13,12 +12,11 @@ from lipsync_core.corpus.layouts.items import SPLITS
 from lipsync_core.media.timestamps import FPS
 from lipsync_core.preparation import stages
 from lipsync_core.preparation.accounting import FILELISTS, StageCounts
-from lipsync_core.report import plots
-from lipsync_core.report.blocks import Figure, Table, clip_name, count, duration, percent, plural
+from lipsync_core.report.blocks import Table, clip_name, count, duration, percent, plural
 from lipsync_core.report.results import number, numbers
 from lipsync_core.runtime.tables import Row
 
-MAX_DROPPED_SHOWN = 200
+MAX_DROPPED_SHOWN = 5000  # of a reason; about 1 MB of page
 STAGE_NAMES = {
     stages.AUDIO.rule: "Audio",
     stages.MELS.rule: "Mel spectrograms",
@@ -28,14 +26,6 @@ STAGE_NAMES = {
     FILELISTS: "Splits",
     "all": "All",
 }
-# Column, title, unit.
-MEASURES = (
-    ("seconds", "Length", "seconds"),
-    ("coverage", "Frames with a face", "share of the frames"),
-    ("face_px", "Face size", "pixels, longer side, median of the clip"),
-    ("loudness", "Loudness", "dBFS"),
-    ("fps_in", "Frame rate of the source", "frames a second"),
-)
 
 
 @dataclass(frozen=True)
@@ -107,23 +97,28 @@ def account_table(result: Account) -> Table:
     )
 
 
-def dropped_table(result: Account) -> Table | None:
-    """The dropped clips with reason and detail; None when there are none."""
-    if not result.dropped:
-        return None
+def dropped_tables(result: Account) -> list[Table]:
+    """The dropped clips with name and detail, a table a reason, the most frequent reason first."""
+    reasons: dict[str, list[Row]] = {}
+    for row in result.dropped:
+        reasons.setdefault(row.get("reason", ""), []).append(row)
+    order = sorted(reasons, key=lambda reason: (-len(reasons[reason]), reason))
+    return [_reason_table(reason, reasons[reason]) for reason in order]
+
+
+def _reason_table(reason: str, dropped: Sequence[Row]) -> Table:
     rows = [
         [
             clip_name(row["clip"]),
             STAGE_NAMES.get(row.get("dropped_by", ""), ""),
-            _words(row.get("reason", "")),
             Markup("<bdi>{}</bdi>").format(row.get("detail", "")),
         ]
-        for row in result.dropped[:MAX_DROPPED_SHOWN]
+        for row in dropped[:MAX_DROPPED_SHOWN]
     ]
-    left = len(result.dropped) - len(rows)
+    left = len(dropped) - len(rows)
     note = f"{plural(left, 'more clip')} in results/filelists/clips.csv." if left else ""
-    columns = ("Clip", "Dropped at", "Reason", "Detail")
-    return Table("Clips dropped, and why", columns, rows, stack=True, note=note)
+    caption = f"{_words(reason) or 'no reason'}: {plural(len(dropped), 'clip')}"
+    return Table(caption, ("Clip", "Dropped at", "Detail"), rows, stack=True, note=note)
 
 
 def _words(reason: str) -> str:
@@ -162,27 +157,3 @@ def split_table(clips: Sequence[Row]) -> Table:
         total=True,
         note=note,
     )
-
-
-def distributions(clips: Sequence[Row]) -> list[Figure]:
-    """Histograms of the measures in clips.csv."""
-    figures = []
-    for column, title, unit in MEASURES:
-        # A coverage of "0" stands for a clip that was dropped before it was measured.
-        measured = [row for row in clips if row.get(column) != "0"]
-        kept = numbers(filter(is_kept, measured), column)
-        dropped = numbers([row for row in measured if not is_kept(row)], column)
-        both = [*kept, *dropped]
-        if not both:
-            continue
-        middle = f"{median(both):.3g}"
-        svg = plots.histogram(
-            kept,
-            dropped,
-            f"Histogram of {title.lower()} over {plural(len(both), 'clip')}: from {min(both):.3g} "
-            f"to {max(both):.3g} {unit.partition(',')[0]}, median {middle}",
-            unit,
-        )
-        legend = [("kept", "kept"), ("dropped", "dropped")] if dropped else []
-        figures.append(Figure(title, svg, f"median {middle}", legend))
-    return figures

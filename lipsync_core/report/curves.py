@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from lipsync_core.report import plots
+from lipsync_core.report import interactive, plots
 from lipsync_core.report.blocks import NO_VALUE, Figure, Table, count, decimal, plural
 from lipsync_core.report.plots import Series
 from lipsync_core.report.results import curve, last, number, section_of
@@ -92,7 +92,8 @@ def _lines(
     if references:
         label += f". For comparison: {', '.join(name for _, name in references)}"
     svg = plots.line_chart(series, label, references=references, marks=marks)
-    return Figure(title, svg, legend=legend)
+    chart = interactive.chart(series, references, marks)
+    return Figure(title, svg, legend=legend, chart=chart)
 
 
 def phase_marks(rows: Sequence[Row], options: Mapping[str, Any]) -> list[tuple[float, str]]:

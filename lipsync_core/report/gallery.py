@@ -19,6 +19,7 @@ import numpy as np
 from lipsync_core.corpus.layouts.items import SPLITS
 from lipsync_core.errors import ClipError
 from lipsync_core.media.video import probe, read_frames
+from lipsync_core.report import side_by_side
 from lipsync_core.report.blocks import duration
 from lipsync_core.report.corpus import by_split
 from lipsync_core.runtime.tables import Row
@@ -52,6 +53,7 @@ class Video:
     """A dubbed video. uri: its content, "" if it is too large; link: its path relative to the page.
 
     poster: its first frame, which browsers show before it plays. missing: why there is no video.
+    beside: the dubbing beside its source, "" where that is a still picture.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Video:
     poster: str = ""
     facts: str = ""
     missing: str = ""
+    beside: str = ""
 
 
 def data_uri(content: bytes, kind: str) -> str:
@@ -150,9 +153,16 @@ def sample_image(path: Path) -> Image | None:
 
 
 def videos(
-    dubs: Sequence[Mapping[str, object]], results: Path, page: Path, limit_bytes: int
+    dubs: Sequence[Mapping[str, object]],
+    results: Path,
+    page: Path,
+    limit_bytes: int,
+    data_root: Path = Path(),
 ) -> list[Video]:
-    """The dubbed videos, embedded in order while they fit in `limit_bytes` together."""
+    """The dubbed videos, embedded in order while they fit in `limit_bytes` together.
+
+    data_root: where the faces that the pipeline chose lie, for the comparison with the source.
+    """
     left, found = limit_bytes, []
     for dub in dubs:
         output = results / str(dub["output"])
@@ -168,12 +178,16 @@ def videos(
         if kind and size <= left:
             uri, left = data_uri(output.read_bytes(), kind), left - size
             poster = _poster(output)
+        beside = side_by_side.beside(dub, output, results, data_root)
+        if len(beside) > left:
+            beside = b""
+        left -= len(beside)
         link = quote(Path(os.path.relpath(output, page.parent)).as_posix())
         # A first component with a colon would read as a URL scheme.
         link = link if link.startswith(".") else f"./{link}"
-        found.append(
-            Video(output.name, **names, link=link, uri=uri, poster=poster, facts=_facts(output))
-        )
+        shown = {"uri": uri, "poster": poster, "facts": _facts(output)}
+        shown["beside"] = data_uri(beside, "video/mp4") if beside else ""
+        found.append(Video(output.name, **names, link=link, **shown))
     return found
 
 

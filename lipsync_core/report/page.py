@@ -14,7 +14,20 @@ from markupsafe import Markup
 
 from lipsync_core.corpus import split_summary
 from lipsync_core.preparation import accounting
-from lipsync_core.report import corpus, curves, gallery, syncnet, timings, verdicts
+from lipsync_core.report import (
+    corpus,
+    curves,
+    distributions,
+    gallery,
+    interactive,
+    sync,
+    syncnet,
+    timings,
+    verdicts,
+)
+from lipsync_core.report import (
+    evaluation as evaluations,
+)
 from lipsync_core.report import results as artifacts
 from lipsync_core.report.blocks import Table, clip_name
 from lipsync_core.report.versions import collect_versions
@@ -26,7 +39,10 @@ log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
 VIDEO_BYTES = 40_000_000
 ACCOUNTING = "filelists/accounting.csv"
-SHOWN_ELSEWHERE = ("syncnet.per_clip", "syncnet.calibration", "protocols", "rankings", "groups")
+SHOWN_ELSEWHERE = (
+    *("syncnet.per_clip", "syncnet.calibration"),
+    *("protocols", "rankings", "groups", "judges", "agreement"),
+)
 SAMPLE_ROWS = ("reference", "masked input", "generated", "ground truth")
 
 
@@ -87,21 +103,27 @@ def gather(
     evaluated_on = str(evaluation.get("evaluated_on") or unevaluated)
     auc, times = metrics["syncnet"].get("auc"), timings.read_timings(results)
     summary = verdicts.data_verdicts(account, clips) if account else []
+    summary += filter(None, [sync.verdict(clips)])
     summary += filter(None, [syncnet.data_check_summary(data_check, auc)])
     if rows["syncnet"] or auc is not None:
         summary.append(verdicts.syncnet_verdict(metrics["syncnet"]))
     for name, found in trained.items():
         summary += verdicts.generator_verdicts(name, found, auc)
+    summary += filter(None, [evaluations.verdict(evaluation)])
     return {
         "headlines": verdicts.headlines(
             account, clips, metrics["syncnet"], trained, times, evaluated_on
         ),
         "verdicts": summary,
-        "videos": gallery.videos(dubs, results, out, video_bytes),
+        "videos": gallery.videos(
+            dubs, results, out, video_bytes, Path(config.get("data_root", ""))
+        ),
         "account": corpus.account_table(account) if account else None,
-        "dropped": corpus.dropped_table(account) if account else None,
+        "dropped": corpus.dropped_tables(account) if account else [],
+        "dropped_total": len(account.dropped) if account else 0,
         "splits": corpus.split_table(clips) if clips else None,
-        "distributions": corpus.distributions(clips),
+        "sync": sync.section(results, clips, config),
+        "distributions": distributions.groups(clips, config.get("check") or {}),
         "sheet": gallery.contact_sheet(results, clips),
         "syncnet": _syncnet(
             *(results, config, clips, evaluation, data_check),
@@ -111,6 +133,7 @@ def gather(
             _generator(results, config, name, rows[name], metrics[name]) for name in variants
         ],
         "compared": curves.generator_table(trained, evaluated_on) if trained else None,
+        "evaluated": evaluations.section(evaluation),
         "evaluation": evaluation_table(evaluation),
         "timings": timings.timing_table(times) if times else None,
         "detector": detector(clips, config),
@@ -211,5 +234,7 @@ def render(context: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     style = Markup((HERE / "style.css").read_text(encoding="utf-8"))
-    html = environment.get_template("page.html.j2").render(context, style=style)
+    scripts = interactive.scripts()
+    template = environment.get_template("page.html.j2")
+    html = template.render(context, style=style, scripts=scripts)
     return html.encode("utf-8", errors="replace").decode("utf-8")

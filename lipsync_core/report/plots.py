@@ -30,6 +30,17 @@ class Series:
 
 
 @dataclass(frozen=True)
+class Interval:
+    """A value with its interval; low, high: None without one. faint: a row to compare with."""
+
+    name: str
+    value: float
+    low: float | None
+    high: float | None
+    faint: bool = False
+
+
+@dataclass(frozen=True)
 class Scale:
     """A linear map of [low, high] to [start, end] (SVG units), with its ticks."""
 
@@ -139,32 +150,70 @@ def line_chart(
     return _svg(body, label)
 
 
-def histogram(kept: Sequence[float], dropped: Sequence[float], label: str, x_label: str) -> Markup:
-    """Counts of clips in equal bins; dropped clips are stacked on kept ones."""
+def histogram(
+    kept: Sequence[float],
+    dropped: Sequence[float],
+    label: str,
+    x_label: str,
+    thresholds: Sequence[float] = (),
+    width: float | None = None,
+) -> Markup:
+    """Counts of clips in equal bins; dropped clips are stacked on kept ones.
+
+    thresholds: vertical lines. width: of a bin, centered on its multiples (1 for whole numbers);
+    None for a round width by the spread of the values.
+    """
     values = [*kept, *dropped]
     low, high = _extent(values)
-    step = _nice_step((high - low) / MAX_BINS)
-    start = math.floor(low / step + 1e-9) * step
+    if width is None:
+        step = _nice_step((high - low) / MAX_BINS)
+        start = math.floor(low / step + 1e-9) * step
+    else:
+        step, start = width, (round(min(values) / width) - 0.5) * width
+        high = max(values) + width / 2 - 1e-6
     total = max(1, math.floor((high - start) / step + 1e-9) + 1)
     counts = [[0, 0] for _ in range(total)]
     for which, group in enumerate((kept, dropped)):
         for value in group:
             counts[min(total - 1, int((value - start) / step + 1e-9))][which] += 1
-    across = tight_scale((start, start + total * step), LEFT, RIGHT)
+    across = tight_scale((start, start + total * step, *thresholds), LEFT, RIGHT)
     tallest = max(sum(pair) for pair in counts)
     up = nice_scale((0, max(tallest, 4)), BOTTOM, TOP)
     body = _axes(across, up, x_label)
     for index, (below, above) in enumerate(counts):
         x = across(start + index * step) + 0.75
-        width = across(start + (index + 1) * step) - x - 0.75
+        bar = across(start + (index + 1) * step) - x - 0.75
         for mark, base, height in (("kept", 0, below), ("dropped", below, above)):
             if height:
                 top, foot = up(base + height), up(base)
                 body.append(
                     f'<rect class="bar {mark}" x="{x:.1f}" y="{top:.1f}" '
-                    f'width="{max(width, 0.5):.1f}" height="{foot - top:.1f}"/>'
+                    f'width="{max(bar, 0.5):.1f}" height="{foot - top:.1f}"/>'
                 )
+    body += [f'<path class="threshold" d="M{across(x):.1f} {TOP}V{BOTTOM}"/>' for x in thresholds]
     return _svg(body, label)
+
+
+def interval_chart(rows: Sequence[Interval], label: str) -> Markup:
+    """A dot with its interval for each row, from the top."""
+    values = [v for row in rows for v in (row.value, row.low, row.high) if v is not None]
+    left, pitch = 150, 20
+    foot = TOP + pitch * len(rows)
+    across = nice_scale(values, left + 6, RIGHT - 6)
+    body = []
+    for tick in across.ticks:
+        at = across(tick)
+        body.append(f'<path class="grid" d="M{at:.1f} {TOP}V{foot}"/>')
+        body.append(_text(at, foot + 13, tick_text(tick), "tick", "middle"))
+    for index, row in enumerate(rows):
+        y, faint = TOP + pitch * (index + 0.5), " faint" * row.faint
+        body.append(_text(left, y + 3.5, row.name, "row-label", "end"))
+        if row.low is not None and row.high is not None:
+            ends = f"M{across(row.low):.1f} {y:.1f}H{across(row.high):.1f}"
+            body.append(f'<path class="whisker{faint}" d="{ends}"/>')
+        x = across(row.value)
+        body.append(f'<circle class="dot whisker-dot{faint}" cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>')
+    return _svg(body, label, foot + 20)
 
 
 def bar_chart(
@@ -214,6 +263,6 @@ def _text(x: float, y: float, text: str, kind: str, anchor: str) -> str:
     )
 
 
-def _svg(body: Sequence[str], label: str) -> Markup:
-    head = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">'
+def _svg(body: Sequence[str], label: str, height: float = HEIGHT) -> Markup:
+    head = f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{escape(label)}">'
     return Markup(head + "".join(body) + "</svg>")

@@ -12,8 +12,9 @@ from lipsync_core.media.timestamps import FPS
 from lipsync_core.report import plots
 from lipsync_core.report.blocks import Figure, decimal, percent, plural
 from lipsync_core.report.corpus import by_split
-from lipsync_core.report.gallery import Strip, crop_strip
+from lipsync_core.report.gallery import Strip, crop_strip, data_uri
 from lipsync_core.report.plots import Series
+from lipsync_core.report.previews import clip_preview
 from lipsync_core.report.results import number, numbers, section_of
 from lipsync_core.runtime.tables import Row
 from lipsync_core.training.data_check.result import OUT_OF_SYNC, data_faults, has_constant_offset
@@ -22,6 +23,7 @@ from lipsync_core.training.diagnosis import Diagnosis, RunInfo, diagnose
 from lipsync_core.training.thresholds import AUC_CHANCE, AUC_USABLE
 
 NUM_WORST_CLIPS = 10
+WORST_BYTES = 6_000_000  # of their previews together; usual are 0.1 MB a clip
 MIN_OFFSET = 2  # frames from which a clip is called out of sync
 SUMMARY = {
     "good": "can be learned",
@@ -44,13 +46,17 @@ UNUSUAL_MEASURES = (
 
 @dataclass(frozen=True)
 class WorstClip:
-    """A clip with a large loss; `strip` is None if its crops cannot be shown."""
+    """A clip with a large loss; `strip` is None if its crops cannot be shown.
+
+    video: some seconds of it as a data URI, "" where there is none.
+    """
 
     clip: str
     split: str
     loss: float
     word: str
     strip: Strip | None
+    video: str = ""
 
 
 def data_check_verdicts(data_check: Mapping[str, Any], auc: float | None = None) -> list[Diagnosis]:
@@ -169,16 +175,17 @@ def worst_clips(
     ]
     found.sort(key=lambda pair: -pair[1]["loss"])
     rows = {row.get("clip"): row for row in clips}
-    return [
-        WorstClip(
-            entry["clip"],
-            split,
-            entry["loss"],
-            possible_fault(entry, rows.get(entry["clip"], {}), (auc or 0) >= AUC_USABLE),
-            crop_strip(results / "faces" / f"{entry['clip']}.zip", entry["clip"]),
-        )
-        for split, entry in found[:NUM_WORST_CLIPS]
-    ]
+    usable, left, worst = (auc or 0) >= AUC_USABLE, WORST_BYTES, []
+    for split, entry in found[:NUM_WORST_CLIPS]:
+        clip = entry["clip"]
+        strip = crop_strip(results / "faces" / f"{clip}.zip", clip)
+        video = clip_preview(results, clip, split) if strip else b""
+        video = video if len(video) <= left else b""
+        left -= len(video)
+        word = possible_fault(entry, rows.get(clip, {}), usable)
+        uri = data_uri(video, "video/mp4") if video else ""
+        worst.append(WorstClip(clip, split, entry["loss"], word, strip, uri))
+    return worst
 
 
 def possible_fault(entry: Mapping[str, Any], row: Row, usable: bool) -> str:

@@ -14,6 +14,7 @@ from lipsync_core.runtime.tables import Row, read_table
 
 ORDER = (
     *("demo_corpus", "extract_audio", "mel_spectrograms", "detect_faces", "crop_faces"),
+    *("bootstrap_sync", "measure_sync"),
     *("check_clips", "filelists", "train_syncnet", "train_generator", "train_second_judge"),
     *("evaluate", "infer"),
 )

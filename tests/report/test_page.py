@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import hashlib
 import json
 import re
 import zipfile
@@ -24,7 +25,7 @@ from tests.support.media import portrait, write_video
 
 SECTIONS = (
     *("summary", "dubbed", "data", "syncnet"),
-    *("generators", "timings", "versions", "people"),
+    *("generators", "evaluation", "timings", "versions", "people"),
 )
 VERSIONS = {"Python": "3.11", "torch": "2.13"}
 NASTY = 'O\'Brien & "Søn" <b>/-odd 空 <script>alert(1)</script>\u202e'
@@ -50,7 +51,7 @@ class Page(HTMLParser):
         assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
 
     def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] != "style":
+        if self.open and self.open[-1] not in ("style", "script"):
             self.words.append(data)
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
@@ -209,8 +210,29 @@ def test_the_page_loads_nothing_from_the_network(html: str) -> None:
         for name in ("src", "href", "poster", "srcset", "action", "data"):
             value = attrs.get(name)
             assert value is None or value.startswith(("data:", "#", "./", "../")), (tag, value)
-    assert not re.search(r"url\(|@import|https?://", html)
-    assert {"script", "link", "iframe", "object"}.isdisjoint(tag for tag, _ in found.elements)
+    without_scripts = re.sub(r"<script>.*?</script>", "", html, flags=re.S)
+    assert not re.search(r"url\(|@import|https?://", without_scripts)
+    assert {"link", "iframe", "object"}.isdisjoint(tag for tag, _ in found.elements)
+
+
+def test_scripts_run_by_their_hash_alone(html: str) -> None:
+    sources = re.findall(r"<script>(.*?)</script>", html, flags=re.S)
+    assert len(sources) == 2 and html.count("<script") == 2
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)
+    hashes = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in sources]
+    wanted = " ".join(f"'sha256-{value}'" for value in hashes)
+    assert f"script-src {wanted}" in policy and policy.startswith("default-src 'none';")
+    assert "unsafe" not in policy.replace("style-src 'unsafe-inline'", "")
+    assert not re.search(r"<[^>]* on\w+=", re.sub(r"<script>.*?</script>", "", html, flags=re.S))
+    assert "Leon Sorokin" in sources[0]  # its licence asks for the notice
+
+
+def test_curves_have_their_points_and_a_static_picture(html: str) -> None:
+    boxes = [box for box in Page(html).all("div") if box.get("data-chart")]
+    assert len(boxes) == len(re.findall(r'<div class="chart" data-chart="[^"]*"><svg', html)) > 5
+    chart = json.loads(next(b["data-chart"] for b in boxes if "reference" in b["data-chart"]))
+    assert all(len(line["y"]) == len(chart["x"]) for line in chart["lines"])
+    assert [line["name"] for line in chart["lines"]][:2] == ["training", "validation"]
 
 
 def test_the_page_is_accessible_to_screen_readers(html: str) -> None:
@@ -224,7 +246,7 @@ def test_the_page_is_accessible_to_screen_readers(html: str) -> None:
 
 
 def test_names_are_escaped(html: str) -> None:
-    assert "<script" not in html
+    assert "<script>alert" not in html and "</pre><script" not in html
     assert NASTY in "".join(Page(html).words)
     assert any(NASTY in image["alt"] for image in Page(html).all("img"))
 

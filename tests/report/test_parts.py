@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 from lipsync_core.preparation import accounting
-from lipsync_core.report import blocks, corpus, curves, gallery, page, plots, results, verdicts
+from lipsync_core.report import (
+    blocks,
+    corpus,
+    curves,
+    distributions,
+    gallery,
+    page,
+    plots,
+    results,
+    verdicts,
+)
 from lipsync_core.report.corpus import MAX_DROPPED_SHOWN
 from lipsync_core.report.versions import collect_versions
 
@@ -36,10 +46,11 @@ def test_the_account_is_the_one_that_the_filelists_wrote(tmp_path: Path) -> None
         ["All", "2", "1", "1", "2", ""],
     ]
     assert corpus.account_table(found).note == "3 clips found = 1 kept + 2 dropped."
-    dropped = corpus.dropped_table(found)
-    assert dropped is not None and [row[1:] for row in dropped.rows] == [
-        ["Checks", "silent", "<bdi>d</bdi>"],
-        ["Splits", "duplicate", "<bdi></bdi>"],
+    tables = corpus.dropped_tables(found)
+    assert [table.caption for table in tables] == ["duplicate: 1 clip", "silent: 1 clip"]
+    assert [row[1:] for table in tables for row in table.rows] == [
+        ["Splits", "<bdi></bdi>"],
+        ["Checks", "<bdi>d</bdi>"],
     ]
     assert corpus.account([], clips) is None
 
@@ -50,7 +61,7 @@ def test_clips_that_were_not_measured_are_in_no_histogram() -> None:
         {"clip": "b", "kept": "0", "coverage": "0.2"},
         {"clip": "c", "kept": "0", "coverage": "0"},
     ]
-    (figure,) = corpus.distributions(clips)
+    ((figure,),) = [group.figures for group in distributions.groups(clips, {})]
     assert "over 2 clips: from 0.2 to 0.9" in figure.svg
 
 
@@ -62,11 +73,16 @@ def test_leaking_speakers_are_named() -> None:
     assert "Speakers in more than one split: a." in corpus.split_table(rows).note
 
 
-def test_long_lists_of_dropped_clips_are_cut() -> None:
-    dropped = [{"clip": f"s/{n}", "reason": "silent"} for n in range(MAX_DROPPED_SHOWN + 3)]
-    table = corpus.dropped_table(corpus.Account(len(dropped), 0, [], dropped))
-    assert table is not None and len(table.rows) == MAX_DROPPED_SHOWN
-    assert table.note.startswith("3 more clips")
+def test_hundreds_of_dropped_clips_are_all_listed_by_reason() -> None:
+    dropped = [{"clip": f"s/{n}", "reason": ("silent", "no_face")[n % 3 == 0]} for n in range(900)]
+    tables = corpus.dropped_tables(corpus.Account(len(dropped), 0, [], dropped))
+    assert [table.caption for table in tables] == ["silent: 600 clips", "no face: 300 clips"]
+    names = {re.sub("<[^>]*>", "", row[0]) for table in tables for row in table.rows}
+    assert names == {row["clip"] for row in dropped}
+    most = MAX_DROPPED_SHOWN + 3
+    many = [{"clip": f"s/{n}", "reason": "silent"} for n in range(most)]
+    (table,) = corpus.dropped_tables(corpus.Account(most, 0, [], many))
+    assert len(table.rows) == MAX_DROPPED_SHOWN and table.note.startswith("3 more clips")
 
 
 def test_contact_sheet_takes_splits_and_speakers_in_turn() -> None:
