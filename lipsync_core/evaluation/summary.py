@@ -55,6 +55,12 @@ METRICS = (
 )
 
 
+NO_FID = (
+    "not measured: the libraries that compute FID or KID as published need torchvision and "
+    "Inception weights, neither of which is installed with this project"
+)
+
+
 def metrics_of(judges: Iterable[str]) -> list[Metric]:
     """All metrics with these judges, in order of the tables."""
     found = []
@@ -117,7 +123,7 @@ def _system(rows: Sequence[Row], judges: Sequence[str], seed: int) -> dict[str, 
 def report_sections(
     rows: Sequence[Row], generators: Iterable[str], judges: Sequence[Judge], seed: int = 0
 ) -> dict[str, Any]:
-    """The sections judges, protocols, rankings and agreement of evaluation.json."""
+    """The sections judges, protocols, rankings, fid and agreement of evaluation.json."""
     names = [judge.name for judge in judges]
     protocols = {}
     for protocol in (SAME, CROSSED):
@@ -134,6 +140,7 @@ def report_sections(
             protocol: rankings(systems, generators, names)
             for protocol, systems in protocols.items()
         },
+        "fid": {"value": None, "reason": NO_FID},
         "agreement": agreement(rows, protocols.get(SAME, {}), names),
     }
 

@@ -35,6 +35,7 @@ def text_report(report: Mapping[str, Any]) -> str:
     lines += [f"{right} of {len(found)} rankings as expected; not so:"]
     lines += [f"  {ranking['text']}" for ranking in found if not ranking["as_expected"]]
     lines += [pair["text"] for pair in report["agreement"]]
+    lines.append(f"FID: {report['fid']['reason']}")
     return "\n".join(lines)
 
 

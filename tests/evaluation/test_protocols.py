@@ -231,5 +231,6 @@ def test_the_files_of_an_evaluation(rows, tmp_path):
     assert lines[0] == "protocol,group,system,metric,value,low,high,n,closeness"
     assert any(line.startswith("crossed_audio,,wav2lip,distance_syncnet,") for line in lines)
     text = (tmp_path / "e.txt").read_text()
+    assert report["fid"]["value"] is None and "FID: not measured" in text
     assert "ground_truth_h264" in text and "rankings as expected" in text
     assert len((tmp_path / "e_clips.csv").read_text().splitlines()) == len(rows) + 1
