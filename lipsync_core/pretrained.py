@@ -10,6 +10,7 @@ The authors publish no checksums. Each SHA-256 below was taken from public recor
     wav2lip_gan.pth         many records, of the authors' former link and of three mirrors
     wav2lip.pth             three records and the pointer of the SadTalker mirror
     lipsync_expert.pth      two independent records: the authors' former link, the mirror below
+    speaker_encoder.pt      the file in the wheel of Resemblyzer 0.1.4
     visual_quality_disc.pth one record, of the authors' former link, which agrees with all the
                             others on the three files above that it also lists
 
@@ -97,6 +98,12 @@ KNOWN_WEIGHTS: dict[str, Weights] = {
             "https://huggingface.co/ByteDance/LatentSync-1.6/resolve/main/auxiliary/syncnet_v2.model",
         ),
     ),
+    "speaker_encoder.pt": Weights(
+        "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e",
+        ("https://github.com/resemble-ai/Resemblyzer/raw/master/resemblyzer/pretrained.pt",),
+        "Apache-2.0 (Resemblyzer)",
+        "Apache-2.0",
+    ),
 }
 
 
@@ -170,6 +177,7 @@ def _download(url: str, target: Path, sha256: str, timeout: float) -> None:
 DETECTORS = ("s3fd", "centerface")
 S3FD_WEIGHTS = "s3fd.pth"
 LSE_WEIGHTS = "syncnet_v2.model"
+SPEAKER_ENCODER_WEIGHTS = "speaker_encoder.pt"  # voice prints, see `split.merge_aliases`
 
 
 def resolve_detector(name: str, models_dir: PathLike = "models") -> str:

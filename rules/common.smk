@@ -266,6 +266,12 @@ def training_memory(section: TrainingConfig, windows: int, window_mb: float, att
     return attempt * round(section.num_processes * (4000 + 1.1 * section.cache_mb) + batch)
 
 
+def speaker_encoder() -> list:
+    """Weights for the voice prints that `split.merge_aliases` compares, if they are there."""
+    weights = Path(CONFIG.models) / pretrained.SPEAKER_ENCODER_WEIGHTS
+    return [str(weights)] if weights.is_file() and CONFIG.split.merge_aliases else []
+
+
 def bootstrap_start() -> list:
     """The checkpoint that the training of SyncNet starts from, if a bootstrap measured sync."""
     return [SYNC_MODEL] if BOOTSTRAPPED and not CONFIG.syncnet.pretrained else []

@@ -10,6 +10,7 @@ rule filelists:
     """Lists of training, validation and test clips; every clip found is a row of clips.csv."""
     input:
         checked_clips,
+        speaker_encoder=speaker_encoder(),
     output:
         train="<results>/filelists/train.txt",
         val="<results>/filelists/val.txt",

@@ -208,6 +208,7 @@ class SplitConfig(Section):
     drop_duplicates: bool = True
     """Keep one of several copies of a clip, and other encodings of a take in one split only."""
     merge_aliases: bool = True
-    """Keep a person whose clips lie under several names in one split, told by voice and face."""
+    """Keep a person whose clips lie under several names in one split, told by voice and face;
+    better with speaker_encoder.pt in `models`."""
     max_dropped_share: Share = 1.0
     """Stop when more than this share of the clips was dropped; 1 for never."""

@@ -19,6 +19,7 @@ from lipsync_core.preparation.aliases import CLIPS_COMPARED, Alias, find_aliases
 from lipsync_core.preparation.assignment import unit_hash
 from lipsync_core.preparation.duplicates import group_pairs
 from lipsync_core.preparation.prints import Print, clip_print
+from lipsync_core.preparation.voice_embedding import VoiceEncoder
 from lipsync_core.runtime.tables import Row
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ def prepared_aliases(
     corpora: Mapping[str, str],
     order: Sequence[str] = (),
     groups: Collection[str] = (),
+    speaker_encoder: Path | None = None,
 ) -> tuple[dict[str, str], list[Alias]]:
     """Speaker -> the first name of the same person, for people of several names; and the pairs.
 
@@ -39,6 +41,7 @@ def prepared_aliases(
     rows: kept clip -> its row of the last stage, with its key. corpora: clip -> its corpus.
     order: the corpora in the config's order: the name in the first of them is the person's, so
         that a corpus added at the end moves nobody. groups: corpora whose speakers are not known.
+    speaker_encoder: weights for the voice prints; None for prints that need none.
     """
     clips: dict[str, list[str]] = defaultdict(list)
     place = {name: number for number, name in enumerate(order)}
@@ -55,7 +58,8 @@ def prepared_aliases(
         for own in clips.values()
         for clip in sorted(own, key=lambda name: unit_hash(name, 0))[:CLIPS_COMPARED]
     ]
-    pairs = find_aliases(_prints(results, rows, chosen))
+    encoder = VoiceEncoder(speaker_encoder) if speaker_encoder else None
+    pairs = find_aliases(_prints(results, rows, chosen, encoder))
     names: dict[str, str] = {}
     for group in group_pairs([(pair.one, pair.other) for pair in pairs]):
         names |= dict.fromkeys(group, min(group, key=ranks.__getitem__))
@@ -63,12 +67,14 @@ def prepared_aliases(
     return names, pairs
 
 
-def _prints(results: Path, rows: Mapping[str, Row], clips: Sequence[str]) -> dict[str, list[Print]]:
+def _prints(
+    results: Path, rows: Mapping[str, Row], clips: Sequence[str], encoder: VoiceEncoder | None
+) -> dict[str, list[Print]]:
     """Speaker -> prints; a clip whose files cannot be read is left out, with a warning."""
 
     def read(clip: str) -> Print | ClipError:
         try:
-            return clip_print(results, clip, rows[clip]["key"])
+            return clip_print(results, clip, rows[clip]["key"], encoder)
         except ClipError as error:
             return error
 

@@ -25,6 +25,9 @@ CLIPS_COMPARED = 4  # of each speaker
 # Measured on 80 speakers of public corpora (153 clips), see docs/log.md.
 MAX_COHORT_VOICE, MAX_COHORT_FACE = 30.0, 0.12
 MAX_VOICE, MAX_FACE = 1.0, 0.7  # relative to the cohort
+# With learned voice embeddings; the faces, whose prints are weaker, only exclude pairs. Chosen on
+# half of the speakers, measured on the other half: benchmarks/aliases.py.
+MAX_COHORT_EMBEDDED, MAX_EMBEDDED_VOICE, MAX_EMBEDDED_FACE = 0.4, 0.85, 0.3
 SPREAD_QUANTILE, SPREAD_FACTOR, MIN_SPREAD_PAIRS = 0.95, 1.5, 8  # of distances within speakers
 BLOCK = 512  # rows of a matrix of distances at a time
 
@@ -39,25 +42,32 @@ class Alias:
     face: float
 
 
-def find_aliases(prints: Mapping[str, Sequence[Print]]) -> list[Alias]:
+def find_aliases(
+    prints: Mapping[str, Sequence[Print]], max_voice: float | None = None
+) -> list[Alias]:
     """The pairs of speakers that are one person, by name.
 
     prints: speaker -> prints of some of their clips (about `CLIPS_COMPARED`), at least one each.
+    max_voice: largest distance of the voices relative to their cohorts; by default as measured.
     """
     names = sorted(prints)
     if len(names) < 2:
         return []
     speakers = [merged(prints[name]) for name in names]
-    voices, near_voice, cohort_voice = _nearest_voices(speakers)
+    embedded = all(each.voice is not None for each in speakers)
+    voices, near_voice, cohort_voice = _nearest_voices(speakers, embedded)
     candidates = _candidates(near_voice, _nearest_faces(speakers))
     faces = np.array([face_distance(speakers[i], speakers[j]) for i, j in candidates])
     cohort_face = _cohorts(len(names), candidates, faces)
     limit = _spread(prints)
+    most_voice, most_face = (MAX_EMBEDDED_VOICE, np.inf) if embedded else (MAX_VOICE, MAX_FACE)
+    limit = MAX_EMBEDDED_FACE if embedded else limit
+    most_voice = most_voice if max_voice is None else max_voice
     found = []
     for (i, j), face in zip(candidates, faces, strict=True):
         voice = voice_distance(voices, i, j) / min(cohort_voice[i], cohort_voice[j])
         nearness = face / min(cohort_face[i], cohort_face[j])
-        if voice <= MAX_VOICE and nearness <= MAX_FACE and face <= limit:
+        if voice <= most_voice and nearness <= most_face and face <= limit:
             found.append(Alias(names[i], names[j], round(voice, 3), round(float(nearness), 3)))
     return found
 
@@ -72,7 +82,12 @@ def merged(prints: Sequence[Print]) -> Print:
         for part, each in zip(share, prints, strict=True)
     )
     crops = np.concatenate([each.faces for each in prints[:CLIPS_COMPARED]])
-    return Print(mean, spread, int(frames.sum()), crops.astype(np.float32))
+    voices = [each.voice for each in prints if each.voice is not None]
+    voice = None
+    if len(voices) == len(prints):
+        total = np.sum(voices, axis=0)
+        voice = total / max(float(np.linalg.norm(total)), 1e-6)
+    return Print(mean, spread, int(frames.sum()), crops.astype(np.float32), voice)
 
 
 @dataclass(frozen=True)
@@ -103,8 +118,15 @@ def voice_factors(speakers: Sequence[Print]) -> Voices:
     return Voices(np.hstack(left) / 2, np.hstack(right))
 
 
+def embedding_factors(speakers: Sequence[Print]) -> Voices:
+    """1 - cosine of learned embeddings, as a product of matrices."""
+    rows = np.stack([each.voice for each in speakers if each.voice is not None])
+    ones = np.ones((len(rows), 1))
+    return Voices(np.hstack([-rows, ones]), np.hstack([rows, ones]))
+
+
 def voice_distance(voices: Voices, one: int, other: int) -> float:
-    """The divergence of two speakers' voices, 0 for equal ones."""
+    """The distance of two speakers' voices, 0 for equal ones."""
     return float(max(0.0, voices.left[one] @ voices.right[other]))
 
 
@@ -113,9 +135,12 @@ def face_distance(one: Print, other: Print) -> float:
     return float(1 - (one.faces @ other.faces.T).max())
 
 
-def _nearest_voices(speakers: Sequence[Print]) -> tuple[Voices, np.ndarray, np.ndarray]:
+def _nearest_voices(
+    speakers: Sequence[Print], embedded: bool
+) -> tuple[Voices, np.ndarray, np.ndarray]:
     """The voices; each speaker's nearest others (n, k); the mean distance of the cohorts (n,)."""
-    voices = voice_factors(speakers)
+    voices = embedding_factors(speakers) if embedded else voice_factors(speakers)
+    most = MAX_COHORT_EMBEDDED if embedded else MAX_COHORT_VOICE
     count = len(speakers)
     near, cohort = [], []
     for start in range(0, count, BLOCK):
@@ -125,7 +150,7 @@ def _nearest_voices(speakers: Sequence[Print]) -> tuple[Voices, np.ndarray, np.n
         order = np.argsort(block, axis=1, kind="stable")[:, : min(CANDIDATES, count - 1)]
         nearest = np.take_along_axis(block, order, axis=1)[:, :COHORT]
         near.append(order)
-        cohort.append([_cohort(row, MAX_COHORT_VOICE) for row in nearest])
+        cohort.append([_cohort(row, most) for row in nearest])
     return voices, np.concatenate(near), np.concatenate(cohort)
 
 

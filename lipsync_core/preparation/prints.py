@@ -3,7 +3,8 @@
 The voice print is a Gaussian of the cepstral coefficients of its louder frames (Bimbot et al.,
 "Second-order statistical measures for text-independent speaker identification", 1995), the face
 print a set of histograms of oriented gradients (Dalal & Triggs, 2005), one a crop. Both need no
-weights; they know a person again in the same take or under like conditions, not across years.
+weights; with those of a speaker encoder the voice print is its embedding. They
+know a person again in the same take or under like conditions, not across years.
 A print is kept in `results/prints/<clip id>.npz` while the clip's key stays.
 """
 
@@ -22,7 +23,9 @@ from scipy.fft import dct
 from lipsync_core.audio import read_mel
 from lipsync_core.corpus.layouts.items import source_id
 from lipsync_core.faces.archive import CropArchive
-from lipsync_core.preparation.stages import FACES, MELS
+from lipsync_core.media.audio import read_pcm, to_float
+from lipsync_core.preparation.stages import AUDIO, FACES, MELS
+from lipsync_core.preparation.voice_embedding import VoiceEncoder
 from lipsync_core.runtime.files import atomic_path
 
 VERSION = 1  # of the prints: raise it when their content changes
@@ -38,31 +41,41 @@ EDGE_FLOOR = 30.0  # added to the norm of a cell: a flat cell has no direction
 @dataclass(frozen=True)
 class Print:
     """mean: float64 (19,) and covariance: float64 (19, 19) of the cepstra, frames: their number;
-    faces: float16 (n, 512) of unit length, one row a crop.
+    faces: float16 (n, 512) of unit length, one row a crop. voice: float32 (256,) of unit length, a
+    learned embedding, None without the weights of a speaker encoder.
     """
 
     mean: np.ndarray
     covariance: np.ndarray
     frames: int
     faces: np.ndarray
+    voice: np.ndarray | None = None
 
 
-def clip_print(results: Path, clip: str, key: str) -> Print:
+def clip_print(results: Path, clip: str, key: str, encoder: VoiceEncoder | None = None) -> Print:
     """The print of a prepared clip, from its file or made anew.
 
     key: of the clip in the table of checks; a print made for another one is made again.
+    encoder: computes the voice embedding; prints with and without one, or of other weights, differ
+    in their mark.
     Raises ClipError (DamagedFile) when mel spectrogram or crops cannot be read.
     """
     path = results / "prints" / f"{clip}.npz"
-    mark = f"{VERSION} {key}"
+    mark = f"{VERSION} {key}" + (f" {encoder.mark}" if encoder else "")
     stored = _stored(path)
     if stored.get("mark") == mark:
-        return Print(*(stored[name] for name in ("mean", "covariance", "frames", "faces")))
+        fields = ("mean", "covariance", "frames", "faces")
+        return Print(*(stored[name] for name in fields), stored.get("voice"))
     mel = read_mel(MELS.path(results, source_id(clip)))
     mean, covariance, frames = voice_print(mel)
-    made = Print(mean, covariance, frames, _faces(FACES.path(results, clip)))
+    faces = _faces(FACES.path(results, clip))
+    voice = None
+    if encoder:
+        voice = encoder(to_float(read_pcm(AUDIO.path(results, source_id(clip)))))
+    made = Print(mean, covariance, frames, faces, voice)
+    fields = {name: value for name, value in vars(made).items() if value is not None}
     with atomic_path(path) as temporary:
-        np.savez(temporary, mark=mark, **vars(made))
+        np.savez(temporary, mark=mark, **fields)
     return made
 
 

@@ -46,6 +46,7 @@ def write_filelists(
     groups: Collection[str] = (),
     order: Sequence[str] = (),
     merge_aliases: bool = False,
+    speaker_encoder: Path | None = None,
 ) -> Counter[str]:
     """Write `{train,val,test}.txt` (see `corpus.filelists`) and the files beside them.
 
@@ -57,7 +58,7 @@ def write_filelists(
     clips: the index. chain: the stages that were run, in order; the last one's tables are read.
     groups: the corpora whose ids begin with a group instead of a speaker, see `assignment`.
     order: the names of the corpora as in the config. merge_aliases: keep a person of several names
-        in one split, see `alias_groups`.
+        in one split, see `alias_groups`. speaker_encoder: weights for their voice prints, if any.
 
     Returns how many clips were kept and how many dropped for each reason. Raises LipsyncError
     when the account of clips does not add up, more than `max_dropped_share` of them were dropped,
@@ -78,7 +79,9 @@ def write_filelists(
     pairs: list[alias_groups.Alias] = []
     if merge_aliases:
         own = {clip: rows[clip] for clip in kept}
-        aliases, pairs = alias_groups.prepared_aliases(results, own, corpora, order, groups)
+        aliases, pairs = alias_groups.prepared_aliases(
+            results, own, corpora, order, groups, speaker_encoder
+        )
     official = dict(sorted(official.items(), key=lambda item: _place(corpora[item[0]], order)))
     by, parts = assignment.assign(
         results, official, val, test, seed, seconds, corpora, groups, aliases

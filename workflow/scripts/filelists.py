@@ -11,6 +11,7 @@ from lipsync_core.runtime import logs
 with logs.job_log(snakemake.log[0]):
     results = Path(snakemake.config["results"])
     config = Config(**snakemake.config)
+    encoder = snakemake.input.get("speaker_encoder")
     splits.write_filelists(
         results,
         index.read_index(index.index_path(results)),
@@ -18,6 +19,7 @@ with logs.job_log(snakemake.log[0]):
         seed=snakemake.params.seed,
         groups=collection.groups_of(config),
         order=[each.name for each in collection.corpora_of(config)],
+        speaker_encoder=Path(encoder) if encoder else None,
         **snakemake.params.split,
     )
     weights.write_weights(results, snakemake.params.weights)
