@@ -55,6 +55,7 @@ def test_registry_is_complete():
         "lipsync_expert.pth",
         "visual_quality_disc.pth",
         "syncnet_v2.model",
+        "speaker_encoder.pt",
     }
     for known in KNOWN_WEIGHTS.values():
         assert re.fullmatch("[0-9a-f]{64}", known.sha256)

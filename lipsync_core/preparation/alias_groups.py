@@ -63,7 +63,9 @@ def prepared_aliases(
     names: dict[str, str] = {}
     for group in group_pairs([(pair.one, pair.other) for pair in pairs]):
         names |= dict.fromkeys(group, min(group, key=ranks.__getitem__))
-        log.warning("one person under several names, kept in one split: %s", ", ".join(group))
+        log.warning(
+            "perhaps one person under several names, kept in one split: %s", ", ".join(group)
+        )
     return names, pairs
 
 

@@ -68,7 +68,9 @@ def find_aliases(
         voice = voice_distance(voices, i, j) / min(cohort_voice[i], cohort_voice[j])
         nearness = face / min(cohort_face[i], cohort_face[j])
         if voice <= most_voice and nearness <= most_face and face <= limit:
-            found.append(Alias(names[i], names[j], round(voice, 3), round(float(nearness), 3)))
+            found.append(
+                Alias(names[i], names[j], round(float(voice), 3), round(float(nearness), 3))
+            )
     return found
 
 
