@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
-from lipsync_core.evaluation.summary import Metric, metrics_of
+from lipsync_core.evaluation.protocols import GROUND_TRUTH
+from lipsync_core.evaluation.summary import JUDGED, Metric, metrics_of
 from lipsync_core.report import plots
 from lipsync_core.report.blocks import NO_VALUE, Figure, Table, count, plural
 from lipsync_core.report.results import number
@@ -32,27 +34,31 @@ PLOTTED = (
 
 @dataclass(frozen=True)
 class Protocol:
-    """One protocol. tables: by kind of metric; groups: by columns of clips.csv."""
+    """One protocol. tables: by kind of metric; groups: by columns of clips.csv.
+
+    failing: the rankings that are not as expected, and the names of their metrics.
+    """
 
     title: str
     text: str
     figures: Sequence[Figure]
     tables: Sequence[Table]
     groups: Sequence[Table]
+    failing: Table | None
+    failing_metrics: Sequence[str]
 
 
 @dataclass(frozen=True)
 class EvaluationSection:
     """Content of the section. agreement: a verdict for each pair of judges.
 
-    failing: rankings that are not as expected; rankings: how many are.
+    rankings: how many are as expected.
     """
 
     judges: Table
     agreement: Sequence[Diagnosis]
     protocols: Sequence[Protocol]
     rankings: str
-    failing: Sequence[str]
 
 
 def section(evaluation: Mapping[str, Any]) -> EvaluationSection | None:
@@ -60,44 +66,83 @@ def section(evaluation: Mapping[str, Any]) -> EvaluationSection | None:
     if not evaluation.get("protocols"):
         return None
     judges = list(evaluation.get("judges") or {})
-    rankings = _rankings(evaluation)
+    rankings = [ranking for _, _, _, ranking in _rankings(evaluation)]
     right = sum(ranking["as_expected"] for ranking in rankings)
     return EvaluationSection(
         _judges_table(evaluation),
         [_agreement(pair) for pair in evaluation.get("agreement") or []],
-        [
-            _protocol(name, systems, judges, (evaluation.get("groups") or {}).get(name) or {})
-            for name, systems in evaluation["protocols"].items()
-        ],
-        f"{right} of {plural(len(rankings), 'ranking')} as expected: ground truth, then the "
+        [_protocol(name, evaluation, judges) for name in evaluation["protocols"]],
+        f"{right} of {plural(len(rankings), 'ranking')} are as expected: ground truth, then the "
         "generator, then the copied reference, then shuffled audio.",
-        [ranking["text"] for ranking in rankings if not ranking["as_expected"]],
     )
 
 
-def verdict(evaluation: Mapping[str, Any]) -> Diagnosis | None:
-    """How many of the metrics order the systems as expected; None without rankings."""
-    rankings = _rankings(evaluation)
-    if not rankings:
-        return None
-    right = sum(ranking["as_expected"] for ranking in rankings)
-    level = "good" if right == len(rankings) else "fair" if 2 * right >= len(rankings) else "bad"
-    words = {"good": "as expected", "fair": "partly as expected", "bad": "mostly not as expected"}
+def verdicts(evaluation: Mapping[str, Any]) -> list[Diagnosis]:
+    """For each generator, by how many metrics that see sync it is better than copied frames."""
+    found: dict[str, list[bool]] = {}
+    metrics = {metric.name: metric for metric in metrics_of(evaluation.get("judges") or {})}
+    for protocol, name, generator, ranking in _rankings(evaluation):
+        metric = metrics.get(name)
+        if metric and not metric.blind and protocol == "same_audio":
+            values = ranking["values"]
+            better = _sign(metric) * (values[generator] - values["copied_reference"]) > 0
+            found.setdefault(generator, []).append(better)
+    return [_generator_verdict(generator, better) for generator, better in found.items()]
+
+
+def _generator_verdict(generator: str, better: Sequence[bool]) -> Diagnosis:
+    level = "good" if all(better) else "fair" if 2 * sum(better) >= len(better) else "bad"
+    words = {
+        "good": "better than copied frames",
+        "fair": "mostly better",
+        "bad": "mostly not better",
+    }
     note = (
-        "Expected for each metric: ground truth > generator > copied reference > shuffled audio; "
-        "the metrics that fail are listed under “Evaluation”."
+        "By the metrics that see sync, same audio: a generator should be better than the reference "
+        "frames that it gets; see “Evaluation” for intervals and the other metrics."
     )
-    figures = f"{right} of {plural(len(rankings), 'ranking')} as expected"
-    return Diagnosis("Rankings", level, words[level], figures, note)
+    figures = f"better by {sum(better)} of {plural(len(better), 'metric')}"
+    return Diagnosis(f"{generator}: evaluation", level, words[level], figures, note)
 
 
-def _rankings(evaluation: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _sign(metric: Metric) -> int:
+    """1 where a higher value ranks better (also for the closeness of "gt" metrics), else -1."""
+    return -1 if metric.better == "low" else 1
+
+
+def _rankings(evaluation: Mapping[str, Any]) -> list[tuple[str, str, str, Mapping[str, Any]]]:
+    """(protocol, metric, generator, ranking) of each ranking."""
     return [
-        ranking | {"text": f"{PROTOCOLS.get(protocol, protocol)}: {ranking['text']}"}
+        (protocol, metric, generator, ranking)
         for protocol, metrics in (evaluation.get("rankings") or {}).items()
-        for own in metrics.values()
-        for ranking in own.values()
+        for metric, own in metrics.items()
+        for generator, ranking in own.items()
     ]
+
+
+def _failing(
+    name: str, evaluation: Mapping[str, Any], judges: Sequence[str]
+) -> tuple[Table | None, list[str]]:
+    """The rankings of a protocol that fail, with the pairs that are out of order."""
+    metrics = {metric.name: metric for metric in metrics_of(judges)}
+    rows, names = [], []
+    for protocol, key, generator, ranking in _rankings(evaluation):
+        if protocol != name or ranking["as_expected"] or key not in metrics:
+            continue
+        metric = metrics[key]
+        pairs = itertools.pairwise(ranking["values"].items())
+        wrong = [
+            f"{system_name(worse)} ({b:.3g}) is not worse than {system_name(better)} ({a:.3g})"
+            for (better, a), (worse, b) in pairs
+            if _sign(metric) * (b - a) >= 0
+        ]
+        closeness = " (closeness)" if metric.better == "gt" else ""
+        blind = "does not see sync" if metric.blind else ""
+        rows.append([_title(metric) + closeness, generator, "; ".join(wrong), blind])
+        names.append(_title(metric) + (" (does not see sync)" if metric.blind else ""))
+    columns = ("Metric", "Generator", "Out of order", "")
+    table = Table("Rankings that are not as expected", columns, rows, wide=True) if rows else None
+    return table, list(dict.fromkeys(names))
 
 
 def system_name(system: str) -> str:
@@ -130,19 +175,17 @@ def _agreement(pair: Mapping[str, Any]) -> Diagnosis:
     return Diagnosis(" and ".join(pair["judges"]), level, word, pair["text"], "")
 
 
-def _protocol(
-    name: str, systems: Mapping[str, Any], judges: Sequence[str], groups: Mapping[str, Any]
-) -> Protocol:
-    metrics = [
-        m for m in metrics_of(judges) if any(m.name in s["metrics"] for s in systems.values())
-    ]
-    sync = [m for m in metrics if any(m.name.endswith(f"_{judge}") for judge in judges)]
-    other = [m for m in metrics if m not in sync]
-    kinds = {
-        "sync": sync,
-        "mouth": [m for m in other if m.name.startswith("mouth") or m.name == "sharpness"],
-    }
-    kinds["motion"] = [m for m in other if m not in kinds["mouth"]]
+def _protocol(name: str, evaluation: Mapping[str, Any], judges: Sequence[str]) -> Protocol:
+    systems = _in_order(evaluation["protocols"][name])
+    groups = (evaluation.get("groups") or {}).get(name) or {}
+    # With another speaker's audio only the ground truth itself has figures against it.
+    made = [system for key, system in systems.items() if not key.startswith(GROUND_TRUTH)]
+    known = {metric for system in made for metric in system["metrics"]}
+    metrics = [metric for metric in metrics_of(judges) if metric.name in known]
+    sync = [m for m in metrics if m.name.startswith(JUDGED)]
+    mouth = [m for m in metrics if m.name.startswith("mouth") or m.name == "sharpness"]
+    rest = [m for m in metrics if m not in sync and m not in mouth]
+    kinds = {"sync": sync, "mouth against the ground truth": mouth, "motion and lips": rest}
     plotted = [m for m in metrics if m.name.startswith("distance") or m.name in PLOTTED]
     return Protocol(
         PROTOCOLS.get(name, name),
@@ -154,11 +197,18 @@ def _protocol(
             if own
         ],
         [
-            _table(own, metrics, f"{column}: {value}")
+            _table(_in_order(own), metrics, f"{PROTOCOLS.get(name, name)}, {column}: {value}")
             for column, values in groups.items()
             for value, own in values.items()
         ],
+        *_failing(name, evaluation, judges),
     )
+
+
+def _in_order(systems: Mapping[str, Any]) -> dict[str, Any]:
+    """The rows to compare with first."""
+    first = [name for name in NAMES if name in systems]
+    return {name: systems[name] for name in (*first, *(s for s in systems if s not in first))}
 
 
 def _counts(systems: Mapping[str, Any]) -> str:
@@ -193,7 +243,15 @@ def _figure(systems: Mapping[str, Any], metric: Metric) -> Figure:
 
 
 def _title(metric: Metric) -> str:
+    for kind in JUDGED:
+        if metric.name.startswith(f"{kind}_"):
+            judge = metric.name.removeprefix(f"{kind}_")
+            if metric.text in ("LSE-D", "LSE-C"):
+                return metric.text
+            return f"{kind.capitalize().replace('_', ' ')} by {judge}"
     words = metric.name.replace("_", " ")
+    for short in ("l1", "psnr", "ssim"):
+        words = words.replace(short, short.upper())
     return words[:1].upper() + words[1:]
 
 

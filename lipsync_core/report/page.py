@@ -109,7 +109,7 @@ def gather(
         summary.append(verdicts.syncnet_verdict(metrics["syncnet"]))
     for name, found in trained.items():
         summary += verdicts.generator_verdicts(name, found, auc)
-    summary += filter(None, [evaluations.verdict(evaluation)])
+    summary += evaluations.verdicts(evaluation)
     return {
         "headlines": verdicts.headlines(
             account, clips, metrics["syncnet"], trained, times, evaluated_on

@@ -64,28 +64,33 @@ def test_each_system_has_a_row_with_intervals() -> None:
     assert cell and float(cell[2]) < float(cell[1]) < float(cell[3])
     assert "over 7 speakers" in protocol.text and "net: 1 too_short" in protocol.text
     assert [figure.title for figure in protocol.figures] == [
-        *("Distance syncnet", "Distance second judge", "Mouth l1"),
+        *("Distance by syncnet", "Distance by second_judge", "Mouth L1"),
     ]
     assert protocol.figures[0].svg.count('class="whisker') == 5
-    assert [table.caption for table in protocol.groups] == ["sex: f"]
+    assert [table.caption for table in protocol.groups] == ["Audio of the same clip, sex: f"]
 
 
 def test_failing_rankings_and_judges_that_differ_are_told(tmp_path: Path) -> None:
     found = made(0.05, -0.05)
     section = evaluation.section(found)
     assert section is not None
-    assert any("distance_second_judge fails" in text for text in section.failing)
-    assert any("distance_syncnet fails" in text for text in section.failing)  # net over reference
+    (protocol,) = section.protocols
+    assert protocol.failing_metrics == ["Distance by syncnet", "Distance by second_judge"]
+    assert protocol.failing is not None
+    first, second = protocol.failing.rows
+    assert first[2].startswith("copied reference (0.406) is not worse than net (0.457)")
+    assert second[2].count("is not worse than") == 2
     assert section.agreement[0].level == "bad" and section.agreement[0].word == "disagree"
     assert evaluation.section(made()).agreement[0].word == "agree"
     (tmp_path / "evaluation.json").write_text(json.dumps(found))
     text = Page(build(tmp_path, tmp_path / "i.html", dubs=[], variants=[])).text
-    assert "disagree" in text and "mouth_l1 fails" not in text
-    assert "1 of 3 rankings as expected" in text
+    assert "disagree" in text and "The ranking fails by: Distance by syncnet" in text
+    assert "1 of 3 rankings are as expected" in text
 
 
-def test_verdict_on_the_rankings() -> None:
-    assert (
-        evaluation.verdict(made()).level == "bad"
-    )  # of three only that of mouth_l1 is as expected
-    assert evaluation.verdict({}) is None and evaluation.section({"syncnet": {}}) is None
+def test_verdict_on_each_generator() -> None:
+    (found,) = evaluation.verdicts(made())  # of three metrics only the L1 is better than copied
+    assert found.level == "bad" and "1 of 3 metrics" in found.figures
+    (found,) = evaluation.verdicts(made(-0.05, -0.05))
+    assert found.level == "good"
+    assert evaluation.verdicts({}) == [] and evaluation.section({"syncnet": {}}) is None
