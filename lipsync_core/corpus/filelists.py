@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+SAMPLES_A_FRAME = 640  # 16 kHz, 25 frames a second
 FRAME_RANGE = re.compile(r"(\d+)-(\d+)")
 TOKENS = re.compile(r"(\d+)-(\d+)(?:\t([+-]\d+))?")  # what may follow a clip id and a tab
 
@@ -26,6 +27,17 @@ class ListedClip(NamedTuple):
     first: int | None = None
     last: int | None = None
     audio_shift: int = 0
+
+    def shifted(self, offset: int, frames: int) -> ListedClip:
+        """This clip with its audio shifted to be in sync, without the frames that lose their audio.
+
+        offset: frames by which its video is late (below 0: early). frames: of the clip's video.
+        """
+        if not offset:
+            return self
+        first = max(self.first or 0, offset)
+        last = frames - 1 if self.last is None else self.last
+        return ListedClip(self.id, first, last, offset * SAMPLES_A_FRAME)
 
     def __str__(self) -> str:
         """The line; ids have no tabs (`scan.encode`), so `parse_line` is exact."""

@@ -28,7 +28,7 @@ from lipsync_core.audio import (
     read_mel,
 )
 from lipsync_core.config import SyncNetAugment
-from lipsync_core.corpus.filelists import ListedClip, parse_line, read_line, speaker_of
+from lipsync_core.corpus.filelists import parse_line, read_line, speaker_of
 from lipsync_core.corpus.journal import report_damage, reporting_damage
 from lipsync_core.corpus.layouts.items import source_id
 from lipsync_core.data import augmentation
@@ -37,7 +37,7 @@ from lipsync_core.data.augmentation import HFLIP, sample_transform, transform_fr
 from lipsync_core.data.weights import CorpusSampler, position, read_weights
 from lipsync_core.errors import ClipError, DamagedFile, LipsyncError, Reason
 from lipsync_core.faces.archive import CropArchive
-from lipsync_core.media.audio import SAMPLE_RATE, read_pcm, shift_samples, to_float
+from lipsync_core.media.audio import read_pcm, shift_samples, to_float
 from lipsync_core.media.video import FPS
 
 WINDOW = 5  # frames of one window: 200 ms at 25 fps
@@ -274,18 +274,6 @@ def _open(results: Path, line: str) -> DatasetClip | ClipError:
             Reason.LENGTH_MISMATCH, f"{mel}: {columns / MEL_RATE:.2f} s of audio end too early"
         )
     return DatasetClip(clip_id, faces, mel, within_shots(starts, cuts), cuts, wav, audio_shift)
-
-
-def shift_audio(clip: ListedClip, offset: int, frames: int) -> ListedClip:
-    """The clip with its audio shifted to be in sync, without the frames that lose their audio.
-
-    offset: frames by which its video is late (below 0: early). frames: of the clip's video.
-    """
-    if not offset:
-        return clip
-    first = max(clip.first or 0, offset)
-    last = frames - 1 if clip.last is None else clip.last
-    return ListedClip(clip.id, first, last, offset * SAMPLE_RATE // FPS)
 
 
 def window_starts(frames: np.ndarray, columns: int) -> np.ndarray:

@@ -133,14 +133,7 @@ def assign(
         speaker = speaker_of(clip)
         return aliases.get(speaker, speaker)
 
-    members: dict[str, dict[str, str]] = {}
-    for clip, name in official.items():
-        members.setdefault(corpora[clip] if corpora else "", {})[clip] = name
-    fixed: dict[str, str] = {}
-    drawn: dict[str, list[str]] = {}
-    for corpus, own in members.items():
-        named, drawn[corpus] = separate(own)
-        fixed |= named
+    members, fixed, drawn = _by_corpus(official, corpora)
     home: dict[str, str] = {}  # person -> split; of several official ones the most held out
     for clip, name in fixed.items():
         if speaker_of(clip) in aliases:
@@ -166,6 +159,21 @@ def assign(
         names = {clip: "train" if alone and clip not in fixed else min(parts[clip]) for clip in own}
         check_leaks(names, corpus not in groups)
     return by or "official", parts
+
+
+def _by_corpus(
+    official: Mapping[str, str], corpora: Mapping[str, str] | None
+) -> tuple[dict[str, dict[str, str]], dict[str, str], dict[str, list[str]]]:
+    """Corpus -> its part of `official`; clip -> its fixed split; corpus -> its drawn clips."""
+    members: dict[str, dict[str, str]] = {}
+    for clip, name in official.items():
+        members.setdefault(corpora[clip] if corpora else "", {})[clip] = name
+    fixed: dict[str, str] = {}
+    drawn: dict[str, list[str]] = {}
+    for corpus, own in members.items():
+        named, drawn[corpus] = separate(own)
+        fixed |= named
+    return members, fixed, drawn
 
 
 def _listed(official: Mapping[str, str]) -> bool:

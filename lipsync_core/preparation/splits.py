@@ -16,7 +16,6 @@ from lipsync_core.corpus.clips import Clip
 from lipsync_core.corpus.filelists import parse_line, speaker_of
 from lipsync_core.corpus.index import index_path, read_index
 from lipsync_core.corpus.layouts.items import SPLITS, source_id
-from lipsync_core.data.dataset import shift_audio
 from lipsync_core.errors import LipsyncError, Reason
 from lipsync_core.media.timestamps import FPS
 from lipsync_core.preparation import accounting, alias_groups, assignment, duplicates
@@ -65,10 +64,8 @@ def write_filelists(
     or a speaker leaks.
     """
     shards = sorted({clip.shard for clip in clips})
-    rows: dict[str, Row] = {}
-    for shard in shards:
-        rows |= read_by_clip(results / chain[-1].folder / f"{shard}.csv")
-    rows = dict(sorted(rows.items()))
+    tables = [results / chain[-1].folder / f"{shard}.csv" for shard in shards]
+    rows = dict(sorted(item for table in tables for item in read_by_clip(table).items()))
     lines = accounting.count_stages(results, chain, shards, {clip.id for clip in clips})
     known = {clip.id: clip for clip in clips}
     kept = [clip for clip, row in rows.items() if row["outcome"] == "kept"]
@@ -91,14 +88,7 @@ def write_filelists(
     lines.append(accounting.StageCounts(accounting.FILELISTS, len(kept), 0, len(parts), reasons))
     folder = results / "filelists"
     accounting.write_accounting(folder / "accounting.csv", lines)
-    counts = Counter(row["reason"] or "kept" for row in rows.values())
-    outcomes = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
-    log.info("%d clips: %s", len(rows), outcomes)
-    if len(rows) - len(parts) > max_dropped_share * len(rows):
-        raise LipsyncError(
-            f"{len(rows) - len(parts)} of {len(rows)} clips were dropped ({outcomes}), more than "
-            f"split.max_dropped_share = {max_dropped_share}; see {results / CHECKS.folder}"
-        )
+    counts = _count_reasons(results, rows, max_dropped_share)
     for name in SPLITS:
         members = [parts[clip][name] for clip in kept if name in parts.get(clip, {})]
         write_text(folder / f"{name}.txt", "".join(f"{member}\n" for member in members))
@@ -112,6 +102,22 @@ def write_filelists(
     return counts
 
 
+def _count_reasons(
+    results: Path, rows: Mapping[str, Row], max_dropped_share: float
+) -> Counter[str]:
+    """How many clips were kept, and dropped for each reason; LipsyncError for too many."""
+    counts = Counter(row["reason"] or "kept" for row in rows.values())
+    outcomes = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
+    log.info("%d clips: %s", len(rows), outcomes)
+    dropped = len(rows) - counts["kept"]
+    if dropped > max_dropped_share * len(rows):
+        raise LipsyncError(
+            f"{dropped} of {len(rows)} clips were dropped ({outcomes}), more than "
+            f"split.max_dropped_share = {max_dropped_share}; see {results / CHECKS.folder}"
+        )
+    return counts
+
+
 def _place(corpus: str, order: Sequence[str]) -> int:
     return order.index(corpus) if corpus in order else len(order)
 
@@ -122,7 +128,7 @@ def _shifted(row: Row, parts: Parts) -> Parts:
     if not offset:
         return parts
     frames = round(float(row["audio_seconds"]) * FPS)
-    return {name: shift_audio(part, int(offset), frames) for name, part in parts.items()}
+    return {name: part.shifted(int(offset), frames) for name, part in parts.items()}
 
 
 def _drop(

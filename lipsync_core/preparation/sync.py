@@ -13,7 +13,7 @@ from lipsync_core.checkpoints import build_from
 from lipsync_core.config import SyncConfig
 from lipsync_core.corpus.filelists import ListedClip
 from lipsync_core.corpus.layouts.items import part_number, source_id
-from lipsync_core.data.dataset import ClipDataset, shift_audio
+from lipsync_core.data.dataset import ClipDataset
 from lipsync_core.errors import LipsyncError
 from lipsync_core.evaluation.lse import SAMPLES_A_FRAME
 from lipsync_core.evaluation.sync import SyncMeasure
@@ -46,7 +46,7 @@ class SyncNetMeasurer:
 
     def __call__(self, job: ClipJob, offset: int) -> SyncMeasure | None:
         frames = int(job.upstream["faces"]["frames"])
-        line = shift_audio(ListedClip(job.clip.id), offset, frames)
+        line = ListedClip(job.clip.id).shifted(offset, frames)
         try:
             dataset = ClipDataset.load(self.results, [str(line)], self.model.image_size)
         except LipsyncError as error:  # too few windows; a damaged file is reported

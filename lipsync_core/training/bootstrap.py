@@ -21,7 +21,7 @@ import torch
 from lipsync_core.checkpoints import build_from
 from lipsync_core.config import SyncNetConfig
 from lipsync_core.corpus.filelists import ListedClip, parse_line
-from lipsync_core.data.dataset import ClipDataset, shift_audio
+from lipsync_core.data.dataset import ClipDataset
 from lipsync_core.evaluation.sync import SyncMeasure
 from lipsync_core.evaluation.syncnet import clip_sync
 from lipsync_core.models import SyncNet
@@ -92,13 +92,11 @@ def train(
             measured = measure(start, results, every, devices.pick(device_name), view)
         given |= {"center_steps": 0}  # the plateau lies behind it
     auc = max(float(row["val_auc"]) for row in read_table(view / "metrics.csv"))
-    found = {
-        "trusted": auc >= MIN_AUC,
-        "auc": auc,
-        "steps": steps * len(ROUNDS),
-        "offsets": _histogram(measured),
-    }
-    if not found["trusted"]:
+    _write_summary(summary, auc, steps * len(ROUNDS), measured)
+
+
+def _write_summary(path: Path, auc: float, steps: int, measured: Mapping[str, SyncMeasure]) -> None:
+    if auc < MIN_AUC:
         log.warning(
             "the network that measures sync has an AUC of %.2f on validation clips, %.2f is "
             "needed: nothing is measured or corrected. It needs more data or `sync.bootstrap_"
@@ -106,7 +104,9 @@ def train(
             auc,
             MIN_AUC,
         )
-    write_text(summary, json.dumps(found, indent=1) + "\n")
+    found = {"trusted": auc >= MIN_AUC, "auc": auc, "steps": steps}
+    found |= {"offsets": _histogram(measured)}
+    write_text(path, json.dumps(found, indent=1) + "\n")
 
 
 def measure(
@@ -186,7 +186,7 @@ def _corrected(
         for clip in own:
             offset = measured[str(clip)].correction(MIN_AGREEMENT)
             if offset is not None:
-                chosen[name].append(shift_audio(clip, offset, frames[clip.id]))
+                chosen[name].append(clip.shifted(offset, frames[clip.id]))
         chosen[name] = chosen[name] or list(own)
     return chosen
 

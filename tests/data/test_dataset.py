@@ -24,7 +24,6 @@ from lipsync_core.data.dataset import (
     load_splits,
     read_filelist,
     sample_starts,
-    shift_audio,
     syncnet_batch,
     syncnet_group,
     window_starts,
@@ -449,18 +448,18 @@ def test_a_list_can_shift_the_audio_of_a_clip(tmp_path):
     sound = np.random.default_rng(0).integers(-3000, 3000, 40 * 640).astype("<i2")
     (tmp_path / "audio/a").mkdir(parents=True)
     write_wav(tmp_path / "audio/a/1.wav", [sound])
-    late = ClipDataset.load(tmp_path, [str(shift_audio(ListedClip("a/1"), 3, 40))])
+    late = ClipDataset.load(tmp_path, [str(ListedClip("a/1").shifted(3, 40))])
     clip = late.clips[0]
     assert (int(clip.starts[0]), int(clip.starts[-1])) == (3, 35)
     delayed = np.concatenate([np.zeros(1920, "<i2"), sound]).astype(np.float32) / 32768
     np.testing.assert_array_equal(late.mel(clip), melspectrogram(delayed).T)
-    early = ClipDataset.load(tmp_path, [str(shift_audio(ListedClip("a/1"), -4, 40))])
+    early = ClipDataset.load(tmp_path, [str(ListedClip("a/1").shifted(-4, 40))])
     clip = early.clips[0]
     assert (int(clip.starts[0]), int(clip.starts[-1])) == (0, 31)  # no audio for the last four
     np.testing.assert_array_equal(
         early.mel(clip), melspectrogram(sound[2560:].astype(np.float32) / 32768).T
     )
-    assert shift_audio(ListedClip("a/1"), 0, 40) == ListedClip("a/1")
+    assert ListedClip("a/1").shifted(0, 40) == ListedClip("a/1")
 
 
 @pytest.mark.parametrize("text", ["a/1", "a/1\t3-9", "a/1\t0-74\t+1920", "a/1\t5-60\t-640"])

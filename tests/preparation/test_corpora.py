@@ -42,7 +42,8 @@ def prepare(corpora, results) -> dict[str, dict[str, str]]:
             (stages.MELS, steps.mel_spectrograms),
         ):
             config = {"data_root": "nowhere", "results": results}
-            work(steps.Shard.load(config, shard, {"stage": stage.rule}))
+            settings = {"stage": stage.rule, "audio.dnsmos": "off"}
+            work(steps.Shard.load(config, shard, settings))
     splits.write_filelists(results, found, CHAIN, 0.1, 0.1, 0)
     with open(results / "filelists/clips.csv", newline="") as stream:
         return {row["clip"]: row for row in csv.DictReader(stream)}
