@@ -1,8 +1,13 @@
 """Means with 95 % confidence intervals over speakers, closeness to ground truth, rank agreement.
 
 Interval: studentized bootstrap (bootstrap-t; Efron and Tibshirani, 1993, ch. 12.5). Clips of one
-speaker are alike, so the speakers are resampled, not the clips. Its coverage in simulation, also
-that of the percentile bootstrap (too low with few speakers): benchmarks/intervals.py.
+speaker are alike, so the speakers are resampled, not the clips. A quantile within Student's is
+moved half-way to it: with few units the bootstrap alone is too narrow on the short side.
+
+Coverage in simulation (benchmarks/intervals.py; 6, 20 and 60 speakers): 93 to 97 % where the
+speakers' means are normal, uniform, beta(8, 2), gamma(4), lognormal (sigma 0.3, 0.5) or Laplace.
+Figures of 80 real speakers lie within these: bounded or with a skewness of -0.3 to 1.5, excess
+kurtosis -1 to 1.5. Outside of the claim: exponential, 93 % with 6; two equal groups, up to 99 %.
 """
 
 from __future__ import annotations
@@ -75,9 +80,17 @@ def bootstrap_t(
     errors = samples.std(axis=1, ddof=1) / math.sqrt(count)
     usable = errors > 1e-9 * error  # a resample of one unit repeated has no spread
     scores = (samples.mean(axis=1)[usable] - mean) / errors[usable]
-    bound = MAX_T_RATIO * student
-    early, late = np.clip(np.quantile(scores, [tail, 1 - tail]), -bound, bound)
+    early, late = _tempered(np.quantile(scores, [tail, 1 - tail]), student)
     return float(mean - late * error), float(mean - early * error)
+
+
+def _tempered(quantiles: np.ndarray, student: float) -> np.ndarray:
+    """Lower and upper quantile of a bootstrapped t, bounded and moved towards Student's.
+
+    Within Student's: half-way to it. Beyond: at most `MAX_T_RATIO` times Student's.
+    """
+    reach = np.clip(quantiles * (-1, 1), 0, MAX_T_RATIO * student)
+    return np.where(reach < student, (reach + student) / 2, reach) * (-1, 1)
 
 
 def unit_means(values: Sequence[float], speakers: Sequence[Hashable]) -> tuple[np.ndarray, str]:
@@ -122,9 +135,8 @@ def difference(
         squares += samples.var(axis=1, ddof=1) / len(units)
     errors = np.sqrt(squares)
     usable = errors > 1e-9 * error
-    bound = MAX_T_RATIO * student
     quantiles = np.quantile((means[usable] - mean) / errors[usable], [tail, 1 - tail])
-    early, late = np.clip(quantiles, -bound, bound)
+    early, late = _tempered(quantiles, student)
     return float(mean - late * error), float(mean - early * error)
 
 

@@ -56,8 +56,9 @@ METRICS = (
 
 
 NO_FID = (
-    "not measured: the libraries that compute FID or KID as published need torchvision and "
-    "Inception weights, neither of which is installed with this project"
+    "not measured: torch-fidelity, which computes FID and KID as published, imports torchvision, "
+    "whose release for this torch on the package index loads with the CUDA build of torch only; "
+    "and its Inception weights are in no package"
 )
 
 

@@ -6,20 +6,27 @@ import numpy as np
 import pytest
 
 from lipsync_core.evaluation.statistics import (
+    _tempered,
     bootstrap_t,
     closeness,
     interval,
     rank_correlation,
 )
 
+SHAPES = {
+    "beta": lambda rng, count: rng.beta(8, 2, count),
+    "gamma": lambda rng, count: rng.gamma(4, 0.2, count),
+}
 
+
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("speakers", [6, 20])
-def test_intervals_cover_the_truth(speakers):
+def test_intervals_cover_the_truth(speakers, shape):
     """400 experiments at 3 clips a speaker; three standard errors around 95 %."""
     rng = np.random.default_rng(speakers)
     inside = 0
     for _ in range(400):
-        means = rng.beta(8, 2, speakers)
+        means = SHAPES[shape](rng, speakers)
         values = (means[:, None] + 0.02 * rng.normal(size=(speakers, 3))).ravel()
         found = interval(values, np.repeat(np.arange(speakers), 3), resamples=400)
         inside += found.low <= 0.8 <= found.high
@@ -59,6 +66,11 @@ def test_equal_inputs_give_equal_intervals():
 def test_with_few_units_the_interval_is_students():
     low, high = bootstrap_t(np.array([1.0, 2.0, 3.0]))
     assert (low, high) == pytest.approx((2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-3)
+
+
+def test_bootstrap_quantiles_are_moved_towards_students():
+    assert _tempered(np.array([-1.0, 3.0]), 2.0).tolist() == [-1.5, 3.0]
+    assert _tempered(np.array([-9.0, -1.0]), 2.0).tolist() == [-6.0, 1.0]
 
 
 def test_closeness_is_one_for_the_ground_truth_and_falls_on_both_sides():

@@ -16,17 +16,18 @@ from lipsync_core.faces import detectors
 from lipsync_core.models import SyncNet
 from tests.support.media import write_video
 
-pytestmark = pytest.mark.media
+# On busy cores several threads spend minutes waiting for each other over these small networks.
+pytestmark = [pytest.mark.media, pytest.mark.usefixtures("one_thread")]
 TINY = 0.0625
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("videos")
-    write_video(folder / "ours" / "a.mp4", 1.6)
-    write_video(folder / "ours" / "faceless.mp4", 1.0, face=False)
-    write_video(folder / "ours" / "silent.mp4", 1.0, sound=False)
-    write_video(folder / "real" / "a.mp4", 1.6)
+    write_video(folder / "ours" / "a.mp4", 1.2)
+    write_video(folder / "ours" / "faceless.mp4", 0.4, face=False)
+    write_video(folder / "ours" / "silent.mp4", 0.4, sound=False)
+    write_video(folder / "real" / "a.mp4", 1.2)
     torch.manual_seed(0)
     save_public(folder / "syncnet" / "checkpoint.pth", SyncNet(width=TINY))
     return folder
