@@ -22,6 +22,7 @@ STAGE_NAMES = {
     stages.MELS.rule: "Mel spectrograms",
     stages.BOXES.rule: "Face detection",
     stages.FACES.rule: "Face crops",
+    stages.SYNC.rule: "Sync",
     stages.CHECKS.rule: "Checks",
     FILELISTS: "Splits",
     "all": "All",

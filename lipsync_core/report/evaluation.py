@@ -140,7 +140,7 @@ def _failing(
         blind = "does not see sync" if metric.blind else ""
         rows.append([_title(metric) + closeness, generator, "; ".join(wrong), blind])
         names.append(_title(metric) + (" (does not see sync)" if metric.blind else ""))
-    columns = ("Metric", "Generator", "Out of order", "")
+    columns = ("Metric", "Generator", "Out of order", "Note")
     table = Table("Rankings that are not as expected", columns, rows, wide=True) if rows else None
     return table, list(dict.fromkeys(names))
 
@@ -260,6 +260,7 @@ def _table(systems: Mapping[str, Any], metrics: Sequence[Metric], caption: str) 
     rows = [
         [system_name(name), *(_cell(system["metrics"].get(metric.name)) for metric in metrics)]
         for name, system in systems.items()
+        if any(metric.name in system["metrics"] for metric in metrics)
     ]
     heads = [
         Markup('{}<span class="interval">{}</span>').format(_title(m), BETTER[m.better])
@@ -273,7 +274,11 @@ def _cell(entry: Mapping[str, Any] | None) -> str | Markup:
     if value is None:
         return NO_VALUE
     low, high = number(entry["low"]), number(entry["high"])
-    text = count(value) if abs(value) >= 1000 else f"{value:.3g}"
     if low is None or high is None:
-        return text
-    return Markup('{}<span class="interval">{:.3g} to {:.3g}</span>').format(text, low, high)
+        return _short(value)
+    ends = _short(low), _short(high)
+    return Markup('{}<span class="interval">{} to {}</span>').format(_short(value), *ends)
+
+
+def _short(value: float) -> str:
+    return count(value) if abs(value) >= 1000 else f"{value:.3g}"

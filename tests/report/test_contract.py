@@ -13,7 +13,8 @@ from lipsync_core.config import GeneratorVariantConfig, SyncNetConfig, TrainingC
 from lipsync_core.data.dataset import ClipDataset
 from lipsync_core.evaluation import evaluate
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
-from lipsync_core.report import curves, syncnet, timings, verdicts
+from lipsync_core.preparation import stages
+from lipsync_core.report import corpus, curves, syncnet, timings, verdicts
 from lipsync_core.report import results as artifacts
 from lipsync_core.training.engine import loop
 from lipsync_core.training.engine.run_folder import METRICS
@@ -155,3 +156,7 @@ def test_the_timings_name_every_rule_that_is_timed(root):
             rules[name] = "benchmark:" in body
     timed = {name for name, is_timed in rules.items() if is_timed}
     assert timed - set(timings.LEFT_OUT) == set(timings.ORDER)
+
+
+def test_every_stage_has_a_name_in_the_report():
+    assert {stage.rule for stage in (*stages.ALL, stages.SYNC)} <= corpus.STAGE_NAMES.keys()
