@@ -52,13 +52,14 @@ class Protocol:
 class EvaluationSection:
     """Content of the section. agreement: a verdict for each pair of judges.
 
-    rankings: how many are as expected.
+    rankings: how many are as expected. no_fid: why there is no FID, "" where that is not known.
     """
 
     judges: Table
     agreement: Sequence[Diagnosis]
     protocols: Sequence[Protocol]
     rankings: str
+    no_fid: str
 
 
 def section(evaluation: Mapping[str, Any]) -> EvaluationSection | None:
@@ -68,12 +69,15 @@ def section(evaluation: Mapping[str, Any]) -> EvaluationSection | None:
     judges = list(evaluation.get("judges") or {})
     rankings = [ranking for _, _, _, ranking in _rankings(evaluation)]
     right = sum(ranking["as_expected"] for ranking in rankings)
+    apart = sum(ranking.get("separates", False) for ranking in rankings)
     return EvaluationSection(
         _judges_table(evaluation),
         [_agreement(pair) for pair in evaluation.get("agreement") or []],
         [_protocol(name, evaluation, judges) for name in evaluation["protocols"]],
-        f"{right} of {plural(len(rankings), 'ranking')} are as expected: ground truth, then the "
-        "generator, then the copied reference, then shuffled audio.",
+        f"{apart} of {plural(len(rankings), 'ranking')} have the ground truth first, then the "
+        f"generator, then copied reference and shuffled audio, whose own order says little; "
+        f"{right} have these two in their order as well.",
+        str((evaluation.get("fid") or {}).get("reason") or ""),
     )
 
 
@@ -123,7 +127,10 @@ def _rankings(evaluation: Mapping[str, Any]) -> list[tuple[str, str, str, Mappin
 def _failing(
     name: str, evaluation: Mapping[str, Any], judges: Sequence[str]
 ) -> tuple[Table | None, list[str]]:
-    """The rankings of a protocol that fail, with the pairs that are out of order."""
+    """The rankings of a protocol that fail, with the pairs that are out of order.
+
+    Also the metrics that do not even have ground truth > generator > both others.
+    """
     metrics = {metric.name: metric for metric in metrics_of(judges)}
     rows, names = [], []
     for protocol, key, generator, ranking in _rankings(evaluation):
@@ -137,9 +144,11 @@ def _failing(
             if _sign(metric) * (b - a) >= 0
         ]
         closeness = " (closeness)" if metric.better == "gt" else ""
-        blind = "does not see sync" if metric.blind else ""
-        rows.append([_title(metric) + closeness, generator, "; ".join(wrong), blind])
-        names.append(_title(metric) + (" (does not see sync)" if metric.blind else ""))
+        apart = ranking.get("separates", False)
+        note = "the generator is in its place" if apart else "does not see sync" * metric.blind
+        rows.append([_title(metric) + closeness, generator, "; ".join(wrong), note])
+        if not apart:
+            names.append(_title(metric) + " (does not see sync)" * metric.blind)
     columns = ("Metric", "Generator", "Out of order", "Note")
     table = Table("Rankings that are not as expected", columns, rows, wide=True) if rows else None
     return table, list(dict.fromkeys(names))

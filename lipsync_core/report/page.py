@@ -41,7 +41,7 @@ VIDEO_BYTES = 40_000_000
 ACCOUNTING = "filelists/accounting.csv"
 SHOWN_ELSEWHERE = (
     *("syncnet.per_clip", "syncnet.calibration"),
-    *("protocols", "rankings", "groups", "judges", "agreement"),
+    *("protocols", "rankings", "groups", "judges", "agreement", "fid"),
 )
 SAMPLE_ROWS = ("reference", "masked input", "generated", "ground truth")
 

@@ -43,6 +43,7 @@ def made(first: float = 0.05, second: float = 0.05) -> dict:
             "protocols": {"same_audio": systems},
             "rankings": {"same_audio": summary.rankings(systems, ["net"], JUDGES)},
             "agreement": summary.agreement(rows, systems, JUDGES),
+            "fid": {"value": None, "reason": "no weights"},
             "groups": {"same_audio": {"sex": {"f": systems}}},
         }
     )
@@ -84,8 +85,11 @@ def test_failing_rankings_and_judges_that_differ_are_told(tmp_path: Path) -> Non
     assert evaluation.section(made()).agreement[0].word == "agree"
     (tmp_path / "evaluation.json").write_text(json.dumps(found))
     text = Page(build(tmp_path, tmp_path / "i.html", dubs=[], variants=[])).text
-    assert "disagree" in text and "The ranking fails by: Distance by syncnet" in text
-    assert "1 of 3 rankings are as expected" in text
+    assert (
+        "disagree" in text
+        and "the other rows: Distance by syncnet, Distance by second_judge." in text
+    )
+    assert "1 of 3 rankings have the ground truth first" in text and "FID: no weights." in text
 
 
 def test_verdict_on_each_generator() -> None:
