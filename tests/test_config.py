@@ -248,6 +248,18 @@ def test_shipped_overlays_are_valid(root):
         config_file.validate(yaml.safe_load(path.read_text()))
 
 
+def test_the_second_judge_learns_from_nothing(root):
+    config = merged(root, "finetune")
+    judge, syncnet = config.second_judge(), config.syncnet
+    assert (syncnet.loss, syncnet.optimizer, syncnet.lr) == ("bce", "adam", 1e-4)
+    assert (judge.pretrained, judge.loss, judge.optimizer) == ("", "contrastive+bce", "muon")
+    assert (judge.steps, judge.lr, judge.lr_schedule) == (1700, 2e-3, "cosine")
+    assert (judge.width, judge.num_workers) == (syncnet.width, syncnet.num_workers)
+    demo = merged(root, "demo")
+    assert demo.second_judge().lr == demo.syncnet.lr
+    assert demo.second_judge().augment.translate > demo.syncnet.augment.translate
+
+
 def test_what_each_preset_resolves_to(root):
     """A change here changes what users train: see it, then store it with REWRITE_GOLDEN=1."""
     golden = root / "tests/golden/presets.json"

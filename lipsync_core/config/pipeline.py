@@ -22,6 +22,8 @@ from lipsync_core.config.types import Natural, Section, Text
 
 # Bounds of the crops that the second judge learns from, as `SyncNetAugment`.
 SECOND_JUDGE_TRANSLATE, SECOND_JUDGE_SCALE = 0.08, 0.12
+# Keys of SyncNet whose defaults the second judge takes where SyncNet starts from public weights.
+FROM_SCRATCH = ("loss", "optimizer", "lr", "lr_schedule", "warmup_steps")
 
 
 class Config(Section):
@@ -88,8 +90,13 @@ class Config(Section):
     """Dubbings to make."""
 
     def second_judge(self) -> SyncNetConfig:
-        """The training of the second judge: that of SyncNet with other crops, and its own steps."""
+        """The training of the second judge: that of SyncNet with other crops, and its own steps.
+
+        It starts from nothing; the loss and optimization that suit a pretrained SyncNet do not.
+        """
         steps = max(1, self.evaluate.second_judge_steps)
+        scratch = SyncNetConfig()
+        from_scratch = {key: getattr(scratch, key) for key in FROM_SCRATCH}
         augment = self.syncnet.augment
         stronger = augment.model_copy(
             update={
@@ -105,4 +112,5 @@ class Config(Section):
                 "pretrained": "",
                 "data_check": "off",
             }
+            | (from_scratch if self.syncnet.pretrained else {})
         )
