@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lipsync_core.corpus import split_summary
 from lipsync_core.corpus.clips import Clip
@@ -75,31 +76,39 @@ def write_filelists(
     aliases: dict[str, str] = {}
     pairs: list[alias_groups.Alias] = []
     if merge_aliases:
-        own = {clip: rows[clip] for clip in kept}
-        aliases, pairs = alias_groups.prepared_aliases(
-            results, own, corpora, order, groups, speaker_encoder
-        )
+        asked = ({clip: rows[clip] for clip in kept}, corpora, order, groups, speaker_encoder)
+        aliases, pairs = alias_groups.prepared_aliases(results, *asked)
     official = dict(sorted(official.items(), key=lambda item: _place(corpora[item[0]], order)))
-    by, parts = assignment.assign(
-        results, official, val, test, seed, seconds, corpora, groups, aliases
-    )
+    known_of = (seconds, corpora, groups, aliases)
+    by, parts = assignment.assign(results, official, val, test, seed, *known_of)
     parts = {clip: _shifted(rows[clip], own) for clip, own in parts.items()}
     reasons = _drop(results, rows, parts, drop_duplicates)
     lines.append(accounting.StageCounts(accounting.FILELISTS, len(kept), 0, len(parts), reasons))
     folder = results / "filelists"
     accounting.write_accounting(folder / "accounting.csv", lines)
     counts = _count_reasons(results, rows, max_dropped_share)
-    for name in SPLITS:
-        members = [parts[clip][name] for clip in kept if name in parts.get(clip, {})]
-        write_text(folder / f"{name}.txt", "".join(f"{member}\n" for member in members))
+    _write_lists(folder, kept, parts)
     _write_clips_table(folder / "clips.csv", rows, parts, known, aliases)
     summary = split_summary.summarize(by, parts, seconds, not groups)
     split_summary.log_summary(summary, sum(seconds[clip] for clip in parts))
-    if pairs:
-        summary["aliases"] = [vars(pair) for pair in pairs]
-        summary["alias_conflicts"] = assignment.conflicts(parts, aliases)
+    summary |= _alias_summary(pairs, parts, aliases)
     write_text(folder / "split.json", json.dumps(summary, indent=2) + "\n")
     return counts
+
+
+def _alias_summary(
+    pairs: Sequence[alias_groups.Alias], parts: Mapping[str, Parts], aliases: Mapping[str, str]
+) -> dict[str, Any]:
+    if not pairs:
+        return {}
+    conflicts = assignment.conflicts(parts, aliases)
+    return {"aliases": [vars(pair) for pair in pairs], "alias_conflicts": conflicts}
+
+
+def _write_lists(folder: Path, kept: Sequence[str], parts: Mapping[str, Parts]) -> None:
+    for name in SPLITS:
+        members = [parts[clip][name] for clip in kept if name in parts.get(clip, {})]
+        write_text(folder / f"{name}.txt", "".join(f"{member}\n" for member in members))
 
 
 def _count_reasons(
