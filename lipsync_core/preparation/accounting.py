@@ -118,7 +118,8 @@ def read_accounting(path: Path) -> list[StageCounts]:
     lines = []
     for row in read_table(path):
         counts = (int(row[name]) for name in COLUMNS[1:4])
-        reasons = Counter({name: int(row[name]) for name in REASONS if int(row[name])})
+        counted = {name: int(row.get(name) or 0) for name in REASONS}  # an older one knew fewer
+        reasons = Counter({name: count for name, count in counted.items() if count})
         lines.append(StageCounts(row["stage"], *counts, reasons))
     return lines
 

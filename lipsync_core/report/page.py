@@ -101,15 +101,8 @@ def gather(
     validated_on = split_summary.evaluated_on(results, "val")
     unevaluated = split_summary.UNKNOWN if evaluation else validated_on
     evaluated_on = str(evaluation.get("evaluated_on") or unevaluated)
-    auc, times = metrics["syncnet"].get("auc"), timings.read_timings(results)
-    summary = verdicts.data_verdicts(account, clips) if account else []
-    summary += filter(None, [sync.verdict(clips)])
-    summary += filter(None, [syncnet.data_check_summary(data_check, auc)])
-    if rows["syncnet"] or auc is not None:
-        summary.append(verdicts.syncnet_verdict(metrics["syncnet"]))
-    for name, found in trained.items():
-        summary += verdicts.generator_verdicts(name, found, auc)
-    summary += evaluations.verdicts(evaluation)
+    times = timings.read_timings(results)
+    summary = _summary(account, clips, data_check, evaluation, rows["syncnet"], metrics, trained)
     return {
         "headlines": verdicts.headlines(
             account, clips, metrics["syncnet"], trained, times, evaluated_on
@@ -143,6 +136,26 @@ def gather(
         "evaluated_on": evaluated_on,
         "clip_name": clip_name,
     }
+
+
+def _summary(
+    account: corpus.Account | None,
+    clips: Sequence[Row],
+    data_check: Mapping[str, Any],
+    evaluation: Mapping[str, Any],
+    syncnet_rows: Sequence[Row],
+    metrics: Mapping[str, Mapping[str, float]],
+    trained: Mapping[str, Mapping[str, float]],
+) -> list[diagnosis.Diagnosis]:
+    """What the top of the page says about the data and the networks."""
+    auc = metrics["syncnet"].get("auc")
+    found = verdicts.data_verdicts(account, clips) if account else []
+    found += filter(None, [sync.verdict(clips), syncnet.data_check_summary(data_check, auc)])
+    if syncnet_rows or auc is not None:
+        found.append(verdicts.syncnet_verdict(metrics["syncnet"]))
+    for name, figures in trained.items():
+        found += verdicts.generator_verdicts(name, figures, auc)
+    return found + evaluations.verdicts(evaluation)
 
 
 def _syncnet(
