@@ -84,6 +84,7 @@ def summarize(rows: Sequence[Row], judges: Sequence[str], seed: int = 0) -> dict
     ground truth (`statistics.closeness`), None for metrics that the ground truth is no scale of.
     """
     systems = list(dict.fromkeys(row["system"] for row in rows))
+    systems.sort(key=lambda name: not name.startswith(GROUND_TRUTH))
     found = {
         name: _system([r for r in rows if r["system"] == name], judges, seed) for name in systems
     }
@@ -153,7 +154,8 @@ def rankings(
 
     {metric: {generator: {as_expected, separates, text, values: {system: value}}}}. For "gt" metrics
     the values are the closeness to the ground truth. separates: ground truth > generator > both
-    others, whose own order says little: neither is in sync.
+    others, whose own order says little: neither is in sync. A generator that is in sync in each
+    clip, as the ground truth is, is as expected.
     """
     found = {}
     for metric in metrics_of(judges):
@@ -176,14 +178,16 @@ def _rank_value(systems: Mapping[str, Any], system: str, metric: Metric) -> floa
 def _ranking(key: str, metric: Metric, values: Mapping[str, float]) -> dict[str, Any]:
     sign = -1 if metric.better == "low" else 1
     names = list(values)
+    perfect = metric.name.startswith("in_sync_") and values[names[0]] == values[names[1]] == 1
+    ranked = names[1:] if perfect else names
     wrong = [
         f"{worse} ({values[worse]:.4g}) is not worse than {better} ({values[better]:.4g})"
-        for better, worse in itertools.pairwise(names)
+        for better, worse in itertools.pairwise(ranked)
         if sign * values[worse] >= sign * values[better]
     ]
     expected = " > ".join(names)
     gt, generator, *baselines = (sign * value for value in values.values())
-    separates = gt > generator > max(baselines)
+    separates = (perfect or gt > generator) and generator > max(baselines)
     text = f"{key}: {expected}" if not wrong else f"{key} fails {expected}: {'; '.join(wrong)}"
     if wrong and metric.blind:
         text += " (it does not see sync: the copied reference is real video)"

@@ -67,13 +67,15 @@ def table_rows(protocols: Mapping[str, Any], groups: Mapping[str, Any]) -> list[
 
 def text_table(systems: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
     """The means for people: a line a metric, a column a system."""
-    width = max(9, *(len(name) + 2 for name in systems))
-    lines = [" " * 28 + "".join(f"{name:>{width}}" for name in systems)]
+    widths = [max(9, len(name)) + 2 for name in systems]
+    names = zip(systems, widths, strict=True)
+    lines = [" " * 28 + "".join(f"{name:>{width}}" for name, width in names)]
     for metric in metrics:
         entries = [system["metrics"].get(metric.name) for system in systems.values()]
         if any(entries):
-            cells = (f"{e['value']:{width}.4g}" if e else " " * width for e in entries)
-            lines.append(f"{metric.name:28s}" + "".join(cells))
+            cells = zip(entries, widths, strict=True)
+            row = "".join(f"{e['value']:{width}.4g}" if e else " " * width for e, width in cells)
+            lines.append(f"{metric.name:28s}{row}")
     return "\n".join(lines)
 
 

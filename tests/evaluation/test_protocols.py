@@ -190,6 +190,15 @@ def test_the_order_of_the_two_baselines_does_not_hide_that_a_metric_separates():
     assert (found["as_expected"], found["separates"]) == (False, True)
 
 
+def test_a_generator_that_is_always_in_sync_is_as_expected():
+    systems = {"g": 1.0, "ground_truth": 1.0, "copied_reference": 0.2, "g_shuffled_audio": 0.0}
+    rows = [row(name, "a/1", in_sync_j=value) for name, value in systems.items()]
+    summarized = summary.summarize(rows, ["j"])
+    assert next(iter(summarized)) == "ground_truth"  # the first column of a table
+    found = summary.rankings(summarized, ["g"], ["j"])["in_sync_j"]["g"]
+    assert found["as_expected"] and found["separates"]
+
+
 def test_metrics_without_a_direction_are_ranked_by_closeness():
     systems = {"ground_truth": 1.0, "g": 1.2, "copied_reference": 0.5, "g_shuffled_audio": 2.0}
     rows = [row(name, "a/1", loudness_correlation=value) for name, value in systems.items()]
