@@ -55,15 +55,9 @@ def evaluate(
     second_judge: checkpoint of a SyncNet that no training minimized. models: folder where
         syncnet_v2.model is looked for.
 
-    Returns an `Evaluation`, whose `report` is a dict for JSON:
-    split, evaluated_on (such as "held-out speakers" or "seen speaker"), clips, speakers, seed;
-    syncnet: loss, accuracy, auc, ece, top1, accuracy_by_offset {"1": ..., "10+": ...}, sizes, and
-        for "val" and "test" each: per_clip {split: [{clip, loss, windows, offset}]}, the ten clips
-        with the largest loss and their audio-visual offset (frames, above 0 the video is late), and
-        calibration {split: [...]}, see `metrics.Bin`;
-    generators: {name: {l1, l1_reference, sync_loss, ..., sizes}}, see `generator_metrics` and
-        `reference_leakage`;
-    judges, protocols, rankings, agreement, groups, fid: see docs/evaluation.md.
+    Returns an `Evaluation`, whose `report` is a dict for JSON, described in docs/evaluation.md:
+    split, evaluated_on (such as "held-out speakers" or "seen speaker"), clips, speakers, seed,
+    syncnet, generators, judges, protocols, rankings, agreement, groups, fid.
 
     Raises LipsyncError if data or checkpoints cannot be used.
     """
@@ -73,45 +67,55 @@ def evaluate(
         split = "val"
     network = build_from(syncnet, SyncNet).to(device)
     dataset = ClipDataset.load(results, split, network.image_size)
-    report: dict[str, Any] = {
-        "split": split,
-        "evaluated_on": split_summary.evaluated_on(results, split),
-        "clips": len(dataset.clips),
-        "speakers": len(dataset.speakers),
-        "seed": seed,
-        "syncnet": _sizes(network)
-        | _syncnet(network, results, split, dataset, seed, windows_per_clip),
-        "generators": {},
-    }
+    report: dict[str, Any] = {"split": split}
+    report["evaluated_on"] = split_summary.evaluated_on(results, split)
+    report |= {"clips": len(dataset.clips), "speakers": len(dataset.speakers), "seed": seed}
+    found = _syncnet(network, results, split, dataset, seed, windows_per_clip)
+    report |= {"syncnet": _sizes(network) | found, "generators": {}}
     log.info("evaluated on the %s split: %s", split, report["evaluated_on"])
-    networks: dict[str, Wav2Lip] = {}
-    for name, path in generators.items():
-        # On a processor convolutions are up to 1.4 times as fast in this memory format.
-        model = build_from(path, Wav2Lip).to(device, memory_format=torch.channels_last)
-        if model.image_size != network.image_size:
-            raise LipsyncError(
-                f"{path}: generates {model.image_size} pixels, the SyncNet {syncnet} needs "
-                f"{network.image_size}; train both with the same image_size"
-            )
+    networks = {
+        name: _load_generator(path, network, syncnet, device) for name, path in generators.items()
+    }
+    for name, model in networks.items():
         found = generator_metrics(
             model, network, dataset, seed, generator_windows, shuffled_audio=True
         )
         found |= reference_leakage(model, dataset, seed, generator_windows)
         report["generators"][name] = _sizes(model) | found
         log.info("%s: L1 %.4f, sync loss %.3f", name, found["l1"], found["sync_loss"])
-        networks[name] = model
     syncnets = {"syncnet": syncnet} | ({"second_judge": second_judge} if second_judge else {})
     judges = load_judges(syncnets, models, device)
     rows = run_protocols(dataset, results, networks, judges, seed, max_clips, clip_frames)
     report |= summary.report_sections(rows, networks, judges, seed)
-    table, names = _clip_table(results, group_by), [judge.name for judge in judges]
-    report["groups"] = {
-        protocol: summary.grouped(
-            [row for row in rows if row["protocol"] == protocol], group_by, table, names, seed
-        )
-        for protocol in report["protocols"]
-    }
+    report["groups"] = _groups(results, rows, group_by, [judge.name for judge in judges], seed)
     return Evaluation(rounded(report), [rounded(row) for row in rows])
+
+
+def _load_generator(
+    path: str | Path, syncnet: SyncNet, syncnet_path: str | Path, device: torch.device
+) -> Wav2Lip:
+    """A generator of SyncNet's size; LipsyncError for another."""
+    # On a processor convolutions are up to 1.4 times as fast in this memory format.
+    model = build_from(path, Wav2Lip).to(device, memory_format=torch.channels_last)
+    if model.image_size != syncnet.image_size:
+        raise LipsyncError(
+            f"{path}: generates {model.image_size} pixels, the SyncNet {syncnet_path} needs "
+            f"{syncnet.image_size}; train both with the same image_size"
+        )
+    return model
+
+
+def _groups(
+    results: Path, rows: Sequence[Row], columns: Sequence[str], judges: Sequence[str], seed: int
+) -> dict[str, Any]:
+    """The figures of each protocol by the values of columns of clips.csv."""
+    table = _clip_table(results, columns)
+    return {
+        protocol: summary.grouped(
+            [row for row in rows if row["protocol"] == protocol], columns, table, judges, seed
+        )
+        for protocol in dict.fromkeys(row["protocol"] for row in rows)
+    }
 
 
 def _clip_table(results: Path, columns: Sequence[str]) -> dict[str, Row]:
