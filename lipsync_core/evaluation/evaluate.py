@@ -77,10 +77,9 @@ def evaluate(
         name: _load_generator(path, network, syncnet, device) for name, path in generators.items()
     }
     for name, model in networks.items():
-        found = generator_metrics(
-            model, network, dataset, seed, generator_windows, shuffled_audio=True
-        )
-        found |= reference_leakage(model, dataset, seed, generator_windows)
+        asked = (dataset, seed, generator_windows)
+        found = generator_metrics(model, network, *asked, shuffled_audio=True)
+        found |= reference_leakage(model, *asked)
         report["generators"][name] = _sizes(model) | found
         log.info("%s: L1 %.4f, sync loss %.3f", name, found["l1"], found["sync_loss"])
     syncnets = {"syncnet": syncnet} | ({"second_judge": second_judge} if second_judge else {})
