@@ -202,7 +202,7 @@ def measure_sync(
 
     Measures: see `sync.measure_clip`.
     """
-    from lipsync_core.preparation import active_speaker, sync
+    from lipsync_core.preparation import active_speaker, precropped, sync
     from lipsync_core.runtime.device import pick
 
     settings = SyncConfig(**shard.params["sync"])
@@ -216,8 +216,11 @@ def measure_sync(
     def work(job: ClipJob) -> Measures:
         return sync.measure_clip(job, measure, settings) if trusted else {}
 
+    worker = per_clip(work)
+    if isinstance(measure, sync.LseMeasurer):  # ready crops lack the region that it needs
+        worker = precropped.route(worker, shard.data_root, lambda *_: {})
     params = {**shard.params, "weights": file_sha(weights), "trusted": trusted}
-    return shard._replace(params=params).run(stages.SYNC, per_clip(work))
+    return shard._replace(params=params).run(stages.SYNC, worker)
 
 
 def check_clips(shard: Shard) -> list[Row]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lipsync_core import checkpoints
+from lipsync_core.config import Config
 from lipsync_core.corpus import clips
 from lipsync_core.data.dataset import ClipDataset
 from lipsync_core.faces import detection, detectors
@@ -225,3 +226,28 @@ def test_the_speaker_is_the_face_with_the_highest_score(prepared, monkeypatch):
     assert not {*range(50, 80)} & set(frames)
     assert float(table["duo/1"]["unused_face_seconds"]) >= 1.2
     assert table["solo/1"].get("active_speaker_confidence", "") == ""  # nobody to choose from
+
+
+def test_syncnet_v2_measures_each_person_of_a_video(prepared, everybody, monkeypatch):
+    from lipsync_core.preparation import active_speaker
+
+    def distances(self, frames, pcm, start):
+        seen.append((start, frames.shape[1:], len(pcm)))
+        found = np.full((len(frames) - 5, 31), 9, np.float32)
+        found[:, 15 - (4 if len(seen) == 1 else 0)] = 1  # the first is 4 frames late, until shifted
+        return found
+
+    seen: list = []
+    weights = prepared.data / "syncnet_v2.model"
+    weights.write_bytes(b"not read")
+    monkeypatch.setattr(active_speaker.LseScorer, "__init__", lambda *_: None)
+    monkeypatch.setattr(active_speaker.LseScorer, "distances", distances)
+    config = Config(track={"select": "all"}, sync={"correct": "correct"}).model_dump()
+    params = stages.SYNC.params(config)
+    shard = steps.Shard(prepared.clips, prepared.data, prepared.results, 0, params)
+    rows = {row["clip"]: row for row in steps.measure_sync(shard, weights, config, "cpu")}
+    assert list(rows) == ["duo/1", "duo/1+1", "solo/1"]
+    assert (rows["duo/1"]["sync_offset_before"], rows["duo/1"]["sync_offset"]) == (4, 0)
+    assert [rows[name].get("sync_offset_before") for name in ("duo/1+1", "solo/1")] == [None, None]
+    assert {shape for _, shape, _ in seen} == {(224, 224, 3)}
+    assert seen[1][2] - seen[0][2] == 4 * 640  # measured again with the audio delayed
