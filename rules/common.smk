@@ -213,9 +213,10 @@ def shard_tables(stage) -> list:
     return [f"{RESULTS}/{stage.folder}/{shard}.csv" for shard in SHARDS]
 
 
-def checked_clips(wildcards) -> list:
-    """The check tables of all shards; evaluated late, because dubbing given files needs no corpus."""
-    return shard_tables(stages.CHECKS)
+def prepared_tables(wildcards) -> list:
+    """The tables of all stages and shards, all of which the account of clips reads; evaluated late,
+    because dubbing given files needs no corpus."""
+    return [table for stage in CHAIN for table in shard_tables(stage)]
 
 
 def table_of(stage) -> str:

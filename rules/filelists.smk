@@ -1,6 +1,6 @@
 """Splits by speaker (of one speaker: by clip or time), and the table of all clips.
 
-REQUIRED INPUTS: results/checks/<shard>.csv of all shards.
+REQUIRED INPUTS: the tables of all stages and shards, results/checks/<shard>.csv the last.
 OUTPUTS: results/filelists/{train,val,test}.txt; clips.csv, accounting.csv, split.json and
 weights.json (sampling weights of the corpora) beside them.
 """
@@ -9,7 +9,7 @@ weights.json (sampling weights of the corpora) beside them.
 rule filelists:
     """Lists of training, validation and test clips; every clip found is a row of clips.csv."""
     input:
-        checked_clips,
+        prepared_tables,
         speaker_encoder=speaker_encoder(),
     output:
         train="<results>/filelists/train.txt",

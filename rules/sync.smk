@@ -7,8 +7,8 @@ results/sync/bootstrap/*: a network trained on the clips as they are.
 
 
 rule bootstrap_sync:
-    """A SyncNet that measures sync. A change of the corpus does not train it again; to do so, remove
-    its checkpoint."""
+    """A SyncNet that measures sync. A change of the corpus does not train it again; with
+    `--forcerun bootstrap_sync` it is."""
     input:
         ancient(lambda wildcards: shard_tables(stages.MELS)),
         ancient(lambda wildcards: shard_tables(stages.FACES)),

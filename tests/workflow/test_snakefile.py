@@ -164,6 +164,16 @@ def test_measuring_sync_prepares_no_clip_again(project):
     assert "bootstrap_sync" in project.jobs("train_syncnet", sync={"correct": "correct"})
 
 
+def test_a_lost_table_is_made_again_for_the_account_of_clips(project):
+    table = project.folder / "results/mels/0.csv"
+    kept = table.rename(table.with_suffix(".kept"))
+    try:
+        assert "mel_spectrograms" in project.jobs("prepare", "--forcerun", "filelists")
+    finally:
+        kept.rename(table)
+    assert project.jobs("prepare") == {}
+
+
 def test_another_ffmpeg_prepares_again_and_the_same_elsewhere_does_not(project, tmp_path):
     for change, redone in (("", set()), ("s/built with/made with/", PREPARED)):
         program = tmp_path / f"ffmpeg {len(change)}"
