@@ -163,6 +163,11 @@ def _add_model_options(add: Callable[..., Any]) -> None:
     ):
         number = {"type": _positive, "default": default, "metavar": "N"}
         add(*_spellings(name), dest=dest, **number, help=_default(text))
+    _add_device_options(add)
+
+
+def _add_device_options(add: Callable[..., Any]) -> None:
+    """Options of the detector, the weights and the processor."""
     add(
         "--detector",
         choices=("auto", "s3fd", "centerface"),
@@ -261,9 +266,7 @@ def _add_evaluate(commands: Commands, shared: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=_default("the JSON file; the tables are written beside it"),
     )
-    add("--detector", choices=("auto", "s3fd", "centerface"), default="auto", help=_default("face"))
-    add("--models", default="models", metavar="DIR", help=_default("folder of public weights"))
-    add("--device", default="auto", help=_default("auto, cpu, cuda, cuda:1, mps"))
+    _add_device_options(add)
     parser.set_defaults(run=_evaluate)
 
 
@@ -289,9 +292,7 @@ def _add_offset(commands: Commands, shared: argparse.ArgumentParser) -> None:
     add("--model", metavar="FILE", help="syncnet_v2.model or a SyncNet checkpoint")
     add("--results", default="results", metavar="DIR", help=_default("results with a SyncNet"))
     add("--outfile", metavar="FILE", help="write a CSV table as well")
-    add("--detector", choices=("auto", "s3fd", "centerface"), default="auto", help=_default("face"))
-    add("--models", default="models", metavar="DIR", help=_default("folder of public weights"))
-    add("--device", default="auto", help=_default("auto, cpu, cuda, cuda:1, mps"))
+    _add_device_options(add)
     parser.set_defaults(run=_offset)
 
 

@@ -55,8 +55,9 @@ rule train_second_judge:
         runtime=2880,
         gpu=CONFIG.syncnet.num_processes,
     params:
+        training="second_judge",
         config=training_config(CONFIG.second_judge()),
         image_size=CONFIG.image_size,
         seed=CONFIG.seed + 1,  # other initial weights and samples than SyncNet's
     script:
-        "../workflow/scripts/train_second_judge.py"
+        "../workflow/scripts/train_syncnet.py"

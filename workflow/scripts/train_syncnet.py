@@ -1,4 +1,4 @@
-"""The training of SyncNet."""
+"""The training of SyncNet, and of the second judge, which is one."""
 
 from lipsync_core.config import SyncNetConfig
 from lipsync_core.runtime import logs
@@ -10,7 +10,7 @@ with logs.job_log(snakemake.log[0]):
         pretrained = bootstrap.start_weights(snakemake.input.bootstrap, snakemake.config["results"])
     launch.start_or_resume(
         "syncnet",
-        "syncnet",
+        snakemake.params.get("training", "syncnet"),
         snakemake.config["device"],
         snakemake.threads,
         results=snakemake.config["results"],
@@ -21,5 +21,5 @@ with logs.job_log(snakemake.log[0]):
         checkpoint=snakemake.output.checkpoint,
         metrics=snakemake.output.metrics,
         pretrained=pretrained,
-        data_check=snakemake.output.data_check,
+        data_check=snakemake.output.get("data_check"),
     )
