@@ -40,7 +40,7 @@ class TileRow:
 
 
 def data_verdicts(result: Account, clips: Sequence[Row]) -> list[Diagnosis]:
-    """Verdicts on the fraction of clips kept and on the hours of speech."""
+    """Verdicts on the fraction of clips kept and on the hours of video."""
     kept = result.kept / result.found if result.found else 0.0
     if kept >= KEPT_GOOD:
         level, word = "good", "nearly all kept"
@@ -75,7 +75,7 @@ def _hours_verdict(kept: Sequence[Row]) -> Diagnosis:
         f"other speakers from about {tune:.0f}{THIN}h, training from scratch from about "
         f"{scratch:.0f}{THIN}h; the public models had {thresholds.PUBLIC_HOURS:.0f}{THIN}h."
     )
-    return Diagnosis("Hours", level, word, f"{duration(seconds)} of speech", note)
+    return Diagnosis("Hours", level, word, f"{duration(seconds)} of video", note)
 
 
 def syncnet_verdict(metrics: Metrics) -> Diagnosis:
@@ -192,7 +192,7 @@ def _data_tiles(result: Account | None, clips: Sequence[Row]) -> list[Tile]:
     if kept:
         seconds = sum(numbers(kept, "seconds"))
         hours = f"{seconds / 3600:.{2 if seconds < 36_000 else 0}f}{THIN}h"
-        found.append(Tile("Speech", hours, duration(seconds) if seconds < 6000 else ""))
+        found.append(Tile("Video", hours, duration(seconds) if seconds < 6000 else ""))
         homes = {(row["split"], row.get("speaker")) for row in by_split(clips)}
         parts = " + ".join(str(sum(split == s for split, _ in homes)) for s in SPLITS)
         speakers = len({speaker for _, speaker in homes})
