@@ -177,6 +177,7 @@ def _download(url: str, target: Path, sha256: str, timeout: float) -> None:
 DETECTORS = ("s3fd", "centerface")
 S3FD_WEIGHTS = "s3fd.pth"
 LSE_WEIGHTS = "syncnet_v2.model"
+EXPERT_WEIGHTS = "lipsync_expert.pth"  # the public SyncNet of the sync loss
 SPEAKER_ENCODER_WEIGHTS = "speaker_encoder.pt"  # voice prints, see `split.merge_aliases`
 
 

@@ -84,7 +84,27 @@ def sync_model() -> str:
     return str(found or f"{RESULTS}/sync/bootstrap/checkpoint.pth")
 
 
+def public_syncnet() -> list:
+    """The public SyncNet of the sync loss, where it is there and of the size of this run."""
+    found = pretrained.find_weights(pretrained.EXPERT_WEIGHTS, CONFIG.models)
+    return [str(found)] if found and CONFIG.image_size == 96 else []
+
+
+def sync_loss_network() -> str:
+    """The checkpoint of the SyncNet that trains the generators."""
+    if CONFIG.generator.syncnet == "public":
+        if CONFIG.image_size != 96:
+            raise WorkflowError(
+                f"generator.syncnet: public has 96 pixels, not {CONFIG.image_size}; use own"
+            )
+        return next(iter(PUBLIC_SYNCNET), f"{CONFIG.models}/{pretrained.EXPERT_WEIGHTS}")
+    best = CONFIG.generator.syncnet == "best" and PUBLIC_SYNCNET
+    return f"{RESULTS}/syncnet/{'best' if best else 'checkpoint'}.pth"
+
+
 SPEAKER_MODEL = speaker_model()
+PUBLIC_SYNCNET = public_syncnet()
+SYNC_LOSS = sync_loss_network()
 CHAIN = stages.chain(CONFIG.sync.correct)
 SYNC_MODEL = sync_model()
 BOOTSTRAPPED = stages.SYNC in CHAIN and SYNC_MODEL.startswith(f"{RESULTS}/sync/bootstrap/")
@@ -332,14 +352,15 @@ def card_weights(wildcards) -> dict:
     ours = {"syncnet.pretrained", "sync.model", "track.select", "detector"}
     variants = {wildcards.network}
     if wildcards.network != "syncnet":
+        ours.add(licences.SYNC_LOSS)
         variants.add(CONFIG.generator.variant(wildcards.network).pretrained)
     return {
         key: path
         for key, path in WEIGHTS.items()
-        if key in ours or (key.startswith("generator.") and key.split(".")[1] in variants)
+        if key in ours or (key.count(".") > 1 and key.split(".")[1] in variants)
     }
 
 
 def card_syncnet(wildcards) -> list:
     """The SyncNet that a generator was trained with."""
-    return [] if wildcards.network == "syncnet" else [f"{RESULTS}/syncnet/checkpoint.pth"]
+    return [] if wildcards.network == "syncnet" else [SYNC_LOSS]

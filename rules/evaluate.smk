@@ -2,7 +2,8 @@
 
 REQUIRED INPUTS: results/filelists/*, results/syncnet/checkpoint.pth, the generators' checkpoints.
 OUTPUTS: results/evaluation.json, .csv, .txt and evaluation_clips.csv (docs/evaluation.md);
-results/second_judge/* where `evaluate.second_judge_steps` is not 0.
+results/second_judge/* where `evaluate.second_judge_steps` is not 0;
+results/syncnet/comparison.{json,csv} and best.pth where the public lipsync_expert.pth is there.
 """
 
 
@@ -11,6 +12,7 @@ rule evaluate:
     input:
         "<results>/filelists/clips.csv",
         syncnet="<results>/syncnet/checkpoint.pth",
+        sync_loss=SYNC_LOSS,
         generators=collect("<results>/{variant}/checkpoint.pth", variant=VARIANTS),
         second_judge=second_judge(),
         lse=evaluation_weights(),
@@ -61,3 +63,30 @@ rule train_second_judge:
         seed=CONFIG.seed + 1,  # other initial weights and samples than SyncNet's
     script:
         "../workflow/scripts/train_syncnet.py"
+
+
+rule compare_syncnets:
+    """The SyncNet trained here and the public one on the same pairs; the better one is copied."""
+    input:
+        "<results>/filelists/clips.csv",
+        val="<results>/filelists/val.txt",
+        own="<results>/syncnet/checkpoint.pth",
+        public=PUBLIC_SYNCNET,
+    output:
+        comparison="<results>/syncnet/comparison.json",
+        table="<results>/syncnet/comparison.csv",
+        best="<results>/syncnet/best.pth",
+    log:
+        "<logs>/compare_syncnets.log",
+    benchmark:
+        "<benchmarks>/compare_syncnets.tsv"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=60,
+        gpu=1,
+    params:
+        seed=CONFIG.seed,
+        windows=CONFIG.syncnet.val_windows,
+    script:
+        "../workflow/scripts/compare_syncnets.py"

@@ -10,6 +10,7 @@ rule report_page:
         "<results>/filelists/clips.csv",
         "<results>/evaluation.json",
         "<results>/syncnet/data_check.json",
+        ["<results>/syncnet/comparison.json"] if PUBLIC_SYNCNET else [],
         collect("<results>/{dub}", dub=[entry["output"] for entry in DUBS]),
         metrics=["<results>/syncnet/metrics.csv"]
         + collect("<results>/{variant}/metrics.csv", variant=VARIANTS),

@@ -42,7 +42,7 @@ rule train_generator:
         "<results>/filelists/clips.csv",
         train="<results>/filelists/train.txt",
         val="<results>/filelists/val.txt",
-        syncnet="<results>/syncnet/checkpoint.pth",
+        syncnet=SYNC_LOSS,
     output:
         checkpoint="<results>/{variant}/checkpoint.pth",
         metrics="<results>/{variant}/metrics.csv",

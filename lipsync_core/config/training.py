@@ -172,6 +172,9 @@ class GeneratorConfig(GeneratorVariantConfig):
         "wav2lip_gan",
     ]
     """Which generators to train, without GAN and with GAN; the last one dubs."""
+    syncnet: Literal["own", "public", "best"] = "own"
+    """SyncNet of the sync loss: the one trained here, the public lipsync_expert.pth (96 pixels), or
+    the one with the higher AUC on the validation clips (own where models/ has no public one)."""
     wav2lip: VariantOverrides = VariantOverrides()
     """Keys of the variant without GAN."""
     wav2lip_gan: Annotated[

@@ -16,9 +16,16 @@ from lipsync_core.config import Config
 from lipsync_core.corpus.clips import Clip
 from lipsync_core.corpus.collection import Corpus
 from lipsync_core.errors import LipsyncError
-from lipsync_core.pretrained import KNOWN_WEIGHTS, LSE_WEIGHTS, S3FD_WEIGHTS
+from lipsync_core.pretrained import (
+    EXPERT_WEIGHTS,
+    KNOWN_WEIGHTS,
+    LSE_WEIGHTS,
+    S3FD_WEIGHTS,
+    find_weights,
+)
 
 CARD = "model_card.json"
+SYNC_LOSS = "generator.syncnet"  # key of the weights of the sync loss
 FORBIDDEN = re.compile(r"\bNC\b|non-?commercial|research|academic|personal|evaluation only", re.I)
 # Public-domain marks, permissive and share-alike licences; "own" and "commercial" are the user's
 # word for recordings of their own and for a contract.
@@ -79,6 +86,9 @@ def weights_of(config: Config, detector: str) -> dict[str, str]:
         found["track.select"] = str(Path(config.models) / LSE_WEIGHTS)
     if detector == "s3fd":
         found["detector"] = str(Path(config.models) / S3FD_WEIGHTS)
+    public = find_weights(EXPERT_WEIGHTS, config.models)
+    if config.generator.syncnet == "public" or (config.generator.syncnet == "best" and public):
+        found[SYNC_LOSS] = str(public or Path(config.models) / EXPERT_WEIGHTS)
     for variant in config.generator.variants:
         for key in ("pretrained", "disc_pretrained"):
             found[f"generator.{variant}.{key}"] = getattr(config.generator.variant(variant), key)

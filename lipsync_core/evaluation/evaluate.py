@@ -21,11 +21,13 @@ from lipsync_core.evaluation.output import Evaluation, rounded
 from lipsync_core.evaluation.protocols import run_protocols
 from lipsync_core.evaluation.syncnet import SyncNetResult, clip_sync, evaluate_syncnet
 from lipsync_core.models import SyncNet, Wav2Lip
+from lipsync_core.runtime.files import file_sha
 from lipsync_core.runtime.tables import Row, read_by_clip
 
 log = logging.getLogger(__name__)
 NUM_WORST_CLIPS = 10
 OFFSET_PREFIX = "offset_"
+SYNC_LOSS_JUDGE = "sync_loss_syncnet"  # where another SyncNet than that of the run has taught
 
 
 def evaluate(
@@ -41,6 +43,7 @@ def evaluate(
     clip_frames: int = 100,
     group_by: Sequence[str] = (),
     second_judge: str | Path | None = None,
+    sync_loss: str | Path | None = None,
     models: str | Path = "models",
 ) -> Evaluation:
     """Evaluate a SyncNet, and generators with it, on a split. Deterministic.
@@ -52,8 +55,9 @@ def evaluate(
     windows_per_clip: for SyncNet. generator_windows: for each generator.
     max_clips, clip_frames: of the protocols, see `protocols.run_protocols`.
     group_by: columns of clips.csv by whose values the figures are shown as well.
-    second_judge: checkpoint of a SyncNet that no training minimized. models: folder where
-        syncnet_v2.model is looked for.
+    second_judge: checkpoint of a SyncNet that no training minimized. sync_loss: checkpoint of the
+        SyncNet of the generators' sync loss, `syncnet` by default; a judge of its own where it has
+        other content. models: folder where syncnet_v2.model is looked for.
 
     Returns an `Evaluation`, whose `report` is a dict for JSON, described in docs/evaluation.md:
     split, evaluated_on (such as "held-out speakers" or "seen speaker"), clips, speakers, seed,
@@ -83,7 +87,11 @@ def evaluate(
         report["generators"][name] = _sizes(model) | found
         log.info("%s: L1 %.4f, sync loss %.3f", name, found["l1"], found["sync_loss"])
     syncnets = {"syncnet": syncnet} | ({"second_judge": second_judge} if second_judge else {})
-    judges = load_judges(syncnets, models, device)
+    if sync_loss and file_sha(sync_loss) != file_sha(syncnet):
+        syncnets |= {SYNC_LOSS_JUDGE: sync_loss}
+        judges = load_judges(syncnets, models, device, losses=(SYNC_LOSS_JUDGE,))
+    else:
+        judges = load_judges(syncnets, models, device)
     rows = run_protocols(dataset, results, networks, judges, seed, max_clips, clip_frames)
     report |= summary.report_sections(rows, networks, judges, seed)
     report["groups"] = _groups(results, rows, group_by, [judge.name for judge in judges], seed)

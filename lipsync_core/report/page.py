@@ -180,6 +180,9 @@ def _syncnet(
             *curves.syncnet_figures(rows, evaluation, options, evaluated_on),
             *filter(None, [calibration]),
         ],
+        "comparison": syncnet.comparison_table(
+            artifacts.read_json(results / "syncnet" / "comparison.json")
+        ),
         "worst": worst,
         "worst_summary": syncnet.worst_summary(metrics.get("loss"), worst),
         "table": curves.metrics_table(rows, "Metrics of the SyncNet"),

@@ -10,7 +10,7 @@ from typing import Any
 from lipsync_core.config import SyncNetConfig
 from lipsync_core.media.timestamps import FPS
 from lipsync_core.report import plots
-from lipsync_core.report.blocks import Figure, decimal, percent, plural
+from lipsync_core.report.blocks import Figure, Table, decimal, percent, plural
 from lipsync_core.report.corpus import by_split
 from lipsync_core.report.gallery import Strip, crop_strip, data_uri
 from lipsync_core.report.plots import Series
@@ -23,6 +23,16 @@ from lipsync_core.training.diagnosis import Diagnosis, RunInfo, diagnose
 from lipsync_core.training.thresholds import AUC_CHANCE, AUC_USABLE
 
 NUM_WORST_CLIPS = 10
+# Columns of the comparison with the public SyncNet: metric, title, decimals.
+COMPARED = (
+    ("auc", "AUC", 3),
+    ("loss", "Cross entropy", 3),
+    ("accuracy", "Accuracy", 3),
+    ("offset_1", "at 1 frame", 2),
+    ("offset_5", "at 5 frames", 2),
+    ("offset_10plus", "at 10 or more", 2),
+    ("sync_loss_in_sync", "Sync loss in sync", 2),
+)
 WORST_BYTES = 6_000_000  # of their previews together; usual are 0.1 MB a clip
 MIN_OFFSET = 2  # frames from which a clip is called out of sync
 SUMMARY = {
@@ -145,6 +155,24 @@ def calibration_figure(evaluation: Mapping[str, Any]) -> Figure | None:
     if (ece := number(section.get("ece"))) is not None:
         note += f"; mean gap {decimal(ece, 2)}"
     return Figure("Calibration", svg, note, [(line.mark, line.name) for line in series])
+
+
+def comparison_table(comparison: Mapping[str, Any]) -> Table | None:
+    """The SyncNets of syncnet/comparison.json, a row each; None for {}."""
+    if not comparison:
+        return None
+    best, rows = comparison["best"], []
+    for name, found in comparison["networks"].items():
+        figures = [decimal(number(found.get(column)), digits) for column, _, digits in COMPARED]
+        label = f"{name} (width {found['width']:g}){' - better' if name == best else ''}"
+        rows.append([label, *figures])
+    note = (
+        f"{comparison['clips']} validation clips ({comparison['evaluated_on']}), same pairs; "
+        "the higher AUC is the better one, which `generator.syncnet: best` takes."
+    )
+    columns = ("SyncNet", *(title for _, title, _ in COMPARED))
+    numeric = range(1, len(columns))
+    return Table("Trained here and public", columns, rows, numeric, note=note, wide=True)
 
 
 def diagnosis(

@@ -219,3 +219,14 @@ def test_generate_returns_frames(results):
     found = generator.generate(Wav2Lip(width=TINY).eval(), batch)
     assert found.shape == (2, 5, 96, 96, 3) and found.dtype == np.float32
     assert found.min() >= 0 and found.max() <= 1
+
+
+def test_another_syncnet_of_the_sync_loss_is_the_judge_that_was_a_loss(results, weights, tmp_path):
+    losses = {name: judge["is_loss"] for name, judge in run(results, weights)["judges"].items()}
+    same = run(results, weights, sync_loss=weights / "syncnet.pth")["judges"]
+    assert losses == {"syncnet": True} == {name: judge["is_loss"] for name, judge in same.items()}
+    torch.manual_seed(1)
+    save_public(tmp_path / "public.pth", SyncNet(width=2 * TINY))
+    judges = run(results, weights, sync_loss=tmp_path / "public.pth")["judges"]
+    found = {name: judge["is_loss"] for name, judge in judges.items()}
+    assert found == {"syncnet": False, "sync_loss_syncnet": True}

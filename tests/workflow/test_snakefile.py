@@ -17,7 +17,7 @@ import av
 import pytest
 import yaml
 
-from lipsync_core.checkpoints import build_from
+from lipsync_core.checkpoints import build_from, save_public
 from lipsync_core.corpus.clips import shard_of
 from lipsync_core.media import ffmpeg_binary
 from lipsync_core.models import SyncNet, Wav2Lip
@@ -148,6 +148,29 @@ def test_generator_steps_leave_the_expert_alone(project):
     jobs = project.jobs("all", generator=CONFIG["generator"] | {"steps": 6})
     assert set(jobs) == {"train_generator", "evaluate", "infer", "report_page", "model_card", "all"}
     assert jobs["train_generator"] == 2
+
+
+def test_the_public_syncnet_is_compared_and_the_better_one_trains(project):
+    public = project.folder / "public" / "lipsync_expert.pth"
+    public.parent.mkdir()
+    save_public(public, SyncNet(width=0.0625))
+    folder, changes = project.folder / "results" / "syncnet", {"models": str(public.parent)}
+    assert project.jobs(**changes) == {"all": 1, "compare_syncnets": 1, "report_page": 1}
+    done = project.run("results/syncnet/best.pth", **changes)
+    assert done.returncode == 0, done.stdout + done.stderr
+    best = json.loads((folder / "comparison.json").read_text())["best"]
+    chosen = {"own": folder / "checkpoint.pth", "public": public}[best]
+    assert (folder / "best.pth").read_bytes() == chosen.read_bytes()
+    for choice in ("best", "public"):
+        asked = changes | {"generator": CONFIG["generator"] | {"syncnet": choice}}
+        jobs = project.jobs(**asked)
+        assert jobs["train_generator"] == 2 and "train_syncnet" not in jobs
+        refused = project.run("-n", licences="commercial", **asked)
+        assert "lipsync_expert.pth (`generator.syncnet`)" in refused.stdout + refused.stderr
+    for path in (folder / "best.pth", *folder.glob("comparison.*")):
+        path.unlink()
+    without = {"generator": CONFIG["generator"] | {"syncnet": "best"}}
+    assert project.jobs(**without) == {}  # nothing to compare with
 
 
 def test_bookkeeping_reruns_nothing(project):

@@ -14,6 +14,7 @@ with logs.job_log(snakemake.log[0]):
         device=device.pick(snakemake.config["device"]),
         seed=snakemake.params.seed,
         second_judge=next(iter(snakemake.input.get("second_judge", [])), None),
+        sync_loss=snakemake.input.sync_loss,
         models=snakemake.config["models"],
         **snakemake.params.evaluate,
     )
