@@ -15,7 +15,7 @@ from lipsync_core.corpus import split_summary
 from lipsync_core.data.dataset import ClipDataset, read_filelist
 from lipsync_core.errors import LipsyncError
 from lipsync_core.evaluation import summary
-from lipsync_core.evaluation.generator import generator_metrics, reference_leakage
+from lipsync_core.evaluation.generator import generator_metrics, gt_motion, reference_leakage
 from lipsync_core.evaluation.judges import load_judges
 from lipsync_core.evaluation.output import Evaluation, rounded
 from lipsync_core.evaluation.protocols import run_protocols
@@ -80,10 +80,11 @@ def evaluate(
     networks = {
         name: _load_generator(path, network, syncnet, device) for name, path in generators.items()
     }
+    motion = gt_motion(dataset, seed, generator_windows)
     for name, model in networks.items():
         asked = (dataset, seed, generator_windows)
         found = generator_metrics(model, network, *asked, shuffled_audio=True)
-        found |= reference_leakage(model, *asked)
+        found |= reference_leakage(model, *asked) | motion
         report["generators"][name] = _sizes(model) | found
         log.info("%s: L1 %.4f, sync loss %.3f", name, found["l1"], found["sync_loss"])
     syncnets = {"syncnet": syncnet} | ({"second_judge": second_judge} if second_judge else {})

@@ -6,9 +6,16 @@ import numpy as np
 import torch
 
 from lipsync_core.audio import MAX_ABS
-from lipsync_core.data.dataset import ClipDataset, GeneratorBatch, generator_batch
+from lipsync_core.data.dataset import (
+    GENERATOR_STREAM,
+    WINDOW,
+    ClipDataset,
+    GeneratorBatch,
+    generator_batch,
+)
 from lipsync_core.data.tensors import generator_input, syncnet_input, to_device, to_planes
-from lipsync_core.evaluation import metrics
+from lipsync_core.evaluation import articulation, metrics
+from lipsync_core.evaluation.appearance import Appearance
 from lipsync_core.models import SyncNet, Wav2Lip
 
 BATCH_SIZE = 8  # windows
@@ -57,6 +64,8 @@ def generator_metrics(
         halves in [0, 1]; psnr_lower: peak signal-to-noise ratio of the lower halves in dB;
         sync_loss: sync loss by `syncnet`; output_std: standard deviation over the frames of all
         windows, mean over the pixels of the lower halves (0: all outputs are equal).
+    sharpness_ratio, color_shift_b, color_shift_g, color_shift_r, stripes: of the mouth region
+        against the ground truth, see `appearance`; 1, 0, 0, 0 and 1 are like the ground truth.
     <name>_reference: the same of the reference frames instead of generated ones; a useful generator
         is better.
     sync_loss_gt: sync loss of the ground truth; sync_loss_out_of_sync: of the ground truth with the
@@ -67,10 +76,13 @@ def generator_metrics(
     suffixes = ("", "_reference", "_gt", *(["_shuffled_audio"] if shuffled_audio else []))
     accumulators = {suffix: MetricAccumulator(syncnet) for suffix in suffixes}
     out_of_sync: list[np.ndarray] = []
+    appearance = Appearance()
     for index in range(-(-windows // BATCH_SIZE)):
         batch = generator_batch(dataset, seed, index, BATCH_SIZE, mel_offset)
         gt = batch.target.astype(np.float32) / 255
-        accumulators[""].add(batch, generate(model, batch))
+        generated = generate(model, batch)
+        accumulators[""].add(batch, generated)
+        appearance.add(_frames(generated), _frames(gt))
         accumulators["_reference"].add(batch, batch.reference.astype(np.float32) / 255)
         accumulators["_gt"].add(batch, gt)
         out_of_sync.append(sync_cosines(syncnet, gt, np.roll(batch.sync_mel, 1, axis=0)))
@@ -83,7 +95,14 @@ def generator_metrics(
         for name, value in accumulator.result().items()
     }
     found["sync_loss_out_of_sync"] = metrics.sync_loss(np.concatenate(out_of_sync))
+    found |= appearance.result()
     return {name: value for name, value in found.items() if name not in TRIVIAL}
+
+
+def _frames(windows: np.ndarray) -> np.ndarray:
+    """Windows, float32 (B, 5, S, S, 3) in [0, 1], as uint8 (5 B, S, S, 3)."""
+    levels = (windows * 255).round().clip(0, 255).astype(np.uint8)
+    return levels.reshape(-1, *levels.shape[2:])
 
 
 class MetricAccumulator:
@@ -120,24 +139,69 @@ class MetricAccumulator:
 
 
 def reference_leakage(
-    model: Wav2Lip, dataset: ClipDataset, seed: int = 0, windows: int = 64
+    model: Wav2Lip, dataset: ClipDataset, seed: int = 0, windows: int = 64, mel_offset: int = 0
 ) -> dict[str, float]:
-    """Reference leakage: mouth motion that the generator copies from its visual input.
+    """Reference leakage: what the generator takes from its visual input instead of the audio.
 
     windows: as in `generator_metrics`. The reference frames are those of the windows and speak.
 
-    Returns mean absolute differences, in [0, 1], of the lower halves of consecutive frames:
-    motion (generated from the audio), motion_silent_audio (generated from silence) and motion_gt.
-    The head moves in all three; a generator that uses the audio moves less in silence.
+    Returns
+    -------
+    motion (generated from the audio), motion_silent_audio (generated from silence), motion_gt:
+        mean absolute differences, in [0, 1], of the lower halves of consecutive frames. The head
+        moves in all three; a generator that uses the audio moves less in silence.
+    silent_motion_ratio: motion_silent_audio over motion; `gt_motion` tells what people do.
+    l1_shuffled_ratio: L1 with the audio of another window over L1 with its own. 1: the audio is
+        not used.
     """
-    found: dict[str, list[float]] = {"motion": [], "motion_silent_audio": [], "motion_gt": []}
+    motions: dict[str, list[float]] = {"motion": [], "motion_silent_audio": [], "motion_gt": []}
+    errors = []
     for index in range(-(-windows // BATCH_SIZE)):
-        batch = generator_batch(dataset, seed, index, BATCH_SIZE)
+        batch = generator_batch(dataset, seed, index, BATCH_SIZE, mel_offset)
         silent = batch._replace(mels=np.full_like(batch.mels, SILENCE))
-        found["motion"].append(_motion(generate(model, batch)))
-        found["motion_silent_audio"].append(_motion(generate(model, silent)))
-        found["motion_gt"].append(_motion(batch.target.astype(np.float32) / 255))
-    return {name: float(np.mean(values)) for name, values in found.items()}
+        shuffled = batch._replace(mels=np.roll(batch.mels, 1, axis=0))
+        gt, own = batch.target.astype(np.float32) / 255, generate(model, batch)
+        motions["motion"].append(_motion(own))
+        motions["motion_silent_audio"].append(_motion(generate(model, silent)))
+        motions["motion_gt"].append(_motion(gt))
+        errors.append([np.abs(faces - gt).mean() for faces in (own, generate(model, shuffled))])
+    found = {name: float(np.mean(values)) for name, values in motions.items()}
+    l1, l1_shuffled = np.mean(errors, axis=0)
+    found["silent_motion_ratio"] = _ratio(found["motion_silent_audio"], found["motion"])
+    return found | {"l1_shuffled_ratio": _ratio(l1_shuffled, l1)}
+
+
+def gt_motion(dataset: ClipDataset, seed: int = 0, windows: int = 64) -> dict[str, float]:
+    """Motion of the ground truth in windows without and with speech: what silence may look like.
+
+    windows: of each kind at most; one a clip. Silence: `articulation.speech_frames` of
+    the window and of two frames on each side of it.
+
+    Returns motion_gt_silence and motion_gt_speech, as motion_gt in `reference_leakage`, and
+    silent_motion_ratio_gt, their ratio; nan where the clips have no such window.
+    """
+    rng = np.random.default_rng((GENERATOR_STREAM, seed))
+    order = rng.permutation(len(dataset.clips))[:windows]
+    motions: dict[bool, list[float]] = {False: [], True: []}
+    for clip in (dataset.clips[index] for index in order):
+        speech = articulation.speech_frames(articulation.loudness(dataset.mel(clip)))
+        starts = clip.starts[(clip.starts >= 2) & (clip.starts + WINDOW + 2 <= len(speech))]
+        counts = np.concatenate(([0], np.cumsum(speech)))
+        heard = counts[starts + WINDOW + 2] - counts[starts - 2]
+        for spoken, wanted in ((False, heard == 0), (True, heard == WINDOW + 4)):
+            if wanted.any():
+                frames = dataset.frames(clip, int(rng.choice(starts[wanted])))
+                motions[spoken].append(_motion(frames[None].astype(np.float32) / 255))
+    silence, spoken = (float(np.mean(m)) if m else float("nan") for m in motions.values())
+    return {
+        "motion_gt_silence": silence,
+        "motion_gt_speech": spoken,
+        "silent_motion_ratio_gt": _ratio(silence, spoken),
+    }
+
+
+def _ratio(value: float, of: float) -> float:
+    return float(value / of) if of else float("nan")
 
 
 def _motion(frames: np.ndarray) -> float:

@@ -27,7 +27,7 @@ from lipsync_core.audio import MAX_ABS
 from lipsync_core.data.dataset import WINDOW, ClipDataset
 from lipsync_core.data.tensors import generator_input, to_device
 from lipsync_core.errors import ClipError
-from lipsync_core.evaluation import articulation, mouth
+from lipsync_core.evaluation import appearance, articulation, mouth
 from lipsync_core.evaluation.judges import Judge
 from lipsync_core.evaluation.stretches import Stretch, choose_clips, pairs, read_stretch
 from lipsync_core.media.video import VideoWriter, read_frames
@@ -247,4 +247,5 @@ def quality_figures(frames: np.ndarray, gt: np.ndarray) -> Row:
         "mouth_l1": mouth.l1(frames, gt),
         "mouth_psnr": min(mouth.psnr(frames, gt), 100.0),
         "mouth_ssim": mouth.ssim(frames, gt),
+        **appearance.figures(frames, gt),
     }

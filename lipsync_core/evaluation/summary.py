@@ -43,6 +43,8 @@ METRICS = (
     Metric("mouth_l1", "low", "mean absolute difference to the ground truth, mouth region, 0..1"),
     Metric("mouth_psnr", "high", "PSNR of the mouth region, dB (100: equal)"),
     Metric("mouth_ssim", "high", "SSIM of the mouth region"),
+    Metric("color_shift", "low", "largest shift of b, g or r, mouth region, of 255", blind=True),
+    Metric("stripes", "low", "energy of periodic stripes, 1: like ground truth", blind=True),
     Metric("sharpness", "gt", "variance of the Laplacian, mouth region", blind=True),
     Metric("jitter", "gt", "mean absolute second difference over time, mouth region", blind=True),
     Metric(

@@ -33,7 +33,7 @@ from lipsync_core.report.blocks import Table, clip_name
 from lipsync_core.report.versions import collect_versions
 from lipsync_core.runtime.files import write_text
 from lipsync_core.runtime.tables import Row
-from lipsync_core.training import diagnosis
+from lipsync_core.training import diagnosis, generator_diagnosis
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
@@ -201,7 +201,7 @@ def _generator(
     steps = (section.get(name) or {}).get("steps") or section.get("steps") or 0
     return {
         "name": name,
-        "diagnosis": diagnosis.diagnose_generator(rows, int(steps)),
+        "diagnosis": generator_diagnosis.diagnose_generator(rows, int(steps)),
         "figures": curves.generator_figures(rows, metrics),
         "samples": gallery.sample_image(results / name / "samples.png"),
         "table": curves.metrics_table(rows, f"Metrics of {name}"),

@@ -29,11 +29,9 @@ DATA_AMOUNT = "amount of data"
 MIN_ROWS = 3  # evaluations needed for a diagnosis
 RECENT_ROWS = 4  # evaluations that are compared with the earlier ones
 MIN_STEPS = 400  # good runs are above chance by then
-MIN_GENERATOR_STEPS = 2000
 CHANCE_MARGIN = 0.04  # fraction of the chance loss
 MAX_AUC_DROP = 0.03  # below the best
 MAX_LOSS_RISE = 0.1  # fraction of the best
-MAX_L1_RATIO = 1.2  # to the best L1 of a generator: more than its noise
 MIN_AUC_GAIN = 0.01  # of the recent evaluations, or the run has plateaued
 
 
@@ -68,34 +66,34 @@ def diagnose(rows: Sequence[Row], run: RunInfo) -> Diagnosis:
     found = _progress(rows, run)
     if run.constant_offset and found.level in ("good", "fair"):
         seen = f"{found.text}, but the audio-visual offset that it learns is wrong"
-        return _diagnosis("bad", "learns a wrong offset", seen, [run.data_faults])
+        return diagnosis("bad", "learns a wrong offset", seen, [run.data_faults])
     return found
 
 
 def _progress(rows: Sequence[Row], run: RunInfo) -> Diagnosis:
     """As `diagnose`, without the check for a constant offset."""
     if len(rows) < MIN_ROWS:
-        return _diagnosis("none", "too early to tell")
+        return diagnosis("none", "too early to tell")
     recent, last = rows[-RECENT_ROWS:], rows[-1]
     step, auc = int(value_of(last, "step")), value_of(last, "val_auc")
     if all(value_of(row, "val_auc") < AUC_CHANCE for row in recent):
         if step < min(MIN_STEPS, run.config.steps):
-            return _diagnosis("none", "too early to tell")
+            return diagnosis("none", "too early to tell")
         train = [value_of(row, "train_loss") for row in _same_phase(recent)]
         contrastive = str(last.get("phase") or run.config.loss).startswith("contrastive")
         chance = math.log(run.config.windows_per_clip) if contrastive else CHANCE_LOSS
         if min(train) > (1 - CHANCE_MARGIN) * chance:
             seen = f"after {step} steps the loss is {train[-1]:.2f}, chance is {chance:.2f}"
-            return _diagnosis("bad", "stuck at chance", f"{seen} (AUC {auc:.2f})", causes(run))
+            return diagnosis("bad", "stuck at chance", f"{seen} (AUC {auc:.2f})", causes(run))
         return _memorizing(step, train[-1], chance, auc, run)
     if (found := _overfitting(rows, run)) is not None:
         return found
     if auc >= AUC_USABLE:
-        return _diagnosis("good", "learned", f"AUC {auc:.2f} at step {step}")
+        return diagnosis("good", "learned", f"AUC {auc:.2f} at step {step}")
     return _still_learning(rows, step, auc, run)
 
 
-def _diagnosis(
+def diagnosis(
     level: str, word: str, figures: str = "", found: Sequence[str] = (), remedy: str = ""
 ) -> Diagnosis:
     """A diagnosis with the likeliest of the causes `found`, the next one and a remedy."""
@@ -128,7 +126,7 @@ def _memorizing(step: int, train: float, chance: float, auc: float, run: RunInfo
         "the frames; play some clips of filelists/train.txt"
     ]
     remedy = f"{run.more} help most; then `augment.hflip`, fewer steps, a smaller `width`"
-    return _diagnosis("bad", "memorizes", seen, found, remedy)
+    return diagnosis("bad", "memorizes", seen, found, remedy)
 
 
 def _overfitting(rows: Sequence[Row], run: RunInfo) -> Diagnosis | None:
@@ -157,7 +155,7 @@ def _overfitting(rows: Sequence[Row], run: RunInfo) -> Diagnosis | None:
         f"The weights of step {step} are kept (`export: best`). {run.more} give better ones; "
         "`augment.hflip`, a smaller `width` or fewer steps help a little"
     )
-    return _diagnosis("fair", "overfits", f"{seen}: {cause}", remedy=remedy)
+    return diagnosis("fair", "overfits", f"{seen}: {cause}", remedy=remedy)
 
 
 def _still_learning(rows: Sequence[Row], step: int, auc: float, run: RunInfo) -> Diagnosis:
@@ -175,64 +173,13 @@ def _still_learning(rows: Sequence[Row], step: int, auc: float, run: RunInfo) ->
             "cosine` can help"
         )
         found = [cause or f"{run.facts.text} teach no more than this"]
-        return _diagnosis("fair", "plateaued", seen, found, remedy)
+        return diagnosis("fair", "plateaued", seen, found, remedy)
     if step >= run.config.steps:
         seen = f"AUC {auc:.2f} is still rising at the last step ({step}): increase `steps`"
         hardly_any = 0 < run.facts.amount < MIN_MINUTES
         cause = unproven_rate(run) or (too_little(run.facts) if hardly_any else "")
-        return _diagnosis("fair", "too few steps", seen, [cause] if cause else [])
-    return _diagnosis("good", "learning", f"AUC {auc:.2f} at step {step}, still rising")
-
-
-def diagnose_generator(rows: Sequence[Row], steps: int) -> Diagnosis:
-    """Diagnosis of a generator run. rows: its metrics so far; steps: planned."""
-    if len(rows) < MIN_ROWS:
-        return _diagnosis("none", "too early to tell")
-    last = rows[-1]
-    step, l1, reference_l1, weight, sync, gt = (
-        value_of(last, name)
-        for name in (
-            *("step", "val_l1", "val_l1_reference"),
-            *("sync_weight", "val_sync_loss", "val_sync_loss_gt"),
-        )
-    )
-    after = f"after {step:.0f} steps"
-    if (found := _l1_regressed(rows)) is not None:
-        return found
-    late = step >= min(steps, MIN_GENERATOR_STEPS)
-    if late and l1 >= reference_l1:
-        seen = f"{after} L1 is {l1:.3f}; that of the reference frames is {reference_l1:.3f}"
-        cause = "too few steps, or a learning rate that is too low or too high (public: 1e-4)"
-        return _diagnosis("bad", "no better than the reference", seen, [cause])
-    if late and weight > 0 and gt > CHANCE_LOSS:
-        seen = f"the SyncNet has a sync loss of {gt:.2f} on the ground truth, worse than chance"
-        return _diagnosis("bad", "SyncNet too weak", f"{seen} (0.69)", remedy="Train it further")
-    if late and weight == 0 and sync > CHANCE_LOSS:
-        seen = f"{after} the sync loss ({sync:.2f}) is above `sync_threshold` and is not used yet"
-        cause = "too few steps so far, or a weak SyncNet"
-        return _diagnosis("fair", "sync loss not used yet", seen, [cause])
-    if step >= steps and weight > 0 and sync > CHANCE_LOSS:
-        seen = f"the sync loss is {sync:.2f} (chance 0.69, ground truth {gt:.2f})"
-        cause = "too few steps with the sync loss, or a `sync_weight` that is too small"
-        return _diagnosis("fair", "not in sync yet", seen, [f"{cause} (public: 0.03)"])
-    word = "learning" if step < steps else "done"
-    return _diagnosis("good", word, f"L1 {l1:.3f} at step {step:.0f}")
-
-
-def _l1_regressed(rows: Sequence[Row]) -> Diagnosis | None:
-    """The L1 of a generator is clearly above its best."""
-    last, best = rows[-1], min(rows, key=lambda row: value_of(row, "val_l1"))
-    l1, best_l1 = value_of(last, "val_l1"), value_of(best, "val_l1")
-    if not l1 > MAX_L1_RATIO * best_l1:
-        return None
-    cause = "steps that are too large; set a lower `lr` or `grad_clip`"
-    if value_of(last, "sync_weight") > value_of(best, "sync_weight"):
-        cause = "the sync loss was used too early; set a lower `sync_threshold` (public: 0.75) or "
-        cause += "`sync_weight`"
-    seen = f"L1 is {l1:.3f}; at step {best['step']} it was {best_l1:.3f}"
-    return _diagnosis(
-        "bad", "regressed", seen, [cause], "`export: best` exports the better weights"
-    )
+        return diagnosis("fair", "too few steps", seen, [cause] if cause else [])
+    return diagnosis("good", "learning", f"AUC {auc:.2f} at step {step}, still rising")
 
 
 def _same_phase(rows: Sequence[Row]) -> list[Row]:

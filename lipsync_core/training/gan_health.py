@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 
 from lipsync_core.training.diagnosis import Row, value_of
+from lipsync_core.training.generator_diagnosis import COLORS
+from lipsync_core.training.generator_diagnosis import color_drift as describe_colors
 from lipsync_core.training.thresholds import MAX_DISC_LOSS
 
 METRICS = {"l1": "L1", "sync_loss": "sync loss"}  # of the generated frames; lower is better
@@ -13,21 +15,29 @@ MAX_LEAD_LOSS = 0.75  # fraction of the best lead over the reference frames that
 MAX_RATIO_TO_BEST = 1.5
 MIN_RELATIVE_STD = 0.1  # of the standard deviation of the ground truth
 SATURATED_ACCURACY = 0.99  # of the discriminator
+MIN_DISC_LOSS = 0.01  # of a discriminator that has nothing left to learn, whatever its loss
+MAX_FALL = 0.95  # of the adversarial loss over PATIENCE evaluations that is still no fall
+MAX_SYNC_RISE = 2.0  # of the sync loss above its best: most windows are worse than undecided
+# Levels of 255; a GAN that was not stopped drifted by 6.9 and is still to be named, not undone.
+MAX_COLOR_DRIFT, MAX_COLOR_RATIO = 8.0, 2.0
 PATIENCE = 3  # evaluations in a row
 
 
 def collapse(rows: Sequence[Row]) -> str:
     """Why the GAN has collapsed by the last of `rows`, as a message; "" if it has not.
 
+    Holds for adversarial losses on probabilities and on unbounded outputs (hinge, least squares).
+
     Columns, all optional: val_l1, val_sync_loss and both with _reference, val_output_std,
-    val_output_std_gt, train_adv_loss, train_disc_real, train_disc_fake, both with _accuracy,
-    sync_weight, rollbacks.
+    val_output_std_gt, val_color_shift_b, _g, _r, train_adv_loss, train_disc_real, train_disc_fake,
+    both with _accuracy, sync_weight, rollbacks.
     """
     if not rows:
         return ""
     return (
         quality_regressed(rows)
         or mode_collapse(rows)
+        or color_drift(rows)
         or discriminator_saturated(rows[-1])
         or discriminator_wins(rows)
     )
@@ -46,6 +56,8 @@ def quality_regressed(rows: Sequence[Row]) -> str:
         limit = MAX_RATIO_TO_BEST * best
         if reference > best:
             limit = max(limit, best + MAX_LEAD_LOSS * (reference - best))
+        if metric == "sync_loss":
+            limit = min(limit, max(MAX_RATIO_TO_BEST * best, best + MAX_SYNC_RISE))
         if value > limit:
             known = f" (reference frames {reference:.3g})" if math.isfinite(reference) else ""
             return f"the {name} of the generated frames is {value:.3g}, it was {best:.3g}{known}"
@@ -72,19 +84,37 @@ def discriminator_saturated(now: Row) -> str:
     return ""
 
 
+def color_drift(rows: Sequence[Row]) -> str:
+    """The mean color of the mouths has drifted far from the ground truth's."""
+    shifts = [
+        max(abs(value_of(row, f"val_color_shift_{channel}")) for channel in COLORS) for row in rows
+    ]
+    best = min(filter(math.isfinite, shifts[:-1]), default=0.0)
+    if shifts[-1] > max(MAX_COLOR_DRIFT, MAX_COLOR_RATIO * best):
+        return describe_colors(rows[-1])
+    return ""
+
+
 def discriminator_wins(rows: Sequence[Row]) -> str:
-    """The discriminator is always right, and the adversarial loss of the generator grows."""
+    """The discriminator is always right, and the adversarial loss of the generator does not fall.
+
+    With a loss above `MAX_DISC_LOSS` that grows, or with a discriminator whose own losses are 0:
+    beyond the margin of a hinge loss, or at the targets of least squares.
+    """
     since = [row for row in rows if row.get("rollbacks") == rows[-1].get("rollbacks")][-PATIENCE:]
-    losses = [value_of(row, "train_adv_loss") for row in since]
+    values = [value_of(row, "train_adv_loss") for row in since]
     saturated = all(
         value_of(row, f"train_disc_{of}_accuracy") >= SATURATED_ACCURACY
         for row in since
         for of in ("real", "fake")
     )
-    growing = min(losses) > MAX_DISC_LOSS and losses[-1] > losses[0]
-    if len(since) == PATIENCE and saturated and growing:
+    growing = min(values) > MAX_DISC_LOSS and values[-1] > values[0]
+    own = [value_of(row, f"train_disc_{of}") for row in since for of in ("real", "fake")]
+    idle = all(loss < MIN_DISC_LOSS for loss in own) and values[-1] >= MAX_FALL * values[0]
+    if len(since) == PATIENCE and saturated and (growing or idle):
         return (
             f"the discriminator has been right about every frame for {PATIENCE} evaluations and "
-            f"the adversarial loss grows ({losses[0]:.3g} to {losses[-1]:.3g})"
+            f"the adversarial loss {'grows' if growing else 'does not fall'} "
+            f"({values[0]:.3g} to {values[-1]:.3g})"
         )
     return ""

@@ -26,10 +26,10 @@ from lipsync_core.data.dataset import (
 )
 from lipsync_core.data.tensors import generator_input, syncnet_input, to_device, to_planes
 from lipsync_core.errors import LipsyncError
-from lipsync_core.evaluation.generator import generate, generator_metrics
+from lipsync_core.evaluation.generator import generate, generator_metrics, reference_leakage
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
 from lipsync_core.models.discriminator import data_dependent_init
-from lipsync_core.training import diagnosis, gan_health, losses
+from lipsync_core.training import gan_health, generator_diagnosis, losses
 from lipsync_core.training.engine import distributed, loop, precision
 from lipsync_core.training.engine.ema import ema_model
 from lipsync_core.training.engine.optimization import (
@@ -47,9 +47,13 @@ log = logging.getLogger(__name__)
 DISCRIMINATOR = "visual_quality_disc.pth"  # in the run folder, public format
 START_METRICS = {  # column -> key in the extra state
     name: name.replace("val_", "start_")
-    for name in ("val_l1", "val_l1_reference", "val_output_std", "val_output_std_gt")
+    for name in (
+        *("val_l1", "val_l1_reference", "val_output_std", "val_output_std_gt"),
+        *("val_color_shift_b", "val_color_shift_g", "val_color_shift_r"),
+    )
 }
 ROLLBACK_LR_SCALE = 0.5  # both learning rates of a GAN are multiplied by this at every rollback
+LEAKAGE_WINDOWS = 16  # of an evaluation: three more generations each
 INIT_WINDOWS = 8  # for the data-dependent initialization of the discriminator
 Losses = dict[str, torch.Tensor]
 
@@ -198,6 +202,10 @@ class GeneratorTask(loop.Task):
             windows=self.config.val_windows,
             mel_offset=self.config.mel_offset,
         )
+        leakage = reference_leakage(
+            self.result, self.val, windows=LEAKAGE_WINDOWS, mel_offset=self.config.mel_offset
+        )
+        metrics |= {name: leakage[name] for name in ("silent_motion_ratio", "l1_shuffled_ratio")}
         return {f"val_{name}": value for name, value in metrics.items()}
 
     def _measure_start(self) -> None:
@@ -223,7 +231,7 @@ class GeneratorTask(loop.Task):
 
     def advice(self, rows: list[loop.Row]) -> str:
         """A warning with a remedy where the training does not learn as it should, or ""."""
-        return diagnosis.diagnose_generator(rows, self.config.steps).advice
+        return generator_diagnosis.diagnose_generator(rows, self.config.steps).advice
 
     def failure(self, rows: list[loop.Row]) -> str:
         """A message if a GAN has collapsed, see `gan_health.collapse`, else ""."""

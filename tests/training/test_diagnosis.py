@@ -105,38 +105,6 @@ def test_rows_of_a_csv_file_are_texts():
     assert diagnosis.diagnose(rows, INFO).word == "stuck at chance"
 
 
-@pytest.mark.parametrize(
-    ("l1", "weight", "sync", "truth", "word"),
-    [
-        (0.06, 0, 0.5, 0.2, "no better than the reference"),
-        (0.04, 0.01, 0.9, 0.8, "SyncNet too weak"),
-        (0.04, 0, 0.9, 0.2, "sync loss not used yet"),
-        (0.04, 0.01, 0.4, 0.2, "done"),
-    ],
-)
-def test_diagnoses_of_generators(l1, weight, sync, truth, word):
-    last = {"val_l1": l1, "val_l1_reference": 0.05, "sync_weight": weight}
-    last |= {"val_sync_loss": sync, "val_sync_loss_gt": truth}
-    rows = [{"step": n, **last} for n in (1000, 2000, 3000)]
-    assert diagnosis.diagnose_generator(rows, 3000).word == word
-
-
-@pytest.mark.parametrize(
-    ("weights", "words"), [((0, 0.01), "used too early"), ((0, 0), "lower `lr`")]
-)
-def test_a_generator_that_regressed(weights, words):
-    rows = [
-        {"step": 500, "val_l1": 0.06, "val_l1_reference": 0.07, "sync_weight": 0},
-        {"step": 1000, "val_l1": 0.045, "val_l1_reference": 0.07, "sync_weight": weights[0]},
-        {"step": 1250, "val_l1": 0.065, "val_l1_reference": 0.07, "sync_weight": weights[1]},
-    ]
-    found = diagnosis.diagnose_generator(rows, 3000)
-    assert found.word == "regressed" and words in found.text
-    assert "at step 1000 it was 0.045" in found.text
-    rows[-1]["val_l1"] = 0.05
-    assert diagnosis.diagnose_generator(rows, 3000).word == "learning"
-
-
 def at_chance(**known):
     """The causes named after 800 steps at chance with the shipped recipe and what is known."""
     run = info(steps=1000, **({"lr": 3e-3, "optimizer": "muon"} | known))
@@ -253,14 +221,6 @@ def test_advice_for_one_speaker_asks_for_more_minutes():
     train, auc = [0.6, 0.5, 0.4, 0.3, 0.2, 0.1], [0.8, 0.82, 0.82, 0.81, 0.8, 0.8]
     over = diagnosed(train, auc, [0.6, 0.5, 0.55, 0.6, 0.7, 0.8], CLASSIC, run).text
     assert "More minutes of this speaker give better ones" in over
-
-
-def test_a_generator_that_ends_out_of_sync_is_not_done():
-    last = {"val_l1": 0.03, "val_l1_reference": 0.05, "sync_weight": 0.01, "val_sync_loss": 1.43}
-    rows = [{"step": n, **last, "val_sync_loss_gt": 0.19} for n in (1000, 2000, 3000)]
-    found = diagnosis.diagnose_generator(rows, 3000)
-    assert (found.level, found.word) == ("fair", "not in sync yet")
-    assert "1.43" in found.text and "ground truth 0.19" in found.text
 
 
 def test_a_constant_offset_is_a_diagnosis():

@@ -1,6 +1,7 @@
 """training/gan_health.py, rollbacks of a GAN, engine/ema.py, reference leakage."""
 
 import csv
+import math
 
 import numpy as np
 import pytest
@@ -129,6 +130,17 @@ def sure(step, loss, **more):
     return row(step, train_adv_loss=loss, **accuracy, **more)
 
 
+def idle(step, adv_loss, disc_loss=0.001):
+    """A discriminator beyond the margin of a hinge loss: it has nothing left to learn."""
+    return sure(step, adv_loss, train_disc_real=disc_loss, train_disc_fake=disc_loss)
+
+
+def colored(step, shift, **more):
+    """A mean green that is off."""
+    others = {"val_color_shift_b": 0.5, "val_color_shift_r": -0.2}
+    return row(step, val_color_shift_g=shift, **others, **more)
+
+
 def blind(loss, accuracy):
     return row(1, train_disc_real=loss, train_disc_real_accuracy=accuracy, train_disc_fake=0.01)
 
@@ -165,6 +177,24 @@ def blind(loss, accuracy):
         ([blind(99.0, 0.007)], "certain and wrong on real frames: loss 99"),
         ([blind(0.01, 0.99)], ""),
         ([blind(7.0, 0.9)], ""),  # a few frames that it cannot place
+        # Losses on outputs that are no probabilities.
+        ([idle(1, 3.0), idle(2, 3.1), idle(3, 3.0)], "the adversarial loss does not fall (3 to 3)"),
+        ([idle(1, 1.0), idle(2, 1.0), idle(3, 1.0)], "right about every frame"),  # least squares
+        ([idle(1, 3.0), idle(2, 2.5), idle(3, 2.0)], ""),  # the generator catches up
+        ([idle(1, 3.0, 0.2), idle(2, 3.0, 0.2), idle(3, 3.0, 0.2)], ""),
+        ([row(1, train_adv_loss=-0.3), row(2, train_adv_loss=-2.0)], ""),
+        # The sync loss explodes after its ramp, though copied frames would be worse still.
+        (
+            [
+                row(n, sync_weight=w, val_sync_loss=loss, val_sync_loss_reference=7.0)
+                for n, (w, loss) in enumerate([(0.01, 1.4), (0.03, 0.6), (0.06, 2.9)])
+            ],
+            "the sync loss of the generated frames is 2.9, it was 0.6 (reference frames 7)",
+        ),
+        ([colored(1, -1.0), colored(2, -6.9)], ""),  # named by the diagnosis
+        ([colored(1, -1.0), colored(2, -9.0)], "tinted magenta: mean green is 9.0 of 255 too low"),
+        ([colored(1, 40.0), colored(2, 30.0)], ""),  # from scratch
+        ([colored(1, math.nan)], ""),
     ],
 )
 def test_collapse_is_detected_from_the_rows(rows, words):
