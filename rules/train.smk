@@ -47,6 +47,7 @@ rule train_generator:
         checkpoint="<results>/{variant}/checkpoint.pth",
         metrics="<results>/{variant}/metrics.csv",
         samples=report("<results>/{variant}/samples.png", category="Samples"),
+        previews=directory("<results>/{variant}/previews"),
     log:
         "<logs>/train_generator/{variant}.log",
     benchmark:

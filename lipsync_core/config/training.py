@@ -150,6 +150,8 @@ class GeneratorVariantConfig(TrainingConfig):
     """Augmentation of the windows."""
     val_windows: Positive = 64
     """Windows of an evaluation, always the same ones."""
+    previews: bool = True
+    """Write a short video of fixed validation faces at each evaluation."""
 
 
 # The keys of one variant; those that are not given are the common ones.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -29,7 +30,7 @@ from lipsync_core.errors import LipsyncError
 from lipsync_core.evaluation.generator import generate, generator_metrics, reference_leakage
 from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
 from lipsync_core.models.discriminator import data_dependent_init
-from lipsync_core.training import gan_health, generator_diagnosis, losses
+from lipsync_core.training import gan_health, generator_diagnosis, losses, previews
 from lipsync_core.training.engine import distributed, loop, precision
 from lipsync_core.training.engine.ema import ema_model
 from lipsync_core.training.engine.optimization import (
@@ -105,6 +106,7 @@ class GeneratorTask(loop.Task):
             self.ema = self.parts["ema"] = ema_model(self.model, config.ema_decay)
         self.extra_state = {"sync_weight": 0.0, "lr_scale": 1.0}
         self.precision = precision.resolve(config.precision, device)
+        self.previews: previews.Previews | None = None
 
     def batch(self, step: int) -> GeneratorBatch:
         """`batch_size` windows, see `dataset.generator_batch`; other samples after a rollback."""
@@ -225,6 +227,13 @@ class GeneratorTask(loop.Task):
             log.info("%s: the sync loss is switched on", self.label)
         return row
 
+    def preview(self, row: loop.Row, run_dir: Path) -> np.ndarray | None:
+        """Write a moving preview, see `previews.Previews`."""
+        if self.previews is None:
+            return None
+        with self._autocast():
+            return self.previews.write(self.result.eval(), row, run_dir)
+
     def export(self, path: Path, step: int) -> None:
         """Public format, with Adam's state as public files have it."""
         save_public(path, self.result, self.optimizer, step=step)
@@ -295,6 +304,7 @@ def train(
     pretrained: str | Path | None = None,
     disc_pretrained: str | Path | None = None,
     label: str = "generator",
+    preview_dir: str | Path | None = None,
 ) -> None:
     """Train a generator on results/filelists/train.txt; write its outputs atomically.
 
@@ -310,6 +320,8 @@ def train(
         visual_quality_disc.pth, a checkpoint of ours); tensors that do not fit are listed in the
         log and start at random.
     label: name of the variant.
+    preview_dir: another output, the folder of the moving previews (empty without
+        `config.previews`); they lie in run_dir/previews while it trains.
 
     Raises LipsyncError for unusable data, Interrupted when stopped by a signal.
     """
@@ -330,7 +342,10 @@ def train(
     task = GeneratorTask(
         label, model, frozen, discriminator, train_set, val_set, config, seed, device
     )
-    step = loop.train(task, run_dir, config)[-1]["step"]
+    if config.previews:
+        task.previews = previews.Previews(results, val_set)
+    rows = loop.train(task, run_dir, config)
+    step = rows[-1]["step"]
     if not distributed.is_main_process():
         return
     loop.publish(task, run_dir, checkpoint, metrics, step, config.export)
@@ -338,3 +353,5 @@ def train(
         save_public(run_dir / DISCRIMINATOR, discriminator, task.disc_optimizer, step=step)
     published = build_from(checkpoint, Wav2Lip).to(device)
     write_samples(published, val_set, samples, config.mel_offset)
+    if preview_dir is not None:
+        previews.publish(run_dir, preview_dir, [row["step"] for row in rows])

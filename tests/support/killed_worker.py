@@ -5,7 +5,8 @@ r"""Runs trainings one after the other, each in a process of its own that may ki
 
 kill: null, or [when, step]: "step" before that step is trained, "best" in the middle of writing the
 best weights of that step, "before" the state of that step is written (after its best weights and
-its row), "save" in the middle of writing it, "after" it was renamed. Prints each exit status.
+its row), "save" in the middle of writing it, "after" it was renamed; "preview" in the middle of
+writing the preview of that step. Prints each exit status.
 
 Processes are forked from one that has imported torch: importing takes longer than these trainings.
 """
@@ -23,6 +24,7 @@ import torch._dynamo  # optimizers import it, which every fork would repeat
 import torch.utils.tensorboard
 
 from lipsync_core.config import GeneratorVariantConfig, SyncNetConfig
+from lipsync_core.media.video import VideoWriter
 from lipsync_core.training import generator, syncnet
 from lipsync_core.training.engine import run_folder
 from lipsync_core.training.generator import GeneratorTask
@@ -61,6 +63,12 @@ def arm(when: str, step: int) -> None:
             die()
         return steps[type(task)](task, at, batch)
 
+    def encode(writer, frame):
+        write_frame(writer, frame)
+        if writer.path.stem == f"step_{step:07d}" and when == "preview":
+            die()
+
+    write_frame, VideoWriter.write = VideoWriter.write, encode
     steps = {kind: kind.step for kind in (SyncNetTask, GeneratorTask)}
     for kind in steps:
         kind.step = train
@@ -75,8 +83,13 @@ def run(name: str, results: Path, syncnet_path: Path, folder: Path) -> None:
         config = SyncNetConfig(**SYNCNET | STEPS)
         syncnet.train(results, config, 96, run_dir, **out, seed=3, device=CPU)
         return
-    options = {"wav2lip": PLAIN, "wav2lip_gan": GAN | {"ema_decay": 0.9}}[name] | STEPS
+    options = (
+        {"wav2lip": PLAIN, "wav2lip_gan": GAN | {"ema_decay": 0.9}}[name]
+        | STEPS
+        | {"previews": True}
+    )
     out |= {"samples": folder / "samples.png", "syncnet": syncnet_path}
+    out["preview_dir"] = folder / "previews"
     config = GeneratorVariantConfig(**options)
     generator.train(results, config, 96, run_dir, **out, seed=3, device=CPU)
 

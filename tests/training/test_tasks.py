@@ -48,6 +48,7 @@ PLAIN = {
     "precision": "float32",
     "sync_threshold": 50.0,
     "sync_weight": 0.03,
+    "previews": False,
 }
 GAN = PLAIN | {"adv_weight": 0.07}
 

@@ -21,6 +21,7 @@ from lipsync_core.checkpoints import build_from, save_public
 from lipsync_core.corpus.clips import shard_of
 from lipsync_core.media import ffmpeg_binary
 from lipsync_core.models import SyncNet, Wav2Lip
+from lipsync_core.runtime.tables import read_table
 from tests.support.media import write_video
 
 TRAINING = {"width": 0.125, "steps": 4, "eval_every": 2, "save_every": 2, "val_windows": 4}
@@ -90,6 +91,9 @@ def test_the_promised_files_are_there(project):
     for variant in ("wav2lip", "wav2lip_gan"):
         build_from(results / variant / "checkpoint.pth", Wav2Lip)
         assert (results / variant / "samples.png").is_file()
+        steps = [row["step"] for row in read_table(results / variant / "metrics.csv")]
+        previews = sorted((results / variant / "previews").glob("*.mp4"))
+        assert [path.name for path in previews] == [f"step_{int(s):07d}.mp4" for s in steps] != []
         header = (results / variant / "metrics.csv").read_text().splitlines()[0].split(",")
         assert {"step", "train_l1", "val_l1", "val_sync_loss"} <= set(header)
     header = (results / "syncnet" / "metrics.csv").read_text().splitlines()[0].split(",")

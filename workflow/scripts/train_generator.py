@@ -20,6 +20,7 @@ with logs.job_log(snakemake.log[0]):
         checkpoint=snakemake.output.checkpoint,
         metrics=snakemake.output.metrics,
         samples=snakemake.output.samples,
+        preview_dir=snakemake.output.previews,
         syncnet=snakemake.input.syncnet,
         label=variant,
         **pretrained,

@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -82,6 +83,14 @@ class Task(ABC):
     @abstractmethod
     def export(self, path: Path, step: int) -> None:
         """Write the weights as a public-format checkpoint."""
+
+    def preview(self, row: Row, run_dir: Path) -> np.ndarray | None:
+        """Write a preview of the evaluation that gave `row` into the folder of the run.
+
+        Called in the process that writes, before the state that counts the row is saved. Returns
+        uint8 (H, W, 3) BGR for TensorBoard, or None.
+        """
+        return None
 
     def failure(self, rows: list[Row]) -> str:
         """A failure message if the last of `rows` shows that the training diverged, else "".
@@ -244,8 +253,9 @@ class _Run:
             self._remove_old_best()
         self.last_good = [self.step, self.best_step]
         self.folder.write_rows(self.rows)
+        image = task.preview(row, self.folder.path) if self.folder.writes else None
         if self.board:
-            self.board.add(row)
+            self.board.add(row, image)
         advice = task.advice(self.rows)
         if advice and advice != self.last_advice:
             log.warning("%s: %s", task.label, advice)

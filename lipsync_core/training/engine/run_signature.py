@@ -26,6 +26,7 @@ VERSION = 3  # of the training code: raise it when old states must not be contin
 BOOKKEEPING = {
     *("eval_every", "save_every", "checkpoint_every", "num_workers", "cache_mb", "export"),
     *("patience", "max_rollbacks", "num_processes", "compile", "max_runs", "data_check"),
+    "previews",
     *("pretrained", "disc_pretrained"),  # the content of the files counts, see `data_digest`
 }
 

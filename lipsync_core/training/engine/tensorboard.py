@@ -1,9 +1,13 @@
-"""Metrics of a run for TensorBoard: `tensorboard --logdir results/.runs`."""
+"""Metrics and previews of a run for TensorBoard: `tensorboard --logdir results/.runs`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+
+import numpy as np
+
+PREVIEW = "preview"  # tag of the image of an evaluation
 
 
 class TensorBoard:
@@ -23,11 +27,14 @@ class TensorBoard:
 
         self._writer = SummaryWriter(self._folder, purge_step=step + 1)
 
-    def add(self, row: Mapping[str, float | str]) -> None:
-        """Add a row, which has its `step`."""
+    def add(self, row: Mapping[str, float | str], image: np.ndarray | None = None) -> None:
+        """Add a row, which has its `step`, and an image, uint8 (H, W, 3) BGR."""
         for name, value in row.items():
             if name != "step" and not isinstance(value, str):
                 self._writer.add_scalar(name, value, int(row["step"]))
+        if image is not None:
+            rgb = np.ascontiguousarray(image[..., ::-1])
+            self._writer.add_image(PREVIEW, rgb, int(row["step"]), dataformats="HWC")
 
     def back_to(self, step: int) -> None:
         """Drop the rows of later steps."""

@@ -23,6 +23,7 @@ KILLS = [
     ("save", 3),  # the first state there would have been
     ("before", 3),  # a row and weights, but no state
     ("after", 3),
+    ("preview", 4),
     ("step", 5),
     ("before", 6),
     ("save", 6),
@@ -34,7 +35,7 @@ KILLS = [
 
 @pytest.fixture(scope="module")
 def folders(root, tmp_path_factory):
-    """A quiet run of each training, and one killed ten times, each time followed by the same."""
+    """A quiet run of each training, and one killed at each of `KILLS`, then the same again."""
     if not hasattr(os, "fork"):
         pytest.skip("no fork here")
     work = tmp_path_factory.mktemp("killed")
@@ -42,7 +43,12 @@ def folders(root, tmp_path_factory):
     torch.manual_seed(5)
     save_public(work / "syncnet.pth", SyncNet(width=TINY))
     jobs = [(name, str(work / "quiet" / name), None) for name in NAMES]
-    jobs += [(name, str(work / "killed" / name), kill) for name in NAMES for kill in [*KILLS, None]]
+    jobs += [
+        (name, str(work / "killed" / name), kill)
+        for name in NAMES
+        for kill in [*KILLS, None]
+        if kill is None or kill[0] != "preview" or name != "syncnet"
+    ]
     order = {"results": str(work / "results"), "syncnet": str(work / "syncnet.pth"), "jobs": jobs}
     command = [sys.executable, "-m", "tests.support.killed_worker", json.dumps(order)]
     environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
@@ -82,3 +88,8 @@ def test_tensorboard_shows_each_row_once(folders, name):
         assert shown == [
             (int(row["step"]), pytest.approx(float(row[tag]), rel=1e-5)) for row in rows
         ]
+    if name != "syncnet":
+        steps = [int(row["step"]) for row in rows]
+        assert [event.step for event in board.Images("preview")] == steps
+        names = [path.name for path in sorted((folders / "killed" / name / "previews").iterdir())]
+        assert names == [f"step_{step:07d}.mp4" for step in steps]
