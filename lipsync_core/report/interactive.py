@@ -1,7 +1,7 @@
 """Interactive curves: uPlot draws a figure's points over its static picture.
 
-uPlot (MIT licence, report/vendor) and curves.js are embedded in the page. The page's
-Content-Security-Policy names the SHA-256 of each: a browser runs these two scripts and no other.
+uPlot (MIT licence, report/vendor), curves.js and previews.js are embedded in the page. The page's
+Content-Security-Policy names the SHA-256 of each: a browser runs these scripts and no other.
 Without scripts, and in a saved picture, the SVG of the figure remains.
 """
 
@@ -20,6 +20,7 @@ from lipsync_core.report.plots import Series, thin_out
 
 HERE = Path(__file__).parent
 MAX_POINTS = 1000  # of a line
+OWN_SCRIPTS = ("curves.js", "previews.js")
 
 
 class Scripts(NamedTuple):
@@ -34,8 +35,8 @@ def scripts() -> Scripts:
     """The scripts of the page, the same text in each run."""
     licence = (HERE / "vendor" / "uplot.LICENSE").read_text(encoding="utf-8")
     library = (HERE / "vendor" / "uplot.js").read_text(encoding="utf-8")
-    own = (HERE / "curves.js").read_text(encoding="utf-8")
-    sources = [f"\n/* uPlot\n{licence}*/\n{library}\n", f"\n{own}"]
+    own = [(HERE / name).read_text(encoding="utf-8") for name in OWN_SCRIPTS]
+    sources = [f"\n/* uPlot\n{licence}*/\n{library}\n", *(f"\n{each}" for each in own)]
     hashes = [
         base64.b64encode(hashlib.sha256(source.encode("utf-8")).digest()).decode("ascii")
         for source in sources

@@ -23,6 +23,7 @@ from lipsync_core.report import (
     sync,
     syncnet,
     timings,
+    training_previews,
     verdicts,
 )
 from lipsync_core.report import (
@@ -42,6 +43,11 @@ ACCOUNTING = "filelists/accounting.csv"
 SHOWN_ELSEWHERE = (
     *("syncnet.per_clip", "syncnet.calibration"),
     *("protocols", "rankings", "groups", "judges", "agreement", "fid"),
+)
+PREVIEW_ROWS = (
+    "ground truth",
+    "generated from its own audio",
+    "generated from another clip's audio",
 )
 SAMPLE_ROWS = ("reference", "masked input", "generated", "ground truth")
 
@@ -132,6 +138,7 @@ def gather(
         "detector": detector(clips, config),
         "config": config_yaml(config),
         "sample_rows": SAMPLE_ROWS,
+        "preview_rows": PREVIEW_ROWS,
         "validated_on": validated_on,
         "evaluated_on": evaluated_on,
         "clip_name": clip_name,
@@ -204,6 +211,7 @@ def _generator(
         "diagnosis": generator_diagnosis.diagnose_generator(rows, int(steps)),
         "figures": curves.generator_figures(rows, metrics),
         "samples": gallery.sample_image(results / name / "samples.png"),
+        "previews": training_previews.training_previews(results / name / "previews", rows),
         "table": curves.metrics_table(rows, f"Metrics of {name}"),
     }
 

@@ -217,7 +217,7 @@ def test_the_page_loads_nothing_from_the_network(html: str) -> None:
 
 def test_scripts_run_by_their_hash_alone(html: str) -> None:
     sources = re.findall(r"<script>(.*?)</script>", html, flags=re.S)
-    assert len(sources) == 2 and html.count("<script") == 2
+    assert len(sources) == 3 and html.count("<script") == 3
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)
     hashes = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in sources]
     wanted = " ".join(f"'sha256-{value}'" for value in hashes)
@@ -347,6 +347,23 @@ def test_an_embedded_video_shows_its_first_frame(html: str) -> None:
     kind, _, content = video["poster"].partition(",")
     poster = cv2.imdecode(np.frombuffer(base64.b64decode(content), np.uint8), cv2.IMREAD_COLOR)
     assert kind == "data:image/jpeg;base64" and poster.std() > 10
+
+
+def test_the_previews_of_a_training_are_in_its_section(tmp_path: Path) -> None:
+    rows = [{"step": step, "val_l1": 0.05, "val_sync_loss": 0.7} for step in (100, 200)]
+    write_csv(tmp_path / "wav2lip" / "metrics.csv", rows)
+    for step in (100, 200):
+        write_video(tmp_path / "wav2lip" / "previews" / f"step_{step:07d}.mp4", 0.2)
+    found = Page(build(tmp_path, tmp_path / "index.html", config={}, dubs=[], demo=False))
+    videos = found.all("video")
+    assert [video["aria-label"] for video in videos] == [
+        "Preview of wav2lip at step 100",
+        "Preview of wav2lip at step 200",
+    ]
+    assert all(video["src"].startswith("data:video/mp4;base64,") for video in videos)
+    steps = [box.get("data-step") for box in found.all("div") if box.get("class") == "moment"]
+    assert steps == ["100", "200"]
+    assert "Step 200 : L1 0.05, sync loss 0.7" in found.text
 
 
 def test_timings_are_summed_by_rule_in_the_order_of_the_pipeline(run: Path) -> None:
