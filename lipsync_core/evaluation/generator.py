@@ -14,7 +14,7 @@ from lipsync_core.data.dataset import (
     generator_batch,
 )
 from lipsync_core.data.tensors import generator_input, syncnet_input, to_device, to_planes
-from lipsync_core.evaluation import articulation, metrics
+from lipsync_core.evaluation import articulation, metrics, mouth
 from lipsync_core.evaluation.appearance import Appearance
 from lipsync_core.models import SyncNet, Wav2Lip
 
@@ -149,61 +149,73 @@ def reference_leakage(
     -------
     motion (generated from the audio), motion_silent_audio (generated from silence), motion_gt:
         mean absolute differences, in [0, 1], of the lower halves of consecutive frames. The head
-        moves in all three; a generator that uses the audio moves less in silence.
-    silent_motion_ratio: motion_silent_audio over motion; `gt_motion` tells what people do.
+        moves in all three, so even a perfect generator moves in silence; see `gt_motion`.
+    lip_motion, lip_motion_silent_audio, lip_motion_gt: the same differences of the opening of the
+        mouth (`mouth.opening`), on which the head has little influence.
+    silent_motion_ratio, silent_lip_motion_ratio: each with silent audio over that with audio.
     l1_shuffled_ratio: L1 with the audio of another window over L1 with its own. 1: the audio is
         not used.
     """
-    motions: dict[str, list[float]] = {"motion": [], "motion_silent_audio": [], "motion_gt": []}
+    parts: dict[str, list[np.ndarray]] = {"": [], "_silent_audio": [], "_gt": []}
     errors = []
     for index in range(-(-windows // BATCH_SIZE)):
         batch = generator_batch(dataset, seed, index, BATCH_SIZE, mel_offset)
         silent = batch._replace(mels=np.full_like(batch.mels, SILENCE))
         shuffled = batch._replace(mels=np.roll(batch.mels, 1, axis=0))
         gt, own = batch.target.astype(np.float32) / 255, generate(model, batch)
-        motions["motion"].append(_motion(own))
-        motions["motion_silent_audio"].append(_motion(generate(model, silent)))
-        motions["motion_gt"].append(_motion(gt))
+        parts[""].append(_motions(own))
+        parts["_silent_audio"].append(_motions(generate(model, silent)))
+        parts["_gt"].append(_motions(gt))
         errors.append([np.abs(faces - gt).mean() for faces in (own, generate(model, shuffled))])
-    found = {name: float(np.mean(values)) for name, values in motions.items()}
+    found = {
+        f"{name}{suffix}": float(value)
+        for suffix, values in parts.items()
+        for name, value in zip(("motion", "lip_motion"), np.mean(values, axis=0), strict=True)
+    }
+    for name in ("motion", "lip_motion"):
+        found[f"silent_{name}_ratio"] = _ratio(found[f"{name}_silent_audio"], found[name])
     l1, l1_shuffled = np.mean(errors, axis=0)
-    found["silent_motion_ratio"] = _ratio(found["motion_silent_audio"], found["motion"])
     return found | {"l1_shuffled_ratio": _ratio(l1_shuffled, l1)}
 
 
 def gt_motion(dataset: ClipDataset, seed: int = 0, windows: int = 64) -> dict[str, float]:
     """Motion of the ground truth in windows without and with speech: what silence may look like.
 
-    windows: of each kind at most; one a clip. Silence: `articulation.speech_frames` of
-    the window and of two frames on each side of it.
+    windows: of each kind at most; one a clip. Silence: `articulation.speech_frames` of the window
+    and of two frames on each side of it.
 
-    Returns motion_gt_silence and motion_gt_speech, as motion_gt in `reference_leakage`, and
-    silent_motion_ratio_gt, their ratio; nan where the clips have no such window.
+    Returns motion_gt_silence, motion_gt_speech and silent_motion_ratio_gt, their ratio, and the
+    same of lip_motion, as in `reference_leakage`; nan where the clips have no such window.
     """
     rng = np.random.default_rng((GENERATOR_STREAM, seed))
     order = rng.permutation(len(dataset.clips))[:windows]
-    motions: dict[bool, list[float]] = {False: [], True: []}
+    motions: dict[str, list[np.ndarray]] = {"silence": [], "speech": []}
     for clip in (dataset.clips[index] for index in order):
         speech = articulation.speech_frames(articulation.loudness(dataset.mel(clip)))
         starts = clip.starts[(clip.starts >= 2) & (clip.starts + WINDOW + 2 <= len(speech))]
         counts = np.concatenate(([0], np.cumsum(speech)))
         heard = counts[starts + WINDOW + 2] - counts[starts - 2]
-        for spoken, wanted in ((False, heard == 0), (True, heard == WINDOW + 4)):
+        for kind, wanted in (("silence", heard == 0), ("speech", heard == WINDOW + 4)):
             if wanted.any():
                 frames = dataset.frames(clip, int(rng.choice(starts[wanted])))
-                motions[spoken].append(_motion(frames[None].astype(np.float32) / 255))
-    silence, spoken = (float(np.mean(m)) if m else float("nan") for m in motions.values())
-    return {
-        "motion_gt_silence": silence,
-        "motion_gt_speech": spoken,
-        "silent_motion_ratio_gt": _ratio(silence, spoken),
-    }
+                motions[kind].append(_motions(frames[None].astype(np.float32) / 255))
+    found = {}
+    for index, name in enumerate(("motion", "lip_motion")):
+        silence, speech = (
+            float(np.mean([m[index] for m in kind])) if kind else float("nan")
+            for kind in motions.values()
+        )
+        found |= {f"{name}_gt_silence": silence, f"{name}_gt_speech": speech}
+        found[f"silent_{name}_ratio_gt"] = _ratio(silence, speech)
+    return found
 
 
 def _ratio(value: float, of: float) -> float:
     return float(value / of) if of else float("nan")
 
 
-def _motion(frames: np.ndarray) -> float:
-    """Mean absolute difference of the lower halves of consecutive frames (B, 5, S, S, 3)."""
-    return float(np.abs(np.diff(frames[:, :, frames.shape[2] // 2 :], axis=1)).mean())
+def _motions(windows: np.ndarray) -> np.ndarray:
+    """Motion of the lower halves and of the mouth's opening in windows (B, 5, S, S, 3): (2,)."""
+    lower = windows[:, :, windows.shape[2] // 2 :]
+    openings = np.stack([mouth.opening(frames * 255) for frames in windows])
+    return np.array([np.abs(np.diff(part, axis=1)).mean() for part in (lower, openings)])

@@ -207,7 +207,7 @@ class GeneratorTask(loop.Task):
         leakage = reference_leakage(
             self.result, self.val, windows=LEAKAGE_WINDOWS, mel_offset=self.config.mel_offset
         )
-        metrics |= {name: leakage[name] for name in ("silent_motion_ratio", "l1_shuffled_ratio")}
+        metrics |= {name: value for name, value in leakage.items() if name.endswith("_ratio")}
         return {f"val_{name}": value for name, value in metrics.items()}
 
     def _measure_start(self) -> None:

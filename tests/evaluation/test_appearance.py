@@ -120,11 +120,32 @@ def test_the_use_of_the_audio_has_ratios(results, monkeypatch):
     corpus = ClipDataset.load(results, "train")
     monkeypatch.setattr(generator, "generate", listens)
     figures = generator.reference_leakage(None, corpus, windows=8)
-    assert figures["silent_motion_ratio"] == 0 and figures["l1_shuffled_ratio"] != 1
+    assert (
+        figures["silent_motion_ratio"] == 0 < figures["motion"]
+        and figures["l1_shuffled_ratio"] != 1
+    )
     copied = lambda model, batch: batch.reference / np.float32(255)  # noqa: E731
     monkeypatch.setattr(generator, "generate", copied)
     figures = generator.reference_leakage(None, corpus, windows=8)
     assert figures["silent_motion_ratio"] == figures["l1_shuffled_ratio"] == 1
+    assert figures["silent_lip_motion_ratio"] == 1 and figures["lip_motion"] > 0
+
+
+def test_a_moving_head_is_no_lip_motion(results, monkeypatch):
+    corpus = ClipDataset.load(results, "train")
+
+    def nods(model, batch):
+        """The audio moves the lips, the head moves by itself: 2 pixels a frame."""
+        textures = 0.5 + 0.05 * np.sin((X + 2 * np.arange(5)[:, None, None]) / 3)
+        frames = np.repeat(textures[None, ..., None].astype(np.float32), len(batch.mels), 0)
+        frames = frames.repeat(3, axis=-1)
+        loud = batch.mels.mean(axis=(2, 3, 4)) / 8 + 0.5
+        frames[:, :, 65:80, 40:56] *= (1 - loud)[:, :, None, None, None]
+        return frames
+
+    monkeypatch.setattr(generator, "generate", nods)
+    figures = generator.reference_leakage(None, corpus, windows=8)
+    assert figures["silent_motion_ratio"] > 0.5 > 0.4 > figures["silent_lip_motion_ratio"]
 
 
 def test_the_motion_of_the_ground_truth_in_silence(results):

@@ -8,7 +8,7 @@ HEALTHY = {
     **{"val_l1": 0.03, "val_l1_reference": 0.05, "sync_weight": 0.03},
     **{"val_sync_loss": 0.4, "val_sync_loss_gt": 0.2, "val_sharpness_ratio": 0.7},
     **{"val_color_shift_b": 0.5, "val_color_shift_g": -0.4, "val_color_shift_r": 0.1},
-    **{"val_stripes": 1.1, "val_l1_shuffled_ratio": 1.2, "val_silent_motion_ratio": 0.2},
+    **{"val_stripes": 1.1, "val_l1_shuffled_ratio": 1.2, "val_silent_lip_motion_ratio": 0.2},
 }
 
 
@@ -77,7 +77,11 @@ def test_a_healthy_end_is_good():
         ),
         ({"val_sharpness_ratio": 0.18}, "blurred", "18% of the sharpness of the ground truth"),
         ({"val_stripes": 2.7}, "stripes", "have 1.7 times the energy of the true detail"),
-        ({"val_silent_motion_ratio": 0.63}, "moves in silence", "move 63% as much as in speech"),
+        (
+            {"val_silent_lip_motion_ratio": 0.63},
+            "moves in silence",
+            "move 63% as much as in speech",
+        ),
         (
             {"val_l1_shuffled_ratio": 1.03},
             "hardly uses the audio",
