@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from lipsync_core.config import GeneratorVariantConfig, SyncNetConfig
-from lipsync_core.data.dataset import ClipDataset, GeneratorBatch, SyncNetBatch
+from lipsync_core.data.dataset import ClipDataset, GeneratorBatch
+from lipsync_core.data.syncnet_batches import SyncNetBatch
 from lipsync_core.models import SyncNet, Wav2Lip
 from lipsync_core.runtime import device as devices
 from lipsync_core.training.generator import GeneratorTask

@@ -89,7 +89,7 @@ def public_rate(checkout: Path, data: Path, what: str, seconds: float) -> float:
 
 def our_rates(results: Path, ids: list[str], what: str, seconds: float) -> dict[str, float]:
     """Ours, by state."""
-    from lipsync_core.data import augmentation
+    from lipsync_core.data import augmentation, syncnet_batches
     from lipsync_core.data import dataset as windows
     from lipsync_core.runtime import threads
 
@@ -98,7 +98,9 @@ def our_rates(results: Path, ids: list[str], what: str, seconds: float) -> dict[
 
     def draw(corpus: windows.ClipDataset, change: str = "plain") -> Callable[[int], int]:
         def syncnet(index: int) -> int:
-            return len(windows.syncnet_group(corpus, 0, index, bounds=changes[change]).starts)
+            return len(
+                syncnet_batches.syncnet_group(corpus, 0, index, bounds=changes[change]).starts
+            )
 
         def generator(index: int) -> int:
             return len([windows.generator_sample(corpus, 0, index)])

@@ -44,6 +44,7 @@ PUBLIC = {
         "loss": "bce",
         "clips_per_batch": 24,
         "windows_per_clip": 2,
+        "audio_negatives": 0,
         "lr": 1e-4,
         "lr_schedule": "constant",
         "warmup_steps": 0,
@@ -58,6 +59,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "not centered": {"center_steps": 0},
     "no augmentation": {"augment": NO_AUGMENT.model_dump() | {"hflip": True}},
     "far to near": {"min_window_gap": 12},
+    "no audio negatives": {"audio_negatives": 0},
     # As wide as the public network.
     "wide": {"width": 1.0},
     "wide, adam": {"width": 1.0, "optimizer": "adam", "lr": 5e-4},

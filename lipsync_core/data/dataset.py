@@ -27,13 +27,11 @@ from lipsync_core.audio import (
     melspectrogram,
     read_mel,
 )
-from lipsync_core.config import SyncNetAugment
 from lipsync_core.corpus.filelists import parse_line, read_line, speaker_of
 from lipsync_core.corpus.journal import report_damage, reporting_damage
 from lipsync_core.corpus.layouts.items import source_id
 from lipsync_core.data import augmentation
 from lipsync_core.data.array_cache import ArrayCache
-from lipsync_core.data.augmentation import HFLIP, sample_transform, transform_frames, transform_mels
 from lipsync_core.data.weights import CorpusSampler, position, read_weights
 from lipsync_core.errors import ClipError, DamagedFile, LipsyncError, Reason
 from lipsync_core.faces.archive import CropArchive
@@ -45,8 +43,8 @@ MIN_RUN = 16  # consecutive frames with a face
 CACHE_BYTES = 1 << 30
 MAX_OPEN_ARCHIVES = 256  # a large corpus has more clips than a process may open files
 
-# Separate random streams, so that two uses of a seed are not correlated.
-SYNCNET_STREAM, GENERATOR_STREAM, CORPUS_STREAM = 1, 2, 3
+# Separate random streams, so that two uses of a seed are not correlated; 1 is that of SyncNet.
+GENERATOR_STREAM, CORPUS_STREAM = 2, 3
 OTHER_SAMPLES = 1 << 40  # offset of the batch index after a rollback
 
 
@@ -66,14 +64,6 @@ class DatasetClip:
     def speaker(self) -> str:
         """The speaker of the clip."""
         return speaker_of(self.id)
-
-
-class SyncNetBatch(NamedTuple):
-    """K windows of one clip. The pair (i, j) is in sync if starts[i] = starts[j]."""
-
-    frames: np.ndarray  # uint8 (K, 5, S/2, S, 3) BGR, lower halves
-    mels: np.ndarray  # float32 (K, 1, 80, 16)
-    starts: np.ndarray  # int64 (K,)
 
 
 class GeneratorBatch(NamedTuple):
@@ -312,62 +302,6 @@ def _complaint(source: Path, problems: Sequence[ClipError], total: int) -> str:
         f"{source}: {len(problems)} of {total} clips cannot be used ({counts}): {examples}"
         "; prepare the data again (snakemake filelists), or remove them from the list"
     )
-
-
-def syncnet_group(
-    dataset: ClipDataset,
-    seed: int,
-    index: int,
-    windows: int = 12,
-    bounds: SyncNetAugment = HFLIP,
-    min_gap: int = 1,
-) -> SyncNetBatch:
-    """`windows` windows of one clip, all different if the clip is long enough.
-
-    Pure function of its arguments. bounds: of the augmentation, which is the same for all windows.
-    min_gap: minimum distance of their starts in frames, reduced if the clip is too short.
-    """
-    rng = np.random.default_rng((SYNCNET_STREAM, seed, index))
-    clip = dataset.sample_clip(rng, seed, index)
-    starts = sample_starts(clip.starts, rng, windows, min_gap)
-    # A separate stream: the augmentation does not change which windows are sampled.
-    transform = sample_transform(np.random.default_rng((SYNCNET_STREAM, seed, index, 1)), bounds)
-    frames = dataset.read_windows(clip, starts)
-    frames = transform_frames(frames.reshape(-1, *frames.shape[2:]), transform)
-    mels = transform_mels(dataset.mels(clip, starts), transform)
-    return SyncNetBatch(frames.reshape(windows, WINDOW, *frames.shape[1:]), mels, starts)
-
-
-def sample_starts(
-    starts: np.ndarray, rng: np.random.Generator, count: int, min_gap: int = 1
-) -> np.ndarray:
-    """Sample `count` of `starts` in random order with a distance of at least `min_gap`.
-
-    starts: int64 (n,), ascending and unique. If they are too few, the distance is reduced; with
-    fewer than `count` some are repeated.
-    """
-    if len(starts) < count:
-        return rng.choice(starts, size=count)
-    min_gap = min(min_gap, (len(starts) - 1) // max(1, count - 1))
-    # Sample without the gaps, then add them: all such samples are equally likely.
-    places = rng.choice(len(starts) - (count - 1) * (min_gap - 1), size=count, replace=False)
-    ranks = np.argsort(np.argsort(places))
-    return starts[places + ranks * (min_gap - 1)]
-
-
-def syncnet_batch(
-    dataset: ClipDataset,
-    seed: int,
-    step: int,
-    clips: int = 4,
-    windows: int = 12,
-    bounds: SyncNetAugment = HFLIP,
-    min_gap: int = 1,
-) -> SyncNetBatch:
-    """Groups step * clips .. step * clips + clips - 1, stacked on a new first axis."""
-    indices = range(step * clips, (step + 1) * clips)
-    groups = [syncnet_group(dataset, seed, i, windows, bounds, min_gap) for i in indices]
-    return SyncNetBatch(*map(np.stack, zip(*groups, strict=True)))
 
 
 def generator_sample(

@@ -22,7 +22,7 @@ def cosine_bce(cosine: torch.Tensor, label: float) -> torch.Tensor:
 
 
 def cosine_matrix(audio: torch.Tensor, face: torch.Tensor) -> torch.Tensor:
-    """Cosines of all pairs in each group: (G, K, D) twice -> (G, K audio, K face), float32."""
+    """Cosines of all pairs in each group: (G, A, D), (G, K, D) -> float32 (G, A, K)."""
     return audio.float() @ face.float().transpose(1, 2)
 
 
@@ -36,25 +36,28 @@ def center(embeddings: torch.Tensor) -> torch.Tensor:
     return F.normalize(centered - centered.mean(1, keepdim=True), dim=2)
 
 
-def same_window(starts: torch.Tensor) -> torch.Tensor:
-    """Which pairs of a group are in sync: starts (G, K) -> bool (G, K, K), the diagonal included.
+def same_window(starts: torch.Tensor, faces: int | None = None) -> torch.Tensor:
+    """Which pairs of a group are in sync: starts (G, A) -> bool (G, A, K), the diagonal included.
 
-    Off the diagonal only where a short clip gave the same window twice.
+    Off the diagonal only where a short clip gave the same window twice. faces: K, the first ones
+    of the A windows; all by default.
     """
-    return starts.unsqueeze(2) == starts.unsqueeze(1)
+    return starts.unsqueeze(2) == starts[:, None, :faces]
 
 
 def info_nce(cosines: torch.Tensor, in_sync: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:
     """Symmetric cross entropy of matching audio to faces and faces to audio within each group.
 
-    cosines: (G, K, K); in_sync: bool (G, K, K), repeated windows are no candidates; log_scale:
-    scalar, logarithm of the inverse temperature. Chance is log(K).
+    cosines: (G, A, K), A >= K; audio i belongs to face i, and the audio from K on to no face; it is
+    a candidate for the faces. in_sync: bool (G, A, K), repeated windows are no candidates;
+    log_scale: scalar, logarithm of the inverse temperature. Chance is (log(A) + log(K)) / 2.
     """
+    audio, faces = cosines.shape[1:]
     logits = cosines * log_scale.float().exp().clamp(max=MAX_LOGIT_SCALE)
-    repeated = in_sync & ~torch.eye(in_sync.shape[-1], dtype=torch.bool, device=in_sync.device)
+    repeated = in_sync & ~torch.eye(audio, faces, dtype=torch.bool, device=in_sync.device)
     logits = logits.masked_fill(repeated, float("-inf"))
-    targets = torch.arange(logits.shape[1], device=logits.device).repeat(logits.shape[0])
-    audio_to_face = F.cross_entropy(logits.flatten(0, 1), targets)
+    targets = torch.arange(faces, device=logits.device).repeat(logits.shape[0])
+    audio_to_face = F.cross_entropy(logits[:, :faces].flatten(0, 1), targets)
     face_to_audio = F.cross_entropy(logits.transpose(1, 2).flatten(0, 1), targets)
     return (audio_to_face + face_to_audio) / 2
 
@@ -63,7 +66,7 @@ def balanced_bce(cosines: torch.Tensor, in_sync: torch.Tensor) -> torch.Tensor:
     """Binary cross entropy over all pairs of each group, positives and negatives equally weighted.
 
     Its expectation is that of the public code, which draws one pair at a time; chance is 0.693.
-    cosines: (G, K, K); in_sync: bool (G, K, K).
+    cosines: (G, A, K); in_sync: bool (G, A, K).
     """
     negatives = cosines[~in_sync]
     positives = cosine_bce(cosines[in_sync], 1)

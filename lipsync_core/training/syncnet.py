@@ -26,10 +26,9 @@ from lipsync_core.data.augmentation import scaled
 from lipsync_core.data.dataset import (
     OTHER_SAMPLES,
     ClipDataset,
-    SyncNetBatch,
     load_splits,
-    syncnet_batch,
 )
+from lipsync_core.data.syncnet_batches import SyncNetBatch, syncnet_batch
 from lipsync_core.data.tensors import stack_window, to_device
 from lipsync_core.evaluation.syncnet import syncnet_metrics
 from lipsync_core.models import SyncNet
@@ -102,9 +101,8 @@ class SyncNetTask(loop.Task):
         config = self.config
         index = step + OTHER_SAMPLES * int(self.extra_state.get("rollbacks", 0))
         part, clips = distributed.shard_batch(index, config.clips_per_batch)
-        return syncnet_batch(
-            self.train, self.seed, part, clips, config.windows_per_clip, *self.curriculum(step)
-        )
+        sizes = (clips, config.windows_per_clip, *self.curriculum(step), config.audio_negatives)
+        return syncnet_batch(self.train, self.seed, part, *sizes)
 
     def curriculum(self, step: int) -> tuple[SyncNetAugment, int]:
         """Augmentation of a step, and the minimum distance between a clip's windows in frames."""
@@ -141,7 +139,7 @@ class SyncNetTask(loop.Task):
             audio, face = self.forward(mels.flatten(0, 1), stack_window(frames.flatten(0, 1)))
         groups = (len(frames), -1, audio.shape[1])
         audio, face = audio.reshape(groups), face.reshape(groups)
-        in_sync = losses.same_window(starts)
+        in_sync = losses.same_window(starts, face.shape[1])
         if self.uses_bce(step):
             return losses.balanced_bce(losses.cosine_matrix(audio, face), in_sync)
         if step < self.config.center_steps:

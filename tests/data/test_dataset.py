@@ -23,12 +23,10 @@ from lipsync_core.data.dataset import (
     generator_sample,
     load_splits,
     read_filelist,
-    sample_starts,
-    syncnet_batch,
-    syncnet_group,
     window_starts,
 )
 from lipsync_core.data.prefetch import prefetch
+from lipsync_core.data.syncnet_batches import sample_starts, syncnet_batch, syncnet_group
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.archive import CropArchive
 from lipsync_core.media.audio import write_wav
@@ -212,6 +210,19 @@ def test_syncnet_group_pairs_lower_halves_with_their_own_audio(corpus):
         for step in range(5):
             assert np.array_equal(frames[step], archive.decode(start + step, 96)[48:])
         assert np.array_equal(window[0], mel_window(mel, start))
+
+
+def test_audio_negatives_are_other_audio_of_the_clip(corpus):
+    plain = syncnet_group(corpus, 4, 2, windows=6, bounds=NO_AUGMENT)
+    more = syncnet_group(corpus, 4, 2, windows=6, bounds=NO_AUGMENT, audio_negatives=5)
+    assert np.array_equal(more.frames, plain.frames)  # they change nothing else
+    assert np.array_equal(more.starts[:6], plain.starts)
+    assert np.array_equal(more.mels[:6], plain.mels)
+    assert len(more.mels) == len(set(more.starts.tolist())) == 11
+    clip = corpus.sample_clip(np.random.default_rng((1, 4, 2)), 4, 2)
+    assert np.array_equal(more.mels, corpus.mels(clip, more.starts))
+    many = syncnet_group(corpus, 4, 2, windows=20, audio_negatives=40)  # more than the clip has
+    assert len(many.starts) == len(many.mels) == 60
 
 
 def test_a_flip_turns_all_windows_of_a_group(corpus):

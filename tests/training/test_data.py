@@ -17,7 +17,8 @@ import pytest
 import torch
 
 from lipsync_core.config import SyncNetConfig
-from lipsync_core.data.dataset import ClipDataset, generator_batch, syncnet_batch
+from lipsync_core.data.dataset import ClipDataset, generator_batch
+from lipsync_core.data.syncnet_batches import syncnet_batch
 from lipsync_core.errors import LipsyncError
 from lipsync_core.training import syncnet
 from tests.support.training import write_clip, write_corpus

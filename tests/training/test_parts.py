@@ -58,6 +58,22 @@ def test_a_repeated_window_is_no_negative():
     assert losses.balanced_bce(cosines, in_sync).item() < 1e-5
 
 
+def test_further_audio_is_a_candidate_for_the_faces_only():
+    starts = torch.tensor([[1, 2, 3, 4, 2]])  # three faces; the last audio is that of the second
+    in_sync = losses.same_window(starts, faces=3)
+    assert in_sync.shape == (1, 5, 3) and in_sync[0, 4].tolist() == [False, True, False]
+    scale = torch.tensor(10.0).log()
+    chance = losses.info_nce(torch.full((1, 5, 3), 0.5), in_sync, scale).item()
+    # The second face has one candidate less: its own audio once more.
+    assert chance == pytest.approx((math.log(3) + (2 * math.log(5) + math.log(4)) / 3) / 2)
+    right = in_sync.float()
+    assert losses.info_nce(right, in_sync, torch.tensor(50.0).log()).item() < 1e-6
+    wrong = right.clone()
+    wrong[0, 3, 0] = 1.0  # an audio negative as close as the true audio
+    assert losses.info_nce(wrong, in_sync, torch.tensor(50.0).log()).item() > 0.1
+    assert losses.balanced_bce(wrong, in_sync) > losses.balanced_bce(right, in_sync) + 0.1
+
+
 def test_center_removes_the_mean_of_a_group():
     own = torch.randn(2, 6, 16, generator=torch.Generator().manual_seed(0))
     shared = 50 * torch.randn(2, 1, 16, generator=torch.Generator().manual_seed(1))

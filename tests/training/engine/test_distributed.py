@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from lipsync_core.config import SyncNetConfig
-from lipsync_core.data.dataset import SyncNetBatch
+from lipsync_core.data.syncnet_batches import SyncNetBatch
 from lipsync_core.errors import LipsyncError
 from lipsync_core.training import launch
 from lipsync_core.training.engine.optimization import micro_batches, optimizer_step
