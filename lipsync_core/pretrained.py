@@ -178,6 +178,9 @@ DETECTORS = ("s3fd", "centerface")
 S3FD_WEIGHTS = "s3fd.pth"
 LSE_WEIGHTS = "syncnet_v2.model"
 EXPERT_WEIGHTS = "lipsync_expert.pth"  # the public SyncNet of the sync loss
+DEMO = "demo"
+# SyncNet after the demo's training (preset demo, seed 0), in half precision; width 0.25, 96 pixels.
+DEMO_WEIGHTS = Path(__file__).parent / "demo" / "weights" / "syncnet.pth"
 SPEAKER_ENCODER_WEIGHTS = "speaker_encoder.pt"  # voice prints, see `split.merge_aliases`
 
 
@@ -211,6 +214,11 @@ def active_speaker_weights(sync_model: PathLike, models_dir: PathLike) -> Path:
             f"(`lipsync fetch {LSE_WEIGHTS}`); or select largest, longest or all"
         )
     return chosen
+
+
+def syncnet_start(name: str) -> str:
+    """The weight file of `syncnet.pretrained`: "demo" names the bundled one, others are paths."""
+    return str(DEMO_WEIGHTS) if name == DEMO else name
 
 
 def sync_model_weights(sync_model: PathLike) -> Path | None:

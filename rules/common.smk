@@ -293,6 +293,13 @@ def speaker_encoder() -> list:
     return [str(weights)] if weights.is_file() and CONFIG.split.merge_aliases else []
 
 
+def syncnet_start() -> str | list:
+    """The weights that SyncNet starts from; a new checkout does not make the bundled ones newer."""
+    start = pretrained.syncnet_start(CONFIG.syncnet.pretrained)
+    bundled = CONFIG.syncnet.pretrained == pretrained.DEMO
+    return ancient(start) if bundled else start or []
+
+
 def bootstrap_start() -> list:
     """The checkpoint that the training of SyncNet starts from, if a bootstrap measured sync."""
     return [SYNC_MODEL] if BOOTSTRAPPED and not CONFIG.syncnet.pretrained else []

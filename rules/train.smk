@@ -12,7 +12,7 @@ rule train_syncnet:
         "<results>/filelists/clips.csv",
         train="<results>/filelists/train.txt",
         val="<results>/filelists/val.txt",
-        pretrained=CONFIG.syncnet.pretrained or [],
+        pretrained=syncnet_start(),
         bootstrap=bootstrap_start(),
     output:
         checkpoint="<results>/syncnet/checkpoint.pth",

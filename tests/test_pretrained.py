@@ -6,7 +6,9 @@ import threading
 import pytest
 
 from lipsync_core import pretrained
+from lipsync_core.checkpoints import load_weights
 from lipsync_core.errors import LipsyncError
+from lipsync_core.models import SyncNet
 from lipsync_core.pretrained import KNOWN_WEIGHTS, Weights, fetch_weights
 
 CONTENT = b"weights" * 1000
@@ -118,3 +120,16 @@ def test_offline_says_where_to_put_the_file(tmp_path, offer, monkeypatch):
 def test_unknown_names_are_refused(tmp_path):
     with pytest.raises(LipsyncError, match=r"no public weights of that name.*s3fd\.pth"):
         fetch_weights("other.pth", tmp_path)
+
+
+def test_the_bundled_syncnet_is_whole_and_fits_its_width():
+    path = pretrained.syncnet_start("demo")
+    model = SyncNet(width=0.25)
+    assert load_weights(model, path) == []
+    assert all(weight.isfinite().all() for weight in model.state_dict().values())
+    # 96 pixels and more: only the additional downscaling starts at random.
+    misfits = load_weights(SyncNet(width=0.25, image_size=192), path, strict=False)
+    assert misfits and all(name.startswith("face_downscale_blocks") for name in misfits)
+    with pytest.raises(LipsyncError, match=r"width"):
+        load_weights(SyncNet(width=0.5), path, strict=False)
+    assert pretrained.syncnet_start("mine.pth") == "mine.pth"

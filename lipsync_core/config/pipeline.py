@@ -112,5 +112,5 @@ class Config(Section):
                 "pretrained": "",
                 "data_check": "off",
             }
-            | (from_scratch if self.syncnet.pretrained else {})
+            | (from_scratch if self.syncnet.pretrained not in ("", "demo") else {})
         )

@@ -93,6 +93,9 @@ class TrainingConfig(Section):
 class SyncNetConfig(TrainingConfig):
     """Training of SyncNet."""
 
+    pretrained: str = ""
+    """Weights to start from: a file in the public format, demo (bundled, trained on the demo
+    corpus; needs `width: 0.25`), or nothing."""
     loss: Literal["contrastive+bce", "contrastive", "bce"] = "contrastive+bce"
     """Contrastive, then binary cross entropy (bce) to calibrate; or one of them alone."""
     bce_fraction: Share = 0.5

@@ -22,6 +22,7 @@ from lipsync_core.pretrained import (
     LSE_WEIGHTS,
     S3FD_WEIGHTS,
     find_weights,
+    syncnet_start,
 )
 
 CARD = "model_card.json"
@@ -81,7 +82,8 @@ def weights_of(config: Config, detector: str) -> dict[str, str]:
 
     The bundled CenterFace (MIT) is not among them, nor are networks that the run itself trains.
     """
-    found = {"syncnet.pretrained": config.syncnet.pretrained, "sync.model": config.sync.model}
+    start = syncnet_start(config.syncnet.pretrained)
+    found = {"syncnet.pretrained": start, "sync.model": config.sync.model}
     if config.track.select == "active_speaker" and not config.sync.model:
         found["track.select"] = str(Path(config.models) / LSE_WEIGHTS)
     if detector == "s3fd":

@@ -5,10 +5,12 @@ Pure functions of their arguments. Networks must be in evaluation mode; they run
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 
 from lipsync_core.data.dataset import ClipDataset, DatasetClip, within_shots
 from lipsync_core.data.tensors import stack_window, to_device
@@ -25,31 +27,55 @@ BATCH_SIZE = 64
 RUN = 25  # consecutive windows whose offset is measured: they share their audio windows
 
 
+def with_clip_statistics(model: SyncNet) -> SyncNet:
+    """A copy whose batch norm normalizes by what it is given instead of by the training's clips.
+
+    Given all windows of a clip at once, it adapts to a speaker, light and room that the training
+    has not seen (as AdaBN, Li et al., 2016). It needs no labels: faces and audio are normalized
+    apart from each other.
+    """
+    adapted = copy.deepcopy(model)
+    for layer in adapted.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.track_running_stats = False
+            layer.running_mean = layer.running_var = None
+    return adapted
+
+
 @torch.no_grad()
 def embed_audio(
-    model: SyncNet, dataset: ClipDataset, clip: DatasetClip, starts: np.ndarray
+    model: SyncNet,
+    dataset: ClipDataset,
+    clip: DatasetClip,
+    starts: np.ndarray,
+    batch_size: int = BATCH_SIZE,
 ) -> torch.Tensor:
     """Audio embeddings of the windows at `starts`: float32 (n, D), on the CPU."""
     device = next(model.parameters()).device
-    batches = (to_device(dataset.mels(clip, chunk), device) for chunk in _chunks(starts))
+    chunks = _chunks(starts, batch_size)
+    batches = (to_device(dataset.mels(clip, chunk), device) for chunk in chunks)
     return torch.cat([model.encode_audio(mels).float().cpu() for mels in batches])
 
 
 @torch.no_grad()
 def embed_faces(
-    model: SyncNet, dataset: ClipDataset, clip: DatasetClip, starts: np.ndarray
+    model: SyncNet,
+    dataset: ClipDataset,
+    clip: DatasetClip,
+    starts: np.ndarray,
+    batch_size: int = BATCH_SIZE,
 ) -> torch.Tensor:
     """Face embeddings of the windows at `starts`: float32 (n, D), on the CPU."""
     device = next(model.parameters()).device
     batches = (
         stack_window(to_device(np.stack([dataset.lower_half(clip, int(s)) for s in chunk]), device))
-        for chunk in _chunks(starts)
+        for chunk in _chunks(starts, batch_size)
     )
     return torch.cat([model.encode_faces(faces).float().cpu() for faces in batches])
 
 
-def _chunks(starts: np.ndarray) -> list[np.ndarray]:
-    return np.split(starts, range(BATCH_SIZE, len(starts), BATCH_SIZE))
+def _chunks(starts: np.ndarray, size: int) -> list[np.ndarray]:
+    return np.split(starts, range(size, len(starts), size))
 
 
 @dataclass(frozen=True)
@@ -92,9 +118,16 @@ def syncnet_metrics(
 
 
 def evaluate_syncnet(
-    model: SyncNet, dataset: ClipDataset, seed: int = 0, per_clip: int = 48
+    model: SyncNet,
+    dataset: ClipDataset,
+    seed: int = 0,
+    per_clip: int = 48,
+    batch_size: int = BATCH_SIZE,
 ) -> SyncNetResult:
-    """As `syncnet_metrics`, with the loss of each clip and the reliability curve."""
+    """As `syncnet_metrics`, with the loss of each clip and the reliability curve.
+
+    batch_size: windows embedded at once; many more than a clip has for `with_clip_statistics`.
+    """
     in_sync, out_of_sync, groups, losses = [], [], [], []
     wins: dict[str, list[np.ndarray]] = {f"offset_{d}": [] for d in OFFSETS}
     wins[f"offset_{MIN_FAR_OFFSET}plus"] = []
@@ -104,8 +137,8 @@ def evaluate_syncnet(
         starts = np.sort(rng.choice(clip.starts, size=count, replace=False))
         shifted = {d: shifted_starts(clip.starts, starts, d) for d in OFFSETS}
         needed = np.unique(np.concatenate([starts, *shifted.values()]))
-        audio = embed_audio(model, dataset, clip, needed).numpy()
-        face = embed_faces(model, dataset, clip, starts).numpy()
+        audio = embed_audio(model, dataset, clip, needed, batch_size).numpy()
+        face = embed_faces(model, dataset, clip, starts, batch_size).numpy()
         cosines = face @ audio[np.searchsorted(needed, starts)].T  # (faces, audio)
         own = np.diagonal(cosines)
         in_sync.append(own)

@@ -79,6 +79,9 @@ def test_all_weights_of_a_config():
         "dub[0].checkpoint": "m/wav2lip_gan.pth",
     }
     assert licences.weights_of(Config(), "centerface") == {}
+    bundled = licences.weights_of(Config(syncnet={"pretrained": "demo"}), "centerface")
+    assert Path(bundled["syncnet.pretrained"]).is_file()
+    licences.check_weights(bundled)  # free of restrictions, by the card beside it
 
 
 def test_refused_weights_are_named(tmp_path):

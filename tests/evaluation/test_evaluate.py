@@ -230,3 +230,23 @@ def test_another_syncnet_of_the_sync_loss_is_the_judge_that_was_a_loss(results, 
     judges = run(results, weights, sync_loss=tmp_path / "public.pth")["judges"]
     found = {name: judge["is_loss"] for name, judge in judges.items()}
     assert found == {"syncnet": False, "sync_loss_syncnet": True}
+
+
+def test_clip_statistics_cancel_what_all_windows_share():
+    torch.manual_seed(0)
+    model = SyncNet(width=TINY).eval()
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(layer.bias)  # else its embeddings have no scale either
+        elif isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(layer.weight)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    adapted = syncnet.with_clip_statistics(model)
+    faces = torch.rand(6, 15, 48, 96)
+    with torch.no_grad():
+        own, of_clip = (
+            (network.encode_faces(faces) - network.encode_faces(0.5 * faces)).norm(dim=1).max()
+            for network in (model, adapted)
+        )
+    assert own > 10 * of_clip
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())

@@ -177,6 +177,12 @@ def test_the_public_syncnet_is_compared_and_the_better_one_trains(project):
     assert project.jobs(**without) == {}  # nothing to compare with
 
 
+def test_syncnet_starts_from_the_bundled_weights(project):
+    asked = {"syncnet": CONFIG["syncnet"] | {"width": 0.25, "pretrained": "demo"}}
+    done = project.run("-n", "train_syncnet", **asked)
+    assert re.search(r"input: .*demo/weights/syncnet\.pth", done.stdout + done.stderr)
+
+
 def test_bookkeeping_reruns_nothing(project):
     assert project.jobs("all", detect={"batch_size": 3}, device="auto") == {}
 
