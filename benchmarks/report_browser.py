@@ -4,8 +4,9 @@
 
 Headless Chromium opens the page offline, in light and dark mode, at 1280 and 390 pixels: console
 errors, players whose time advances, figures that are drawn, interactive curves that answer to the
-mouse, content wider than the page, serious findings of axe-core, size of the page. Needs
-`pip install playwright`, Debian's chromium, and axe.min.js of the npm package axe-core.
+mouse, previews of a training that follow the keys of their slider, content wider than the page,
+serious findings of axe-core, size of the page. Needs `pip install playwright`, Debian's chromium,
+and axe.min.js of the npm package axe-core.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ def check(page: Any, axe: str, shots: Path | None, name: str) -> dict[str, Any]:
     videos, stuck = page.evaluate(PLAYED)
     svgs, canvases, bad, wide = page.evaluate(DRAWN)
     hover = interact(page) if canvases else "no curves"
+    slid = slide(page) if page.locator(".previews").count() else ""
     page.evaluate(axe)
     findings = page.evaluate(AXE)
     if shots:
@@ -72,7 +74,7 @@ def check(page: Any, axe: str, shots: Path | None, name: str) -> dict[str, Any]:
         "not drawn": bad,
         "stuck": stuck,
         "too wide": wide,
-        "hover": hover,
+        "hover": "; ".join(filter(None, (hover, slid))),
         "axe": findings,
     }
 
@@ -103,6 +105,44 @@ def interact(page: Any) -> str:
         reset.click()
         if reset.is_visible():
             faults.append("no reset of the zoom")
+    return "; ".join(faults)
+
+
+def slide(page: Any) -> str:
+    """Move the slider of the first previews by the keyboard; "" if one video follows it."""
+    figure, faults = page.locator(".previews").first, []
+    figure.scroll_into_view_if_needed()
+    slider = figure.get_by_label("Training step")
+    moments, shown = figure.locator(".moment"), figure.locator(".moment:visible")
+    last, video = moments.count() - 1, "each => each.querySelector('video').currentTime"
+    if shown.count() != 1 or shown.get_attribute("data-step") not in shown.inner_text():
+        faults.append("not one preview is shown")
+    shown.evaluate("each => { each.querySelector('video').currentTime = 0.8; }")
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    before = moments.nth(last - 1)
+    if shown.count() != 1 or not before.is_visible():
+        faults.append("the arrow key does not slide")
+    page.wait_for_timeout(200)
+    if abs(before.evaluate(video) - 0.8) > 0.1:
+        faults.append("another moment of the video is shown")
+    step = before.get_attribute("data-step")
+    if slider.get_attribute("aria-valuetext") != f"step {step}":
+        faults.append("the slider does not tell its step")
+    page.keyboard.press("Home")
+    if not moments.first.is_visible():
+        faults.append("Home is not the first preview")
+    page.keyboard.press("End")
+    button = figure.get_by_role("button")
+    button.press("Enter")
+    page.wait_for_timeout(300)
+    if button.inner_text() != "Pause" or moments.nth(last).evaluate(video) <= 0:
+        faults.append("the button does not play")
+    slider.press("Home")
+    page.wait_for_timeout(300)
+    if button.inner_text() != "Pause":
+        faults.append("sliding stops the video")
+    button.press("Enter")
     return "; ".join(faults)
 
 

@@ -1,5 +1,6 @@
-// Shows one of the previews of a training at a time, chosen with a slider; the others wait at the
-// same moment, so that sliding compares the same mouth. Without scripts all of them are shown.
+// Shows one of the previews of a training at a time, chosen with a slider; the next one goes on at
+// the same moment, so that sliding compares the same mouth. A button below plays it, because the
+// browser's own controls would cover the lowest row. Without scripts all are shown, with controls.
 (() => {
   "use strict";
 
@@ -12,11 +13,28 @@
     return input;
   }
 
+  // A button that plays or pauses the video that is shown.
+  function player(videos, current) {
+    const button = document.createElement("button");
+    button.type = "button";
+    const tell = () => { button.textContent = current().paused ? "Play" : "Pause"; };
+    button.addEventListener("click", () => (current().paused ? current().play() : current().pause()));
+    for (const video of videos) {
+      video.controls = false;
+      video.preload = "auto";
+      video.addEventListener("play", tell);
+      video.addEventListener("pause", tell);
+    }
+    tell();
+    return button;
+  }
+
   function connect(figure) {
     const moments = [...figure.querySelectorAll(".moment")];
     if (moments.length < 2) return;
     const input = slider(moments.length), label = document.createElement("label");
-    label.className = "scrub";
+    const bar = document.createElement("div");
+    bar.className = "scrub";
     label.append("Training step", input);
     let shown = moments.length - 1;
 
@@ -27,8 +45,6 @@
       before.pause();
       if (before !== after) {
         after.currentTime = before.currentTime;
-        after.volume = before.volume;
-        after.muted = before.muted;
         if (playing) after.play();
       }
       moments.forEach((each, place) => { each.hidden = place !== index; });
@@ -37,7 +53,9 @@
     }
 
     input.addEventListener("input", () => show(Number(input.value)));
-    figure.prepend(label);
+    const videos = moments.map((each) => each.querySelector("video"));
+    bar.append(player(videos, () => videos[shown]), label);
+    figure.prepend(bar);
     figure.classList.add("live");
     show(shown);
   }

@@ -15,7 +15,12 @@ from lipsync_core.runtime.tables import Row
 MAX_SHOWN = 12  # of a generator, evenly spaced over its training
 MAX_BYTES = 2_500_000  # of a generator's videos together
 NAME = re.compile(r"step_(\d+)\.mp4")
-FIGURES = {"L1": "val_l1", "sync loss": "val_sync_loss"}
+FIGURES = {  # name -> column of metrics.csv, format
+    "L1": ("val_l1", ".3g"),
+    "sync loss": ("val_sync_loss", ".3g"),
+    "motion in silence": ("val_silent_motion_ratio", ".0%"),
+    "sharpness": ("val_sharpness_ratio", ".0%"),
+}
 
 
 @dataclass(frozen=True)
@@ -62,5 +67,9 @@ def _choose(sizes: dict[int, int]) -> list[int]:
 
 
 def _figures(row: Row) -> str:
-    values = {name: artifacts.number(row.get(column)) for name, column in FIGURES.items()}
-    return ", ".join(f"{name} {value:.3g}" for name, value in values.items() if value is not None)
+    found = []
+    for name, (column, form) in FIGURES.items():
+        value = artifacts.number(row.get(column))
+        if value is not None:
+            found.append(f"{name} {format(value, form)}")
+    return ", ".join(found)

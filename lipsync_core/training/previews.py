@@ -39,7 +39,10 @@ LENGTHS = (35, 25, 15, 10, 5)  # frames; the longest of which the clips have `MI
 MIN_EXCERPTS = 3  # two faces, and the audio that is heard
 ROWS = ("ground truth", "generated from its own audio", "generated from another clip's audio")
 HEARD = " (heard)"
-FIGURES = ("L1 {val_l1:.3g}", "sync loss {val_sync_loss:.3g} (truth {val_sync_loss_gt:.3g})")
+FIGURES = (  # lines below the step
+    "L1 {val_l1:.3g}, sync loss {val_sync_loss:.3g} (truth {val_sync_loss_gt:.3g})",
+    "motion in silence {val_silent_motion_ratio:.0%}, sharpness {val_sharpness_ratio:.0%}",
+)
 STRIP_MOMENTS = (1, 2, 3)  # quarters of the video that TensorBoard shows
 LINE, MARGIN, FONT_SCALE = 16, 4, 0.36  # pixels and scale of the text at 96 px
 
@@ -201,7 +204,7 @@ def publish(run_dir: Path, target: str | Path, steps: Collection[int]) -> None:
 
 def _row_top(size: int, number: int) -> int:
     """The first line of pixels of the faces in row `number`."""
-    return (2 + number + 1) * _scaled(LINE, size) + number * size
+    return (len(FIGURES) + number + 2) * _scaled(LINE, size) + number * size
 
 
 def _scaled(length: float, size: int) -> int:
@@ -213,7 +216,8 @@ def _background(size: int, row: Row, audible: bool) -> np.ndarray:
     height = _row_top(size, len(ROWS) - 1) + size
     frame = np.full((height, FACES * size, 3), 24, np.uint8)
     _put_text(frame, f"step {int(row['step'])}", 0, size)
-    _put_text(frame, ", ".join(FIGURES).format(**row), _scaled(LINE, size), size)
+    for number, figures in enumerate(FIGURES, 1):
+        _put_text(frame, figures.format(**row), number * _scaled(LINE, size), size)
     for number, name in enumerate(ROWS):
         heard = HEARD if audible and name == ROWS[-1] else ""
         _put_text(frame, name + heard, _row_top(size, number) - _scaled(LINE, size), size)

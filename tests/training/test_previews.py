@@ -15,6 +15,7 @@ from lipsync_core.training.previews import FACES, LENGTHS, ROWS, Previews, excer
 from tests.support.training import SIZE, write_corpus
 
 ROW = {"step": 7, "val_l1": 0.04, "val_sync_loss": 0.5, "val_sync_loss_gt": 0.2}
+ROW |= {"val_silent_motion_ratio": 0.254, "val_sharpness_ratio": 0.6}
 LONG = LENGTHS[0]
 
 
@@ -121,12 +122,14 @@ def test_the_figures_and_the_rows_are_named_on_the_frames(monkeypatch):
     monkeypatch.setattr(previews.cv2, "putText", lambda frame, text, *_: written.append(text))
     previews._background(SIZE, ROW, audible=True)
     assert written[:2] == ["step 7", "L1 0.04, sync loss 0.5 (truth 0.2)"]
-    assert written[2:] == [*ROWS[:-1], f"{ROWS[-1]} (heard)"]
+    assert written[2] == "motion in silence 25%, sharpness 60%"
+    assert written[3:] == [*ROWS[:-1], f"{ROWS[-1]} (heard)"]
 
 
 @pytest.mark.parametrize("size", [96, 192])
 def test_the_text_fits(size):
-    row = {"step": 1234567, "val_l1": 0.01234, "val_sync_loss": 0.01234, "val_sync_loss_gt": 0.0123}
+    row = dict.fromkeys(ROW, 0.01234) | {"step": 1234567, "val_silent_motion_ratio": 12.34}
+    row["val_sharpness_ratio"] = 12.34
     frame = previews._background(size, row, audible=True)
     margin = frame[:, -size // 24 :]
     assert (margin == margin[0, 0]).all() and (frame != margin[0, 0]).any()
