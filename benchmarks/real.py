@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -221,6 +222,15 @@ def table(rows: list[tuple[str, str, Figures]], columns: Mapping[str, str]) -> s
     return "\n".join(lines)
 
 
+def show(rows: list[tuple[str, str, Figures]]) -> None:
+    """Print the tables of all rows so far."""
+    experts = [row for row in rows if row[1] in ("syncnet", "classic")]
+    others = [row for row in rows if row not in experts]
+    print(table(experts, SYNCNET_COLUMNS))
+    if others:
+        print("\n" + table(others, GENERATOR_COLUMNS), flush=True)
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     source = parser.add_mutually_exclusive_group(required=True)
@@ -247,6 +257,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     options = parse()
     threads.limit(options.threads)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     given = given_config(options)
     config = config_file.load(given, ROOT / "config/presets")
     results = options.results
@@ -263,11 +274,7 @@ def main() -> None:
         for seed in options.seeds:
             found = run_chain(Chain(options, config, data, seed), options)
             rows += [(f"{amount}, seed {seed}", *row) for row in found]
-            print(*(f"{name}: {figures}" for name, figures in found), sep="\n", flush=True)
-    experts = [row for row in rows if row[1] in ("syncnet", "classic")]
-    print(table(experts, SYNCNET_COLUMNS))
-    if options.generators:
-        print("\n" + table([row for row in rows if row not in experts], GENERATOR_COLUMNS))
+            show(rows)
 
 
 if __name__ == "__main__":
