@@ -12,13 +12,15 @@ clips. Prints a table of the SyncNets and one of the generators.
 
 --minutes: train on so much of the training clips, in an order given by a hash of their names, so
 that the smaller amounts are parts of the larger ones; the held-out clips stay. --classic: also
-SyncNet by the public recipe (`syncnet.PUBLIC`). Interrupted runs go on, finished ones are shown.
+SyncNet by the public recipe (`syncnet.PUBLIC`). SyncNet starts from random weights, or from what
+`--set syncnet.pretrained=demo` names, not from the bootstrap of `sync.correct`. Interrupted runs go
+on, finished ones are shown.
 
 Columns. Accuracy at n frames: share of windows whose own audio is rated above the audio n frames
 off. shuffled: L1 with other audio over L1 with its own. silence: lip motion with silent audio over
 that with audio; pixels: the same of pixels, which the head moves (truth: silent over spoken
-windows). sync loss by the run's own SyncNet; copy: of the
-reference frames. sharpness, color (b, g, r), stripes: `evaluation/appearance.py`.
+windows). sync loss by the run's own SyncNet; copy: of the reference frames. sharpness,
+color (b, g, r), stripes: `evaluation/appearance.py`.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ import yaml
 from runs import Project
 from syncnet import PUBLIC
 
+from lipsync_core import pretrained
 from lipsync_core.checkpoints import build_from
 from lipsync_core.config import Config, SyncNetConfig, TrainingConfig
 from lipsync_core.corpus.filelists import ListedClip, parse_line
@@ -160,11 +163,14 @@ class Chain:
         """Folder and figures of a SyncNet with the keys `more`."""
         section = timed_steps(self.config.syncnet, self.options.syncnet_steps) | more
         section = SyncNetConfig(**section | {"data_check": "off"})
-        folder = self.open_run(name, section)
+        # The public recipe starts from nothing, as its authors did.
+        named = "" if more else pretrained.syncnet_start(self.config.syncnet.pretrained)
+        start = Path(named) if named else None
+        folder = self.open_run(name, section, *([start] if start else []))
 
         def train(folder: Path) -> None:
             files = (folder, folder / "checkpoint.pth", folder / "metrics.csv")
-            syncnet.train(self.data, section, self.size, *files, self.seed, CPU)
+            syncnet.train(self.data, section, self.size, *files, self.seed, CPU, start)
 
         def evaluate(checkpoint: Path) -> Figures:
             model = build_from(checkpoint, SyncNet)
