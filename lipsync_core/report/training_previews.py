@@ -18,7 +18,7 @@ NAME = re.compile(r"step_(\d+)\.mp4")
 FIGURES = {  # name -> column of metrics.csv, format
     "L1": ("val_l1", ".3g"),
     "sync loss": ("val_sync_loss", ".3g"),
-    "motion in silence": ("val_silent_motion_ratio", ".0%"),
+    "lip motion in silence": ("val_silent_lip_motion_ratio", ".0%"),
     "sharpness": ("val_sharpness_ratio", ".0%"),
 }
 

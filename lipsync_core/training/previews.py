@@ -41,7 +41,7 @@ ROWS = ("ground truth", "generated from its own audio", "generated from another 
 HEARD = " (heard)"
 FIGURES = (  # lines below the step
     "L1 {val_l1:.3g}, sync loss {val_sync_loss:.3g} (truth {val_sync_loss_gt:.3g})",
-    "motion in silence {val_silent_motion_ratio:.0%}, sharpness {val_sharpness_ratio:.0%}",
+    "lip motion in silence {val_silent_lip_motion_ratio:.0%}, sharpness {val_sharpness_ratio:.0%}",
 )
 STRIP_MOMENTS = (1, 2, 3)  # quarters of the video that TensorBoard shows
 LINE, MARGIN, FONT_SCALE = 16, 4, 0.36  # pixels and scale of the text at 96 px

@@ -24,12 +24,12 @@ def content(preview) -> int:
 def test_each_evaluation_in_order_with_its_figures(tmp_path):
     write(tmp_path, {1200: 9, 200: 9, 9_000_000: 9})
     rows = [{"step": "200", "val_l1": "0.0512", "val_sync_loss": "2.5"}, {"step": "1200"}]
-    rows[1]["val_silent_motion_ratio"] = "0.254"
+    rows[1]["val_silent_lip_motion_ratio"] = "0.254"
     found = training_previews(tmp_path, rows)
     assert [content(each) for each in found] == [200, 1200, 9_000_000]
     assert [each.figures for each in found] == [
         "L1 0.0512, sync loss 2.5",
-        "motion in silence 25%",
+        "lip motion in silence 25%",
         "",
     ]
     assert found[0].step == "200"
