@@ -29,6 +29,7 @@ from typing import Any
 import torch
 import yaml
 
+from lipsync_core import pretrained
 from lipsync_core.config import SyncNetConfig
 from lipsync_core.data.augmentation import NO_AUGMENT
 from lipsync_core.runtime import config_file, threads
@@ -54,12 +55,14 @@ PUBLIC = {
 RECIPES: dict[str, dict[str, Any]] = {
     "shipped": {},
     "public": PUBLIC,
-    # What each part of the recipe does: without it.
+    # What each part of the recipe does: without it, or with one more.
     "adam": {"optimizer": "adam"},
     "not centered": {"center_steps": 0},
     "no augmentation": {"augment": NO_AUGMENT.model_dump() | {"hflip": True}},
     "far to near": {"min_window_gap": 12},
-    "no audio negatives": {"audio_negatives": 0},
+    "audio negatives": {"audio_negatives": 16},
+    # From the bundled weights of the demo; see docs/log.md for one real speaker.
+    "from the demo": {"pretrained": "demo"},
     # As wide as the public network.
     "wide": {"width": 1.0},
     "wide, adam": {"width": 1.0, "optimizer": "adam", "lr": 5e-4},
@@ -71,19 +74,22 @@ def config_of(recipe: str, steps: int, every: int) -> SyncNetConfig:
     """The `syncnet` section of the shipped config under a recipe."""
     given = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
     section = config_file.load(given, ROOT / "config/presets").syncnet.model_dump()
-    bounds = {"steps": steps, "eval_every": every, "save_every": every, "pretrained": ""}
-    return SyncNetConfig(**section | RECIPES[recipe] | bounds)
+    bounds = {"steps": steps, "eval_every": every, "save_every": every}
+    return SyncNetConfig(**section | {"pretrained": ""} | RECIPES[recipe] | bounds)
 
 
 def run(results: Path, out: Path, config: SyncNetConfig, seed: int) -> list[dict[str, str]]:
     """The rows of metrics.csv of one training, which is done, continued or read."""
-    keys, data = run_signature.computed_keys(config), run_signature.data_digest(results)
+    start = pretrained.syncnet_start(config.pretrained) or None
+    weights = [start] if start else []
+    keys, data = run_signature.computed_keys(config), run_signature.data_digest(results, weights)
     folder = run_signature.open_run(out, "syncnet", keys, data, seed)
     metrics = folder / "done" / f"{config.steps}.csv"
     if not metrics.is_file():
         metrics.parent.mkdir(parents=True, exist_ok=True)
-        weights = metrics.with_suffix(".pth")
-        syncnet.train(results, config, 96, folder, weights, metrics, seed, torch.device("cpu"))
+        out_weights = metrics.with_suffix(".pth")
+        place = torch.device("cpu")
+        syncnet.train(results, config, 96, folder, out_weights, metrics, seed, place, start)
     with open(metrics, encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
 
