@@ -62,7 +62,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "far to near": {"min_window_gap": 12},
     "audio negatives": {"audio_negatives": 16},
     # From the bundled weights of the demo; see docs/log.md for one real speaker.
-    "from the demo": {"pretrained": "demo"},
+    "from the demo": {"pretrained": "demo", "loss": "bce"},
     # As wide as the public network.
     "wide": {"width": 1.0},
     "wide, adam": {"width": 1.0, "optimizer": "adam", "lr": 5e-4},
