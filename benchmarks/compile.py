@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from lipsync_core.config import GeneratorVariantConfig, SyncNetConfig
-from lipsync_core.data.dataset import ClipDataset, GeneratorBatch
+from lipsync_core.data.dataset import ClipDataset
+from lipsync_core.data.generator_samples import GeneratorBatch
 from lipsync_core.data.syncnet_batches import SyncNetBatch
 from lipsync_core.models import SyncNet, Wav2Lip
 from lipsync_core.runtime import device as devices
@@ -50,6 +51,7 @@ def generator(width: float, compile: bool, place: torch.device) -> Callable[[], 
         draw.integers(0, 256, (4, 5, 96, 96, 3), np.uint8),
         draw.random((4, 5, 1, 80, 16), np.float32),
         draw.random((4, 1, 80, 16), np.float32),
+        np.ones(4, np.float32),
     )
     return lambda: float(task.step(0, batch)["train_loss"])
 

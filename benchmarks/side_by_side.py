@@ -17,10 +17,12 @@ import cv2
 import numpy as np
 
 from lipsync_core.checkpoints import build_from
-from lipsync_core.data.dataset import WINDOW, ClipDataset, generator_batch
+from lipsync_core.data.dataset import WINDOW, ClipDataset
+from lipsync_core.data.generator_samples import generator_batch
 from lipsync_core.evaluation import mouth
 from lipsync_core.evaluation.appearance import Appearance
 from lipsync_core.evaluation.generator import generate
+from lipsync_core.faces.mouth_region import region
 from lipsync_core.models import Wav2Lip
 from lipsync_core.runtime import threads
 from lipsync_core.runtime.files import atomic_path
@@ -32,7 +34,7 @@ BLACK = (0, 0, 0)
 
 def cell(frame: np.ndarray) -> np.ndarray:
     """A face uint8 (S, S, 3) with its mouth enlarged below: (height, CELL, 3)."""
-    detail = mouth.region(frame[None], ZOOM)[0]
+    detail = region(frame[None], ZOOM)[0]
     height = round(CELL * detail.shape[0] / detail.shape[1])
     face = cv2.resize(frame, (CELL, CELL), interpolation=cv2.INTER_CUBIC)
     # Pixels stay visible: stripes and blur are what one looks for.

@@ -48,8 +48,9 @@ def measure(
     from lipsync_core.config import GeneratorVariantConfig, SyncNetConfig
     from lipsync_core.data import dataset
     from lipsync_core.data.prefetch import prefetch
-    from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
+    from lipsync_core.models import SyncNet, Wav2Lip
     from lipsync_core.runtime import threads
+    from lipsync_core.training import adversary
     from lipsync_core.training.generator import GeneratorTask
     from lipsync_core.training.syncnet import SyncNetTask
 
@@ -63,14 +64,14 @@ def measure(
         options = SyncNetConfig(width=width, clips_per_batch=batch, precision="float32")
         task = SyncNetTask(SyncNet(**sizes), *corpora, options, 0, device)
     else:
-        discriminator = QualityDiscriminator(**sizes) if kind == "gan" else None
         options = GeneratorVariantConfig(
             width=width,
             batch_size=batch,
             val_windows=8,
             precision="float32",
-            adv_weight=0.07 * bool(discriminator),
+            adv_weight=0.06 * (kind == "gan"),
         )
+        discriminator = adversary.build(options, size) if kind == "gan" else None
         nets = Wav2Lip(**sizes), SyncNet(**sizes), discriminator
         task = GeneratorTask(kind, *nets, *corpora, options, 0, device)
     task.extra_state["rollbacks"] = 0.0

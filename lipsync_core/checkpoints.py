@@ -242,8 +242,8 @@ def _infer_width(state: State, public: nn.Module) -> float:
     }
     if not channels:
         raise LipsyncError(f"holds no layer of {type(public).__name__}")
-    # `scaled` rounds to the nearest multiple of 8 and stops at 8: each layer leaves an interval.
-    low = max((have - 4) / full if have > 8 else 0.0 for full, have in channels.items())
+    # `scaled` rounds to a multiple of 8 and stops at 8 or 16: each layer leaves an interval.
+    low = max((have - 4) / full if have > 16 else 0.0 for full, have in channels.items())
     high = min((have + 4) / full for full, have in channels.items())
     widest = max(channels)
     ratio = channels[widest] / widest

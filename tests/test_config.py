@@ -170,8 +170,7 @@ def test_gan_settings_survive_a_users_own():
     assert generator.wav2lip_gan.model_dump(exclude_none=True) == {
         "steps": 5,
         "pretrained": "wav2lip",
-        "sync_weight": 0.03,
-        "adv_weight": 0.07,
+        "adv_weight": 0.06,
     }
     assert generator.wav2lip.model_dump(exclude_none=True) == {}
 
@@ -184,7 +183,7 @@ def test_a_variants_keys_win_over_the_common_ones():
         (7, 0.2, True),
         (7, 0.1, False),
     ]
-    assert (found["wav2lip"].adv_weight, found["wav2lip_gan"].adv_weight) == (0, 0.07)
+    assert (found["wav2lip"].adv_weight, found["wav2lip_gan"].adv_weight) == (0, 0.06)
 
 
 def merged(root, preset):

@@ -129,22 +129,44 @@ class GeneratorVariantConfig(TrainingConfig):
     steps: Steps = 100_000
     pretrained: str = ""
     """Weights to start from: a public-format file, the name of another variant, or nothing."""
-    lr: PeakLearningRate = 1e-4
-    lr_schedule: Schedule = "constant"
-    warmup_steps: Warmup = 0
-    grad_clip: GradClip = 0
+    lr: PeakLearningRate = 1e-3
+    lr_schedule: Schedule = "cosine"
+    warmup_steps: Warmup = 100
+    grad_clip: GradClip = 1.0
     export: Export = "last"
+    optimizer: Literal["muon", "adam"] = "muon"
+    """Muon needs a third of the steps; adam (public code) saves its state in checkpoints."""
     batch_size: Positive = 16
     """Windows of five frames per batch."""
     mel_offset: Literal[-1, 0] = 0
     """Audio of the previous frame (-1, public training code) or of the frame (0, inference)."""
-    sync_weight: Share = 0.01
+    reference: Literal["pose_matched", "random"] = "pose_matched"
+    """Reference frames: in the target's pose with another mouth, or any (public code)."""
+    silence_share: Share = 0.15
+    """Share of the windows in which silence and a closed mouth are trained; 0 for none."""
+    audio_encoder: Literal["syncnet", "random"] = "syncnet"
+    """Start of the audio encoder without pretrained weights: SyncNet's, or random (public code)."""
+    mouth_weight: NonNegative = 1.0
+    """Weight of the L1 of the mouth region, beside the L1 of the face."""
+    perceptual_weight: NonNegative = 0.03
+    """Weight of the distance in the features of SyncNet's face encoder."""
+    texture_weight: NonNegative = 1.0
+    """Weight of the difference in local contrast of the lower half."""
+    sync_weight: Share = 0.03
     """Weight of the sync loss once it is switched on."""
-    sync_threshold: NonNegative = 0.75
-    """The sync loss is switched on when its validation value falls below this."""
+    sync_threshold: NonNegative = 0
+    """Validation sync loss below which it is switched on (0.75: public code); 0: from the start."""
+    sync_ramp_steps: Natural = 100
+    """Steps in which the weight of the sync loss grows from 0 once it is switched on."""
     adv_weight: Share = 0
-    """Weight of the adversarial loss; above 0 a quality discriminator is trained."""
-    disc_lr: LearningRate = 1e-4
+    """Weight of the adversarial loss; above 0 a discriminator is trained."""
+    discriminator: Literal["patch", "public"] = "patch"
+    """Patches of the lower half with hinge loss, or the public quality discriminator."""
+    feature_weight: NonNegative = 1.0
+    """Weight of matching the patch discriminator's features."""
+    r1_weight: NonNegative = 0.002
+    """Weight of the gradient penalty R1 of the patch discriminator."""
+    disc_lr: LearningRate = 1e-3
     """Learning rate of the discriminator."""
     disc_pretrained: str = ""
     """Discriminator weights to start from, or nothing."""
@@ -169,7 +191,7 @@ VariantOverrides = create_model(
         for name, field in GeneratorVariantConfig.model_fields.items()
     },
 )
-GAN_DEFAULTS = {"pretrained": "wav2lip", "sync_weight": 0.03, "adv_weight": 0.07}
+GAN_DEFAULTS = {"pretrained": "wav2lip", "adv_weight": 0.06}
 
 
 class GeneratorConfig(GeneratorVariantConfig):

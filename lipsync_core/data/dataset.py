@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -30,7 +29,6 @@ from lipsync_core.audio import (
 from lipsync_core.corpus.filelists import parse_line, read_line, speaker_of
 from lipsync_core.corpus.journal import report_damage, reporting_damage
 from lipsync_core.corpus.layouts.items import source_id
-from lipsync_core.data import augmentation
 from lipsync_core.data.array_cache import ArrayCache
 from lipsync_core.data.weights import CorpusSampler, position, read_weights
 from lipsync_core.errors import ClipError, DamagedFile, LipsyncError, Reason
@@ -44,7 +42,7 @@ CACHE_BYTES = 1 << 30
 MAX_OPEN_ARCHIVES = 256  # a large corpus has more clips than a process may open files
 
 # Separate random streams, so that two uses of a seed are not correlated; 1 is that of SyncNet.
-GENERATOR_STREAM, CORPUS_STREAM = 2, 3
+GENERATOR_STREAM, CORPUS_STREAM, SILENCE_STREAM = 2, 3, 4
 OTHER_SAMPLES = 1 << 40  # offset of the batch index after a rollback
 
 
@@ -64,15 +62,6 @@ class DatasetClip:
     def speaker(self) -> str:
         """The speaker of the clip."""
         return speaker_of(self.id)
-
-
-class GeneratorBatch(NamedTuple):
-    """One window to generate. The visual input is the target with its lower half masked."""
-
-    target: np.ndarray  # uint8 (5, S, S, 3) BGR
-    reference: np.ndarray  # uint8 (5, S, S, 3) BGR, same clip, outside the target window
-    mels: np.ndarray  # float32 (5, 1, 80, 16), one per frame
-    sync_mel: np.ndarray  # float32 (1, 80, 16), audio of the whole window
 
 
 class ClipDataset:
@@ -160,7 +149,7 @@ class ClipDataset:
 
     def read_windows(self, clip: DatasetClip, starts: Sequence[int] | np.ndarray) -> np.ndarray:
         """The frames of the windows that begin at each of `starts`: uint8 (n, 5, S, S, 3) BGR."""
-        chosen = [self._frame(clip, int(s) + step) for s in starts for step in range(WINDOW)]
+        chosen = [self.frame(clip, int(s) + step) for s in starts for step in range(WINDOW)]
         side = self.image_size
         return np.concatenate(chosen).reshape(len(starts), WINDOW, side, side, 3)
 
@@ -185,7 +174,7 @@ class ClipDataset:
             self.cache.add(clip.id, found)
         return found
 
-    def _frame(self, clip: DatasetClip, frame: int) -> np.ndarray:
+    def frame(self, clip: DatasetClip, frame: int) -> np.ndarray:
         """One frame, uint8 (S, S, 3) BGR; must not be modified."""
         found = self.cache.get((clip.id, frame))
         if found is None:
@@ -302,33 +291,3 @@ def _complaint(source: Path, problems: Sequence[ClipError], total: int) -> str:
         f"{source}: {len(problems)} of {total} clips cannot be used ({counts}): {examples}"
         "; prepare the data again (snakemake filelists), or remove them from the list"
     )
-
-
-def generator_sample(
-    dataset: ClipDataset, seed: int, index: int, mel_offset: int = 0, hflip: bool = False
-) -> GeneratorBatch:
-    """One window and a reference window of the same clip without common frames.
-
-    Pure function of its arguments. mel_offset: frame f is generated from the mel window of frame
-    f + mel_offset. Inference uses 0; the public training code uses -1, a shift of 40 ms between
-    training and inference. The window of the sync loss is never shifted.
-    """
-    rng = np.random.default_rng((GENERATOR_STREAM, seed, index))
-    clip = dataset.sample_clip(rng, seed, index)
-    start = int(rng.choice(within_shots(clip.starts, clip.cuts, mel_offset)))
-    elsewhere = clip.starts[np.abs(clip.starts - start) >= WINDOW]
-    target = dataset.frames(clip, start)
-    reference = dataset.frames(clip, int(rng.choice(elsewhere)))
-    if hflip and rng.random() < 0.5:
-        target, reference = augmentation.hflip(target), augmentation.hflip(reference)
-    mels = dataset.mels(clip, range(start + mel_offset, start + mel_offset + WINDOW))
-    return GeneratorBatch(target, reference, mels, dataset.mels(clip, [start])[0])
-
-
-def generator_batch(
-    dataset: ClipDataset, seed: int, step: int, size: int, mel_offset: int = 0, hflip: bool = False
-) -> GeneratorBatch:
-    """Samples step * size .. step * size + size - 1, stacked on a new first axis."""
-    indices = range(step * size, (step + 1) * size)
-    samples = [generator_sample(dataset, seed, index, mel_offset, hflip) for index in indices]
-    return GeneratorBatch(*map(np.stack, zip(*samples, strict=True)))

@@ -1,7 +1,7 @@
 """Appearance of generated mouths against the ground truth: sharpness, color, stripes.
 
 Frames are uint8 (T, S, S, 3) BGR crops, S at least 96; all figures are of the mouth region (see
-`mouth.MOUTH`). They look at single frames only: a perfect figure says nothing about sync.
+`mouth_region.MOUTH`). They look at single frames only: a perfect figure says nothing about sync.
 
 Stripes: transposed convolutions leave patterns with a period of two or four pixels (Odena et al.,
 2016, "Deconvolution and checkerboard artifacts"), lines in the spectrum at 1/2 and 1/4 cycles a
@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lipsync_core.evaluation import mouth
+from lipsync_core.faces.mouth_region import gray, region
 
 CHANNELS = ("b", "g", "r")
 COLOR_SHIFT = tuple(f"color_shift_{channel}" for channel in CHANNELS)
@@ -38,7 +39,7 @@ class LineEnergy(NamedTuple):
 
 def line_energy(frames: np.ndarray) -> LineEnergy:
     """The `LineEnergy` of frames uint8 (T, S, S, 3)."""
-    levels = mouth.gray(mouth.region(frames))
+    levels = gray(region(frames))
     lines, beside = [], []
     for axis in (1, 2):
         power = _power(np.moveaxis(levels, axis, -1))
@@ -75,7 +76,7 @@ def stripes(generated: LineEnergy, gt: LineEnergy) -> float:
 
 def color_shift(frames: np.ndarray, gt: np.ndarray) -> np.ndarray:
     """Mean color of `frames` minus that of `gt`, both (T, S, S, 3): float64 (3,), levels of 255."""
-    means = [mouth.region(part).mean(axis=(0, 1, 2), dtype=np.float64) for part in (frames, gt)]
+    means = [region(part).mean(axis=(0, 1, 2), dtype=np.float64) for part in (frames, gt)]
     return means[0] - means[1]
 
 

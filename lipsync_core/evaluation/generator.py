@@ -6,16 +6,13 @@ import numpy as np
 import torch
 
 from lipsync_core.audio import MAX_ABS
-from lipsync_core.data.dataset import (
-    GENERATOR_STREAM,
-    WINDOW,
-    ClipDataset,
-    GeneratorBatch,
-    generator_batch,
-)
+from lipsync_core.data.dataset import GENERATOR_STREAM, WINDOW, ClipDataset
+from lipsync_core.data.generator_samples import GeneratorBatch, generator_batch
+from lipsync_core.data.loudness import loudness, speech_frames
 from lipsync_core.data.tensors import generator_input, syncnet_input, to_device, to_planes
-from lipsync_core.evaluation import articulation, metrics, mouth
+from lipsync_core.evaluation import metrics
 from lipsync_core.evaluation.appearance import Appearance
+from lipsync_core.faces.mouth_region import opening
 from lipsync_core.models import SyncNet, Wav2Lip
 
 BATCH_SIZE = 8  # windows
@@ -27,7 +24,7 @@ TRIVIAL = ("l1_gt", "l1_lower_gt", "psnr_lower_gt", "output_std_reference")  # c
 def generate(model: Wav2Lip, batch: GeneratorBatch) -> np.ndarray:
     """Generated frames of a batch of windows: float32 (B, 5, S, S, 3) BGR in [0, 1]."""
     device = next(model.parameters()).device
-    target, reference, mels, _ = (to_device(part, device) for part in batch)
+    target, reference, mels = (to_device(part, device) for part in batch[:3])
     faces = generator_input(to_planes(target), to_planes(reference))
     return model(mels, faces).float().permute(0, 2, 3, 4, 1).cpu().numpy()
 
@@ -151,7 +148,7 @@ def reference_leakage(
         mean absolute differences, in [0, 1], of the lower halves of consecutive frames. The head
         moves in all three, so even a perfect generator moves in silence; see `gt_motion`.
     lip_motion, lip_motion_silent_audio, lip_motion_gt: the same differences of the opening of the
-        mouth (`mouth.opening`), on which the head has little influence.
+        mouth (`mouth_region.opening`), on which the head has little influence.
     silent_motion_ratio, silent_lip_motion_ratio: each with silent audio over that with audio.
     l1_shuffled_ratio: L1 with the audio of another window over L1 with its own. 1: the audio is
         not used.
@@ -181,7 +178,7 @@ def reference_leakage(
 def gt_motion(dataset: ClipDataset, seed: int = 0, windows: int = 64) -> dict[str, float]:
     """Motion of the ground truth in windows without and with speech: what silence may look like.
 
-    windows: of each kind at most; one a clip. Silence: `articulation.speech_frames` of the window
+    windows: of each kind at most; one a clip. Silence: `loudness.speech_frames` of the window
     and of two frames on each side of it.
 
     Returns motion_gt_silence, motion_gt_speech and silent_motion_ratio_gt, their ratio, and the
@@ -191,7 +188,7 @@ def gt_motion(dataset: ClipDataset, seed: int = 0, windows: int = 64) -> dict[st
     order = rng.permutation(len(dataset.clips))[:windows]
     motions: dict[str, list[np.ndarray]] = {"silence": [], "speech": []}
     for clip in (dataset.clips[index] for index in order):
-        speech = articulation.speech_frames(articulation.loudness(dataset.mel(clip)))
+        speech = speech_frames(loudness(dataset.mel(clip)))
         starts = clip.starts[(clip.starts >= 2) & (clip.starts + WINDOW + 2 <= len(speech))]
         counts = np.concatenate(([0], np.cumsum(speech)))
         heard = counts[starts + WINDOW + 2] - counts[starts - 2]
@@ -217,5 +214,5 @@ def _ratio(value: float, of: float) -> float:
 def _motions(windows: np.ndarray) -> np.ndarray:
     """Motion of the lower halves and of the mouth's opening in windows (B, 5, S, S, 3): (2,)."""
     lower = windows[:, :, windows.shape[2] // 2 :]
-    openings = np.stack([mouth.opening(frames * 255) for frames in windows])
+    openings = np.stack([opening(frames * 255) for frames in windows])
     return np.array([np.abs(np.diff(part, axis=1)).mean() for part in (lower, openings)])

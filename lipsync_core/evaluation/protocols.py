@@ -30,6 +30,7 @@ from lipsync_core.errors import ClipError
 from lipsync_core.evaluation import appearance, articulation, mouth
 from lipsync_core.evaluation.judges import Judge
 from lipsync_core.evaluation.stretches import Stretch, choose_clips, pairs, read_stretch
+from lipsync_core.faces.mouth_region import opening
 from lipsync_core.media.video import VideoWriter, read_frames
 from lipsync_core.models import Wav2Lip
 from lipsync_core.runtime.progress import Progress
@@ -146,7 +147,7 @@ class Shown:
         self, frames: np.ndarray, judges: Sequence[Judge], wide: np.ndarray | None = None
     ) -> None:
         self.frames = frames
-        self.opening = mouth.opening(frames)
+        self.opening = opening(frames)
         self.embeddings = {
             judge.name: judge.embed_faces(frames if wide is None or not judge.wide else wide)
             for judge in judges

@@ -13,7 +13,7 @@ import numpy as np
 from lipsync_core.audio import mel_windows
 from lipsync_core.corpus.layouts.items import source_id
 from lipsync_core.data.dataset import WINDOW, ClipDataset, DatasetClip, longest_run
-from lipsync_core.evaluation.articulation import loudness, speech_frames
+from lipsync_core.data.loudness import loudness, speech_frames
 from lipsync_core.evaluation.judges import Audio
 from lipsync_core.media.audio import open_wav, shift_samples, to_float
 from lipsync_core.media.speech import SpeechDetector

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from lipsync_core.audio import load_wav, melspectrogram
+from lipsync_core.data.loudness import loudness
 from lipsync_core.errors import ClipError, LipsyncError, Reason
 from lipsync_core.evaluation import summary
-from lipsync_core.evaluation.articulation import loudness
 from lipsync_core.evaluation.judges import Audio, Judge, load_judges
 from lipsync_core.evaluation.lse import SAMPLES_A_FRAME, protocol_boxes
 from lipsync_core.evaluation.output import Evaluation, rounded, write

@@ -6,8 +6,9 @@ norm). The tables are in the modules of the networks.
 Sizes of SyncNet, generator and discriminator
 ---------------------------------------------
 `width` multiplies every hidden channel count of the public network, rounded to a multiple of 8
-and at least 8 (`scaled`). Inputs and outputs (mel, images, probability) keep their channels; the
-embedding is a hidden layer and has `scaled(512, width)` numbers. Width 1.0 is the public network.
+and at least 8 (`scaled`), or 16 in the generator's face encoder and decoder. Inputs and outputs
+(mel, images, probability) keep their channels; the embedding is a hidden layer and has
+`scaled(512, width)` numbers. Width 1.0 is the public network.
 
 `image_size` S wraps the public 96 x 96 network, whose tensors keep their names and shapes:
 
@@ -99,27 +100,29 @@ class Block(nn.Module):
         return self.activation(result + features if self.residual else result)
 
 
-def scaled(channels: int, width: float) -> int:
-    """Hidden `channels` of the public network at `width`: a multiple of 8, at least 8."""
-    return max(8, 8 * int(channels * width / 8 + 0.5))
+def scaled(channels: int, width: float, least: int = 8) -> int:
+    """Hidden `channels` of the public network at `width`: a multiple of 8, at least `least`."""
+    return max(least, 8 * int(channels * width / 8 + 0.5))
 
 
-def chain(layout: Layout, in_channels: int, width: float) -> nn.Sequential:
+def chain(layout: Layout, in_channels: int, width: float, least: int = 8) -> nn.Sequential:
     """The blocks of `layout` in sequence; `in_channels` is not scaled by `width`."""
     blocks = []
     for layer in layout:
-        out_channels = scaled(layer.channels, width)
+        out_channels = scaled(layer.channels, width, least)
         blocks.append(Block(layer, in_channels, out_channels))
         in_channels = out_channels
     return nn.Sequential(*blocks)
 
 
-def stages(layouts: Sequence[Layout], in_channels: int, width: float) -> nn.ModuleList:
+def stages(
+    layouts: Sequence[Layout], in_channels: int, width: float, least: int = 8
+) -> nn.ModuleList:
     """One `chain` per layout; each takes the output of the one before."""
     chains = nn.ModuleList()
     for layout in layouts:
-        chains.append(chain(layout, in_channels, width))
-        in_channels = scaled(layout[-1].channels, width)
+        chains.append(chain(layout, in_channels, width, least))
+        in_channels = scaled(layout[-1].channels, width, least)
     return chains
 
 

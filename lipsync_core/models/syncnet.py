@@ -30,6 +30,7 @@ FACE_LAYOUT = [
     *[conv(512, 3, 2, 1), *residual(512, 2)],
     *[conv(512, 3, 2, 1), conv(512, 3, 1, 0), conv(512, 1, 1, 0)],
 ]
+FEATURE_LAYERS = (0, 1, 3, 6)  # of `FACE_LAYOUT`: images of S, S / 2 and S / 4 pixels
 
 
 def audio_layout(last_residuals: int) -> list[Layer]:
@@ -77,6 +78,19 @@ class SyncNet(nn.Module):
         for block in self.face_downscale_blocks:
             features = block(features)
         return F.normalize(self.face_encoder[1:](features).flatten(1), dim=1)
+
+    def face_features(self, faces: torch.Tensor) -> list[torch.Tensor]:
+        """Features of the first layers, (B, C, H, W) each, of what `encode_faces` takes."""
+        check_shape("faces", faces, 15, self.image_size // 2, self.image_size)
+        features = [self.face_encoder[0](faces)]
+        current = features[0]
+        for block in self.face_downscale_blocks:
+            current = block(current)
+        for index in range(1, FEATURE_LAYERS[-1] + 1):
+            current = self.face_encoder[index](current)
+            if index in FEATURE_LAYERS:
+                features.append(current)
+        return features
 
     def forward(self, mel: torch.Tensor, faces: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mel (B, 1, 80, 16) and faces (B, 15, S / 2, S) -> audio (B, D), face (B, D)."""

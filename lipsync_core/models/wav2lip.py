@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import nn
 
@@ -22,6 +24,8 @@ from lipsync_core.models.blocks import (
 from lipsync_core.models.syncnet import audio_layout
 
 STEM = 16
+# At a quarter of the width, the 8 channels of the highest resolution could not carry two images.
+MIN_CHANNELS = 16  # of the face encoder and decoder
 FACE_ENCODER = [  # output sizes at image_size 96
     [conv(STEM, 7, 1, 3)],  # 96 x 96
     [conv(32, 3, 2, 1), *residual(32, 2)],  # 48
@@ -58,15 +62,18 @@ class Wav2Lip(nn.Module):
         downscale = [[conv(STEM, *step), *residual(STEM)] for step in steps]
         upscale = [[up(64, *step, 3 - step.stride), *residual(64)] for step in reversed(steps)]
 
-        self.face_encoder_blocks = stages(FACE_ENCODER, 6, width)
+        face_stages = functools.partial(stages, width=width, least=MIN_CHANNELS)
+        self.face_encoder_blocks = face_stages(FACE_ENCODER, 6)
         self.audio_encoder = chain(audio_layout(last_residuals=1), 1, width)
         self.face_decoder_blocks = _decoder(FACE_DECODER, FACE_ENCODER[::-1], 512, width)
-        head = scaled(64, width) + scaled(STEM, width)
+        stem, last, hidden = (scaled(n, width, MIN_CHANNELS) for n in (STEM, 64, 32))
         self.output_block = nn.Sequential(
-            *chain(OUTPUT, head, width), nn.Conv2d(scaled(32, width), 3, 1), nn.Sigmoid()
+            *chain(OUTPUT, last + stem, width, MIN_CHANNELS), nn.Conv2d(hidden, 3, 1), nn.Sigmoid()
         )
-        self.face_downscale_blocks = stages(downscale, scaled(STEM, width), width)
-        self.face_upscale_blocks = nn.ModuleList(chain(rows, head, width) for rows in upscale)
+        self.face_downscale_blocks = face_stages(downscale, stem)
+        self.face_upscale_blocks = nn.ModuleList(
+            chain(rows, last + stem, width, MIN_CHANNELS) for rows in upscale
+        )
 
     def forward(self, mel: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
         """Generate faces in sync with the audio.
@@ -101,9 +108,9 @@ def _decoder(
     decoder: list[list[Layer]], skips: list[list[Layer]], in_channels: int, width: float
 ) -> nn.ModuleList:
     """Decoder stages; each takes the output of the one before, concatenated with its skip."""
-    in_channels = scaled(in_channels, width)
+    in_channels = scaled(in_channels, width, MIN_CHANNELS)
     blocks = nn.ModuleList()
     for rows, skip in zip(decoder, skips, strict=True):
-        blocks.append(chain(rows, in_channels, width))
-        in_channels = scaled(rows[-1].channels, width) + scaled(skip[-1].channels, width)
+        blocks.append(chain(rows, in_channels, width, MIN_CHANNELS))
+        in_channels = sum(scaled(row[-1].channels, width, MIN_CHANNELS) for row in (rows, skip))
     return blocks

@@ -15,8 +15,8 @@ from lipsync_core.runtime.tables import Row, read_table
 ORDER = (
     *("demo_corpus", "extract_audio", "mel_spectrograms", "detect_faces", "crop_faces"),
     *("bootstrap_sync", "measure_sync"),
-    *("check_clips", "filelists", "train_syncnet", "train_generator", "train_second_judge"),
-    *("evaluate", "infer"),
+    *("check_clips", "filelists", "train_syncnet", "compare_syncnets", "train_generator"),
+    *("train_second_judge", "evaluate", "infer"),
 )
 LEFT_OUT = ("report_page",)  # still runs while the page is written
 

@@ -1,7 +1,10 @@
-"""Training of the generator, without and with the quality discriminator ("GAN").
+"""Training of the generator, without and with a discriminator ("GAN").
 
 The public recipe: L1, a sync loss by the frozen SyncNet (switched on once the validation sync loss
-is below a threshold) and, with the discriminator, an adversarial loss.
+is below a threshold) and, with the discriminator, an adversarial loss. The default adds to it: L1
+of the mouth, distance in the features of SyncNet's face encoder, local contrast, samples of
+silence, references in the pose of the target, Muon, and an audio encoder that starts as SyncNet's
+(docs/training.md).
 """
 
 from __future__ import annotations
@@ -11,28 +14,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
 from lipsync_core.checkpoints import build_from, load_pretrained, save_public
 from lipsync_core.config import GeneratorVariantConfig
 from lipsync_core.corpus import split_summary
-from lipsync_core.data.dataset import (
-    OTHER_SAMPLES,
-    ClipDataset,
-    GeneratorBatch,
-    generator_batch,
-    load_splits,
-)
+from lipsync_core.data.dataset import OTHER_SAMPLES, ClipDataset, load_splits
+from lipsync_core.data.generator_samples import GeneratorBatch, generator_batch
 from lipsync_core.data.tensors import generator_input, syncnet_input, to_device, to_planes
 from lipsync_core.errors import LipsyncError
 from lipsync_core.evaluation.generator import generate, generator_metrics, reference_leakage
-from lipsync_core.models import QualityDiscriminator, SyncNet, Wav2Lip
+from lipsync_core.models import PatchDiscriminator, QualityDiscriminator, SyncNet, Wav2Lip
+from lipsync_core.models.blocks import fold_time, lower_half
 from lipsync_core.models.discriminator import data_dependent_init
-from lipsync_core.training import gan_health, generator_diagnosis, losses, previews
+from lipsync_core.training import adversary, gan_health, generator_diagnosis, losses, previews
+from lipsync_core.training.adversary import Adversary
 from lipsync_core.training.engine import distributed, loop, precision
 from lipsync_core.training.engine.ema import ema_model
+from lipsync_core.training.engine.muon import Muon
 from lipsync_core.training.engine.optimization import (
     adam,
     detached,
@@ -42,10 +42,11 @@ from lipsync_core.training.engine.optimization import (
     micro_batches,
     optimizer_step,
 )
+from lipsync_core.training.frozen_syncnet import copy_audio_encoder, freeze, load_syncnet
 from lipsync_core.training.samples import write_samples
 
 log = logging.getLogger(__name__)
-DISCRIMINATOR = "visual_quality_disc.pth"  # in the run folder, public format
+DISCRIMINATOR = "discriminator.pth"  # in the run folder, public format
 START_METRICS = {  # column -> key in the extra state
     name: name.replace("val_", "start_")
     for name in (
@@ -72,7 +73,7 @@ class GeneratorTask(loop.Task):
         label: str,
         model: Wav2Lip,
         syncnet: SyncNet,
-        discriminator: QualityDiscriminator | None,
+        discriminator: QualityDiscriminator | PatchDiscriminator | None,
         train: ClipDataset,
         val: ClipDataset,
         config: GeneratorVariantConfig,
@@ -90,22 +91,29 @@ class GeneratorTask(loop.Task):
         self.syncnet = distributed.sync_batchnorm(
             freeze(syncnet.to(device, memory_format=torch.channels_last))
         )
-        betas = (0.9, 0.999) if discriminator is None else (0.5, 0.999)
-        self.optimizer = adam(self.model.parameters(), betas)
+        self.precision = precision.resolve(config.precision, device)
+        weights = self.model.parameters()
+        if config.optimizer == "muon":
+            self.optimizer = Muon(weights, precision=self.precision)
+        else:
+            self.optimizer = adam(weights, (0.9, 0.999) if discriminator is None else (0.5, 0.999))
         self.parts = {"model": self.model, "optimizer": self.optimizer}
-        self.discriminator = discriminator
+        self.adversary: Adversary | None = None
         if discriminator is not None:
-            precision.float32_sigmoids(discriminator.to(device, memory_format=torch.channels_last))
-            self.disc_optimizer = adam(discriminator.parameters(), betas)
+            self.adversary = Adversary(discriminator, config, self.precision, device)
             self.parts |= {
                 "discriminator": discriminator,
-                "disc_optimizer": self.disc_optimizer,
+                "disc_optimizer": self.adversary.optimizer,
             }
         self.ema: AveragedModel | None = None
         if config.ema_decay > 0:
             self.ema = self.parts["ema"] = ema_model(self.model, config.ema_decay)
-        self.extra_state = {"sync_weight": 0.0, "lr_scale": 1.0}
-        self.precision = precision.resolve(config.precision, device)
+        waits = config.sync_threshold > 0
+        self.extra_state = {
+            "sync_weight": 0.0 if waits else config.sync_weight,
+            "sync_from": 0,  # the step in which the sync loss was switched on
+            "lr_scale": 1.0,
+        }
         self.previews: previews.Previews | None = None
 
     def batch(self, step: int) -> GeneratorBatch:
@@ -113,8 +121,16 @@ class GeneratorTask(loop.Task):
         config = self.config
         index = step + OTHER_SAMPLES * int(self.extra_state.get("rollbacks", 0))
         part, size = distributed.shard_batch(index, config.batch_size)
-        hflip = config.augment.hflip
-        return generator_batch(self.train, self.seed, part, size, config.mel_offset, hflip)
+        return generator_batch(
+            self.train,
+            self.seed,
+            part,
+            size,
+            config.mel_offset,
+            config.augment.hflip,
+            config.reference,
+            config.silence_share,
+        )
 
     @property
     def result(self) -> Wav2Lip:
@@ -129,64 +145,82 @@ class GeneratorTask(loop.Task):
         self.optimizer.zero_grad(set_to_none=True)
         reports, frames = [], []
         for part in micro_batches(batch, config.grad_accumulation):
-            gt, generated, loss = self.generator_losses(part)
+            gt, generated, loss = self.generator_losses(part, self.sync_weight(step))
             loss["train_loss"].backward()
             reports.append(detached(loss))
             frames.append((gt, generated.detach()))
         optimizer_step(self.optimizer, self._lr(step, config.lr), config.grad_clip, len(reports))
         if self.ema is not None:
             self.ema.update_parameters(self.model)
-        if self.discriminator is not None:
-            self.discriminator.train()
-            self.disc_optimizer.zero_grad(set_to_none=True)
+        if self.adversary is not None:
+            optimizer = self.adversary.optimizer
+            optimizer.zero_grad(set_to_none=True)
             for report, (gt, generated) in zip(reports, frames, strict=True):
-                loss = self.discriminator_losses(gt, generated)
-                (loss["train_disc_real"] + loss["train_disc_fake"]).backward()
+                loss = self.adversary.own_losses(gt, generated, step)
+                loss.pop("train_disc_loss").backward()
                 report |= detached(loss)
-            disc_lr = self._lr(step, config.disc_lr)
-            optimizer_step(self.disc_optimizer, disc_lr, config.grad_clip, len(reports))
+            optimizer_step(
+                optimizer, self._lr(step, config.disc_lr), config.grad_clip, len(reports)
+            )
         return mean_metrics(reports)
 
-    def generator_losses(self, batch: GeneratorBatch) -> tuple[torch.Tensor, torch.Tensor, Losses]:
+    def sync_weight(self, step: int) -> float:
+        """Weight of the sync loss in a step: grows over `sync_ramp_steps` once it is on."""
+        since = step + 1 - self.extra_state["sync_from"]
+        ramp = min(1.0, since / max(1, self.config.sync_ramp_steps))
+        return self.extra_state["sync_weight"] * ramp
+
+    def generator_losses(
+        self, batch: GeneratorBatch, sync_weight: float
+    ) -> tuple[torch.Tensor, torch.Tensor, Losses]:
         """Ground-truth frames, generated frames, both float32 (B, 3, 5, S, S), and the losses."""
-        target, reference, mels, sync_mel = (to_device(part, self.device) for part in batch)
+        config = self.config
+        target, reference, mels, sync_mel, spoken = (to_device(part, self.device) for part in batch)
         gt = to_planes(target)
         with self._autocast():
             generated = self.forward(mels, generator_input(gt, to_planes(reference))).float()
-        sync_weight, adv_weight = self.extra_state["sync_weight"], self.config.adv_weight
         loss = {"train_l1": F.l1_loss(generated, gt)}
-        total = (1 - sync_weight - adv_weight) * loss["train_l1"]
+        weights = {"train_l1": 1 - sync_weight - config.adv_weight}
         if sync_weight > 0:
-            loss["train_sync_loss"] = self.sync_loss(generated, sync_mel)
-            total = total + sync_weight * loss["train_sync_loss"]
-        if self.discriminator is not None:
-            self.discriminator.requires_grad_(False)  # its gradients belong to its own step
-            with self._autocast():
-                probability = self.discriminator(generated)
-            loss["train_adv_loss"] = losses.gan_bce(probability, 1)
-            total = total + adv_weight * loss["train_adv_loss"]
-        return gt, generated, loss | {"train_loss": total}
+            loss["train_sync_loss"] = self.sync_loss(generated, sync_mel, spoken)
+            weights["train_sync_loss"] = sync_weight
+        if config.mouth_weight > 0:
+            loss["train_mouth_l1"] = losses.mouth_l1(generated, gt)
+            weights["train_mouth_l1"] = config.mouth_weight
+        if config.perceptual_weight > 0:
+            loss["train_perceptual_loss"] = self.perceptual_loss(generated, gt)
+            weights["train_perceptual_loss"] = config.perceptual_weight
+        if config.texture_weight > 0:
+            halves = (lower_half(fold_time(faces)) for faces in (generated, gt))
+            loss["train_texture_loss"] = losses.texture_distance(*halves)
+            weights["train_texture_loss"] = config.texture_weight
+        if self.adversary is not None:
+            loss |= self.adversary.generator_losses(gt, generated)
+            weights["train_adv_loss"] = config.adv_weight
+            weights["train_feature_loss"] = config.feature_weight
+        loss["train_loss"] = torch.stack([weights[name] * loss[name] for name in loss]).sum()
+        return gt, generated, loss
 
-    def discriminator_losses(self, gt: torch.Tensor, generated: torch.Tensor) -> Losses:
-        """Binary cross entropy and accuracy of the discriminator on both kinds of frames."""
-        assert self.discriminator is not None
-        self.discriminator.requires_grad_(True)
-        with self._autocast():
-            on_gt, on_generated = self.discriminator(torch.cat((gt, generated))).float().chunk(2)
-        return {
-            "train_disc_real": losses.gan_bce(on_gt, 1),
-            "train_disc_fake": losses.gan_bce(on_generated, 0),
-            "train_disc_real_accuracy": (on_gt > 0.5).float().mean(),
-            "train_disc_fake_accuracy": (on_generated <= 0.5).float().mean(),
-        }
+    def sync_loss(
+        self, generated: torch.Tensor, sync_mel: torch.Tensor, spoken: torch.Tensor
+    ) -> torch.Tensor:
+        """SyncNet's loss of generated frames (B, 3, 5, S, S) and mels (B, 1, 80, 16).
 
-    def sync_loss(self, generated: torch.Tensor, sync_mel: torch.Tensor) -> torch.Tensor:
-        """SyncNet's loss of generated frames (B, 3, 5, S, S) and mels (B, 1, 80, 16)."""
+        spoken: (B,), see `GeneratorBatch`.
+        """
         self.syncnet.train(self.config.syncnet_batchnorm == "batch")
         with self._autocast():
             audio, face = self.syncnet(sync_mel, syncnet_input(generated))
         self.syncnet.eval()
-        return losses.sync_loss(audio, face)
+        return losses.sync_loss(audio, face, spoken)
+
+    def perceptual_loss(self, generated: torch.Tensor, gt: torch.Tensor) -> torch.Tensor:
+        """Distance in the features of SyncNet's face encoder: frames (B, 3, 5, S, S) twice."""
+        with self._autocast():
+            ours = self.syncnet.face_features(syncnet_input(generated))
+            with torch.no_grad():
+                true = self.syncnet.face_features(syncnet_input(gt))
+        return losses.feature_distance(ours, true, relative=True)
 
     def _lr(self, step: int, peak: float) -> float:
         config = self.config
@@ -212,7 +246,7 @@ class GeneratorTask(loop.Task):
 
     def _measure_start(self) -> None:
         """Keep the metrics before the first step of a GAN: it may collapse before its first row."""
-        if self.discriminator is None or self.extra_state.keys() & START_METRICS.values():
+        if self.adversary is None or self.extra_state.keys() & START_METRICS.values():
             return
         found = self._val_metrics()
         self.extra_state |= {kept: found[name] for name, kept in START_METRICS.items()}
@@ -223,7 +257,7 @@ class GeneratorTask(loop.Task):
         row["sync_weight"] = self.extra_state["sync_weight"]
         in_reach = row["val_sync_loss"] < self.config.sync_threshold
         if self.extra_state["sync_weight"] == 0 and in_reach:
-            self.extra_state["sync_weight"] = self.config.sync_weight
+            self.extra_state |= {"sync_weight": self.config.sync_weight, "sync_from": step}
             log.info("%s: the sync loss is switched on", self.label)
         return row
 
@@ -235,8 +269,9 @@ class GeneratorTask(loop.Task):
             return self.previews.write(self.result.eval(), row, run_dir)
 
     def export(self, path: Path, step: int) -> None:
-        """Public format, with Adam's state as public files have it."""
-        save_public(path, self.result, self.optimizer, step=step)
+        """Public format, with Adam's state as public files have it, or none of Muon's."""
+        optimizer = self.optimizer if self.config.optimizer == "adam" else None
+        save_public(path, self.result, optimizer, step=step)
 
     def advice(self, rows: list[loop.Row]) -> str:
         """A warning with a remedy where the training does not learn as it should, or ""."""
@@ -244,7 +279,7 @@ class GeneratorTask(loop.Task):
 
     def failure(self, rows: list[loop.Row]) -> str:
         """A message if a GAN has collapsed, see `gan_health.collapse`, else ""."""
-        if self.discriminator is None:
+        if self.adversary is None:
             return ""
         state = self.extra_state
         start = {name: state[kept] for name, kept in START_METRICS.items() if kept in state}
@@ -258,29 +293,6 @@ class GeneratorTask(loop.Task):
         self.extra_state["lr_scale"] = ROLLBACK_LR_SCALE**count
         if self.ema is not None:
             self.model.load_state_dict(self.ema.module.state_dict())
-
-
-def freeze(syncnet: SyncNet) -> SyncNet:
-    """Freeze the weights and statistics of a SyncNet, in evaluation mode; returns it.
-
-    In training mode, as in the public code, it normalizes by the statistics of the batch; even then
-    its own statistics stay as they are, so that evaluations and resumed runs are exact.
-    """
-    for layer in syncnet.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.track_running_stats = False  # read in evaluation mode, written in neither
-    return syncnet.requires_grad_(False).eval()
-
-
-def load_syncnet(checkpoint: str | Path, image_size: int) -> SyncNet:
-    """The SyncNet of a checkpoint. Raises LipsyncError when it is for another image size."""
-    syncnet = build_from(checkpoint, SyncNet)
-    if syncnet.image_size != image_size:
-        raise LipsyncError(
-            f"{checkpoint}: a SyncNet for {syncnet.image_size} pixels cannot train a generator of "
-            f"{image_size}; train both with the same `image_size`"
-        )
-    return syncnet
 
 
 def init_batch(model: Wav2Lip, corpus: ClipDataset, seed: int) -> torch.Tensor:
@@ -312,7 +324,7 @@ def train(
     ----------
     results: folder of the prepared data. config: of one variant. image_size: pixels.
     run_dir: folder of the state; a state found there is continued. A discriminator is written to
-        run_dir/visual_quality_disc.pth.
+        run_dir/discriminator.pth.
     checkpoint, metrics, samples: the outputs: public-format weights, one CSV row an evaluation, a
         PNG of fixed validation windows (see `write_samples`).
     syncnet: checkpoint of SyncNet, public format; its sizes are read from it.
@@ -331,13 +343,14 @@ def train(
     frozen = load_syncnet(syncnet, image_size)
     torch.manual_seed(seed)
     model = Wav2Lip(width=config.width, image_size=image_size)
+    if config.audio_encoder == "syncnet" and not pretrained:
+        copy_audio_encoder(frozen, model)
     load_pretrained(model, pretrained)
     discriminator = None
     if config.adv_weight > 0:
-        discriminator = data_dependent_init(
-            QualityDiscriminator(width=config.width, image_size=image_size),
-            init_batch(model, train_set, seed),
-        )
+        discriminator = adversary.build(config, image_size)
+        if isinstance(discriminator, QualityDiscriminator):
+            data_dependent_init(discriminator, init_batch(model, train_set, seed))
         load_pretrained(discriminator, disc_pretrained)
     task = GeneratorTask(
         label, model, frozen, discriminator, train_set, val_set, config, seed, device
@@ -349,8 +362,8 @@ def train(
     if not distributed.is_main_process():
         return
     loop.publish(task, run_dir, checkpoint, metrics, step, config.export)
-    if discriminator is not None:
-        save_public(run_dir / DISCRIMINATOR, discriminator, task.disc_optimizer, step=step)
+    if task.adversary is not None:
+        save_public(run_dir / DISCRIMINATOR, discriminator, task.adversary.optimizer, step=step)
     published = build_from(checkpoint, Wav2Lip).to(device)
     write_samples(published, val_set, samples, config.mel_offset)
     if preview_dir is not None:

@@ -1,16 +1,24 @@
 """Losses of the three trainings, in float32 whatever the precision of the networks.
 
-Sources: SyncNet's binary cross entropy, the sync loss and the adversarial loss are those of Wav2Lip
-(Prajwal et al., 2020); InfoNCE is the symmetric cross entropy of CLIP (Radford et al., 2021) over
-the windows of one clip, with the mean of the embeddings subtracted.
+Sources: SyncNet's binary cross entropy, the sync loss and the adversarial cross entropy are those
+of Wav2Lip (Prajwal et al., 2020); the hinge loss is that of Lim and Ye (2017), R1 of Mescheder et
+al. (2018), feature matching of Wang et al. (2018), the perceptual distance of Johnson et al.
+(2016); InfoNCE is the symmetric cross entropy of CLIP (Radford et al., 2021) over the windows of
+one clip, with the mean of the embeddings subtracted.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch.nn import functional as F
 
+from lipsync_core.faces.mouth_region import MOUTH
+
 EPSILON = 1e-6
+MIN_FEATURE_SIZE = 1e-3
+TEXTURE_FLOOR = 1e-6  # of the mean square of a response: a quarter of a level of 255
 INIT_LOGIT_SCALE = 10.0  # of the learned inverse temperature
 MAX_LOGIT_SCALE = 100.0  # as in CLIP
 
@@ -73,9 +81,64 @@ def balanced_bce(cosines: torch.Tensor, in_sync: torch.Tensor) -> torch.Tensor:
     return (positives + cosine_bce(negatives, 0)) / 2 if len(negatives) else positives
 
 
-def sync_loss(audio: torch.Tensor, face: torch.Tensor) -> torch.Tensor:
-    """Binary cross entropy of SyncNet's cosines against 1: embeddings (B, D) twice -> scalar."""
-    return cosine_bce((audio.float() * face.float()).sum(1), 1)
+def sync_loss(
+    audio: torch.Tensor, face: torch.Tensor, spoken: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Binary cross entropy of SyncNet's cosines against 1: embeddings (B, D) twice -> scalar.
+
+    spoken: (B,), 1, or 0 for windows of silence, whose loss is 0.
+    """
+    cosines = (audio.float() * face.float()).sum(1)
+    if spoken is None:
+        return cosine_bce(cosines, 1)
+    return -(cosines.clamp(EPSILON, 1 - EPSILON).log() * spoken).mean()
+
+
+def mouth_l1(generated: torch.Tensor, gt: torch.Tensor) -> torch.Tensor:
+    """L1 of the mouth region (`faces.mouth_region.MOUTH`): (B, 3, T, S, S) twice -> scalar."""
+    side = gt.shape[-1]
+    top, bottom, left, right = (round(part * side) for part in MOUTH)
+    return F.l1_loss(
+        generated[..., top:bottom, left:right].float(), gt[..., top:bottom, left:right].float()
+    )
+
+
+def texture_distance(generated: torch.Tensor, gt: torch.Tensor) -> torch.Tensor:
+    """Difference in local contrast of each of 8 spatial frequencies: (N, 3, h, w) twice -> scalar.
+
+    The gray images are filtered by the 3 x 3 DCT kernels but the constant one, and the root mean
+    square of the responses in blocks of 8 pixels, every 4, is compared. L1 alone averages fine
+    detail away that it cannot place; this asks for as much of it as there is, neither for its place
+    nor for more (stripes).
+    """
+    return F.l1_loss(_local_contrast(generated), _local_contrast(gt))
+
+
+def _local_contrast(images: torch.Tensor) -> torch.Tensor:
+    """(N, 3, h, w) -> float32 (N, 8, h', w')."""
+    root2, root3, root6 = 2**0.5, 3**0.5, 6**0.5
+    rows = [[1 / root3] * 3, [1 / root2, 0, -1 / root2], [1 / root6, -2 / root6, 1 / root6]]
+    basis = torch.tensor(rows, device=images.device)
+    kernels = (basis[:, None, :, None] * basis[None, :, None, :]).reshape(9, 1, 3, 3)[1:]
+    responses = F.conv2d(images.float().mean(1, keepdim=True), kernels)
+    return (F.avg_pool2d(responses.square(), 8, 4) + TEXTURE_FLOOR).sqrt()
+
+
+def feature_distance(
+    generated: Sequence[torch.Tensor], gt: Sequence[torch.Tensor], relative: bool = False
+) -> torch.Tensor:
+    """Mean L1 between the features (N, C, H, W) of each layer; a scalar.
+
+    relative: each sample's distance is divided by the mean size of its true features, so that all
+    layers count alike.
+    """
+    total = torch.zeros((), device=gt[0].device)
+    for ours, true in zip(generated, gt, strict=True):
+        true = true.float().detach()
+        distance = (ours.float() - true).abs().mean((1, 2, 3))
+        size = true.abs().mean((1, 2, 3)) + MIN_FEATURE_SIZE if relative else 1
+        total = total + (distance / size).mean()
+    return total / len(gt)
 
 
 def gan_bce(probability: torch.Tensor, label: float) -> torch.Tensor:
@@ -87,3 +150,14 @@ def gan_bce(probability: torch.Tensor, label: float) -> torch.Tensor:
     # Clamped to the logarithm's range by torch, so that a saturated discriminator has a gradient.
     loss = F.binary_cross_entropy(probability.nan_to_num(0.5), torch.full_like(probability, label))
     return loss + 0 * probability.mean()
+
+
+def hinge(logits: torch.Tensor, label: int) -> torch.Tensor:
+    """Hinge loss of the discriminator's logits for real (1) or generated (0) patches; a scalar."""
+    return F.relu(1 - logits.float() if label else 1 + logits.float()).mean()
+
+
+def gradient_penalty(logits: torch.Tensor, halves: torch.Tensor) -> torch.Tensor:
+    """R1: mean squared norm of the gradient of the logits for the real `halves` (N, 3, h, w)."""
+    (gradient,) = torch.autograd.grad(logits.float().sum(), halves, create_graph=True)
+    return gradient.float().square().sum((1, 2, 3)).mean()

@@ -21,7 +21,8 @@ import numpy as np
 
 from lipsync_core.corpus.filelists import SAMPLES_A_FRAME
 from lipsync_core.corpus.layouts.items import source_id
-from lipsync_core.data.dataset import WINDOW, ClipDataset, DatasetClip, GeneratorBatch
+from lipsync_core.data.dataset import WINDOW, ClipDataset, DatasetClip
+from lipsync_core.data.generator_samples import GeneratorBatch
 from lipsync_core.dubbing.dub import COMMENT
 from lipsync_core.errors import LipsyncError
 from lipsync_core.evaluation.generator import BATCH_SIZE, generate
@@ -176,7 +177,7 @@ def _generate(model: Wav2Lip, windows: np.ndarray, mels: np.ndarray) -> np.ndarr
     for first in range(0, len(windows), BATCH_SIZE):
         part = slice(first, first + BATCH_SIZE)
         target, audio = windows[part], mels[part]
-        batch = GeneratorBatch(target, target, audio, audio[:, 0])
+        batch = GeneratorBatch(target, target, audio, audio[:, 0], np.ones(len(target), np.float32))
         parts.append((generate(model, batch) * 255).round().astype(np.uint8))
     return np.concatenate(parts)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lipsync_core.data.dataset import WINDOW, ClipDataset, generator_batch
+from lipsync_core.data.dataset import WINDOW, ClipDataset
+from lipsync_core.data.generator_samples import generator_batch
 from lipsync_core.evaluation.generator import generate
 from lipsync_core.models import Wav2Lip
 from lipsync_core.runtime.files import atomic_path

@@ -17,14 +17,8 @@ from lipsync_core.corpus.filelists import ListedClip, parse_line, read_line
 from lipsync_core.data import dataset
 from lipsync_core.data.array_cache import OVERHEAD
 from lipsync_core.data.augmentation import HFLIP, NO_AUGMENT
-from lipsync_core.data.dataset import (
-    ClipDataset,
-    generator_batch,
-    generator_sample,
-    load_splits,
-    read_filelist,
-    window_starts,
-)
+from lipsync_core.data.dataset import ClipDataset, load_splits, read_filelist, window_starts
+from lipsync_core.data.generator_samples import generator_batch, generator_sample
 from lipsync_core.data.prefetch import prefetch
 from lipsync_core.data.syncnet_batches import sample_starts, syncnet_batch, syncnet_group
 from lipsync_core.errors import LipsyncError

@@ -5,7 +5,8 @@ from collections import Counter
 
 import pytest
 
-from lipsync_core.data.dataset import ClipDataset, generator_sample
+from lipsync_core.data.dataset import ClipDataset
+from lipsync_core.data.generator_samples import generator_sample
 from lipsync_core.data.syncnet_batches import syncnet_group
 from lipsync_core.data.weights import CorpusSampler, position, write_weights
 from tests.support.training import write_corpus

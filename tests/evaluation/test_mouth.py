@@ -6,7 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
+from lipsync_core.data.loudness import loudness, speech_frames
 from lipsync_core.evaluation import articulation, mouth
+from lipsync_core.faces.mouth_region import opening
 from tests.support.training import moving_face
 
 OPENING = np.tile([0, 0.2, 0.5, 0.9, 0.6, 0.1], 8)
@@ -18,7 +20,7 @@ def frames():
 
 
 def test_opening_follows_the_mouth(frames):
-    assert np.corrcoef(mouth.opening(frames), OPENING)[0, 1] > 0.9
+    assert np.corrcoef(opening(frames), OPENING)[0, 1] > 0.9
 
 
 def test_equal_frames_have_perfect_figures(frames):
@@ -62,14 +64,14 @@ def mel_of(levels):
 
 
 def test_loudness_is_by_frame():
-    found = articulation.loudness(mel_of([2.0] * 25 + [-2.0] * 25))
+    found = loudness(mel_of([2.0] * 25 + [-2.0] * 25))
     assert len(found) == 50
     assert found[5] == pytest.approx(10 ** (-25 / 20), rel=1e-3)  # 2 is -25 dB, -2 is -75 dB
     assert found[40] == pytest.approx(10 ** (-75 / 20), rel=1e-3)
 
 
 def test_silence_is_found_by_runs():
-    speech = articulation.speech_frames(np.r_[np.full(20, 1.0), np.full(10, 1e-3), np.full(5, 0.5)])
+    speech = speech_frames(np.r_[np.full(20, 1.0), np.full(10, 1e-3), np.full(5, 0.5)])
     assert speech.sum() == 25
     assert articulation.silent_runs(speech) == [slice(20, 30)]
     assert articulation.silent_runs(np.r_[speech[:25], True]) == []

@@ -13,14 +13,14 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from lipsync_core.config import TrainingConfig
+from lipsync_core.config import GeneratorVariantConfig, TrainingConfig
 from lipsync_core.data import tensors
 from lipsync_core.evaluation import generator as generator_evaluation
 from lipsync_core.evaluation import syncnet as syncnet_evaluation
-from lipsync_core.models import QualityDiscriminator
+from lipsync_core.models import PatchDiscriminator
 from lipsync_core.training import generator, syncnet
 from lipsync_core.training.engine import distributed, loop
-from tests.training.test_tasks import make_generator_task, make_syncnet_task
+from tests.training.test_tasks import PUBLIC, make_generator_task, make_syncnet_task
 
 NAMES = ("syncnet", "generator", "gan")
 STEPS = {"single": 1, "double": 4}
@@ -37,7 +37,7 @@ def widen(task: loop.Task) -> loop.Task:
 
     for module in (syncnet, generator, syncnet_evaluation, generator_evaluation):
         module.to_device = to_device
-    for part in vars(task).values():
+    for part in (*vars(task).values(), *task.parts.values()):
         if isinstance(part, torch.nn.Module):
             part.double()
     return task
@@ -54,16 +54,16 @@ def make(name: str, results: Path) -> loop.Task:
             "grad_accumulation": 2,
         }
         return make_syncnet_task(results, **options)
-    discriminator = QualityDiscriminator(width=0.0625) if name == "gan" else None
-    options = (
-        {"batch_size": 2, "adv_weight": 0.07, "ema_decay": 0.9}
-        if discriminator
-        else {"batch_size": 4, "grad_accumulation": 2}
-    )
-    task = make_generator_task(
-        results, discriminator, sync_threshold=50.0, val_windows=8, grad_clip=1.0, **options
-    )
-    return task
+    discriminator = None
+    options = {"batch_size": 4, "grad_accumulation": 2}
+    if name == "gan":  # by the default recipe
+        discriminator = PatchDiscriminator(width=0.0625)
+        default = GeneratorVariantConfig().model_dump()
+        options = {key: default[key] for key in PUBLIC}
+        options |= {"batch_size": 2, "adv_weight": 0.07, "ema_decay": 0.9, "silence_share": 0.5}
+        options["sync_ramp_steps"] = 2
+    options |= {"sync_threshold": 50.0, "val_windows": 8, "grad_clip": 1.0}
+    return make_generator_task(results, discriminator, **options)
 
 
 def train_all(precision: str, results: Path, out: Path) -> None:

@@ -17,7 +17,8 @@ import pytest
 import torch
 
 from lipsync_core.config import SyncNetConfig
-from lipsync_core.data.dataset import ClipDataset, generator_batch
+from lipsync_core.data.dataset import ClipDataset
+from lipsync_core.data.generator_samples import generator_batch
 from lipsync_core.data.syncnet_batches import syncnet_batch
 from lipsync_core.errors import LipsyncError
 from lipsync_core.training import syncnet

@@ -92,10 +92,11 @@ def test_the_batch_norm_of_syncnet(results):
         task = make_task(results, syncnet_batchnorm=mode)
         before = {name: value.clone() for name, value in task.syncnet.state_dict().items()}
         drawn = torch.from_numpy(batch.target).permute(0, 4, 1, 2, 3).float() / 255
-        sounds = torch.from_numpy(batch.sync_mel)
-        losses[mode] = task.sync_loss(drawn, sounds).item()
-        assert losses[mode] == task.sync_loss(drawn, sounds).item()
-        alone = task.sync_loss(drawn[:2], sounds[:2]) + task.sync_loss(drawn[2:], sounds[2:])
+        sounds, spoken = torch.from_numpy(batch.sync_mel), torch.ones(4)
+        losses[mode] = task.sync_loss(drawn, sounds, spoken).item()
+        assert losses[mode] == task.sync_loss(drawn, sounds, spoken).item()
+        halves = (slice(0, 2), slice(2, 4))
+        alone = sum(task.sync_loss(drawn[h], sounds[h], spoken[h]) for h in halves)
         assert (abs(alone.item() / 2 - losses[mode]) < 1e-5) == (mode == "eval")
         assert not task.syncnet.training
         for name, value in task.syncnet.state_dict().items():

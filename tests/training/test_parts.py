@@ -276,7 +276,8 @@ def test_steps_count_only_where_the_schedule_depends_on_them():
 def test_evaluations_count_where_they_switch_the_sync_loss_on():
     kind = GeneratorVariantConfig
     assert keys(kind, eval_every=100) != keys(kind, eval_every=50)
-    assert keys(kind, steps=100) == keys(kind, steps=50)
+    constant = {"lr_schedule": "constant"}
+    assert keys(kind, **constant, steps=100) == keys(kind, **constant, steps=50)
 
 
 def test_data_digest_follows_lists_keys_and_weights(tmp_path):
