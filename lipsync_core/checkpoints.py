@@ -235,18 +235,18 @@ def _infer_image_size(state: State) -> int:
 
 def _infer_width(state: State, public: nn.Module) -> float:
     """The width that rounds every hidden layer of `public` to the channels in `state`."""
-    channels = {  # of the public network -> of the file
-        len(tensor): len(state[name])
+    channels = [  # of the public network, of the file
+        (len(tensor), len(state[name]))
         for name, tensor in public.state_dict().items()
         if name.endswith("conv_block.0.bias") and name in state and state[name].ndim == 1
-    }
+    ]
     if not channels:
         raise LipsyncError(f"holds no layer of {type(public).__name__}")
     # `scaled` rounds to a multiple of 8 and stops at 8 or 16: each layer leaves an interval.
-    low = max((have - 4) / full if have > 16 else 0.0 for full, have in channels.items())
-    high = min((have + 4) / full for full, have in channels.items())
-    widest = max(channels)
-    ratio = channels[widest] / widest
+    low = max((have - 4) / full if have > 16 else 0.0 for full, have in channels)
+    high = min((have + 4) / full for full, have in channels)
+    widest, _ = max(channels)
+    ratio = min(have for full, have in channels if full == widest) / widest
     return ratio if low <= ratio < high else (low + high) / 2
 
 
