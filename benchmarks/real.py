@@ -7,7 +7,7 @@ clips. Prints a table of the SyncNets and one of the generators.
     python benchmarks/real.py --data DIR --out /tmp/real            # DIR: <speaker>/<clip>.<ext>
     python benchmarks/real.py --results DIR --out /tmp/real         # prepared already
         [--minutes 5 10 20 40] [--seeds 0 1 2] [--classic] [--no-generators] [--width 0.25]
-        [--syncnet-steps 3000] [--generator-steps 1200] [--gan-steps 200] [--threads 1]
+        [--syncnet-steps 3000] [--generator-steps 1500] [--gan-steps 500] [--threads 1]
         [--set generator.lr=1e-3 generator.lr_schedule=cosine]
 
 --minutes: train on so much of the training clips, in an order given by a hash of their names, so
@@ -250,8 +250,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--no-generators", dest="generators", action="store_false")
     parser.add_argument("--width", type=float, default=0.25)
     parser.add_argument("--syncnet-steps", type=int, default=3000)
-    parser.add_argument("--generator-steps", type=int, default=1200)
-    parser.add_argument("--gan-steps", type=int, default=200, help="0: no GAN")
+    parser.add_argument("--generator-steps", type=int, default=1500)
+    parser.add_argument("--gan-steps", type=int, default=500, help="0: no GAN")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--set", nargs="*", default=[], help="section.key=value")
     options = parser.parse_args()

@@ -151,7 +151,7 @@ class GeneratorVariantConfig(TrainingConfig):
     perceptual_weight: NonNegative = 0.03
     """Weight of the distance in the features of SyncNet's face encoder."""
     texture_weight: NonNegative = 1.0
-    """Weight of the difference in local contrast of the lower half."""
+    """Weight of the difference in local contrast of the lower half, and against stripes in it."""
     sync_weight: Share = 0.03
     """Weight of the sync loss once it is switched on."""
     sync_threshold: NonNegative = 0

@@ -56,6 +56,7 @@ START_METRICS = {  # column -> key in the extra state
 }
 ROLLBACK_LR_SCALE = 0.5  # both learning rates of a GAN are multiplied by this at every rollback
 LEAKAGE_WINDOWS = 16  # of an evaluation: three more generations each
+STRIPE_WEIGHT = 2.0  # of the stripes relative to the texture
 INIT_WINDOWS = 8  # for the data-dependent initialization of the discriminator
 Losses = dict[str, torch.Tensor]
 
@@ -191,9 +192,11 @@ class GeneratorTask(loop.Task):
             loss["train_perceptual_loss"] = self.perceptual_loss(generated, gt)
             weights["train_perceptual_loss"] = config.perceptual_weight
         if config.texture_weight > 0:
-            halves = (lower_half(fold_time(faces)) for faces in (generated, gt))
+            halves = [lower_half(fold_time(faces)) for faces in (generated, gt)]
             loss["train_texture_loss"] = losses.texture_distance(*halves)
+            loss["train_stripe_loss"] = losses.stripe_distance(*halves)
             weights["train_texture_loss"] = config.texture_weight
+            weights["train_stripe_loss"] = STRIPE_WEIGHT * config.texture_weight
         if self.adversary is not None:
             loss |= self.adversary.generator_losses(gt, generated)
             weights["train_adv_loss"] = config.adv_weight

@@ -18,6 +18,7 @@ from lipsync_core.faces.mouth_region import MOUTH
 
 EPSILON = 1e-6
 MIN_FEATURE_SIZE = 1e-3
+STRIPE_BLOCK, STRIPE_PERIOD = 16, 4  # pixels
 TEXTURE_FLOOR = 1e-6  # of the mean square of a response: a quarter of a level of 255
 INIT_LOGIT_SCALE = 10.0  # of the learned inverse temperature
 MAX_LOGIT_SCALE = 100.0  # as in CLIP
@@ -106,22 +107,42 @@ def mouth_l1(generated: torch.Tensor, gt: torch.Tensor) -> torch.Tensor:
 def texture_distance(generated: torch.Tensor, gt: torch.Tensor) -> torch.Tensor:
     """Difference in local contrast of each of 8 spatial frequencies: (N, 3, h, w) twice -> scalar.
 
-    The gray images are filtered by the 3 x 3 DCT kernels but the constant one, and the root mean
-    square of the responses in blocks of 8 pixels, every 4, is compared. L1 alone averages fine
-    detail away that it cannot place; this asks for as much of it as there is, neither for its place
-    nor for more (stripes).
+    L1 alone averages fine detail away that it cannot place; this asks for as much of it as there
+    is, not for its place. The gray images are filtered by the 3 x 3 DCT kernels but the constant
+    one, and the root mean square of the responses in blocks of 8 pixels, every 4, is compared.
     """
     return F.l1_loss(_local_contrast(generated), _local_contrast(gt))
 
 
 def _local_contrast(images: torch.Tensor) -> torch.Tensor:
     """(N, 3, h, w) -> float32 (N, 8, h', w')."""
+    gray = images.float().mean(1, keepdim=True)
     root2, root3, root6 = 2**0.5, 3**0.5, 6**0.5
     rows = [[1 / root3] * 3, [1 / root2, 0, -1 / root2], [1 / root6, -2 / root6, 1 / root6]]
-    basis = torch.tensor(rows, device=images.device)
+    basis = gray.new_tensor(rows)
     kernels = (basis[:, None, :, None] * basis[None, :, None, :]).reshape(9, 1, 3, 3)[1:]
-    responses = F.conv2d(images.float().mean(1, keepdim=True), kernels)
-    return (F.avg_pool2d(responses.square(), 8, 4) + TEXTURE_FLOOR).sqrt()
+    return (F.avg_pool2d(F.conv2d(gray, kernels).square(), 8, 4) + TEXTURE_FLOOR).sqrt()
+
+
+def stripe_distance(generated: torch.Tensor, gt: torch.Tensor) -> torch.Tensor:
+    """Difference in patterns that repeat every 4 pixels: (N, 3, h, w) twice -> scalar.
+
+    Transposed convolutions of stride 2 draw such patterns, which would pass for texture. In blocks
+    of 16 pixels, the mean of the pixels at each of the 4 x 4 places of the pattern, less the
+    block's mean, is compared.
+    """
+    return F.l1_loss(_repeated(generated), _repeated(gt))
+
+
+def _repeated(images: torch.Tensor) -> torch.Tensor:
+    """(N, 3, h, w) -> float32 (N, 3, h // 16, w // 16, 4, 4)."""
+    count, colors, height, width = images.shape
+    rows, columns = height // STRIPE_BLOCK, width // STRIPE_BLOCK
+    times = STRIPE_BLOCK // STRIPE_PERIOD
+    whole = images[..., : rows * STRIPE_BLOCK, : columns * STRIPE_BLOCK].float()
+    split = whole.reshape(count, colors, rows, times, STRIPE_PERIOD, columns, times, STRIPE_PERIOD)
+    pattern = split.mean((3, 6)).transpose(3, 4)
+    return pattern - pattern.mean((-2, -1), keepdim=True)
 
 
 def feature_distance(

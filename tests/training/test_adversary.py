@@ -96,6 +96,23 @@ def test_texture_counts_detail_and_stripes_but_not_places():
     assert distance(moved, gt) < 0.6 * distance(striped, gt)
 
 
+@pytest.mark.parametrize("period", [2, 4])
+def test_patterns_of_transposed_convolutions_are_no_texture(period):
+    torch.manual_seed(0)
+    gt = 0.5 + 0.05 * torch.randn(2, 3, 48, 96)
+    striped = gt.clone()
+    striped[..., ::period] += 0.02
+    moved = gt.roll(3, dims=3)
+    assert losses.stripe_distance(gt, gt) == 0
+    assert losses.stripe_distance(striped, gt).item() == pytest.approx(
+        0.02 * 2 * (period - 1) / period**2, rel=1e-3
+    )
+    slow = gt.clone()
+    slow[..., ::5] += 0.02 * 5 / period  # as much light, with another period
+    assert losses.stripe_distance(slow, gt) < 0.7 * losses.stripe_distance(striped, gt)
+    assert losses.stripe_distance(moved, gt) > 0
+
+
 def test_the_relative_feature_distance_does_not_depend_on_scale_nor_on_the_batch():
     ours, true = torch.rand(4, 2, 6, 6), torch.rand(4, 2, 6, 6) + 1
     one = losses.feature_distance([ours], [true], relative=True)
