@@ -56,7 +56,7 @@ START_METRICS = {  # column -> key in the extra state
 }
 ROLLBACK_LR_SCALE = 0.5  # both learning rates of a GAN are multiplied by this at every rollback
 LEAKAGE_WINDOWS = 16  # of an evaluation: three more generations each
-STRIPE_WEIGHT = 2.0  # of the stripes relative to the texture
+STRIPE_WEIGHT = 5.0  # of the stripes relative to the texture
 INIT_WINDOWS = 8  # for the data-dependent initialization of the discriminator
 Losses = dict[str, torch.Tensor]
 
