@@ -191,8 +191,11 @@ class GeneratorTask(loop.Task):
         if config.perceptual_weight > 0:
             loss["train_perceptual_loss"] = self.perceptual_loss(generated, gt)
             weights["train_perceptual_loss"] = config.perceptual_weight
+        halves = [lower_half(fold_time(faces)) for faces in (generated, gt)]
+        if config.color_weight > 0:
+            loss["train_color_loss"] = losses.color_distance(*halves)
+            weights["train_color_loss"] = config.color_weight
         if config.texture_weight > 0:
-            halves = [lower_half(fold_time(faces)) for faces in (generated, gt)]
             loss["train_texture_loss"] = losses.texture_distance(*halves)
             loss["train_stripe_loss"] = losses.stripe_distance(*halves)
             weights["train_texture_loss"] = config.texture_weight

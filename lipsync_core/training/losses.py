@@ -19,6 +19,7 @@ from lipsync_core.faces.mouth_region import MOUTH
 EPSILON = 1e-6
 MIN_FEATURE_SIZE = 1e-3
 STRIPE_BLOCK, STRIPE_PERIOD = 16, 4  # pixels
+COLOR_BLOCK = 16  # pixels
 TEXTURE_FLOOR = 1e-6  # of the mean square of a response: a quarter of a level of 255
 INIT_LOGIT_SCALE = 10.0  # of the learned inverse temperature
 MAX_LOGIT_SCALE = 100.0  # as in CLIP
@@ -143,6 +144,11 @@ def _repeated(images: torch.Tensor) -> torch.Tensor:
     split = whole.reshape(count, colors, rows, times, STRIPE_PERIOD, columns, times, STRIPE_PERIOD)
     pattern = split.mean((3, 6)).transpose(3, 4)
     return pattern - pattern.mean((-2, -1), keepdim=True)
+
+
+def color_distance(generated: torch.Tensor, gt: torch.Tensor) -> torch.Tensor:
+    """Difference in the mean colors of blocks of 16 pixels: (N, 3, h, w) twice -> scalar."""
+    return F.l1_loss(*(F.avg_pool2d(images.float(), COLOR_BLOCK) for images in (generated, gt)))
 
 
 def feature_distance(

@@ -83,6 +83,16 @@ def test_the_l1_of_the_mouth_sees_the_mouth_only():
     assert losses.mouth_l1(outside, gt) == 0 < losses.mouth_l1(inside, gt)
 
 
+def test_colors_are_compared_in_the_mean():
+    gt = torch.rand(2, 3, 48, 96)
+    tinted = gt.clone()
+    tinted[:, 1] -= 6 / 255
+    assert losses.color_distance(gt, gt) == 0
+    assert losses.color_distance(tinted, gt).item() == pytest.approx(2 / 255, rel=1e-3)
+    noise = 0.1 * torch.sign(torch.rand_like(gt) - 0.5)
+    assert losses.color_distance(gt + noise, gt) < 0.01
+
+
 def test_texture_counts_detail_and_stripes_but_not_places():
     torch.manual_seed(0)
     gt = 0.5 + 0.05 * torch.randn(2, 3, 48, 96)

@@ -64,6 +64,7 @@ PUBLIC = {  # the recipe of the public code, as config/presets/full.yaml has it
     "mouth_weight": 0,
     "perceptual_weight": 0,
     "texture_weight": 0,
+    "color_weight": 0,
     "sync_weight": 0.01,
     "sync_threshold": 0.75,
     "sync_ramp_steps": 0,
