@@ -152,7 +152,7 @@ class GeneratorVariantConfig(TrainingConfig):
     """Weight of the distance in the features of SyncNet's face encoder."""
     texture_weight: NonNegative = 1.0
     """Weight of the difference in local contrast of the lower half, and against stripes in it."""
-    color_weight: NonNegative = 1.0
+    color_weight: NonNegative = 4.0
     """Weight of the difference in the mean colors of blocks of the lower half."""
     sync_weight: Share = 0.03
     """Weight of the sync loss once it is switched on."""
