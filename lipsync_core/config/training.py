@@ -135,7 +135,7 @@ class GeneratorVariantConfig(TrainingConfig):
     grad_clip: GradClip = 1.0
     export: Export = "last"
     optimizer: Literal["muon", "adam"] = "muon"
-    """Muon needs a third of the steps; adam (public code) saves its state in checkpoints."""
+    """Muon needs less than half of the steps; adam (public code) saves its state in checkpoints."""
     batch_size: Positive = 16
     """Windows of five frames per batch."""
     mel_offset: Literal[-1, 0] = 0

@@ -121,13 +121,13 @@ def pose_matched(
     middle = WINDOW // 2
     frames = np.stack([dataset.frame(clip, int(start) + middle) for start in starts])
     same = target[None, middle]
-    pose = _distances(upper_half(frames), upper_half(same))
+    pose = _distances(_upper_half(frames), _upper_half(same))
     mouth = _distances(region(frames, MOUTH), region(same, MOUTH))
     near = np.argsort(pose, kind="stable")[: max(1, len(starts) // 3)]
     return int(starts[near[np.argmax(mouth[near])]])
 
 
-def upper_half(frames: np.ndarray) -> np.ndarray:
+def _upper_half(frames: np.ndarray) -> np.ndarray:
     """The half of frames (n, S, S, 3) that the generator sees: a view (n, S / 2, S, 3)."""
     return frames[:, : frames.shape[1] // 2]
 
@@ -154,8 +154,8 @@ def silent_sample(
     clip, closed, silent = _closed_mouths(dataset, rng, seed, index)
     chosen = rng.choice(closed, size=WINDOW)
     target = np.stack([dataset.frame(clip, int(frame)) for frame in chosen])
-    every = np.unique(clip.starts[:, None] + np.arange(WINDOW))
-    candidates = np.stack([dataset.frame(clip, int(f)) for f in rng.choice(every, CANDIDATES)])
+    others = rng.choice(clip.starts, CANDIDATES) + rng.integers(WINDOW, size=CANDIDATES)
+    candidates = np.stack([dataset.frame(clip, int(frame)) for frame in others])
     middle = target[None, WINDOW // 2]
     mouth = _distances(region(candidates, MOUTH), region(middle, MOUTH))
     reference = candidates[np.argsort(mouth, kind="stable")[-WINDOW:]]
@@ -188,6 +188,9 @@ def _closed_mouths(
 
 def silent_frames(dataset: ClipDataset, clip: DatasetClip) -> np.ndarray:
     """Frames of a clip whose mel window and surroundings are silent: int64 (n,), ascending."""
+    found = dataset.cache.get(("silent frames", clip.id))
+    if found is not None:  # an hour of one speaker may be one clip
+        return found
     mel = dataset.mel(clip)
     speech = speech_frames(loudness(mel))
     counts = np.concatenate(([0], np.cumsum(speech)))
@@ -195,4 +198,6 @@ def silent_frames(dataset: ClipDataset, clip: DatasetClip) -> np.ndarray:
     frames = frames[frames * MEL_RATE // FPS + MEL_WINDOW <= len(mel)]
     first = np.maximum(frames - SILENT_MARGIN, 0)
     last = np.minimum(frames + WINDOW + SILENT_MARGIN, len(speech))
-    return frames[counts[last] == counts[first]]
+    found = frames[counts[last] == counts[first]]
+    dataset.cache.add(("silent frames", clip.id), found)
+    return found

@@ -1,7 +1,7 @@
 """Patch discriminator: which patches of the lower half of a face are real (Isola et al., 2017).
 
-It sees the lower half at its full size and judges patches of about half its height, so that skin,
-lips and teeth count one by one and not the face as a whole.
+It sees the lower half at its full size and classifies patches of about half its height, so that
+skin, lips and teeth count one by one and not the face as a whole.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class PatchDiscriminator(nn.Module):
         first, and tensors (T * B, C, H, W).
         """
         check_shape("faces", faces, self.image_size, self.image_size)
-        return self.judge(lower_half(fold_time(faces)))
+        return self.classify(lower_half(fold_time(faces)))
 
-    def judge(self, halves: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    def classify(self, halves: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """The same of lower halves (N, 3, S / 2, S)."""
         current, features = 2 * halves - 1, []
         for layer in self.layers:

@@ -1,8 +1,8 @@
 """The discriminator of a GAN: what it tells the generator, and its own losses.
 
 "public" is the visual quality discriminator of Wav2Lip with its binary cross entropy. "patch"
-judges patches of the lower half with a hinge loss, held in check by R1; the generator also matches
-its features.
+classifies patches of the lower half with a hinge loss and R1; the generator also matches its
+features.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Adversary:
         penalized = self.config.r1_weight > 0 and step % R1_EVERY == 0
         halves = lower_half(fold_time(gt)).contiguous().requires_grad_(penalized)
         with self._autocast():
-            on_gt, _ = self.discriminator.judge(halves)
+            on_gt, _ = self.discriminator.classify(halves)
             on_generated, _ = self.discriminator(generated)
         real, fake = losses.hinge(on_gt, 1), losses.hinge(on_generated, 0)
         total = real + fake

@@ -260,7 +260,7 @@ class GeneratorTask(loop.Task):
     def evaluate(self, step: int) -> loop.Row:
         """`generator_metrics` prefixed by val_; switches the sync loss on below its threshold."""
         row: loop.Row = dict(self._val_metrics())
-        row["sync_weight"] = self.extra_state["sync_weight"]
+        row["sync_weight"] = self.sync_weight(step)
         in_reach = row["val_sync_loss"] < self.config.sync_threshold
         if self.extra_state["sync_weight"] == 0 and in_reach:
             self.extra_state |= {"sync_weight": self.config.sync_weight, "sync_from": step}

@@ -142,8 +142,8 @@ def _l1_regressed(rows: Sequence[Row]) -> Diagnosis | None:
         return None
     cause = "steps that are too large; set a lower `lr` or `grad_clip`"
     if value_of(last, "sync_weight") > value_of(best, "sync_weight"):
-        cause = "the sync loss was used too early; set a lower `sync_threshold` (public: 0.75) or "
-        cause += "`sync_weight`"
+        cause = "the sync loss was used too early; set a lower `sync_weight` or a higher "
+        cause += "`sync_ramp_steps`"
     seen = f"L1 is {l1:.3f}; at step {best['step']} it was {best_l1:.3f}"
     return diagnosis("bad", "regressed", seen, [cause], "`export: best` exports the better weights")
 

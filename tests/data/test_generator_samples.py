@@ -62,6 +62,13 @@ def test_samples_of_silence_show_closed_mouths_and_hear_silence(corpus, results)
     assert np.mean(quiet) > 0.9  # the references are the open ones
 
 
+def test_the_silence_of_a_clip_is_looked_for_once(corpus, monkeypatch):
+    clip = corpus.clips[0]
+    first = silent_frames(corpus, clip)
+    monkeypatch.setattr(generator_samples, "loudness", None)
+    assert np.array_equal(silent_frames(corpus, clip), first)
+
+
 def test_a_corpus_without_silence_gives_the_mouths_that_are_most_closed(corpus, monkeypatch):
     monkeypatch.setattr(generator_samples, "silent_frames", lambda *_: np.empty(0, np.int64))
     target, reference = (

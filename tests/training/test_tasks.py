@@ -47,6 +47,7 @@ PLAIN = {
     "save_every": 100,
     "precision": "float32",
     "sync_threshold": 50.0,
+    "sync_ramp_steps": 0,
     "warmup_steps": 2,
     "silence_share": 0.5,
     "previews": False,
@@ -432,6 +433,18 @@ def test_the_sync_loss_is_switched_on_below_its_threshold(results, threshold, we
     task = make_generator_task(results, sync_threshold=threshold, val_windows=8)
     rows = [task.evaluate(1) for _ in range(2)]
     assert [row["sync_weight"] for row in rows] == weights
+
+
+def test_the_weight_of_the_sync_loss_grows_over_its_ramp(results):
+    options = {"sync_weight": 0.04, "sync_ramp_steps": 4, "val_windows": 8}
+    task = make_generator_task(results, sync_threshold=0, **options)
+    assert [task.sync_weight(step) for step in (0, 1, 3, 50)] == pytest.approx(
+        [0.01, 0.02, 0.04, 0.04]
+    )
+    assert task.evaluate(1)["sync_weight"] == pytest.approx(0.02)
+    waiting = make_generator_task(results, sync_threshold=50.0, **options)
+    assert waiting.evaluate(10)["sync_weight"] == 0  # from now on it is on
+    assert [waiting.sync_weight(step) for step in (10, 11, 99)] == pytest.approx([0.01, 0.02, 0.04])
 
 
 def test_the_sync_loss_stays_switched_on(results):
