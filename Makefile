@@ -52,7 +52,7 @@ format: .venv/ready-dev
 # The virtual environment is made again when the pinned dependencies change.
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train]'
 	touch $@
 
 .venv/ready-dev: .venv/ready

@@ -24,13 +24,12 @@ from unittest import mock
 
 import av
 import numpy as np
-import torch
 from scipy.io import wavfile
 from scipy.signal import correlate
-from torch import nn
 
 from benchmarks import flash_and_beep
 from lipsync_core.dubbing import dub
+from lipsync_core.dubbing.generators import Generator
 from lipsync_core.media.audio import SAMPLE_RATE, load_wav
 from lipsync_core.media.ffmpeg import ffmpeg_exe
 from lipsync_core.media.timestamps import read_timeline
@@ -49,17 +48,18 @@ DELAY = 0.1  # seconds to the middle of a window
 BOX = (16, 64, 8, 56)  # top, bottom, left, right; over it the flash is seen
 
 
-class BeepLight(nn.Module):
-    """Lights the mouth when the beep is in the middle of the window, or before it."""
+class BeepLight:
+    """An engine: lights the mouth when the beep is in the middle of the window, or before it."""
 
-    image_size = 96
+    name, image_size, batch_size = "beep light", 96, 16
 
-    def forward(self, mel: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
-        """(B, 1, 80, 16) and (B, 6, S, S) -> (B, 3, S, S), all ones or all zeros."""
-        power = (10 ** (1.25 * (mel + 4)) - 1).sum(dim=(1, 2))
-        place = (power * torch.arange(power.shape[1])).sum(1) / power.sum(1).clamp(min=1e-6)
-        lit = (power.amax(1) > 1000) & (place < MIDDLE + 1)
-        return lit.float()[:, None, None, None].expand_as(faces[:, :3])
+    def run(self, mels: np.ndarray, faces: np.ndarray) -> np.ndarray:
+        """(B, 80, 16) and (B, 6, S, S) -> (B, S, S, 3), all ones or all zeros."""
+        power = (10 ** (1.25 * (mels + 4)) - 1).sum(axis=1)
+        place = (power * np.arange(power.shape[1])).sum(1) / np.maximum(power.sum(1), 1e-6)
+        lit = (power.max(1) > 1000) & (place < MIDDLE + 1)
+        shape = (len(faces), *faces.shape[2:], 3)
+        return np.broadcast_to(lit.astype(np.float32)[:, None, None, None], shape)
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def dub_film(rate: Fraction | None, seconds: float, work: Path, suffix: str = ".
     samples = flash_and_beep.beeps_at(beeps, seconds)
     wavfile.write(audio, flash_and_beep.SOURCE_RATE, samples)
     out = work / "dubbed.mp4"
-    with mock.patch.object(dub, "build_from", lambda path, kind: BeepLight()):
+    with mock.patch.object(dub, "load_generator", lambda *_, **__: Generator(BeepLight())):
         dub.dub(face, audio, face, out, box=BOX, device="cpu")
     times, lit = _mouths(out)
     begins = times[np.flatnonzero(lit[1:] & ~lit[:-1]) + 1]

@@ -12,10 +12,13 @@ import sys
 from collections.abc import Sequence
 
 from lipsync_core import __version__
-from lipsync_core.cli import compare, dub, evaluate, export, fetch, offset
+from lipsync_core.cli import compare, dub, evaluate, export, export_onnx, fetch, offset
 from lipsync_core.errors import LipsyncError
 
-COMMANDS = (dub, fetch, export, evaluate, offset, compare)  # in the order of the help
+# In the order of the help.
+COMMANDS = (dub, export_onnx, fetch, export, evaluate, offset, compare)
+# Packages that an installation may lack -> the extra that brings them.
+EXTRAS = {"torch": "train", "face_alignment": "train", "onnxruntime": "onnx", "onnx": "onnx"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,6 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             raise
         sys.stderr.write(f"lipsync: error: {' '.join(str(error).split())}\n")
+        return 1
+    except ModuleNotFoundError as error:
+        if debug or error.name not in EXTRAS:
+            raise
+        remedy = f"run `pip install 'lipsync-pipeline[{EXTRAS[error.name]}]'`"
+        sys.stderr.write(f"lipsync: error: {error.name} is not installed; {remedy}\n")
         return 1
     return 0
 

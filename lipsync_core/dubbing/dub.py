@@ -17,22 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from lipsync_core import __version__
 from lipsync_core.audio import file_mel, mel_window
-from lipsync_core.checkpoints import build_from
 from lipsync_core.dubbing.blending import BLENDS, Box, inference_input, paste
 from lipsync_core.dubbing.face_source import FaceSource, track_face
+from lipsync_core.dubbing.generators import Generator, load_generator
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces import detection, detectors
 from lipsync_core.faces.crops import clip_box
 from lipsync_core.faces.tracking import tracks
 from lipsync_core.media.timestamps import FPS, read_timeline
 from lipsync_core.media.video import VideoWriter, probe
-from lipsync_core.models import Wav2Lip
-from lipsync_core.runtime.device import pick
 from lipsync_core.runtime.files import PathLike
 from lipsync_core.runtime.progress import Progress
 
@@ -40,7 +36,6 @@ log = logging.getLogger(__name__)
 
 COMMENT = f"synthetic: lip-synced by lipsync {__version__}"
 MAX_BATCH_BYTES = 256 << 20  # of frames that wait for the generator: large frames, small batches
-CPU_BATCH = 16  # frames; more at a time is no faster on a CPU, and 128 take 1.5 GB
 SOURCE = "source"  # as a frame rate: that of the face file
 AUTO_BOX = (-1, -1, -1, -1)
 MIN_FPS, MAX_FPS = 1, 120
@@ -158,7 +153,7 @@ def dub(
     ----------
     face: a still picture or a video, told apart by content.
     audio: any file with audio; of a video, its audio track.
-    checkpoint: a Wav2Lip generator; width and image size are read from its tensors.
+    checkpoint: a Wav2Lip generator, or an ONNX file of one: see `generators.load_generator`.
     outfile: an MP4 file; written whole or not at all.
     options: the fields of `DubOptions`.
 
@@ -175,12 +170,10 @@ def dub(
     mel, seconds = file_mel(audio)
     count = max(1, round(seconds * source.fps))
 
-    device = pick(chosen.device)
-    generator = build_from(checkpoint, Wav2Lip).to(device).eval()
+    generator = load_generator(checkpoint, chosen.device, max_batch=chosen.batch_size)
     boxes, pads = _face_boxes(source, count, chosen)
-    renderer = FrameRenderer(generator, device, mel, source.fps, boxes, pads, chosen.blend)
-    batch_size = min(chosen.batch_size, CPU_BATCH) if device.type == "cpu" else chosen.batch_size
-    return _write(renderer, source, (audio, seconds), outfile, count, batch_size, chosen.fixed_box)
+    renderer = FrameRenderer(generator, mel, source.fps, boxes, pads, chosen.blend)
+    return _write(renderer, source, (audio, seconds), outfile, count, chosen.fixed_box)
 
 
 def _face_boxes(
@@ -202,7 +195,6 @@ def _write(
     audio: tuple[Path, float],
     outfile: Path,
     count: int,
-    batch_size: int,
     fixed_box: Sequence[int] | None,
 ) -> DubStats:
     """Render `count` frames in batches and write them with `audio` (file, seconds).
@@ -219,7 +211,7 @@ def _write(
         contextlib.ExitStack() as stack,
         Progress(count, f"dub {outfile.name}", "frame") as progress,
     ):
-        for batch in _batches(frames, batch_size):
+        for batch in _batches(frames, renderer.generator.batch_size):
             if writer is None:
                 height, width = batch[0][1].shape[:2]
                 if fixed_box and renderer.region(*batch[0]) is None:
@@ -270,8 +262,7 @@ def _output(path: PathLike, inputs: Sequence[Path]) -> Path:
 class FrameRenderer:
     """Runs the generator over frames. `boxes` (n, 4) by index in the source, NaN for no face."""
 
-    generator: nn.Module
-    device: torch.device
+    generator: Generator
     mel: np.ndarray  # (T, 80)
     rate: Fraction
     boxes: np.ndarray
@@ -292,7 +283,8 @@ class FrameRenderer:
         if faces:
             crops = [frame[y1:y2, x1:x2] for _, frame, (x1, y1, x2, y2) in faces]
             mels = np.stack([mel_window(self.mel, number, self.rate) for number, _, _ in faces])
-            generated = self._generate(mels, inference_input(crops, self.generator.image_size))
+            size = self.generator.image_size
+            generated = self.generator.generate(mels, inference_input(crops, size))
             for (_, frame, region), face in zip(faces, generated, strict=True):
                 paste(frame, region, face, self.blend)
         return [region is not None for region in regions]
@@ -304,19 +296,6 @@ class FrameRenderer:
             return None
         x1, y1, x2, y2 = clip_box(box, frame.shape, self.pads)
         return (x1, y1, x2, y2) if min(x2 - x1, y2 - y1) >= 2 else None
-
-    def _generate(self, mels: np.ndarray, faces: np.ndarray) -> np.ndarray:
-        """(B, 80, 16) and (B, 6, S, S) -> float32 (B, S, S, 3) BGR in [0, 1]."""
-        with torch.inference_mode():
-            try:
-                mel = torch.from_numpy(mels[:, None]).to(self.device)
-                generated = self.generator(mel, torch.from_numpy(faces).to(self.device))
-            except torch.OutOfMemoryError as error:
-                raise LipsyncError(
-                    f"{self.device}: {len(faces)} frames at a time do not fit in its memory; give "
-                    "a smaller --wav2lip_batch_size"
-                ) from error
-            return np.ascontiguousarray(generated.permute(0, 2, 3, 1).float().cpu().numpy())
 
 
 def _batches(

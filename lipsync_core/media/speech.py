@@ -1,21 +1,25 @@
 """Voice activity: which parts of a sound are speech.
 
-The network is Silero VAD 6.2 (https://github.com/snakers4/silero-vad, MIT), whose ONNX weights come
-with the package `silero-vad`; it runs without torch. About 0.1 s of processor time a minute.
+The network is Silero VAD 6.2 (https://github.com/snakers4/silero-vad, MIT). Its ONNX weights lie
+beside this module, because the package `silero-vad` needs torch; the network does not. About 0.1 s
+of processor time a minute.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lipsync_core.runtime.onnx_models import bundled_file, cpu_session
+from lipsync_core.runtime.onnx_models import cpu_session
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
+# silero_vad_16k_sequence.onnx of the wheel silero-vad 6.2.3, unchanged.
+WEIGHTS = Path(__file__).parent / "weights" / "silero_vad.onnx"
 SAMPLE_RATE = 16_000
 FRAME_SAMPLES = 512  # of one probability: 32 ms
 CONTEXT_SAMPLES = 64  # of the frame before, which the network sees too
@@ -27,10 +31,10 @@ MIN_SPEECH_SECONDS = 0.09  # three frames; Silero's 0.25 s would lose single syl
 
 
 class SpeechDetector:
-    """Silero VAD. Raises LipsyncError when the package with its weights is not installed."""
+    """Silero VAD. Raises LipsyncError when onnxruntime is not installed."""
 
     def __init__(self) -> None:
-        self._session = cpu_session(bundled_file("silero_vad", "data/silero_vad_16k_sequence.onnx"))
+        self._session = cpu_session(WEIGHTS)
 
     def stream(self) -> SpeechStream:
         """A stream for one sound, which takes it block by block."""

@@ -1,9 +1,10 @@
-"""ONNX models that come inside installed packages, and sessions that run them on the CPU."""
+"""ONNX models: files of them inside installed packages, and sessions that run them on the CPU."""
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from lipsync_core.errors import LipsyncError
@@ -30,12 +31,26 @@ def bundled_file(package: str, name: str) -> Path:
     return path
 
 
-def cpu_session(path: Path) -> InferenceSession:
-    """A session of one thread: small models gain nothing from more, and jobs run side by side."""
-    import onnxruntime
+def onnxruntime_module() -> ModuleType:
+    """The package onnxruntime; LipsyncError where it is not installed."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise LipsyncError(
+            f"onnxruntime cannot be imported ({error}); run `pip install 'lipsync-pipeline[onnx]'`"
+        ) from error
+    return onnxruntime
 
+
+def cpu_session(path: Path, threads: int = 1) -> InferenceSession:
+    """A session of `threads` threads, 0 for all cores.
+
+    The default is one: small models gain nothing from more, and jobs run side by side. Raises
+    LipsyncError where onnxruntime is not installed.
+    """
+    onnxruntime = onnxruntime_module()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

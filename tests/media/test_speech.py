@@ -10,7 +10,13 @@ from lipsync_core.demo.sentences import ENGLISH
 from lipsync_core.demo.speech import say
 from lipsync_core.errors import LipsyncError
 from lipsync_core.media.dnsmos import Dnsmos
-from lipsync_core.media.speech import FRAME_SECONDS, SpeechDetector, longest_pause, speech_segments
+from lipsync_core.media.speech import (
+    FRAME_SECONDS,
+    WEIGHTS,
+    SpeechDetector,
+    longest_pause,
+    speech_segments,
+)
 from lipsync_core.runtime.onnx_models import bundled_file
 
 
@@ -34,6 +40,7 @@ def test_probabilities_equal_those_of_the_package(detector, spoken):
     from silero_vad.sequence_vad import SileroVADSequence
 
     path = bundled_file("silero_vad", "data/silero_vad_16k_sequence.onnx")
+    assert path.read_bytes() == WEIGHTS.read_bytes()
     expected = SileroVADSequence(str(path)).audio_forward(spoken)
     np.testing.assert_allclose(detector.probabilities([spoken]), expected, atol=1e-5)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import json
 import os
 import re
@@ -176,7 +177,8 @@ def test_pip_is_given_what_there_is(text):
     if ours:
         assert ours[1] is None or ours[1] in project["optional-dependencies"]
     else:
-        pinned = {requirement.partition("==")[0] for requirement in project["dependencies"]}
+        extras = itertools.chain(*project["optional-dependencies"].values())
+        pinned = {name.partition("==")[0] for name in (*project["dependencies"], *extras)}
         assert COMMANDS[text][-1].removesuffix("-gpu") in pinned
 
 

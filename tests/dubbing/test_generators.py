@@ -1,0 +1,157 @@
+"""The generator at inference: both engines against the network, precision, memory, errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from lipsync_core.checkpoints import build_from, save_public
+from lipsync_core.dubbing.generators import Generator, is_onnx, load_generator
+from lipsync_core.dubbing.onnx_export import export_onnx
+from lipsync_core.errors import LipsyncError
+from lipsync_core.models import SyncNet, Wav2Lip
+from tests.support.golden_recipe import draw_weights
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A narrow generator whose batch norms are not the identity."""
+    path = tmp_path_factory.mktemp("models") / "wav2lip.pth"
+    with torch.no_grad():
+        save_public(path, draw_weights(Wav2Lip(width=0.125)))
+    return path
+
+
+def inputs(count, size=96):
+    random = np.random.default_rng(count)
+    mels = random.normal(0, 2, (count, 80, 16)).astype(np.float32)
+    return mels, random.random((count, 6, size, size), np.float32)
+
+
+def expected(path, mels, faces):
+    with torch.no_grad():
+        network = build_from(path, Wav2Lip)
+        generated = network(torch.from_numpy(mels[:, None]), torch.from_numpy(faces))
+    return generated.permute(0, 2, 3, 1).numpy()
+
+
+@pytest.mark.parametrize("count", [1, 3, 17])
+def test_float32_is_the_network(checkpoint, count):
+    generator = load_generator(checkpoint, "cpu", "float32")
+    assert (generator.name, generator.image_size) == ("torch cpu float32", 96)
+    mels, faces = inputs(count)
+    found = generator.generate(mels, faces)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected(checkpoint, mels, faces), atol=1e-5)
+
+
+def test_bf16_is_close(checkpoint):
+    generator = load_generator(checkpoint, "cpu", "bf16")
+    assert generator.name == "torch cpu bf16"
+    mels, faces = inputs(4)
+    error = 255 * np.abs(generator.generate(mels, faces) - expected(checkpoint, mels, faces))
+    assert 0 < error.mean() < 0.5
+
+
+@pytest.mark.parametrize("size", [96, 192, 288, 384])
+def test_onnx_is_the_network(tmp_path, size):
+    path = tmp_path / "wav2lip.pth"
+    with torch.no_grad():
+        save_public(path, draw_weights(Wav2Lip(width=0.125, image_size=size)))
+    export_onnx(path, tmp_path / "wav2lip.onnx")
+    generator = load_generator(tmp_path / "wav2lip.onnx")
+    assert (generator.name, generator.image_size) == ("onnxruntime cpu float32", size)
+    for count in (1, 3, 16) if size == 96 else (1, 3):
+        mels, faces = inputs(count, size)
+        found = generator.generate(mels, faces)
+        np.testing.assert_allclose(found, expected(path, mels, faces), atol=1e-4, rtol=0)
+
+
+class Small:
+    """An engine with room for `room` faces."""
+
+    name, image_size, batch_size = "small", 96, 16
+
+    def __init__(self, room, error):
+        self.room, self.error, self.batches = room, error, []
+
+    def run(self, mels, faces):
+        self.batches.append(len(faces))
+        if len(faces) > self.room:
+            raise self.error
+        return faces[:, 3:].transpose(0, 2, 3, 1)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA"), MemoryError(), RuntimeError("Failed to allocate memory")],
+)
+def test_memory_that_runs_out_halves_the_batch(error):
+    engine = Small(5, error)
+    generator = Generator(engine)
+    mels, faces = inputs(18)
+    for _ in range(2):
+        np.testing.assert_array_equal(
+            generator.generate(mels, faces), faces[:, 3:].transpose(0, 2, 3, 1)
+        )
+    assert engine.batches == [16, 8, 4, 4, 4, 4, 2, 4, 4, 4, 4, 2]
+    assert generator.batch_size == 4
+
+
+def test_no_room_for_one_face():
+    with pytest.raises(LipsyncError, match=r"small: no memory for one face .* --device cpu"):
+        Generator(Small(0, MemoryError())).generate(*inputs(2))
+
+
+def test_other_errors_are_not_of_memory():
+    with pytest.raises(RuntimeError, match="broken"):
+        Generator(Small(0, RuntimeError("broken"))).generate(*inputs(2))
+
+
+def test_the_users_batch_is_the_largest(checkpoint):
+    assert load_generator(checkpoint, "cpu", max_batch=3).batch_size == 3
+    assert load_generator(checkpoint, "cpu").batch_size == 16
+
+
+def test_the_content_tells_the_engine(checkpoint, tmp_path):
+    renamed = tmp_path / "wav2lip.onnx"
+    renamed.write_bytes(checkpoint.read_bytes())
+    assert not is_onnx(renamed) and load_generator(renamed, "cpu").name.startswith("torch")
+    export_onnx(checkpoint, tmp_path / "b.onnx")
+    assert is_onnx((tmp_path / "b.onnx").rename(tmp_path / "wav2lip.pth"))
+
+
+def test_unusable_files(checkpoint, tmp_path):
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"<html>not found</html>")
+    with pytest.raises(LipsyncError, match=r"broken\.onnx: damaged or no ONNX model"):
+        load_generator(broken)
+    with pytest.raises(LipsyncError, match=r"none\.onnx: no such ONNX file"):
+        load_generator(tmp_path / "none.onnx")
+    save_public(tmp_path / "syncnet.pth", SyncNet(width=0.125))
+    with pytest.raises(LipsyncError, match="give a checkpoint of Wav2Lip"):
+        load_generator(tmp_path / "syncnet.pth", "cpu")
+    with pytest.raises(LipsyncError, match="precision 'half': wanted"):
+        load_generator(checkpoint, precision="half")
+    export_onnx(checkpoint, tmp_path / "b.onnx")
+    with pytest.raises(LipsyncError, match="runs on the CPU"):
+        load_generator(tmp_path / "b.onnx", "cuda")
+
+
+def test_another_network_is_refused(tmp_path):
+    import onnx
+    from onnx import TensorProto, helper
+
+    value = helper.make_tensor_value_info("faces", TensorProto.FLOAT, ["n", 3, 64, 64])
+    result = helper.make_tensor_value_info("out", TensorProto.FLOAT, ["n", 3, 64, 64])
+    node = helper.make_node("Relu", ["faces"], ["out"])
+    graph = helper.make_graph([node], "other", [value], [result])
+    model = helper.make_model(
+        graph, ir_version=8, opset_imports=[helper.make_operatorsetid("", 17)]
+    )
+    onnx.save(model, str(tmp_path / "other.onnx"))
+    with pytest.raises(LipsyncError, match=r"other\.onnx: is no generator"):
+        load_generator(tmp_path / "other.onnx")
