@@ -1,15 +1,18 @@
 """`lipsync`: options under the names users know, exit codes, one-line errors."""
 
+import json
 import subprocess
 import sys
 from fractions import Fraction
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from lipsync_core import __version__, cli, pretrained
-from lipsync_core.dubbing import dub
+from lipsync_core.dubbing import dub, verify
 from lipsync_core.errors import LipsyncError
+from lipsync_core.media.content_credentials import Credentials
 
 NEEDED = ["dub", "--face", "f.mp4", "--audio", "a.wav", "--checkpoint_path", "c.pth"]
 
@@ -162,3 +165,21 @@ def _raising(error):
         raise error
 
     return stub
+
+
+@pytest.mark.parametrize("passed", [True, False])
+def test_the_exit_code_of_verify_tells_what_was_found(monkeypatch, capsys, passed):
+    found = verify.Findings(Path("a.mp4"), {"synthetic": True}, Credentials("none"), passed)
+    asked = []
+    monkeypatch.setattr(verify, "verify", lambda *given: asked.append(given) or found)
+    assert cli.main(["verify", "a.mp4"]) == (0 if passed else 1)
+    assert capsys.readouterr().out.splitlines() == found.lines()
+    cli.main(["verify", "a.mp4", "--trust", "ca.pem", "--json"])
+    assert json.loads(capsys.readouterr().out)["passed"] is passed
+    assert asked == [("a.mp4", None), ("a.mp4", "ca.pem")]
+
+
+def test_verify_of_no_media_is_one_line(tmp_path, capsys):
+    (tmp_path / "text.mp4").write_text("x")
+    assert cli.main(["verify", str(tmp_path / "text.mp4")]) == 1
+    assert capsys.readouterr().err.count("\n") == 1

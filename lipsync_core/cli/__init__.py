@@ -12,11 +12,11 @@ import sys
 from collections.abc import Sequence
 
 from lipsync_core import __version__
-from lipsync_core.cli import compare, dub, evaluate, export, export_onnx, fetch, offset
+from lipsync_core.cli import compare, dub, evaluate, export, export_onnx, fetch, offset, verify
 from lipsync_core.errors import LipsyncError
 
 # In the order of the help.
-COMMANDS = (dub, export_onnx, fetch, export, evaluate, offset, compare)
+COMMANDS = (dub, export_onnx, fetch, export, evaluate, offset, compare, verify)
 # Packages that an installation may lack -> the extra that brings them.
 EXTRAS = {"torch": "train", "face_alignment": "train", "onnxruntime": "onnx", "onnx": "onnx"}
 
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     logging.captureWarnings(True)
     try:
-        options.run(options)
+        status = options.run(options)
     except KeyboardInterrupt:
         sys.stderr.write("lipsync: interrupted\n")
         return 130
@@ -45,11 +45,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         remedy = f"run `pip install 'lipsync-pipeline[{EXTRAS[error.name]}]'`"
         sys.stderr.write(f"lipsync: error: {error.name} is not installed; {remedy}\n")
         return 1
-    return 0
+    return status or 0
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of every command; each sets `run`, a function of the parsed options."""
+    """The parser of every command; each sets `run`, a function of the parsed options.
+
+    It returns the exit code, or None for 0.
+    """
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
         "--debug", action="store_true", default=argparse.SUPPRESS, help="show the whole traceback"

@@ -35,6 +35,7 @@ PLACEHOLDERS = {
     "/content/drive/MyDrive/lipsync": "{work}/My Drive/lipsync",
     "[--clips LIST]": "--clips LIST",
     "<output>": "result_voice.mp4",
+    "verify FILE": "verify clip.mp4",
 }
 PROGRAMS = "apptainer|make|snakemake|lipsync|pip|ffmpeg|git|wsl|python3?|bash"
 COMMAND = re.compile(rf"(!|\.venv/bin/|\./)\S|({PROGRAMS}) +\S")
