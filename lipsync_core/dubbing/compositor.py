@@ -1,0 +1,99 @@
+"""Composite generated faces into frames: mask and color match; in the frame's own planes.
+
+Frames stay in the color space and subsampling of the source: the generated face is converted, not
+the frame, and pixels outside of the mask keep their bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from lipsync_core.dubbing.color_match import GRID, OUTLINE, ColorMatch
+from lipsync_core.dubbing.mask import Box, lower_face_mask
+from lipsync_core.dubbing.planes import Color, Region, yuv_matrix
+
+BLENDS = ("soft", "hard", "poisson")
+# The membrane leaves no step at the outline: the mask of "poisson" ends there, with a short fade.
+POISSON_FADE = 0.4  # of the soft mask's opacity
+Enhancer = Callable[[np.ndarray], np.ndarray]
+
+
+class Compositor:
+    """Pastes the generated faces of one person into consecutive frames of one shot.
+
+    It remembers colors and the look of the face: call `reset` (or make a new object) at a cut and
+    for another face. Equal calls give equal pixels; memory does not grow.
+    """
+
+    def __init__(
+        self,
+        color: Color | None = None,
+        blend: str = "soft",
+        enhancer: Enhancer | None = None,
+        fps: float = 25.0,
+    ) -> None:
+        """
+        Parameters
+        ----------
+        color: matrix and range of the frames; None: BT.601, luma 16 to 235.
+        blend: "soft" (mask and color match), "hard" (the whole region as the generator drew it, as
+            in the public script) or "poisson" (mask, and colors that meet the frame's along its
+            outline).
+        enhancer: a function of the generated face, float32 (S, S, 3) BGR in [0, 1], that returns
+            a better one of any size; see `enhancer.Enhancer`.
+        fps: frames a second, for smoothing over time.
+        """
+        if blend not in BLENDS:
+            raise ValueError(f"blend {blend!r}: wanted one of {', '.join(BLENDS)}")
+        self.matrix = yuv_matrix(color)
+        self.blend, self.enhancer, self.fps = blend, enhancer, fps
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the frames so far."""
+        self._colors = ColorMatch(self.fps, harmonic=self.blend == "poisson")
+
+    def paste(
+        self,
+        frame: np.ndarray,
+        box: Box,
+        landmarks: np.ndarray | None,
+        face: np.ndarray,
+        strength: float = 1.0,
+    ) -> None:
+        """Blend `face` into `frame` at `box`, in place.
+
+        Parameters
+        ----------
+        frame: uint8 (H * 3 / 2, W), I420 as OpenCV lays it out, contiguous; H and W even.
+        box: the region the generator was given, in whole pixels; may reach beyond the frame.
+        landmarks: float (10,) or (5, 2) in pixels of the frame, see `mask.lower_face_mask`.
+        face: float32 (S, S, 3) BGR in [0, 1], as generated for the box.
+        strength: opacity of the mask, from 0 (the frame stays as it is) to 1.
+        """
+        region = Region.of(frame, box)
+        if region is None:
+            return
+        if self.blend == "hard":
+            mask = np.full((box[3] - box[1], box[2] - box[0]), strength, np.float32)
+            region.blend(cv2.transform(self._enhanced(face), self.matrix), mask, cv2.INTER_LINEAR)
+            return
+        small = region.reduced(GRID)
+        mask = lower_face_mask(box, landmarks)
+        opacity = cv2.resize(mask, (GRID, GRID), interpolation=cv2.INTER_AREA)
+        generated = cv2.transform(self._enhanced(face), self.matrix)
+        shrunk = cv2.resize(generated, (GRID, GRID), interpolation=cv2.INTER_AREA)
+        correction = self._colors.correction(small, shrunk, opacity)
+        height, width = generated.shape[:2]
+        generated += cv2.resize(correction, (width, height), interpolation=cv2.INTER_LINEAR)
+        if self.blend == "poisson":
+            mask = np.clip((mask - np.float32(OUTLINE)) / np.float32(POISSON_FADE), 0, 1)
+        if strength != 1:
+            mask *= np.float32(strength)
+        region.blend(generated, mask, cv2.INTER_CUBIC)
+
+    def _enhanced(self, face: np.ndarray) -> np.ndarray:
+        return face if self.enhancer is None else self.enhancer(face)
