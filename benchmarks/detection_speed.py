@@ -26,7 +26,7 @@ import yaml
 from face_alignment.detection.sfd.net_s3fd import s3fd as Network
 
 from lipsync_core.corpus import clips
-from lipsync_core.media.video import ffmpeg_exe
+from lipsync_core.media.ffmpeg import ffmpeg_exe
 from lipsync_core.preparation import stages
 from lipsync_core.preparation import steps as prepare
 from lipsync_core.runtime import config_file, threads

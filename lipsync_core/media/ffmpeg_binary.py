@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lipsync_core.errors import LipsyncError
+from lipsync_core.media import raw_matroska
 
 VARIABLE = "LIPSYNC_FFMPEG"
 BUNDLED = "auto"
@@ -114,6 +115,10 @@ def _try(path: str) -> None:
         zeros = Path(folder, "zeros")
         zeros.write_bytes(bytes(64 * 64 * 3 * 6))
         _run(path, _trial(str(zeros), folder))
+        second = raw_matroska.frame_head(40_000_000, 40_000_000, 384) + bytes(384)
+        frames = raw_matroska.header(16, 16, 40_000_000) + second
+        Path(folder, "frames").write_bytes(frames)
+        _run(path, _stamped_trial(f"{folder}/frames", folder))
 
 
 def _trial(zeros: str, folder: str) -> Sequence[str]:
@@ -139,6 +144,25 @@ def _trial(zeros: str, folder: str) -> Sequence[str]:
         *("-b:a", "128k", "-t", "0.2", "-movflags", "+faststart", "-fflags", "+bitexact"),
         *("-flags:v", "+bitexact", "-flags:a", "+bitexact", "-metadata:g:0", "comment=trial"),
         f"{folder}/out.mp4",
+    )
+
+
+def _stamped_trial(frames: str, folder: str) -> Sequence[str]:
+    native = (
+        "showinfo=checksum=0,bwdif=mode=send_frame:deint=interlaced,format=yuv420p|yuvj420p,"
+        "settb=1/90000,trim=start_pts=1,metadata=mode=add:key=shown:value=1,"
+        "metadata=mode=print:key=shown:direct=1:file=-"
+    )
+    tagged = "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709,setsar=1/1"
+    passed = ("-fps_mode", "passthrough")
+    return (
+        *("-hide_banner", "-nostdin", "-nostats", "-loglevel", "error", "-y"),
+        *("-reinit_filter", "0", "-noaccurate_seek", "-copyts", "-start_at_zero"),
+        *("-f", "matroska", "-i", frames, "-map", "0:V:0"),
+        *("-vf", native, *passed, "-f", "rawvideo", f"{folder}/native"),
+        *("-vf", tagged, *passed, "-enc_time_base", "1:10000", "-c:v", "mpeg4"),
+        *("-color_primaries", "bt709", "-movie_timescale", "10000"),
+        *("-video_track_timescale", "10000", f"{folder}/stamped.mp4"),
     )
 
 

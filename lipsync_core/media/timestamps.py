@@ -9,6 +9,7 @@ import math
 from array import array
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 
@@ -142,10 +143,36 @@ def read_timeline(path: PathLike) -> Timeline:
         return parse_timeline(decoder)
 
 
+class FrameStamps(NamedTuple):
+    """Presentation times of a video's packets, int64 (n,), n > 0, in decoding order.
+
+    tick: seconds of one unit. duration: of the frame shown last, in ticks; 0 when it is not stated.
+    """
+
+    stamps: np.ndarray
+    tick: Fraction
+    duration: int
+
+
 def parse_timeline(decoder: Decoder) -> Timeline:
     """The timeline from a decoder with the output `PACKET_OUTPUT`, which is read to its end.
 
     Raises as `read_timeline`.
+    """
+    timeline = resample_timeline(*parse_stamps(decoder))
+    if timeline.longest_gap > MAX_GAP_SECONDS:
+        raise ClipError(
+            Reason.UNREADABLE,
+            f"{decoder.source}: its time stamps jump by {timeline.longest_gap:.0f} s; repair the "
+            "file",
+        )
+    return timeline
+
+
+def parse_stamps(decoder: Decoder) -> FrameStamps:
+    """The time stamps from a decoder with the output `PACKET_OUTPUT`, which is read to its end.
+
+    Raises ClipError: unreadable when there is no frame, or none has a time stamp; timed_out.
     """
     shown, decoded, lengths = array("q"), array("q"), array("q")
     tick = Fraction(1, 1)
@@ -164,18 +191,11 @@ def parse_timeline(decoder: Decoder) -> Timeline:
     decoder.finish()
     if not decoded:
         raise decoder.failure("no frame in it")
-    source = decoder.source
     stamps = _presentation_times(np.array(shown, np.int64), np.array(decoded, np.int64))
     if not len(stamps):
-        raise ClipError(Reason.UNREADABLE, f"{source}: its frames have no time stamps")
+        raise ClipError(Reason.UNREADABLE, f"{decoder.source}: its frames have no time stamps")
     length = lengths[int(stamps.argmax())] if len(stamps) == len(lengths) else 0
-    timeline = resample_timeline(stamps, tick, max(length, 0))
-    if timeline.longest_gap > MAX_GAP_SECONDS:
-        raise ClipError(
-            Reason.UNREADABLE,
-            f"{source}: its time stamps jump by {timeline.longest_gap:.0f} s; repair the file",
-        )
-    return timeline
+    return FrameStamps(stamps, tick, max(length, 0))
 
 
 def _presentation_times(shown: np.ndarray, decoded: np.ndarray) -> np.ndarray:

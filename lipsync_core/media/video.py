@@ -8,44 +8,29 @@ argument lists to `ffmpeg.Decoder`; encoding builds a filter graph with ffmpeg-p
 from __future__ import annotations
 
 import contextlib
-import functools
 import re
-import subprocess
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import IO
 
 import cv2
 import ffmpeg
 import numpy as np
 import PIL.Image
 
-from lipsync_core.errors import ClipError, LipsyncError, Reason
-from lipsync_core.media.ffmpeg import Decoder, ffmpeg_exe, input_path
+from lipsync_core.errors import ClipError, Reason
+from lipsync_core.media.encoding import EncoderProcess, aac_options, encoder_options, pcm_input
+from lipsync_core.media.ffmpeg import Decoder, input_path
 from lipsync_core.media.soundtrack import soundtrack
 from lipsync_core.media.timestamps import CLOCK_OUTPUT, FPS
-from lipsync_core.runtime.files import PathLike, atomic_path
+from lipsync_core.runtime.files import PathLike
 
 EXACT_FLAGS = "+accurate_rnd+full_chroma_int+full_chroma_inp"  # of the scaler, for exact colors
 MAX_IMAGE_BYTES = 1 << 30
-CRF = 18  # constant rate factor of written videos: nearly lossless
 
 # Decodes the first frame and writes a line of text about it; the output's name follows.
 FIRST_FRAME_OUTPUT = ("-map", "0:V:0", "-frames:v", "1", "-f", "framecrc")
-
-
-@functools.cache
-def h264_encoder() -> str:
-    """Name of the best H.264 (else MPEG-4) encoder that this ffmpeg has."""
-    listing = subprocess.run(
-        [ffmpeg_exe(), "-hide_banner", "-encoders"], capture_output=True, text=True, check=True
-    ).stdout
-    present = {line.split()[1] for line in listing.splitlines() if len(line.split()) > 1}
-    return next((name for name in ("libx264", "libopenh264") if name in present), "mpeg4")
 
 
 @dataclass(frozen=True)
@@ -195,38 +180,8 @@ def _y4m_frames(decoder: Decoder) -> Iterator[np.ndarray]:
         yield cv2.cvtColor(buffer, cv2.COLOR_YUV2BGR_I420)
 
 
-def _last_line(errors: IO[bytes]) -> str:
-    errors.seek(0)
-    lines = errors.read().decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "no frame could be decoded"
-
-
-def _raw_frames_input(size: tuple[int, int], fps: Fraction | int) -> ffmpeg.nodes.FilterableStream:
-    """Input of raw BGR frames from the standard input, padded to even sides, in exact colors."""
-    frames = ffmpeg.input(
-        "pipe:", format="rawvideo", pix_fmt="bgr24", s=f"{size[0]}x{size[1]}", r=str(fps)
-    )
-    padded = frames.video.filter("pad", "ceil(iw/2)*2", "ceil(ih/2)*2")
-    matrix = {"out_color_matrix": "bt601", "out_range": "tv"}
-    return padded.filter("scale", flags="bicubic" + EXACT_FLAGS, **matrix)
-
-
-def _encoder_options() -> dict[str, object]:
-    """ffmpeg's options for a widely playable MP4."""
-    options: dict[str, object] = {
-        "vcodec": h264_encoder(),
-        "pix_fmt": "yuv420p",
-        "movflags": "+faststart",
-        "fflags": "+bitexact",
-        "flags:v": "+bitexact",
-    }
-    if options["vcodec"] == "libx264":
-        return options | {"crf": CRF, "preset": "veryfast"}
-    return options | {"b:v": "6M"}
-
-
-class VideoWriter:
-    """Write frames, and an audio file beside them, to a widely playable MP4.
+class VideoWriter(EncoderProcess):
+    """Write BGR frames of a constant rate, and an audio file beside them, to an MP4.
 
     Parameters
     ----------
@@ -239,7 +194,7 @@ class VideoWriter:
     threads: encoder threads; 1 makes the bytes independent of the machine's core count.
 
     Use as a context manager. Raises LipsyncError when ffmpeg fails, and for the audio as
-    `soundtrack.soundtrack` does.
+    `soundtrack.soundtrack` does. `stamped_writer` writes frames at any times.
     """
 
     def __init__(
@@ -252,68 +207,34 @@ class VideoWriter:
         seconds: float | None = None,
         threads: int | None = None,
     ) -> None:
-        self.path = Path(path)
         self.size = size
-        options = _encoder_options()
-        if threads is not None:
-            options["threads"] = threads
+        options = encoder_options(metadata=metadata, threads=threads)
         if seconds is not None:
             options["t"] = f"{seconds:.6f}"
-        for index, (key, value) in enumerate((metadata or {}).items()):
-            options[f"metadata:g:{index}"] = f"{key}={value}"
         with contextlib.ExitStack() as stack:
-            temporary = stack.enter_context(atomic_path(self.path))
-            self._errors = stack.enter_context(tempfile.TemporaryFile())
             streams, descriptors = [_raw_frames_input(size, fps)], []
             if audio is not None:
                 # Decoded first, with limits: the encoder gets samples, not the user's file.
                 track = stack.enter_context(soundtrack(audio))
                 descriptors.append(track.pcm.fileno())
-                shape = {"format": "s16le", "ar": track.rate, "ac": track.channels}
-                streams.append(ffmpeg.input(f"pipe:{descriptors[0]}", **shape).audio)
-                options |= {"acodec": "aac", "b:a": track.bitrate, "flags:a": "+bitexact"}
-            command = (
-                ffmpeg.output(*streams, str(temporary.absolute()), **options)
-                .global_args("-hide_banner", "-loglevel", "error", "-y")
-                .compile(cmd=ffmpeg_exe())
-            )
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stderr=self._errors, pass_fds=descriptors
-            )
-            self._stack = stack.pop_all()
+                streams.append(pcm_input(track))
+                options |= aac_options(track)
+            super().__init__(path, streams, options, descriptors)
+            self.hold(stack.pop_all())
 
     def write(self, frame: np.ndarray) -> None:
         """Append one frame, uint8 (H, W, 3) BGR of the writer's size."""
         width, height = self.size
         if frame.shape != (height, width, 3) or frame.dtype != np.uint8:
             raise ValueError(f"frame {frame.dtype} {frame.shape}, wanted uint8 {height, width, 3}")
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(np.ascontiguousarray(frame).data)
-        except BrokenPipeError as error:
-            raise self._failure() from error
+        self.send(np.ascontiguousarray(frame).data)
 
-    def __enter__(self) -> VideoWriter:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        assert self._process.stdin is not None
-        if kind is not None:
-            self._process.kill()
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        failed = self._process.wait() != 0 and kind is None
-        failure = self._failure() if failed else None
-        if failure is not None:
-            self._stack.__exit__(LipsyncError, failure, None)
-            raise failure
-        self._stack.__exit__(kind, error, trace)
-
-    def _failure(self) -> LipsyncError:
-        self._process.wait()
-        return LipsyncError(f"{self.path}: ffmpeg could not write it: {_last_line(self._errors)}")
+def _raw_frames_input(size: tuple[int, int], fps: Fraction | int) -> ffmpeg.nodes.FilterableStream:
+    """Input of raw BGR frames from the standard input, padded to even sides, in exact colors."""
+    frames = ffmpeg.input(
+        "pipe:", format="rawvideo", pix_fmt="bgr24", s=f"{size[0]}x{size[1]}", r=str(fps)
+    )
+    padded = frames.video.filter("pad", "ceil(iw/2)*2", "ceil(ih/2)*2")
+    matrix = {"out_color_matrix": "bt601", "out_range": "tv"}
+    return padded.filter("scale", flags="bicubic" + EXACT_FLAGS, **matrix)

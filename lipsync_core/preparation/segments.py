@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from lipsync_core.corpus.clips import Clip
+from lipsync_core.media.encoding import h264_encoder
 from lipsync_core.media.ffmpeg import Decoder
-from lipsync_core.media.video import h264_encoder
 from lipsync_core.runtime.files import atomic_path
 
 CRF = "12"  # visually lossless

@@ -11,6 +11,7 @@ import pytest
 
 from lipsync_core.errors import ClipError, LipsyncError
 from lipsync_core.media import video
+from lipsync_core.media.ffmpeg import ffmpeg_exe
 from tests.support.media import portrait, write_video, write_wav
 
 pytestmark = pytest.mark.media
@@ -78,7 +79,7 @@ def test_interlaced_pictures_are_made_whole(tmp_path):
 
     # A bar that moves 4 pixels a field: woven fields make a comb of its edges.
     moving = "color=gray:s=96x64:r=50:d=1[g];color=white:s=8x64:r=50:d=1[b];[g][b]overlay=x=200*t"
-    command = [video.ffmpeg_exe(), "-v", "error", "-y", "-f", "lavfi", "-i", moving]
+    command = [ffmpeg_exe(), "-v", "error", "-y", "-f", "lavfi", "-i", moving]
     woven = ["-vf", "interlace=lowpass=off", "-flags", "+ilme+ildct", "-c:v", "mpeg2video"]
     subprocess.run([*command, *woven, "-q:v", "1", tmp_path / "i.ts"], check=True)
     whole = list(video.read_frames(tmp_path / "i.ts"))
@@ -92,7 +93,7 @@ def test_interlaced_pictures_are_made_whole(tmp_path):
 def test_a_change_of_size_keeps_count_and_size(tmp_path):
     for name, size, start in (("1.ts", "64x64", "0"), ("2.ts", "96x48", "1")):
         pattern = ["-f", "lavfi", "-i", f"testsrc2=s={size}:r=25:d=1", "-output_ts_offset", start]
-        command = [video.ffmpeg_exe(), "-v", "error", *pattern, "-c:v", "mpeg2video"]
+        command = [ffmpeg_exe(), "-v", "error", *pattern, "-c:v", "mpeg2video"]
         subprocess.run([*command, tmp_path / name], check=True)
     both = tmp_path / "both.ts"
     both.write_bytes((tmp_path / "1.ts").read_bytes() + (tmp_path / "2.ts").read_bytes())
