@@ -7,13 +7,13 @@ It is written into the container's metadata, and as a C2PA manifest where the fi
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from lipsync_core import __version__
+from lipsync_core.media.content_credentials import media_type
 from lipsync_core.runtime.files import PathLike, file_sha
 
 # Terms of https://cv.iptc.org/newscodes/digitalsourcetype/ for media that a model made in part, or
@@ -24,8 +24,8 @@ GENERATED = f"{IPTC}trainedAlgorithmicMedia"
 SYNTHETIC_TERMS = frozenset(
     {COMPOSITE, GENERATED, f"{IPTC}algorithmicMedia", f"{IPTC}compositeSynthetic"}
 )
-STATEMENT = f"synthetic: lip-synced by lipsync {__version__}"
-COMMENT = re.compile(r"synthetic: .*?(\{.*\})?", re.DOTALL)
+MARK = "synthetic: "  # how the comment begins
+STATEMENT = f"{MARK}lip-synced by lipsync {__version__}"
 ASSERTION = "lipsync.dubbing"  # the label of our own assertion in a manifest
 
 
@@ -58,22 +58,26 @@ def tags(claim: Mapping[str, Any]) -> dict[str, str]:
 
 def parse_comment(comment: str) -> dict[str, Any] | None:
     """The claim in a comment; {"synthetic": True} where it holds the sentence alone; else None."""
-    match = COMMENT.fullmatch(comment.strip())
-    if match is None:
+    if not comment.startswith(MARK):
         return None
+    _, brace, rest = comment.partition("{")
     try:
-        found = json.loads(match[1] or "")
-    except ValueError:
-        return {"synthetic": True}  # cut short, or written by hand: the sentence says enough
+        found = json.loads(brace + rest)
+    except (ValueError, RecursionError):
+        return {"synthetic": True}  # cut short, or written by others: the sentence says enough
     return found if isinstance(found, dict) else {"synthetic": True}
 
 
 def make_manifest(
-    claim: Mapping[str, Any], face: PathLike, audio: Sequence[PathLike]
+    claim: Mapping[str, Any],
+    face: PathLike,
+    audio: Sequence[PathLike],
+    outfile: PathLike = "result.mp4",
 ) -> dict[str, Any]:
     """The C2PA manifest of a dubbing, as `media.content_credentials.sign` takes it.
 
-    claim: of `make_claim`. face, audio: the files that it was made from. The manifest holds their
+    claim: of `make_claim`. face, audio: the files that it was made from. outfile: tells the format
+    by its suffix; LipsyncError for one that cannot be signed. The manifest holds their
     SHA-256 and not their names, which may be private. The date of signing is in it, so that a
     signed file differs from run to run. As in the specification, the face is opened and edited,
     the audio and the model are inputs of the edit.
@@ -102,7 +106,7 @@ def make_manifest(
     }
     return {
         "claim_generator_info": [agent],
-        "format": "video/mp4",
+        "format": media_type(outfile),
         "ingredients": ingredients,
         "assertions": [
             {"label": "c2pa.actions.v2", "data": {"actions": [opened | shared, edited | shared]}},

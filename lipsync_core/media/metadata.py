@@ -7,6 +7,8 @@ import re
 from lipsync_core.media.ffmpeg import Decoder
 from lipsync_core.runtime.files import PathLike
 
+MAX_BYTES = 1 << 20  # of all tags; a file may hold any amount
+
 
 def read_tags(path: PathLike) -> dict[str, str]:
     """The global tags of a media file, their names in small letters.
@@ -14,10 +16,11 @@ def read_tags(path: PathLike) -> dict[str, str]:
     Raises ClipError: unreadable when it is no media file, timed_out.
     """
     with Decoder(path, ["-f", "ffmetadata", "pipe:1"]) as decoder:
-        text = "\n".join(decoder.lines())
-        if decoder.finish():
+        text = bytearray(MAX_BYTES)
+        size = decoder.fill(memoryview(text))
+        if size < MAX_BYTES and decoder.finish():
             raise decoder.failure("its tags cannot be read")
-    return parse_ffmetadata(text)
+    return parse_ffmetadata(text[:size].decode(errors="replace"))
 
 
 def parse_ffmetadata(text: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ import pytest
 
 from lipsync_core import __version__
 from lipsync_core.dubbing import provenance
+from lipsync_core.errors import LipsyncError
 
 
 @pytest.fixture
@@ -48,6 +49,9 @@ def test_people_and_programs_can_read_the_comment(checkpoint):
         ("synthetic: lip-synced by lipsync 0.1.0", {"synthetic": True}),
         ('synthetic: x {"model": "cut sh', {"synthetic": True}),
         ("synthetic: x {}", {}),
+        ("synthetic: x [1]", {"synthetic": True}),
+        ("synthetic: " + "{" * 500_000, {"synthetic": True}),  # at once
+        ("synthetic: " + '{"a":' * 100_000, {"synthetic": True}),
     ],
 )
 def test_other_comments(comment, claim):
@@ -70,3 +74,11 @@ def test_the_manifest_holds_hashes_and_no_names(checkpoint, tmp_path):
     assert opened["action"] == "c2pa.opened"
     assert edited["action"] == "c2pa.edited" and edited["digitalSourceType"] == provenance.COMPOSITE
     assert own["inputs_sha256"]["audio 2"] == digest
+
+
+def test_only_some_formats_can_be_signed(checkpoint):
+    claim = provenance.make_claim(checkpoint)
+    manifest = provenance.make_manifest(claim, checkpoint, [checkpoint], "a.MOV")
+    assert manifest["format"] == "video/quicktime"
+    with pytest.raises(LipsyncError, match=r"a\.mkv: only videos named \.mp4"):
+        provenance.make_manifest(claim, checkpoint, [checkpoint], "a.mkv")
