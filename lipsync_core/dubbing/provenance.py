@@ -7,6 +7,7 @@ It is written into the container's metadata, and as a C2PA manifest where the fi
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,8 +25,8 @@ GENERATED = f"{IPTC}trainedAlgorithmicMedia"
 SYNTHETIC_TERMS = frozenset(
     {COMPOSITE, GENERATED, f"{IPTC}algorithmicMedia", f"{IPTC}compositeSynthetic"}
 )
-MARK = "synthetic: "  # how the comment begins
-STATEMENT = f"{MARK}lip-synced by lipsync {__version__}"
+MARKED = re.compile(r"synthetic( demo)?: ", re.IGNORECASE)  # the demo's clips, too
+STATEMENT = f"synthetic: lip-synced by lipsync {__version__}"
 ASSERTION = "lipsync.dubbing"  # the label of our own assertion in a manifest
 
 
@@ -58,7 +59,7 @@ def tags(claim: Mapping[str, Any]) -> dict[str, str]:
 
 def parse_comment(comment: str) -> dict[str, Any] | None:
     """The claim in a comment; {"synthetic": True} where it holds the sentence alone; else None."""
-    if not comment.startswith(MARK):
+    if not MARKED.match(comment):
         return None
     _, brace, rest = comment.partition("{")
     try:

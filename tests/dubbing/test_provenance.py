@@ -48,6 +48,7 @@ def test_people_and_programs_can_read_the_comment(checkpoint):
         ("not synthetic: x", None),
         ("synthetic: lip-synced by lipsync 0.1.0", {"synthetic": True}),
         ('synthetic: x {"model": "cut sh', {"synthetic": True}),
+        ("Synthetic demo: speech by a machine.", {"synthetic": True}),
         ("synthetic: x {}", {}),
         ("synthetic: x [1]", {"synthetic": True}),
         ("synthetic: " + "{" * 500_000, {"synthetic": True}),  # at once
