@@ -9,6 +9,7 @@ configfile: "config/config.yaml"
 
 
 include: "rules/common.smk"
+include: "rules/common_dub.smk"
 
 
 pathvars:
@@ -27,6 +28,7 @@ wildcard_constraints:
     variant=any_of(VARIANTS),
     network=any_of(["syncnet", *VARIANTS]),
     dub=any_of(entry["output"] for entry in DUBS),
+    faces=any_of(FACES),
     weights=any_of(missing_weights()),
 
 

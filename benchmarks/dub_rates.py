@@ -87,7 +87,7 @@ def dub_film(rate: Fraction | None, seconds: float, work: Path, suffix: str = ".
     wavfile.write(audio, flash_and_beep.SOURCE_RATE, samples)
     out = work / "dubbed.mp4"
     with mock.patch.object(dub, "load_generator", lambda *_, **__: Generator(BeepLight())):
-        dub.dub(face, audio, face, out, box=BOX, device="cpu")
+        dub.dub(face, audio, face, out, box=BOX, device="cpu", blend="hard")
     times, lit = _mouths(out)
     begins = times[np.flatnonzero(lit[1:] & ~lit[:-1]) + 1]
     sound = load_wav(out)
@@ -111,6 +111,12 @@ def _mouths(path: Path) -> tuple[np.ndarray, np.ndarray]:
         ]
     times, lit = zip(*frames, strict=True)
     return np.array(times), np.array(lit)
+
+
+def times(path: Path) -> np.ndarray:
+    """When each frame is shown, in seconds."""
+    with av.open(str(path)) as container:
+        return np.array([frame.time for frame in container.decode(video=0)])
 
 
 def _shape(path: Path) -> tuple[Fraction, int, float]:

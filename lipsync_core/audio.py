@@ -90,11 +90,11 @@ def write_mel(wav_path: PathLike, target: PathLike) -> int:
     return columns
 
 
-def file_mel(path: PathLike) -> tuple[np.ndarray, float]:
-    """Mel spectrogram of the audio of any file, float32 (T, 80), and its length in seconds.
+def file_features(path: PathLike) -> tuple[np.ndarray, np.ndarray]:
+    """Mel spectrogram of the audio of any file, float32 (T, 80), and its samples, int16 (N,).
 
-    Both are processed in blocks, and the spectrogram is a memory map of an unnamed temporary file
-    (0.2 GB an hour, with the audio): memory does not grow with length.
+    The samples are at 16 kHz. Both are processed in blocks, and are memory maps of unnamed
+    temporary files (0.2 GB an hour): memory does not grow with length.
     Raises as `load_wav`, and ClipError: too_short.
     """
     with tempfile.TemporaryFile() as samples, tempfile.TemporaryFile() as out:
@@ -110,7 +110,7 @@ def file_mel(path: PathLike) -> tuple[np.ndarray, float]:
             out.write(np.ascontiguousarray(columns, "<f4").data)
         out.flush()
         mel = np.memmap(out, "<f4", "r", shape=(1 + count // HOP, MEL_BANDS))
-    return mel, count / SAMPLE_RATE
+    return mel, pcm
 
 
 def mel_length(path: PathLike) -> int:
@@ -185,6 +185,10 @@ def mel_windows(mel: np.ndarray, frames: np.ndarray, fps: float = FPS) -> np.nda
     `mel` is (T, 80), as stored. Columns past either end repeat the last (first) one, so that the
     last frames of a clip have a window too.
     """
-    starts = (MEL_RATE * np.asarray(frames) / fps).astype(np.int64)
+    return mel_windows_from(mel, (MEL_RATE * np.asarray(frames) / fps).astype(np.int64))
+
+
+def mel_windows_from(mel: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """The windows that begin at these columns, int64 (n,), of `mel` (T, 80); see `mel_windows`."""
     rows = np.clip(starts[:, None] + np.arange(MEL_WINDOW), 0, len(mel) - 1)
     return np.ascontiguousarray(mel[rows].transpose(0, 2, 1))

@@ -25,5 +25,6 @@ rule model_card:
         weights=card_weights,
         syncnet=lambda wildcards: next(iter(card_syncnet(wildcards)), None),
         seed=CONFIG.seed,
+        faces=face_settings,
     script:
         "../workflow/scripts/model_card.py"

@@ -113,7 +113,8 @@ WEIGHTS = licences.weights_of(CONFIG, DETECTOR)
 
 def needs_corpus(entry) -> bool:
     """Whether a dubbing takes its face, its audio or its generator from the corpus."""
-    return "auto" in (entry["face"], entry["audio"]) or not entry["checkpoint"]
+    auto_audio = entry["audio"] == "auto" and not entry["voices"]
+    return entry["face"] == "auto" or auto_audio or not entry["checkpoint"]
 
 
 def corpus_index() -> tuple:
@@ -242,27 +243,6 @@ def prepared_tables(wildcards) -> list:
 def table_of(stage) -> str:
     """The table of one shard of a stage, with its wildcard."""
     return f"{RESULTS}/{stage.folder}/{{shard}}.csv"
-
-
-def dub_entry(wildcards) -> dict:
-    """The dubbing of the config whose output is asked for."""
-    return next(entry for entry in DUBS if entry["output"] == wildcards.dub)
-
-
-def dub_checkpoint(wildcards) -> str:
-    """The generator that a dubbing uses: its own, else the last variant trained."""
-    return dub_entry(wildcards)["checkpoint"] or f"{RESULTS}/{VARIANTS[-1]}/checkpoint.pth"
-
-
-def dub_files(wildcards) -> list:
-    """The files a dubbing reads; "auto" means clips of the corpus, which are no extra input."""
-    entry = dub_entry(wildcards)
-    return [entry[key] for key in ("face", "audio") if entry[key] != "auto"]
-
-
-def dub_corpus(wildcards) -> list:
-    """The table of the clips, where a dubbing needs them."""
-    return [f"{RESULTS}/filelists/clips.csv"] if needs_corpus(dub_entry(wildcards)) else []
 
 
 def training_config(section: TrainingConfig) -> dict:

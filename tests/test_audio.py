@@ -30,12 +30,12 @@ def test_mel_equals_the_public_features():
 
 def test_mel_of_any_file_is_that_of_its_sound(tmp_path):
     path = write_video(tmp_path / "a.mp4", 1.3)
-    mel, seconds = audio.file_mel(path)
+    mel, pcm = audio.file_features(path)
     wav = media_audio.load_wav(path)
-    assert seconds == len(wav) / media_audio.SAMPLE_RATE
+    np.testing.assert_array_equal(media_audio.to_float(pcm), wav)
     np.testing.assert_array_equal(mel, audio.melspectrogram(wav).T)
     with pytest.raises(ClipError, match=r"too_short: .* too short; give"):
-        audio.file_mel(write_wav(tmp_path / "blip.wav", 0.03))
+        audio.file_features(write_wav(tmp_path / "blip.wav", 0.03))
 
 
 def test_mel_of_too_little_sound():

@@ -10,7 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from lipsync_core import __version__, cli, pretrained
+from lipsync_core.config import DubOptions
 from lipsync_core.dubbing import dub, verify
+from lipsync_core.dubbing.faces import FaceSettings
 from lipsync_core.errors import LipsyncError
 from lipsync_core.media.content_credentials import Credentials
 
@@ -24,7 +26,7 @@ def called(monkeypatch):
 
     def stub(*args, **kwargs):
         calls.append((args, kwargs))
-        return SimpleNamespace(outfile=args[3], frames=1, seconds=0.04)
+        return SimpleNamespace(outfile=args[3], frames=1, seconds=0.04, sound="copied")
 
     monkeypatch.setattr(dub, "dub", stub)
     return calls
@@ -34,8 +36,9 @@ def test_defaults_are_those_of_the_public_script(called):
     assert cli.main(NEEDED) == 0
     (args, options) = called[0]
     assert args == ("f.mp4", "a.wav", "c.pth", "results/result_voice.mp4")
-    assert options["pads"] == (0, 10, 0, 0)
-    assert options["batch_size"] == 128 and options["face_det_batch_size"] == 16
+    assert options["pads"] is None  # as in training; 0 10 0 0 for other models
+    assert FaceSettings().crop.pads == [0, 10, 0, 0]
+    assert options["batch_size"] == 128 and options["face_det_batch_size"] == 0
     assert options["fps"] == "source" and options["resize_factor"] == 1
     assert options["box"] is None and options["crop"] is None
     assert options["smooth"] is True
@@ -67,6 +70,21 @@ def test_defaults_are_those_of_the_public_script(called):
 def test_option(called, extra, name, value):
     assert cli.main(NEEDED + extra) == 0
     assert called[0][1][name] == value
+
+
+def test_every_option_is_a_key_of_the_config(called):
+    assert cli.main(NEEDED) == 0
+    own = {"detector", "models", "device", "faces_dir"}  # top-level keys, and a folder
+    assert called[0][1].keys() - own == DubOptions.model_fields.keys()
+    for name, field in DubOptions.model_fields.items():
+        assert called[0][1][name] == field.default
+
+
+def test_voices(called):
+    argv = [word for word in NEEDED if word not in ("--audio", "a.wav")]
+    argv += ["--voice", "index 1", "a.wav", "--voice", "nearest 3,4", "b.wav"]
+    assert cli.main(argv) == 0
+    assert called[0][0][1] == {"index 1": "a.wav", "nearest 3,4": "b.wav"}
 
 
 @pytest.mark.parametrize("spelling", ["--checkpoint", "--checkpoint_path", "--checkpoint-path"])

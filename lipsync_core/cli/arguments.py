@@ -10,12 +10,12 @@ from typing import Any
 Commands = argparse._SubParsersAction
 
 
-def add_device_options(add: Callable[..., Any]) -> None:
-    """Options of the detector, the weights and the processor."""
+def add_device_options(add: Callable[..., Any], detector: str | None = "auto") -> None:
+    """Options of the detector (with its default), the weights and the processor."""
     add(
         "--detector",
         choices=("auto", "s3fd", "centerface"),
-        default="auto",
+        default=detector,
         help=with_default(
             "face detector; auto is S3FD where its weights are there, else CenterFace"
         ),
@@ -34,8 +34,8 @@ def with_default(text: str = "result") -> str:
     return f"{text} (default: %(default)s)"
 
 
-def _number(parse: Callable[[str], Fraction | int], low: int, high: float, wanted: str):
-    def convert(text: str) -> Fraction | int:
+def _number(parse: Callable[[str], Fraction | int | float], low: int, high: float, wanted: str):
+    def convert(text: str) -> Fraction | int | float:
         try:
             value = parse(text)
         except (ValueError, ZeroDivisionError) as error:
@@ -55,6 +55,8 @@ def rate_or_source(text: str) -> Fraction | str:
     return text if text == "source" else _rate(text)
 
 
+seconds = _number(float, 0, float("inf"), "seconds")
+natural = _number(int, 0, float("inf"), "a whole number from 0")
 positive = _number(int, 1, float("inf"), "a whole number from 1")
 
 

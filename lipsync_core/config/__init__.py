@@ -6,7 +6,8 @@ Light: the Snakefile imports it.
 """
 
 from lipsync_core.config.corpus import CorpusConfig
-from lipsync_core.config.evaluation import DubConfig, EvaluateConfig
+from lipsync_core.config.dubbing import DubConfig, DubOptions, VoiceConfig
+from lipsync_core.config.evaluation import EvaluateConfig
 from lipsync_core.config.pipeline import Config
 from lipsync_core.config.preparation import (
     AudioConfig,
@@ -33,6 +34,7 @@ __all__ = [
     "CropConfig",
     "DetectConfig",
     "DubConfig",
+    "DubOptions",
     "EvaluateConfig",
     "GeneratorConfig",
     "GeneratorVariantConfig",
@@ -42,4 +44,5 @@ __all__ = [
     "SyncNetConfig",
     "TrackConfig",
     "TrainingConfig",
+    "VoiceConfig",
 ]

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from lipsync_core.config.corpus import CorpusConfig, LayoutName
-from lipsync_core.config.evaluation import DubConfig, EvaluateConfig
+from lipsync_core.config.dubbing import DubConfig
+from lipsync_core.config.evaluation import EvaluateConfig
 from lipsync_core.config.preparation import (
     AudioConfig,
     CheckConfig,

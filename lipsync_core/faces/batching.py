@@ -30,6 +30,11 @@ def max_batch_size(device: str, long_side: int) -> int:
     return int(min(MAX_BATCH, max(1, free // 2 // (BYTES_PER_PIXEL * long_side**2))))
 
 
+def batch_size(detector: Detector, device: str, long_side: int) -> int:
+    """Batch size of a detector: as `max_batch_size` on a GPU. Imports torch only then."""
+    return max_batch_size(device, long_side) if detector.on_gpu else CPU_BATCH
+
+
 class BatchedDetector:
     """Runs a detector in batches; halves the batch size when memory runs out.
 

@@ -90,6 +90,29 @@ def crop_box(
     return frame[y1:y2, x1:x2]
 
 
+def cropped_boxes(track: Track, spec: CropSpec) -> np.ndarray:
+    """The upright boxes that the crops of a track show: float32 (m, 4) x1, y1, x2, y2 in pixels.
+
+    With pads and margin, not clipped to the frame. An aligned crop is turned with the head; its
+    box is the upright square of the same center and size.
+    """
+    boxes = track.boxes.astype(np.float64)
+    if spec.mode == "aligned" and track.landmarks is not None and len(track):
+        transforms = fit_similarity(track.landmarks.reshape(-1, 5, 2))
+        middle = transforms[:, 1] + transforms[:, 0] * (0.5 + 0.5j)
+        half = np.abs(transforms[:, 0]) * (0.5 + spec.margin)
+        corners = middle.real - half, middle.imag - half, middle.real + half, middle.imag + half
+        return np.stack(corners, axis=1).astype(np.float32)
+    margins = spec.margin * (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
+    top, bottom, left, right = (pad + margins for pad in spec.pads)
+    boxes += np.stack((-left, -top, right, bottom), axis=1)
+    if spec.mode != "box":
+        center = (boxes[:, :2] + boxes[:, 2:]) / 2
+        half = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) / 2
+        boxes = np.concatenate((center - half, center + half), axis=1)
+    return boxes.astype(np.float32)
+
+
 def write_crops(
     video_path: PathLike,
     tracks: Sequence[Track],

@@ -41,7 +41,7 @@ def open_frames(
         image = read_image(path)
         if image is None:
             raise ClipError(Reason.UNREADABLE, f"{path}: a still picture that cannot be decoded")
-        return image.shape[1], image.shape[0], iter([downscale(image, long_side)])
+        return image.shape[1], image.shape[0], (each for each in [downscale(image, long_side)])
     return *(size or _probe_size(path)), read_frames(path, FPS, long_side, threads=threads)
 
 

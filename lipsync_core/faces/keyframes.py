@@ -137,7 +137,8 @@ class StridedFaces:
         def blend(one: np.ndarray, other: np.ndarray) -> np.ndarray:
             one, other = one[pairs[:, 0]], other[pairs[:, 1]]
             mixed = (1 - weight) * one + weight * other
-            return mixed.reshape(-1, one.shape[1]).astype(np.float32)
+            # Not -1: there may be no landmarks, and so no values.
+            return mixed.reshape(len(middle) * len(pairs), one.shape[1]).astype(np.float32)
 
         faces = Faces(blend(first.boxes, last.boxes), blend(first.landmarks, last.landmarks))
         self._add(np.repeat(middle, len(pairs)), faces, detected=False)

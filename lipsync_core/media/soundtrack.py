@@ -7,6 +7,7 @@ file, see `audio_alignment`.
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,6 +32,12 @@ class Soundtrack:
     pcm: IO[bytes]
     rate: int
     channels: int
+
+    def cut(self, seconds: float) -> None:
+        """Drop the samples from this time on."""
+        size = 2 * self.channels * round(seconds * self.rate)
+        if os.fstat(self.pcm.fileno()).st_size > size:
+            os.ftruncate(self.pcm.fileno(), size)
 
     @property
     def bitrate(self) -> int:

@@ -46,9 +46,9 @@ class StampedWriter(EncoderProcess):
     sound: any file with audio, or None. Its first audio track is copied packet by packet where an
         MP4 takes it as it is (see `sound_copy`), else decoded and encoded as AAC at its own rate
         and with its channels.
-    seconds: the end of the video and of the sound. A copied sound ends with the packet whose end
-        is nearest, and no later than its own. None: the sound's own, and the usual duration of
-        the last frame. (ffmpeg 5 gives the last frame the average duration.)
+    seconds: the end of the sound. A copied one ends with the packet whose end is nearest, and no
+        later than its own; None: its own end. The last frame has the usual duration (with ffmpeg
+        5 the average one).
     metadata: container tags such as {"comment": "..."}.
     crf: constant rate factor, 0 to 51.
     threads: encoder threads; 1 makes the bytes independent of the machine's core count.
@@ -70,7 +70,6 @@ class StampedWriter(EncoderProcess):
         self.source = source
         self.sound_mode: str | None = None
         self._last: int | None = None
-        self._end = round((seconds or 0) * NANOSECONDS)
         self._usual = _nanoseconds(source.duration, source.tick)
         timescale = track_timescale(source.tick)
         options = encoder_options(crf, metadata, threads) | _color_options(source.color)
@@ -104,10 +103,9 @@ class StampedWriter(EncoderProcess):
             raise ValueError(f"time stamp {stamp} after {self._last}: wanted increasing ones")
         self._last = stamp
         begin = _nanoseconds(stamp, self.source.tick)
-        # Each frame lasts to the end, or until the next: with B-frames, the one that ffmpeg writes
-        # last is not the one that is shown last.
-        duration = self._end - begin if self._end > begin else self._usual
-        self.send(raw_matroska.frame_head(begin, duration, frame.nbytes))
+        # The usual duration, not one that reaches the sound's end: with B-frames, the packet that
+        # ffmpeg prolongs is not the one that is shown last.
+        self.send(raw_matroska.frame_head(begin, self._usual, frame.nbytes))
         self.send(np.ascontiguousarray(frame).reshape(-1).data)
 
     def _sound(
@@ -127,8 +125,9 @@ class StampedWriter(EncoderProcess):
         # Decoded first, with limits: the encoder gets samples, not the user's file.
         track = stack.enter_context(soundtrack(sound))
         options |= aac_options(track)
-        limit = {} if seconds is None else {"t": f"{seconds:.6f}"}
-        return pcm_input(track, **limit), track.pcm.fileno()
+        if seconds is not None:
+            track.cut(seconds)
+        return pcm_input(track), track.pcm.fileno()
 
 
 def track_timescale(tick: Fraction) -> int:

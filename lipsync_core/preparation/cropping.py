@@ -71,7 +71,7 @@ class TrackSelector:
         chosen = [tracks.fill_and_smooth(each, *smoothing) for each in chosen]
         measures: Measures = {}
         if self.speaker_weights is not None and len(chosen) > 1:
-            from lipsync_core.preparation import active_speaker
+            from lipsync_core.evaluation import active_speaker
 
             scorer = active_speaker.load_scorer(self.speaker_weights, self.device)
             pcm = read_pcm(AUDIO.path(self.results, video))

@@ -216,7 +216,7 @@ def dubbing_files(entry: Mapping[str, str], results: Path, data_root: Path) -> t
     Raises the errors of `held_out_pair`.
     """
     files = {key: Path(entry[key]) for key in ("face", "audio")}
-    if "auto" in (entry["face"], entry["audio"]):
+    if entry["face"] == "auto" or (entry["audio"] == "auto" and not entry.get("voices")):
         face, audio = (source_id(clip) for clip in held_out_pair(results / "filelists"))
         known = {clip.id: clip for clip in read_index(index_path(results))}
         if entry["face"] == "auto":

@@ -101,8 +101,7 @@ def detect_faces(shard: Shard, batch_size: int, device: str, models: Path) -> li
 
     The detector is loaded once, and only when a clip needs it; its batches span clips.
     """
-    from lipsync_core.faces import detection, detectors
-    from lipsync_core.faces.batching import CPU_BATCH, max_batch_size
+    from lipsync_core.faces import batching, detection, detectors
     from lipsync_core.faces.tracking.shots import ShotDetector
     from lipsync_core.preparation import precropped
 
@@ -120,8 +119,7 @@ def detect_faces(shard: Shard, batch_size: int, device: str, models: Path) -> li
             ((job, job.clip.source(shard.data_root)) for job in jobs),
             detector,
             long_side=long_side,
-            batch_size=batch_size
-            or (max_batch_size(device, long_side) if detector.on_gpu else CPU_BATCH),
+            batch_size=batch_size or batching.batch_size(detector, device, long_side),
             stride=params["detect.stride"],
             motion=params["detect.motion"],
             on_frame=lambda job, frame: finders[job.clip.id].add(frame),
@@ -202,7 +200,8 @@ def measure_sync(
 
     Measures: see `sync.measure_clip`.
     """
-    from lipsync_core.preparation import active_speaker, precropped, sync
+    from lipsync_core.evaluation import active_speaker
+    from lipsync_core.preparation import precropped, sync
     from lipsync_core.runtime.device import pick
 
     settings = SyncConfig(**shard.params["sync"])

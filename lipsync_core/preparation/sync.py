@@ -15,12 +15,12 @@ from lipsync_core.corpus.filelists import ListedClip
 from lipsync_core.corpus.layouts.items import part_number, source_id
 from lipsync_core.data.dataset import ClipDataset
 from lipsync_core.errors import LipsyncError
+from lipsync_core.evaluation import active_speaker
 from lipsync_core.evaluation.lse import SAMPLES_A_FRAME
 from lipsync_core.evaluation.sync import SyncMeasure
 from lipsync_core.evaluation.syncnet import clip_sync
 from lipsync_core.media.audio import read_pcm, shift_samples
 from lipsync_core.models import SyncNet
-from lipsync_core.preparation import active_speaker
 from lipsync_core.preparation.cropping import TrackSelector
 from lipsync_core.preparation.runner import ClipJob
 from lipsync_core.preparation.stages import AUDIO, Measures

@@ -158,6 +158,9 @@ def _at(schema: Schema, path: tuple[int | str, ...]) -> Schema:
     """The schema of the value at `path`, references resolved."""
     found = dereference(schema, schema)
     for part in path:
+        key = "items" if isinstance(part, int) else "properties"
+        branches = [dereference(schema, branch) for branch in found.get("anyOf", [found])]
+        found = next(branch for branch in branches if key in branch)
         found = found["items"] if isinstance(part, int) else found["properties"][part]
         found = dereference(schema, found)
     return found

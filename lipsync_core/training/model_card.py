@@ -31,6 +31,7 @@ def model_card(
     seed: int,
     weights: Mapping[str, str],
     syncnet: str | Path | None = None,
+    faces: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The card of a trained network, a dict for JSON.
 
@@ -40,11 +41,13 @@ def model_card(
     network: "syncnet" or the variant of the generator. config: of its training.
     weights: config key -> weight file that it was trained from, or that prepared its clips.
     syncnet: the checkpoint whose sync loss it was trained with.
+    faces: how the faces of its clips were found and cropped: the detector, and the sections detect,
+        track and crop of the config. A dubbing does the same.
 
     Returns network, checkpoint_sha256, licence (of all parts, "" where one is not known),
     commercial_use, corpora (a list: name, clips, hours and speakers of training and validation,
     licences {licence: clips}), licences (of all clips), weights (key, file, sha256, licence),
-    syncnet (sha256), split, config, config_digest, seed, evaluation (figures, None without).
+    syncnet (sha256), split, faces, config, config_digest, seed, evaluation (figures, None without).
     """
     results = Path(results)
     table = read_table(results / "filelists" / "clips.csv")
@@ -67,6 +70,7 @@ def model_card(
         "weights": sources,
         "syncnet": _sha(syncnet) if syncnet else None,
         "split": read_split(results),
+        "faces": dict(faces or {}),
         "config": dict(config),
         "config_digest": digest(config),
         "seed": seed,

@@ -23,7 +23,7 @@ from lipsync_core.corpus.filelists import SAMPLES_A_FRAME
 from lipsync_core.corpus.layouts.items import source_id
 from lipsync_core.data.dataset import WINDOW, ClipDataset, DatasetClip
 from lipsync_core.data.generator_samples import GeneratorBatch
-from lipsync_core.dubbing.dub import COMMENT
+from lipsync_core.dubbing.provenance import STATEMENT
 from lipsync_core.errors import LipsyncError
 from lipsync_core.evaluation.generator import BATCH_SIZE, generate
 from lipsync_core.media.audio import read_pcm, shift_samples, write_wav
@@ -113,7 +113,7 @@ class Previews:
                 wav = Path(folder) / "audio.wav"
                 write_wav(wav, [self._pcm])
             # One thread: the bytes do not depend on the machine's number of cores.
-            tags, seconds = {"comment": COMMENT}, len(frames) / FPS
+            tags, seconds = {"comment": STATEMENT}, len(frames) / FPS
             with VideoWriter(path, (width, height), FPS, wav, tags, seconds, threads=1) as writer:
                 for frame in frames:
                     writer.write(frame)

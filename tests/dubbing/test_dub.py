@@ -4,7 +4,6 @@ import os
 import subprocess
 import tracemalloc
 import wave
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -18,6 +17,7 @@ from lipsync_core.audio import mel_window, melspectrogram
 from lipsync_core.checkpoints import save_public
 from lipsync_core.demo.photos import photo_path
 from lipsync_core.dubbing import dub as dubbing
+from lipsync_core.dubbing import faces, render, verify
 from lipsync_core.dubbing.dub import dub
 from lipsync_core.dubbing.generators import Generator
 from lipsync_core.errors import LipsyncError
@@ -65,7 +65,7 @@ def stub(monkeypatch):
     def install(level=None):
         engine = Stub(level)
 
-        def load(path, device, max_batch):
+        def load(path, device, precision, max_batch):
             return Generator(engine, max_batch)
 
         monkeypatch.setattr(dubbing, "load_generator", load)
@@ -79,7 +79,7 @@ def detector(monkeypatch):
     """A detector that finds the box (16, 8, 112, 104) in every frame that is not dark."""
 
     class Bright:
-        name = "bright"
+        name, on_gpu = "bright", False
 
         def detect_faces(self, frames):
             box = np.array([[16, 8, 112, 104, 1]], np.float32)
@@ -87,7 +87,7 @@ def detector(monkeypatch):
             found = [box[: int(frame.mean() > 40)] for frame in frames]
             return [Faces(boxes, np.empty((len(boxes), 0), np.float32)) for boxes in found]
 
-    monkeypatch.setattr(dubbing.detectors, "build", lambda *args, **kwargs: Bright())
+    monkeypatch.setattr(faces.detectors, "build", lambda *args, **kwargs: Bright())
 
 
 def sound(path, seconds, rate=16000):
@@ -174,7 +174,7 @@ def test_frames_without_a_face_pass_unchanged(tmp_path, stub, detector, checkpoi
     levels = [100] * 15 + [10] * 15 + [100] * 5
     face = video(tmp_path / "face.mp4", levels)
     out = tmp_path / "out.mp4"
-    stats = dub(face, sound(tmp_path / "a.wav", 3.0), checkpoint, out, max_gap=5)
+    stats = dub(face, sound(tmp_path / "a.wav", 3.0), checkpoint, out, max_gap=5, blend="hard")
     assert stats.faceless_frames == 15 + 15 and stats.frames == 75
     before, after = frames_of(face), frames_of(out)
     dark = [number for number in range(75) if levels[number % 35] == 10]
@@ -213,7 +213,9 @@ def test_sound_of_any_kind(tmp_path, checkpoint, suffix):
     stats = dub(video(tmp_path / "f.mp4", [90] * 9), audio, checkpoint, out, box=BOX)
     wanted = len(load_wav(audio)) / 16000
     assert abs(wanted - 1) < 0.1
-    assert all(abs(length - wanted) <= 0.0201 for length in lengths(out))
+    picture, heard = lengths(out)
+    packet = 1024 / 44100  # a copied track ends with a whole one
+    assert abs(picture - wanted) <= 0.0201 and abs(heard - wanted) <= packet
     assert abs(stats.seconds - wanted) <= 0.0201
 
 
@@ -236,7 +238,7 @@ def test_still_at_its_own_rate(tmp_path, stub, checkpoint):
     cv2.imwrite(str(face), np.full((112, 129, 3), 90, np.uint8))
     audio, out = sound(tmp_path / "a.wav", 1.0), tmp_path / "out.mp4"
     stats = dub(face, audio, checkpoint, out, box=BOX, fps="30000/1001", batch_size=7)
-    assert (stats.frames, stats.width, stats.source_frames) == (30, 129, 1)
+    assert (stats.frames, stats.width, stats.source_frames) == (30, 130, 1)  # made even
     assert abs(lengths(out)[0] - 1) < 0.018
     assert sum(generator.batches) == 30 and max(generator.batches) == 7
     mel = melspectrogram(load_wav(audio)).T
@@ -249,13 +251,15 @@ def test_still_at_its_own_rate(tmp_path, stub, checkpoint):
 def test_a_video_keeps_its_frame_rate_and_its_mouths_their_time(tmp_path, name):
     rate = dub_rates.RATES[name]
     found = dub_rates.dub_film(rate, 3, tmp_path)
-    assert found.rate == (rate or Fraction(24000, 1001))  # the varying one: 24.3 by its usual gap
-    half = 0.5 / float(found.rate)
-    assert found.frames == round(found.audio * found.rate)
-    assert abs(found.seconds - found.audio) <= half + 1e-4
+    shown, source = (dub_rates.times(tmp_path / name) for name in ("dubbed.mp4", "film.mp4"))
+    once = min(len(shown), len(source))  # where the film is shorter, it starts again
+    np.testing.assert_array_equal(shown[:once], source[:once])
+    assert len(shown) - once <= 1
+    gap = np.diff(source).max()
+    assert rate is None or found.rate == rate
+    assert abs(found.seconds - found.audio) <= 0.5 * gap + 1e-4
     assert len(found.errors) == found.events > 1
-    # In a source of varying rate a beep is at no frame's time, and a frame is 41 ms.
-    assert np.abs(found.errors).max() <= (1000 * half if rate else 42)
+    assert np.abs(found.errors).max() <= 2  # ms
 
 
 def test_a_rate_can_be_forced(tmp_path, stub, checkpoint):
@@ -263,7 +267,7 @@ def test_a_rate_can_be_forced(tmp_path, stub, checkpoint):
     face = video(tmp_path / "face.mp4", [60] * 10)
     out = tmp_path / "out.mp4"
     stats = dub(face, sound(tmp_path / "a.wav", 1.0), checkpoint, out, box=BOX, fps=50)
-    assert (stats.fps, stats.frames, stats.source_frames) == (50, 50, 20)
+    assert (stats.fps, stats.frames, stats.source_frames) == (50, 50, 10)
 
 
 def test_gaps_last_as_long_at_another_rate(tmp_path, stub, detector, checkpoint):
@@ -346,7 +350,7 @@ def test_batches_do_not_matter(tmp_path, checkpoint, monkeypatch):
     face, audio = video(tmp_path / "f.mp4", range(60, 80)), sound(tmp_path / "a.wav", 0.8)
     results = []
     for batch_size, room in ((1, 1 << 30), (128, 1 << 30), (128, 5 * 128 * 112 * 3)):
-        monkeypatch.setattr(dubbing, "MAX_BATCH_BYTES", room)
+        monkeypatch.setattr(render, "MAX_BATCH_BYTES", room)
         out = tmp_path / f"{len(results)}.mp4"
         dub(face, audio, checkpoint, out, box=BOX, batch_size=batch_size)
         results.append(frames_of(out))
@@ -363,8 +367,8 @@ def test_the_file_says_what_it_is(tmp_path, checkpoint):
         box=BOX,
     )
     with av.open(str(out)) as container:
-        assert container.metadata["comment"] == dubbing.COMMENT
-    assert dubbing.COMMENT.startswith("synthetic: lip-synced by lipsync ")
+        assert container.metadata["comment"].startswith("synthetic: lip-synced by lipsync ")
+    assert verify.verify(out).claim["model"] == "wav2lip"
     assert [path.name for path in out.parent.iterdir()] == ["out.mp4"]
 
 
@@ -376,7 +380,7 @@ def test_the_file_says_what_it_is(tmp_path, checkpoint):
         ({"box": (500, 600, 500, 600)}, "box .* outside"),
         ({"crop": (0, 1, 0, 1)}, "crop"),
         ({"resize_factor": 0}, "resize_factor"),
-        ({"batch_size": 0}, "batch sizes"),
+        ({"batch_size": 0}, "batch_size"),
         ({"long_side": 0}, "long_side"),
         ({"fps": "fast"}, "fps"),
         ({"fps": 1000}, "fps"),

@@ -205,7 +205,7 @@ def test_short_appearances_are_no_clips(prepared):
 
 
 def test_the_speaker_is_the_face_with_the_highest_score(prepared, monkeypatch):
-    from lipsync_core.preparation import active_speaker
+    from lipsync_core.evaluation import active_speaker
 
     def distances(self, frames, pcm, start):
         seen.append((start, frames.shape))
@@ -229,7 +229,7 @@ def test_the_speaker_is_the_face_with_the_highest_score(prepared, monkeypatch):
 
 
 def test_syncnet_v2_measures_each_person_of_a_video(prepared, everybody, monkeypatch):
-    from lipsync_core.preparation import active_speaker
+    from lipsync_core.evaluation import active_speaker
 
     def distances(self, frames, pcm, start):
         seen.append((start, frames.shape[1:], len(pcm)))

@@ -22,7 +22,12 @@ def test_given_files_are_dubbed_without_a_corpus(root, tmp_path):
     torch.manual_seed(0)
     save_public(tmp_path / "w.pth", Wav2Lip(width=0.125))
     dubs = [GIVEN | {"fps": 30}, {"output": "auto.mp4"}]
-    assert project.jobs("results/given.mp4", dub=dubs) == {"infer": 1}
+    assert project.jobs("results/given.mp4", dub=dubs) == {"infer": 1, "dub_faces": 1}
+    # Several sounds on one face find it once.
+    second = GIVEN | {"audio": "other.wav", "output": "second.mp4"}
+    write_wav(tmp_path / "other.wav", 0.4)
+    both = project.jobs("results/given.mp4", "results/second.mp4", dub=[*dubs, second])
+    assert both == {"infer": 2, "dub_faces": 1}
     done = project.run("results/given.mp4", dub=dubs)
     assert done.returncode == 0, done.stdout + done.stderr
     with av.open(str(tmp_path / "results/given.mp4")) as container:

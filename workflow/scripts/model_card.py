@@ -14,5 +14,6 @@ with logs.job_log(snakemake.log[0]):
         snakemake.params.seed,
         snakemake.params.weights,
         snakemake.params.syncnet,
+        snakemake.params.faces,
     )
     model_card.write_card(Path(snakemake.output[0]).parent, card)

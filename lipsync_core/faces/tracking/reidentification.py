@@ -138,6 +138,20 @@ def _sample_crops(
     return [np.array(own, np.float32).reshape(len(own), CROP_SIDE_PX**2 * 3) for own in crops]
 
 
+def distances(
+    picture: PathLike, face: Track, video: PathLike, tracks: Sequence[Track]
+) -> list[float]:
+    """How unlike the face in a picture is to each of the tracks in a video, of 255.
+
+    The smallest mean difference of crops, as in `merge_tracks`: it depends on light and pose, so a
+    frame of the video itself is the best picture. Raises ClipError when a file cannot be read.
+    """
+    spec = CropSpec(margin=CROP_MARGIN)
+    [wanted] = _sample_crops(picture, [_end_samples(face)], spec)
+    samples = _sample_crops(video, [_end_samples(track) for track in tracks], spec)
+    return [_distance(wanted, own) for own in samples]
+
+
 def _distance(one: np.ndarray, other: np.ndarray) -> float:
     """Smallest mean difference of two crops, of (n, d) and (m, d); inf without any."""
     differences = [np.abs(other - crop).mean(axis=1).min(initial=np.inf) for crop in one]

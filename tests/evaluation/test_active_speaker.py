@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from lipsync_core.evaluation import active_speaker
 from lipsync_core.evaluation.av_offset import summarize
 from lipsync_core.faces.crops import CropSpec
 from lipsync_core.faces.track import Track
-from lipsync_core.preparation import active_speaker
 from tests.support.media_people import crops_from
 
 FRAMES = 60
