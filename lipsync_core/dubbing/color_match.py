@@ -10,31 +10,32 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-GRID = 64  # side of the images that colors are compared in
-# A spread of a sixth of the region: wide enough to be free of the texture of the ring, narrow
-# enough to follow the light across a face.
+GRID = 32  # side of the images in which colors are compared
+# Standard deviation of the spread, as a fraction of the region: as narrow as the ring, so that the
+# correction follows the light across a face.
 SPREAD = 0.06
-OUTLIER_LEVELS = 30.0  # differences far from the mean by more count little: lips, teeth, hair
-FLOOR = 1e-3  # of the weight; far from the ring the mean difference takes over
+OUTLIER_LEVELS = 30.0  # differences that are farther from the mean count little: lips, hair
+MIN_WEIGHT = 1e-3
+GLOBAL_WEIGHT = 0.02  # of the mean difference, relative to the ring's: far from the ring it rules
 SMOOTHING_SECONDS = 0.12
+OUTLINE = 0.3  # opacity of the mask where the membrane meets the frame's colors
 STIFFNESS = 8.0  # of the membrane's hold on the outline
-OUTLINE = 0.3  # of the mask: there the membrane meets the frame's colors
-COARSE_STEPS, FINE_STEPS = 40, 12
+STEPS = 40  # of Jacobi's iteration, from a good guess
 _NEIGHBORS = np.array([[0, 0.25, 0], [0.25, 0, 0.25], [0, 0.25, 0]], np.float32)
 
 
 class ColorMatch:
     """Differences of color between frame and generated face over time; one object a face.
 
-    fps: frames a second. harmonic: the correction equals the difference along the outline of the
-    mask and solves Laplace's equation inside (Poisson image editing: Pérez et al., 2003, in the
-    form of a membrane); otherwise it is a weighted mean of the differences around each place.
+    fps: frames a second. harmonic: the correction follows the differences along the outline of the
+    mask and solves Laplace's equation inside, which is Poisson image editing (Pérez et al., 2003)
+    in the form of a membrane; otherwise it is a weighted mean of the differences around each place.
     """
 
     def __init__(self, fps: float = 25.0, harmonic: bool = False) -> None:
-        self.harmonic = harmonic
-        self.keep = float(np.exp(-1 / (SMOOTHING_SECONDS * max(fps, 1.0))))
-        self._state: np.ndarray | None = None  # (n, n, 4): weighted differences, weights
+        self._harmonic = harmonic
+        self._keep = float(np.exp(-1 / (SMOOTHING_SECONDS * max(fps, 1.0))))
+        self._sums: np.ndarray | None = None  # (GRID, GRID, 4): weighted differences, weights
         self._membrane: np.ndarray | None = None
 
     def correction(
@@ -50,59 +51,47 @@ class ColorMatch:
         mask: float32 (GRID, GRID), opacity of the generated face. visible: likewise, 0 where an
         object covers the face; None: nowhere.
         """
-        if visible is None:
-            visible = np.ones_like(mask)
         difference = frame - generated
-        ring = (4 * mask * (1 - mask) * visible)[:, :, None]
-        mean = np.zeros(3, np.float32)
-        weight = ring
-        for _ in range(3):  # a mean that outliers do not move
-            total = float(weight.sum())
-            if total < FLOOR:
-                break
-            mean = (weight * difference).sum(axis=(0, 1)) / total
-            distance = np.abs(difference - mean).max(axis=2, keepdims=True) / OUTLIER_LEVELS
-            trust = visible[:, :, None] / (1 + distance * distance)
-            weight = ring * trust
-        stack = np.concatenate((weight * difference, weight), axis=2)
-        stack = cv2.resize(stack, (GRID // 2, GRID // 2), interpolation=cv2.INTER_AREA)
-        stack = cv2.GaussianBlur(stack, (0, 0), SPREAD * GRID / 2, borderType=cv2.BORDER_CONSTANT)
-        if self._state is not None:
-            stack += self.keep * (self._state - stack)
-        self._state = stack
-        weights = stack[:, :, 3:]
-        floor = 0.02 * float(weights.max()) + 1e-6
-        total = float(weights.sum())
-        mean = stack[:, :, :3].sum(axis=(0, 1)) / max(total, 1e-6)
-        field = (stack[:, :, :3] + floor * mean) / (weights + floor)
-        if self.harmonic:
-            return self._harmonic(field, difference, weight, mask)
-        return cv2.resize(field, (GRID, GRID), interpolation=cv2.INTER_LINEAR)
+        ring = 4 * mask * (1 - mask)
+        if visible is not None:
+            ring = ring * visible
+        weight = _trusted(difference, ring)
+        sums = np.dstack((weight[:, :, None] * difference, weight))
+        sums = cv2.GaussianBlur(sums, (0, 0), SPREAD * GRID, borderType=cv2.BORDER_CONSTANT)
+        if self._sums is not None:
+            sums += self._keep * (self._sums - sums)
+        self._sums = sums
+        weights = sums[:, :, 3:]
+        totals = np.ones(GRID * GRID, np.float32) @ sums.reshape(-1, 4)
+        mean = totals[:3] / max(float(totals[3]), 1e-6)
+        floor = GLOBAL_WEIGHT * float(weights.max()) + 1e-6
+        field = (sums[:, :, :3] + floor * mean) / (weights + floor)
+        return self._relaxed(field, difference, weight, mask) if self._harmonic else field
 
-    def _harmonic(
-        self, start: np.ndarray, difference: np.ndarray, weight: np.ndarray, mask: np.ndarray
+    def _relaxed(
+        self, field: np.ndarray, difference: np.ndarray, weight: np.ndarray, mask: np.ndarray
     ) -> np.ndarray:
-        """The membrane through the differences along the outline, from a smooth guess."""
-        along = np.clip(1 - np.abs(mask - OUTLINE) / OUTLINE, 0, 1)[:, :, None]
-        fixed = STIFFNESS * along * weight
-        values = cv2.blur(difference, (3, 3))
-        half = (GRID // 2, GRID // 2)
-        coarse = cv2.resize(fixed, half, interpolation=cv2.INTER_AREA)[:, :, None]
-        coarse_values = cv2.resize(fixed * values, half, interpolation=cv2.INTER_AREA)
-        coarse_values /= np.maximum(coarse, 1e-6)
-        field = _relax(start, coarse_values, coarse, COARSE_STEPS)
-        field = cv2.resize(field, (GRID, GRID), interpolation=cv2.INTER_LINEAR)
-        field = _relax(field, values, fixed, FINE_STEPS)
+        """The membrane through the differences along the outline, from the guess `field`."""
+        along = np.clip(1 - np.abs(mask - OUTLINE) / OUTLINE, 0, 1)
+        free = (1 / (1 + STIFFNESS * along * weight))[:, :, None]
+        drawn = (1 - free) * difference
+        for _ in range(STEPS):
+            mean = cv2.filter2D(field, -1, _NEIGHBORS, borderType=cv2.BORDER_REPLICATE)
+            field = drawn + free * mean
         if self._membrane is not None:
-            field += self.keep * (self._membrane - field)
+            field += self._keep * (self._membrane - field)
         self._membrane = field
         return field
 
 
-def _relax(field: np.ndarray, values: np.ndarray, weight: np.ndarray, steps: int) -> np.ndarray:
-    """Jacobi steps of Laplace's equation, drawn to `values` by `weight`."""
-    free = 1 / (1 + weight)
-    drawn = (1 - free) * values
-    for _ in range(steps):
-        field = drawn + free * cv2.filter2D(field, -1, _NEIGHBORS, borderType=cv2.BORDER_REPLICATE)
-    return field
+def _trusted(difference: np.ndarray, ring: np.ndarray) -> np.ndarray:
+    """`ring`, lowered where the difference is far from its mean: float32 (GRID, GRID)."""
+    flat, weight = difference.reshape(-1, 3), ring.reshape(-1)
+    for _ in range(3):
+        total = float(weight.sum())
+        if total < MIN_WEIGHT:
+            break
+        mean = (weight @ flat) / total
+        distance = (flat - mean) / OUTLIER_LEVELS
+        weight = ring.reshape(-1) / (1 + np.einsum("ij,ij->i", distance, distance))
+    return weight.reshape(ring.shape)

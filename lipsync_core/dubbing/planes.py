@@ -1,46 +1,14 @@
-"""The region of a face in the planes of an I420 frame, and the color space of the planes."""
+"""The region of a face in the planes of an I420 frame."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import cv2
 import numpy as np
 
 from lipsync_core.dubbing.mask import Box
-
-# Weights of red and blue in luma: ITU-R BT.601, BT.709, BT.2020.
-LUMA_WEIGHTS = {"bt709": (0.2126, 0.0722), "bt2020nc": (0.2627, 0.0593)}
-BT601 = (0.299, 0.114)
-
-
-class Color(Protocol):
-    """Color space of a video's planes."""
-
-    @property
-    def effective_matrix(self) -> str:
-        """ffmpeg's name of the matrix, such as bt709."""
-
-    @property
-    def full_range(self) -> bool:
-        """Luma covers 0 to 255, not 16 to 235."""
-
-
-def yuv_matrix(color: Color | None) -> np.ndarray:
-    """BGR in [0, 1] to levels of Y, U and V: float32 (3, 4), offsets in the last column.
-
-    color: None for BT.601 with luma 16 to 235. Formulas: ITU-T H.273, equations 26 to 40.
-    """
-    red, blue = LUMA_WEIGHTS.get(color.effective_matrix, BT601) if color else BT601
-    full = bool(color and color.full_range)
-    luma = np.array([blue, 1 - red - blue, red])
-    to_u = (np.array([1, 0, 0]) - luma) / (2 * (1 - blue))
-    to_v = (np.array([0, 0, 1]) - luma) / (2 * (1 - red))
-    scale = np.array([255.0, 255, 255] if full else [219, 224, 224])
-    offset = np.array([0.0 if full else 16, 128, 128])
-    weights = scale[:, None] * np.stack([luma, to_u, to_v])
-    return np.column_stack([weights, offset]).astype(np.float32)
+from lipsync_core.media.color import planes
 
 
 @dataclass(frozen=True)
@@ -67,11 +35,13 @@ class Region:
         y = max(top, 0), min(bottom, height)
         if x[1] <= x[0] or y[1] <= y[0]:
             return None
-        chroma = frame[height:].reshape(2, height // 2, width // 2)
+        full = np.s_[y[0] : y[1], x[0] : x[1]]
         half = np.s_[y[0] // 2 : y[1] // 2, x[0] // 2 : x[1] // 2]
-        planes = frame[y[0] : y[1], x[0] : x[1]], chroma[0][half], chroma[1][half]
+        luma, u, v = planes(frame)
         outside = (y[0] - top, bottom - y[1], x[0] - left, right - x[1])
-        return cls(planes, (x1 - left, y1 - top, x2 - left, y2 - top), outside)
+        return cls(
+            (luma[full], u[half], v[half]), (x1 - left, y1 - top, x2 - left, y2 - top), outside
+        )
 
     def reduced(self, side: int) -> np.ndarray:
         """The pixels scaled to uint8 (side, side, 3) YUV; edges repeat beyond the frame."""

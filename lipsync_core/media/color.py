@@ -101,6 +101,11 @@ def to_planes(bgr: np.ndarray, color: ColorTags) -> tuple[np.ndarray, np.ndarray
     return luma.reshape(height, width), chroma[..., 0].copy(), chroma[..., 1].copy()
 
 
+def yuv_matrix(color: ColorTags) -> np.ndarray:
+    """BGR in levels -> Y, U and V in levels: float32 (3, 4), the offsets in the last column."""
+    return _matrices(color.effective_matrix, color.full_range)[0]
+
+
 def checked_box(box: Box, frame: np.ndarray) -> Box:
     """`box`; ValueError unless it is inside of the I420 frame with even corners, and not empty."""
     x1, y1, x2, y2 = box

@@ -1,21 +1,15 @@
 """Compositing: pixels outside of the mask keep their bits, colors meet at its edge."""
 
-from typing import NamedTuple
-
 import cv2
 import numpy as np
 import pytest
 
 from lipsync_core.dubbing.compositor import BLENDS, Compositor
 from lipsync_core.dubbing.mask import lower_face_mask
+from lipsync_core.media.color import ColorTags
 
 SHAPE = 240, 320
 BOX = (61, 31, 240, 220)  # odd corners: chroma samples lie half outside
-
-
-class Tags(NamedTuple):
-    effective_matrix: str = "smpte170m"
-    full_range: bool = False
 
 
 def to_i420(bgr: np.ndarray) -> np.ndarray:
@@ -101,7 +95,7 @@ def test_color_tags_choose_the_matrix():
     red = np.zeros((96, 96, 3), np.float32)
     red[..., 2] = 0.8
     lumas = []
-    for tags in (None, Tags("bt709"), Tags(full_range=True)):
+    for tags in (None, ColorTags("bt709"), ColorTags(range="pc")):
         frame = np.full((360, 320), 128, np.uint8)
         Compositor(tags, "hard").paste(frame, BOX, None, red)
         lumas.append(int(frame[120, 150]))

@@ -1,0 +1,113 @@
+"""Recent looks of one face on a grid that is aligned to it, and how a frame differs from them."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from lipsync_core.dubbing.mask import Box, face_transform
+
+SIDE = 48  # pixels of the grid, which spans one side of an aligned face
+V_START = 0.12  # of its first row: it shows the eyes, and what is below the chin
+CLEAN_FRAMES, PARTIAL_FRAMES = 20, 6  # remembered: whole ones, and ones with hidden pixels
+SHIFT = 3  # pixels; faces may be misaligned by half of it
+TOLERANCE = 2  # levels of 255
+CHANNEL_WEIGHTS = np.array([[1.0, 2.0, 2.0]], np.float32)  # chroma of skin varies less
+PATCH = 7  # pixels
+
+
+class FaceMemory:
+    """Frames of a face, as the range of levels around each pixel; the newest replace the oldest.
+
+    Frames with hidden pixels have places of their own, so that whole ones stay.
+    """
+
+    def __init__(self) -> None:
+        places = CLEAN_FRAMES + PARTIAL_FRAMES
+        self._low = np.full((places, SIDE, SIDE, 3), 255, np.uint8)  # resembles nothing
+        self._high = np.zeros((places, SIDE, SIDE, 3), np.uint8)
+        self._clean = self._partial = 0
+
+    @property
+    def empty(self) -> bool:
+        return self._clean == 0
+
+    def add(self, face: np.ndarray, hidden: np.ndarray | None = None) -> None:
+        """Remember `face`, uint8 (SIDE, SIDE, 3) YUV, but for `hidden`, bool (SIDE, SIDE)."""
+        kernel = np.ones((SHIFT, SHIFT), np.uint8)
+        tolerance = np.full_like(face, TOLERANCE)
+        low = cv2.subtract(cv2.erode(face, kernel), tolerance)
+        high = cv2.add(cv2.dilate(face, kernel), tolerance)
+        if hidden is None:
+            place = self._clean % CLEAN_FRAMES
+            self._clean += 1
+        else:
+            low[hidden], high[hidden] = 255, 0
+            place = CLEAN_FRAMES + self._partial % PARTIAL_FRAMES
+            self._partial += 1
+        self._low[place], self._high[place] = low, high
+
+    def novelty(self, face: np.ndarray) -> np.ndarray:
+        """Levels by which each pixel's neighborhood differs from all frames: float32 (SIDE, SIDE).
+
+        face: uint8 (SIDE, SIDE, 3) YUV. The mean over a patch of the levels outside of a frame's
+        ranges, and the least of it over the frames.
+        """
+        clean = slice(0, min(self._clean, CLEAN_FRAMES))
+        partial = slice(CLEAN_FRAMES, CLEAN_FRAMES + min(self._partial, PARTIAL_FRAMES))
+        return np.minimum(self._compare(face, clean), self._compare(face, partial))
+
+    def _compare(self, face: np.ndarray, places: slice) -> np.ndarray:
+        low = self._low[places].reshape(-1, SIDE, 3)
+        if not len(low):
+            return np.full((SIDE, SIDE), 255, np.float32)
+        high = self._high[places].reshape(-1, SIDE, 3)
+        tiled = np.tile(face, (len(low) // SIDE, 1, 1))
+        outside = cv2.add(cv2.subtract(low, tiled), cv2.subtract(tiled, high))
+        levels = cv2.transform(outside, CHANNEL_WEIGHTS).astype(np.float32)
+        blurred = [cv2.blur(frame, (PATCH, PATCH)) for frame in levels.reshape(-1, SIDE, SIDE)]
+        return np.min(blurred, axis=0)
+
+
+def ellipse(center_v: float, radius_u: float, radius_v: float) -> np.ndarray:
+    """An ellipse around the middle line, in aligned coordinates: bool (SIDE, SIDE) of the grid."""
+    axis = (np.arange(SIDE) + 0.5) / SIDE
+    u, v = axis[None, :] - 0.5, axis[:, None] + V_START - center_v
+    return (u / radius_u) ** 2 + (v / radius_v) ** 2 < 1
+
+
+def aligned(image: np.ndarray, box: Box, landmarks: np.ndarray | None) -> np.ndarray:
+    """The face of a region, scaled to (n, n, 3), on the grid: (SIDE, SIDE, 3)."""
+    return cv2.warpAffine(
+        image,
+        grid_transform(box, landmarks, image.shape[:2]),
+        (SIDE, SIDE),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+
+
+def on_region(
+    values: np.ndarray, box: Box, landmarks: np.ndarray | None, shape: tuple[int, int]
+) -> np.ndarray:
+    """Values of the grid, float32 (SIDE, SIDE), on the region scaled to `shape` (h, w); else 1."""
+    return cv2.warpAffine(
+        values,
+        grid_transform(box, landmarks, shape),
+        (shape[1], shape[0]),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=1,
+    )
+
+
+def grid_transform(box: Box, landmarks: np.ndarray | None, shape: tuple[int, int]) -> np.ndarray:
+    """Map from indices of the grid to those of the region scaled to `shape` (h, w): (2, 3)."""
+    x1, y1, x2, y2 = box
+    transform = face_transform(box, landmarks)
+    matrix = transform.copy()
+    matrix[:, :2] /= SIDE
+    matrix[:, 2] += transform[:, :2] @ (0.5 / SIDE, 0.5 / SIDE + V_START)  # centers of pixels
+    matrix *= np.array([[shape[1] / (x2 - x1)], [shape[0] / (y2 - y1)]])
+    matrix[:, 2] -= 0.5
+    return matrix

@@ -1,0 +1,142 @@
+"""Find objects in front of a face (a hand, a microphone), whose pixels a dubbing must keep.
+
+A memory of the looks of this face, on a grid that is aligned to it, says what to expect: a pixel is
+novel when its neighborhood resembles that of no remembered frame. An opening mouth is novel between
+the lips only; an object is novel on cheeks or chin too. A turning head or new light is novel on the
+upper face as well, which the generator is given and does not change.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import cv2
+import numpy as np
+
+from lipsync_core.dubbing.face_memory import SIDE, FaceMemory, aligned, ellipse
+from lipsync_core.dubbing.mask import Box
+from lipsync_core.faces.head_pose import head_pose
+
+# Thresholds are from 28 real clips without objects, and from hands, microphones and pieces of other
+# pictures composited over the mouths in ten of them; docs/log.md has the figures on other clips.
+# Novelty of an object's pixels, of those that it grows by, and of its surest ones, in levels.
+LOW, EXTEND, HIGH = 2.0, 1.0, 7.0
+UPPER_ROWS, UPPER_MARGIN = 17, 6  # of the grid: eyes and bridge of the nose
+# Shares of the upper face's novelty (a percentile of its pixels) that raise LOW and HIGH.
+UPPER_PERCENTILE, LOW_BIAS, HIGH_BIAS = 70, 0.5, 6.0
+MIN_SURE_PIXELS, MIN_PIXELS = 12, 60
+# An object is found when it covers the first share of the lips, and followed down to the second.
+# Beside the mouth it does little harm: the generator draws what it is given.
+MIN_LIPS, MIN_LIPS_FOLLOWED = 0.35, 0.1
+GROW, CLOSE, MARGIN, HIDDEN_MARGIN = 9, 7, 5, 9  # pixels, sides of squares
+START_SECONDS = 0.6  # before that the memory is too short
+# Ellipses around the middle line in aligned coordinates: v of the center, radii in u and v.
+LIPS, OPEN_MOUTH = (0.745, 0.19, 0.08), (0.78, 0.24, 0.18)
+ZONE, LOWER_FACE, SURE_ZONE = (0.56, 0.38, 0.54), (0.56, 0.36, 0.46), (0.56, 0.32, 0.46)
+DELAY_SECONDS = 0.3  # from seeing a frame to remembering it: an object may be entering
+MIN_NOVELTY = 0.25  # mean of a frame that is worth remembering, in levels
+MAX_YAW = 35.0  # degrees; beyond, the background slides along the silhouette beside the mouth
+RELEASE_SECONDS = 0.12
+BRIEF_SECONDS = 0.4  # an object stays longer
+
+
+class OcclusionModel:
+    """What covers the face of one person in consecutive frames of one shot.
+
+    fps: frames a second. It finds nothing in the first START_SECONDS, on faces turned by more than
+    MAX_YAW, and without landmarks; what is there from the first frame on is part of the face.
+    """
+
+    def __init__(self, fps: float = 25.0) -> None:
+        self._memory = FaceMemory()
+        self._start, self._delay = START_SECONDS * fps, DELAY_SECONDS * fps
+        self._release = np.float32(1 / max(RELEASE_SECONDS * fps, 1))
+        self._seen = 0
+        self._waiting: deque[tuple[int, np.ndarray, np.ndarray | None]] = deque()
+        self._brief = BRIEF_SECONDS * fps
+        self._covered: list[np.ndarray] = []  # the first frames of an object
+        self._objects = np.zeros((SIDE, SIDE), np.uint8)
+        self._kept = np.zeros((SIDE, SIDE), np.float32)
+        lower = np.arange(SIDE)[:, None] > UPPER_ROWS
+        self._lips, self._zone = ellipse(*LIPS), ellipse(*ZONE) & lower
+        self._face = ellipse(*LOWER_FACE) & lower
+        self._around = ellipse(*SURE_ZONE) & lower & ~ellipse(*OPEN_MOUTH)
+
+    def update(
+        self, image: np.ndarray, box: Box, landmarks: np.ndarray | None
+    ) -> np.ndarray | None:
+        """How visible the face is: float32 (SIDE, SIDE) of the grid, 0 on objects; None for all 1.
+
+        image: uint8 (n, n, 3) YUV, the region `box` of the next frame, scaled to a square.
+        landmarks: float (10,) or (5, 2), in pixels of the frame.
+        """
+        if landmarks is None or not np.isfinite(landmarks).all():
+            return None  # boxes alone place a face too roughly: 7 % false alarms
+        face = aligned(image, box, landmarks)
+        self._seen += 1
+        if self._memory.empty:
+            self._memory.add(face)
+            return None
+        novelty = self._memory.novelty(face)
+        if self._seen < self._start or _yaw(landmarks) > MAX_YAW:
+            self._objects = np.zeros((SIDE, SIDE), np.uint8)
+        else:
+            self._objects = self._find(novelty)
+        self._learn(face, novelty)
+        found = cv2.dilate(self._objects, np.ones((MARGIN, MARGIN), np.uint8))
+        self._kept = np.maximum(found.astype(np.float32), self._kept - self._release)
+        return 1 - self._kept if self._kept.any() else None
+
+    def _find(self, novelty: np.ndarray) -> np.ndarray:
+        """Objects of the frame: uint8 (SIDE, SIDE), 0 or 1."""
+        upper = novelty[:UPPER_ROWS, UPPER_MARGIN:-UPPER_MARGIN]
+        change = float(np.percentile(upper, UPPER_PERCENTILE))
+        bias = LOW_BIAS * change
+        novel = ((novelty > LOW + bias) & self._zone).astype(np.uint8)
+        novel = cv2.morphologyEx(novel, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+        count, labels = cv2.connectedComponents(novel, connectivity=4)
+
+        def pixels(where: np.ndarray) -> np.ndarray:
+            """Pixels of each component in `where`."""
+            return np.bincount(labels[where], minlength=count)
+
+        lips = pixels(self._lips) / self._lips.sum()
+        sure = pixels((novelty > HIGH + HIGH_BIAS * change) & self._around)
+        chosen = (sure >= MIN_SURE_PIXELS) & (pixels(self._face) >= MIN_PIXELS)
+        chosen &= lips >= MIN_LIPS
+        followed = pixels(self._objects > 0) >= MIN_SURE_PIXELS
+        chosen |= followed & (lips >= MIN_LIPS_FOLLOWED)
+        chosen[0] = False
+        found = chosen[labels].astype(np.uint8)
+        if not found.any():
+            return found
+        near = cv2.dilate(found, np.ones((GROW, GROW), np.uint8)) > 0
+        found |= (near & (novelty > EXTEND + bias)).astype(np.uint8)
+        return cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((CLOSE, CLOSE), np.uint8))
+
+    def _learn(self, face: np.ndarray, novelty: np.ndarray) -> None:
+        """Remember the frame, later; without its objects, and without those of the next frames."""
+        hidden = None
+        if self._objects.any():
+            self._waiting.clear()
+            hidden = cv2.dilate(self._objects, np.ones((HIDDEN_MARGIN,) * 2, np.uint8)) > 0
+            if len(self._covered) <= self._brief:
+                self._covered.append(face)
+        elif self._covered:
+            if len(self._covered) <= self._brief:  # it was an open mouth, which will come again
+                for covered in self._covered[:: max(1, len(self._covered) // 3)]:
+                    self._memory.add(covered)
+            self._covered = []
+        visible = novelty if hidden is None else novelty[~hidden]
+        if visible.size and visible.mean() > MIN_NOVELTY:
+            self._waiting.append((self._seen, face, hidden))
+        # At the beginning there is nothing else to compare with.
+        delay = min(self._delay, self._seen / 2)
+        while self._waiting and self._seen - self._waiting[0][0] >= delay:
+            _, remembered, mask = self._waiting.popleft()
+            self._memory.add(remembered, mask)
+
+
+def _yaw(landmarks: np.ndarray) -> float:
+    """Absolute yaw in degrees."""
+    return float(abs(head_pose(np.reshape(landmarks, (1, 10)))[0, 0]))

@@ -1,0 +1,125 @@
+"""Objects in front of a mouth are kept, and a talking face is not taken for one."""
+
+import cv2
+import numpy as np
+import pytest
+
+from lipsync_core.demo import plan, portraits, render
+from lipsync_core.demo.visemes import CHANNELS
+from lipsync_core.dubbing.compositor import Compositor
+from lipsync_core.dubbing.face_memory import FaceMemory
+from lipsync_core.dubbing.mask import lower_face_mask
+from lipsync_core.dubbing.occlusion import OcclusionModel
+from lipsync_core.dubbing.planes import Region
+
+FRAMES = 75
+ENTERS, LEAVES = 30, 55  # frames
+BOX = (70, 70, 218, 246)
+# Eyes, tip of the nose, corners of the mouth of a standard still, as seen.
+LANDMARKS = np.array([[115, 134], [173, 134], [144, 168], [120, 194], [168, 194]], np.float64)
+GENERATED = np.random.default_rng(0).random((96, 96, 3), np.float32)
+
+
+@pytest.fixture(scope="module")
+def talking() -> list[np.ndarray]:
+    """Frames of a demo speaker whose mouth opens wide and spreads: uint8 (320, 288, 3) BGR."""
+    shapes = np.zeros((FRAMES, len(CHANNELS)), np.float32)
+    seconds = np.arange(FRAMES) / 25
+    # Wider from second to second; pressed lips and an open smile.
+    shapes[:, 0] = np.clip(0.3 * seconds, 0.2, 0.7) * (
+        0.5 - 0.5 * np.cos(2 * np.pi * 2.3 * seconds)
+    )
+    shapes[:, 1] = np.sin(2 * np.pi * 1.1 * seconds)
+    return list(render.frames(portraits.still(plan.speaker(0).portrait), shapes, seed=0))
+
+
+def kept(frames: list[np.ndarray], landmarks: np.ndarray | None = LANDMARKS) -> list[float]:
+    """Share of the mask that each frame keeps."""
+    model, shares = OcclusionModel(), []
+    mask = cv2.resize(lower_face_mask(BOX, landmarks), (64, 64))
+    for frame in frames:
+        seen = Region.of(cv2.cvtColor(frame, cv2.COLOR_BGR2YUV_I420), BOX).reduced(64)
+        visible = model.update(seen, BOX, landmarks)
+        shares.append(0.0 if visible is None else float((1 - visible).mean() / mask.mean()))
+    return shares
+
+
+def with_object(frames: list[np.ndarray], kind: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Frames in which a hand or a microphone covers the mouth for a second, and where it is."""
+    cheek = frames[0][180, 100].astype(np.float32)
+    color = cheek if kind == "hand" else np.array([40, 38, 36], np.float32)
+    shown, places = [], []
+    for number, frame in enumerate(frames):
+        alpha = np.zeros(frame.shape[:2], np.uint8)
+        if ENTERS <= number < LEAVES:
+            x = 144 + round(12 * np.sin(number / 4))
+            y = 200 + max(0, 40 - 10 * (number - ENTERS))
+            if kind == "hand":
+                for finger in range(4):
+                    at = (x - 36 + 24 * finger, y - 15)
+                    cv2.line(alpha, at, (at[0], 319), 255, 20, cv2.LINE_AA)
+            else:
+                cv2.ellipse(alpha, (x, y), (34, 40), 0, 0, 360, 255, -1, cv2.LINE_AA)
+                cv2.line(alpha, (x, y), (x, 319), 255, 30, cv2.LINE_AA)
+        depth = cv2.distanceTransform((alpha > 128).astype(np.uint8), cv2.DIST_L2, 5)
+        shade = 0.65 + 0.35 * np.clip(depth / 10, 0, 1)[:, :, None]
+        opacity = alpha[:, :, None] / 255.0
+        shown.append(np.rint(frame + opacity * (color * shade - frame)).astype(np.uint8))
+        places.append(alpha > 128)
+    return shown, places
+
+
+def test_a_talking_face_is_not_taken_for_an_object(talking):
+    assert np.mean(kept(talking)) < 0.01
+
+
+@pytest.mark.parametrize("kind", ["hand", "microphone"])
+def test_pixels_of_an_object_over_the_mouth_stay(talking, kind):
+    frames, places = with_object(talking, kind)
+    compositor = Compositor()
+    mask = np.zeros(frames[0].shape[:2], np.float32)
+    mask[BOX[1] : BOX[3], BOX[0] : BOX[2]] = lower_face_mask(BOX, LANDMARKS)
+    same = total = 0
+    changed = []
+    for number, (frame, place) in enumerate(zip(frames, places, strict=True)):
+        source = cv2.cvtColor(frame, cv2.COLOR_BGR2YUV_I420)
+        result = source.copy()
+        compositor.paste(result, BOX, LANDMARKS, GENERATED)
+        difference = (source != result)[: len(mask)]
+        if ENTERS + 5 <= number < LEAVES:
+            inside = place & (mask > 0.02)
+            same += (~difference[inside]).sum()
+            total += inside.sum()
+        changed.append(difference[mask > 0.5].mean())
+    assert same / total > 0.95
+    assert min(changed[:ENTERS]) > 0.9 and np.median(changed[LEAVES + 3 :]) > 0.9
+
+
+def test_what_is_there_from_the_first_frame_is_part_of_the_face(talking):
+    frames = [frame.copy() for frame in talking[:40]]
+    for frame in frames:
+        cv2.circle(frame, (160, 200), 30, (30, 30, 30), -1)
+    assert np.mean(kept(frames)) < 0.05
+
+
+def test_without_landmarks_or_on_a_profile_nothing_is_kept(talking):
+    frames, _ = with_object(talking, "microphone")
+    assert max(kept(frames)) > 0.3
+    assert max(kept(frames, None)) == 0
+    profile = LANDMARKS + np.array([[22, 0], [-12, 0], [34, 0], [22, 0], [-8, 0]])
+    assert max(kept(frames, profile)) == 0
+
+
+def test_the_memory_compares_with_the_nearest_frame_and_forgets_the_oldest():
+    memory = FaceMemory()
+    assert memory.empty
+    faces = [np.full((48, 48, 3), 10 * number, np.uint8) for number in range(22)]
+    for face in faces:
+        memory.add(face)
+    assert memory.novelty(faces[5]).max() == 0
+    assert memory.novelty(faces[0]).min() == 5 * (20 - 2)  # weights 1, 2, 2; tolerance 2
+    hidden = np.zeros((48, 48), bool)
+    hidden[:, :24] = True
+    memory.add(np.full((48, 48, 3), 250, np.uint8), hidden)
+    novelty = memory.novelty(np.full((48, 48, 3), 250, np.uint8))
+    assert novelty[:, 30:].max() == 0 and novelty[:, :20].min() > 100
