@@ -176,11 +176,16 @@ def _filters(
     yield "format=pix_fmts=" + "|".join(UNCHANGED_FORMATS)
     yield f"settb={source.tick.numerator}/{source.tick.denominator}"
     if start > 0:
-        yield f"trim=start_pts={math.ceil(Fraction(start) / source.tick)}"
+        yield f"trim=start_pts={_tick_at(start, source.tick)}"
     # A line for each frame, written before the frame itself: the time stamps of the decoder, which
     # skips damaged packets and sorts the others.
     yield "metadata=mode=add:key=shown:value=1"
     yield rf"metadata=mode=print:key=shown:direct=1:file=pipe\\:{descriptor}"
+
+
+def _tick_at(seconds: float, tick: Fraction) -> int:
+    """The first tick at or after a time; a float a rounding error after a tick is that tick."""
+    return math.ceil(Fraction(seconds) / tick - Fraction(1, 1000))
 
 
 def _stamped(
@@ -208,7 +213,7 @@ def _stamped(
         if last is not None:
             stamp = max(stamp, last + 1)
             decoder.extend_deadline(min(1.0, float((stamp - last) * source.tick)))
-        if end is not None and stamp * source.tick >= end:
+        if end is not None and stamp >= _tick_at(end, source.tick):
             return
         last = stamp
         yield stamp, _padded(frame, shape, size) if odd else frame

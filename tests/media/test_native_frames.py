@@ -211,6 +211,9 @@ def test_start_and_end(tmp_path):
             stamp for stamp in everything if start <= stamp * source.tick < stop
         ]
         assert all(np.array_equal(frame, everything[stamp]) for stamp, frame in part)
+    for stamp in list(everything)[1:200:7]:  # seconds of a time stamp find its frame
+        begin, until = float(stamp * source.tick), float((stamp + 512) * source.tick)
+        assert [one for one, _ in read_native_frames(path, source, begin, until)] == [stamp]
 
 
 def test_small_frames_for_detection(tmp_path):

@@ -100,6 +100,17 @@ def test_tags_and_pixel_aspect_are_kept(tmp_path):
     assert read_format(tmp_path / "c.mp4").color == ColorTags()
 
 
+@pytest.mark.parametrize("levels", ["tv", "pc", "unknown"])
+@pytest.mark.parametrize("matrix", ["bt709", "smpte170m", "unknown"])
+def test_samples_reach_the_encoder_unchanged(tmp_path, levels, matrix):
+    source = source_of(Fraction(1, 25), range(3), range=levels, matrix=matrix)
+    frames = np.random.default_rng(0).integers(0, 256, (3, 72, 64), np.uint8)
+    with StampedWriter(tmp_path / "a.mp4", source, crf=0) as writer:  # lossless
+        for stamp, frame in enumerate(frames):
+            writer.write(stamp, frame)
+    assert np.array_equal(seen(tmp_path / "a.mp4").frames, frames)
+
+
 CODECS = {"m4a": "aac", "mp3": "libmp3lame", "ac3": "ac3", "eac3": "eac3", "mkv": "aac"}
 CODECS |= {"mka": "libmp3lame", "mov": "alac", "ts": "aac"}
 
@@ -125,6 +136,20 @@ def test_copied_sound_is_heard_at_its_time(tmp_path):
     assert writer.sound_mode == "copied"
     assert packets(tmp_path / "o.mp4") == packets(face)
     assert np.abs(flash_and_beep.errors(tmp_path / "o.mp4", tmp_path)).max() < 0.1
+
+
+def test_sound_of_a_cut_copy_is_heard_at_its_time(tmp_path):
+    shown = flash_and_beep.film(flash_and_beep.RATES["25"], 5)
+    whole = flash_and_beep.write(tmp_path / "whole.mp4", shown)
+    cut = tmp_path / "cut.mp4"  # with an edit list for the frames and packets before the cut
+    run("-ss", "1.31", "-i", whole, "-c", "copy", cut)
+    source = read_format(cut)
+    with StampedWriter(tmp_path / "o.mp4", source, sound=cut) as writer:
+        for stamp, frame in read_native_frames(cut, source):
+            writer.write(stamp, frame)
+    assert writer.sound_mode == "copied"
+    before, after = (flash_and_beep.errors(file, tmp_path) for file in (cut, tmp_path / "o.mp4"))
+    assert np.abs(before - after).max() < 0.1
 
 
 def test_copied_sound_is_cut_at_the_nearest_packet(tmp_path):
