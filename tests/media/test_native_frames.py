@@ -6,6 +6,7 @@ import struct
 import subprocess
 from fractions import Fraction
 
+import cv2
 import numpy as np
 import pytest
 
@@ -199,8 +200,9 @@ def test_undecodable_frames_shift_no_time_stamp(tmp_path):
     assert np.all(np.diff(times) > 0)
 
 
-def test_start_and_end(tmp_path):
-    path = tmp_path / "a.mp4"
+@pytest.mark.parametrize("suffix", [".mp4", ".ts"])
+def test_start_and_end(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
     run(*pattern(seconds=40, size="32x32"), *tone(40), *X264, "-g", "100", path)
     source = read_format(path)
     everything = dict(read_native_frames(path, source))
@@ -211,8 +213,8 @@ def test_start_and_end(tmp_path):
             stamp for stamp in everything if start <= stamp * source.tick < stop
         ]
         assert all(np.array_equal(frame, everything[stamp]) for stamp, frame in part)
-    for stamp in list(everything)[1:200:7]:  # seconds of a time stamp find its frame
-        begin, until = float(stamp * source.tick), float((stamp + 512) * source.tick)
+    for stamp in list(everything)[1:100:7]:  # seconds of a time stamp find its frame
+        begin, until = float(stamp * source.tick), float(stamp * source.tick + Fraction(1, 25))
         assert [one for one, _ in read_native_frames(path, source, begin, until)] == [stamp]
 
 
@@ -221,8 +223,9 @@ def test_small_frames_for_detection(tmp_path):
     times, frames, _ = read(tmp_path / "a.mp4", long_side=64)
     assert frames[0].shape == (54, 64)
     assert times == seen(tmp_path / "a.mp4").times
-    whole = planes(next(iter(read(tmp_path / "a.mp4")[1])))[0]
-    assert planes(frames[0])[0].mean() == pytest.approx(whole.mean(), abs=2)
+    whole = planes(read(tmp_path / "a.mp4")[1][0])[0]
+    wanted = cv2.resize(whole, (64, 36), interpolation=cv2.INTER_AREA)
+    assert np.abs(planes(frames[0])[0] - wanted.astype(int)).mean() < 1.5
 
 
 def test_closing_stops_ffmpeg(tmp_path, monkeypatch):
