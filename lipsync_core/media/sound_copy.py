@@ -1,13 +1,14 @@
 """Copy the packets of an audio track that an MP4 takes as they are, without decoding them.
 
 A track is copied when its codec is one that MP4 players know, its first sample sounds at the file's
-time zero and its packets follow each other without a gap. Any other is decoded, aligned and encoded
-again, see `soundtrack`.
+time zero, its packets follow each other without a gap, and one of them ends where the sound has to
+end. Any other is decoded, aligned and encoded again, see `soundtrack`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import tempfile
 from array import array
 from collections.abc import Iterator
@@ -39,29 +40,35 @@ class Sound:
 @dataclass(frozen=True)
 class Track:
     """The packets of an audio track: codec, samples a second, and time stamps int64 (n,) in ticks
-    of `tick` seconds; those of samples that are not heard (encoder delay) are negative."""
+    of `tick` seconds; those of samples that are not heard (encoder delay) are negative. end: of the
+    last packet, in ticks."""
 
     codec: str
     rate: int
     tick: Fraction
     stamps: np.ndarray
+    end: int
 
 
 @contextlib.contextmanager
-def copied_sound(path: PathLike, seconds: float | None = None) -> Iterator[Sound | None]:
+def copied_sound(
+    path: PathLike, seconds: float | None = None, tolerance: float = math.inf
+) -> Iterator[Sound | None]:
     """The first audio track of `path` as an MP4 file, for the time of the block.
 
-    seconds: the packet that ends nearest to this time is the last one; None for all. Yields None
-    when the track has to be decoded. Raises ClipError: unreadable, timed_out.
+    seconds: where the sound has to end, unless it ends before; None for its own end. tolerance:
+    seconds by which the last packet may end before or after that. Yields None when the track has to
+    be decoded. Raises ClipError: unreadable, timed_out.
     """
     track = read_track(path)
-    if not is_copyable(track):
+    kept = kept_packets(track, seconds, tolerance) if is_copyable(track) else 0
+    if not kept:
         yield None
         return
     # Unnamed: nothing is left behind, however this process ends.
     with tempfile.TemporaryFile() as copy:
         sound = Sound(copy.fileno())
-        limit = [] if seconds is None else ["-t", f"{_cut(track, seconds):.6f}"]
+        limit = [] if kept == len(track.stamps) else ["-t", f"{_cut(track, kept):.6f}"]
         output = ["-map", "0:a:0", "-c", "copy", *limit, "-map_metadata", "-1", "-f", "mp4"]
         with Decoder(path, [*output, "-y", sound.name], pass_fds=[copy.fileno()]) as decoder:
             status = decoder.finish()
@@ -71,7 +78,7 @@ def copied_sound(path: PathLike, seconds: float | None = None) -> Iterator[Sound
 
 def read_track(path: PathLike) -> Track:
     """The packets of the first audio track of `path`, none when it has no audio. Not decoded."""
-    codec, rate, tick, stamps = "", 0, Fraction(1), array("q")
+    codec, rate, tick, stamps, end = "", 0, Fraction(1), array("q"), 0
     output = ["-map", "0:a:0?", "-c", "copy", "-f", "framecrc", "pipe:1", *CLOCK_OUTPUT]
     with Decoder(path, output) as decoder:
         for line in decoder.lines():
@@ -84,9 +91,10 @@ def read_track(path: PathLike) -> Track:
             elif line.startswith("0,"):
                 _, _, stamp, length, *_ = line.split(",")
                 stamps.append(int(stamp))
+                end = int(stamp) + max(0, int(length))
                 decoder.extend_deadline(min(1.0, float(max(0, int(length)) * tick)))
         decoder.finish()
-    return Track(codec, rate, tick, np.array(stamps, np.int64))
+    return Track(codec, rate, tick, np.array(stamps, np.int64), end)
 
 
 def is_copyable(track: Track) -> bool:
@@ -108,10 +116,19 @@ def _packet_seconds(times: np.ndarray) -> float:
     return float(times[-1] - times[0]) / (len(times) - 1)
 
 
-def _cut(track: Track, seconds: float) -> float:
-    """Time before which the packets begin that are kept, on the file's clock."""
-    times = track.stamps * float(track.tick)
-    length = _packet_seconds(times)
-    packets = max(1, round((seconds - float(times[0])) / length))
-    # Between two packets, so that rounding decides nothing.
-    return float(times[0]) + (packets - 0.5) * length
+def kept_packets(track: Track, seconds: float | None, tolerance: float) -> int:
+    """How many packets of a copyable track are kept; 0 when none ends where it has to.
+
+    See `copied_sound`.
+    """
+    ends = np.append(track.stamps[1:], max(track.end, int(track.stamps[-1]))) * float(track.tick)
+    if seconds is None or seconds >= ends[-1]:
+        return len(ends)
+    nearest = int(np.abs(ends - seconds).argmin())
+    return nearest + 1 if abs(ends[nearest] - seconds) <= tolerance else 0
+
+
+def _cut(track: Track, packets: int) -> float:
+    """Time on the file's clock before which the first `packets` packets begin, and no other."""
+    # Between two of them, so that rounding decides nothing.
+    return float((int(track.stamps[packets - 1]) + int(track.stamps[packets])) * track.tick / 2)

@@ -25,7 +25,7 @@ from lipsync_core.media.encoding import (
     pcm_input,
 )
 from lipsync_core.media.native_frames import SourceFormat
-from lipsync_core.media.sound_copy import Sound, copied_sound
+from lipsync_core.media.sound_copy import copied_sound
 from lipsync_core.media.soundtrack import soundtrack
 from lipsync_core.runtime.files import PathLike
 
@@ -46,9 +46,8 @@ class StampedWriter(EncoderProcess):
     sound: any file with audio, or None. Its first audio track is copied packet by packet where an
         MP4 takes it as it is (see `sound_copy`), else decoded and encoded as AAC at its own rate
         and with its channels.
-    seconds: the end of the sound. A copied one ends with the packet whose end is nearest, and no
-        later than its own; None: its own end. The last frame has the usual duration (with ffmpeg
-        5 the average one).
+    seconds: the end of a sound that is longer: within half a frame where it is copied. None: the
+        sound's own. The last frame has the usual duration (with ffmpeg 5 the average one).
     metadata: container tags such as {"comment": "..."}.
     crf: constant rate factor, 0 to 51.
     threads: encoder threads; 1 makes the bytes independent of the machine's core count.
@@ -116,7 +115,8 @@ class StampedWriter(EncoderProcess):
         options: dict[str, Any],
     ) -> tuple[ffmpeg.nodes.FilterableStream, int]:
         """The input of the sound and its descriptor; its options are added to `options`."""
-        copied: Sound | None = stack.enter_context(copied_sound(sound, seconds))
+        half_a_frame = float(self.source.duration * self.source.tick) / 2
+        copied = stack.enter_context(copied_sound(sound, seconds, half_a_frame))
         if copied is not None:
             self.sound_mode = COPIED
             options["acodec"] = "copy"

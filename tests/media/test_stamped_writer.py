@@ -161,6 +161,15 @@ def test_copied_sound_is_cut_at_the_nearest_packet(tmp_path):
     assert spans(tmp_path / "o.mp4")["audio"] == pytest.approx(1.0, abs=0.011)
 
 
+@pytest.mark.parametrize(("seconds", "mode"), [(1.5, "encoded"), (1.53, "copied"), (9, "copied")])
+def test_no_packet_ends_within_half_a_frame_of_the_end(tmp_path, seconds, mode):
+    run(*tone(3, rate=16_000), "-c:a", "aac", tmp_path / "a.m4a")  # 64 ms a packet
+    source = source_of(Fraction(1, 25), range(25))
+    out = tmp_path / "o.mp4"
+    assert write(out, source, sound=tmp_path / "a.m4a", seconds=seconds) == mode
+    assert spans(out)["audio"] == pytest.approx(min(seconds, 3), abs=0.02)
+
+
 def test_other_sounds_are_encoded(tmp_path):
     source = source_of(Fraction(1, 25), range(25))
     run(*tone(2), "-c:a", "libopus", tmp_path / "a.ogg")
