@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -93,14 +94,23 @@ class Wav2Lip(nn.Module):
 
     def _generate(self, mel: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
         """(N, 1, 80, 16) and (N, 6, S, S) -> (N, 3, S, S)."""
-        skips = []
+        return self.decode(mel, self.encode_faces(faces))
+
+    def encode_faces(self, faces: torch.Tensor) -> list[torch.Tensor]:
+        """Features of the faces (N, 6, S, S): one tensor (N, C, h, w) a stage, S x S to 1 x 1."""
+        stages = []
         stem, *deeper = self.face_encoder_blocks
         for block in [stem, *self.face_downscale_blocks, *deeper]:
             faces = block(faces)
-            skips.append(faces)
+            stages.append(faces)
+        return stages
+
+    def decode(self, mel: torch.Tensor, stages: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Images (N, 3, S, S) of mel windows (N, 1, 80, 16) and what `encode_faces` gives."""
         features = self.audio_encoder(mel)
-        for block in [*self.face_decoder_blocks, *self.face_upscale_blocks]:
-            features = torch.cat((block(features), skips.pop()), dim=1)
+        decoder = [*self.face_decoder_blocks, *self.face_upscale_blocks]
+        for block, skip in zip(decoder, reversed(stages), strict=True):
+            features = torch.cat((block(features), skip), dim=1)
         return self.output_block(features)
 
 

@@ -11,6 +11,7 @@ from lipsync_core.dubbing.generators import Generator, is_onnx, load_generator
 from lipsync_core.dubbing.onnx_export import export_onnx
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet, Wav2Lip
+from lipsync_core.runtime.device import cpu_has_bf16
 from tests.support.golden_recipe import draw_weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -53,7 +54,38 @@ def test_bf16_is_close(checkpoint):
     assert generator.name == "torch cpu bf16"
     mels, faces = inputs(4)
     error = 255 * np.abs(generator.generate(mels, faces) - expected(checkpoint, mels, faces))
-    assert 0 < error.mean() < 0.5
+    assert error.max() < 2 and 0 < error.mean() < 0.3
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_a_still_is_encoded_once(checkpoint, precision, monkeypatch):
+    encoded = []
+    encode = Wav2Lip.encode_faces
+
+    def spy(self, faces):
+        encoded.append(len(faces))
+        return encode(self, faces)
+
+    generator = load_generator(checkpoint, "cpu", precision, max_batch=4)
+    mels, faces = inputs(10)
+    still = np.repeat(faces[:1], 10, axis=0)
+    reference = np.concatenate(  # beside another face, which makes it no still
+        [generator.generate(mels[[n, n]], faces[[0, 1]])[:1] for n in range(10)]
+    )
+    monkeypatch.setattr(Wav2Lip, "encode_faces", spy)
+    first = generator.generate(mels, still)
+    again = generator.generate(mels[:3], still[:3])
+    assert encoded == [1]
+    atol = {"float32": 1e-5, "bf16": 2 / 255}[precision]
+    np.testing.assert_allclose(first, reference, atol=atol)
+    np.testing.assert_allclose(again, first[:3], atol=atol)
+    other = generator.generate(mels[:2], faces[[1, 1]])
+    assert encoded == [1, 1] and np.abs(other - first[:2]).max() > 0.02
+
+
+def test_auto_is_what_the_processor_gains_from(checkpoint):
+    able = cpu_has_bf16(torch.device("cpu"))
+    assert load_generator(checkpoint, "cpu").name == f"torch cpu {'bf16' if able else 'float32'}"
 
 
 @pytest.mark.parametrize("size", [96, 192, 288, 384])
