@@ -21,7 +21,7 @@ import numpy as np
 from lipsync_core.config import DubOptions
 from lipsync_core.dubbing import face_choice, faces, inputs, label, provenance, sounds
 from lipsync_core.dubbing.compositor import Compositor
-from lipsync_core.dubbing.enhancer import Enhancer as load_enhancer
+from lipsync_core.dubbing.enhancer import Enhancer
 from lipsync_core.dubbing.face_choice import FacePath
 from lipsync_core.dubbing.generators import Generator, load_generator
 from lipsync_core.dubbing.geometry import Geometry
@@ -277,12 +277,14 @@ class Dubbing:
 
     def _renderer(self, shown_tick: Fraction) -> Renderer:
         options, source = self.options, self.source
-        enhancer = load_enhancer(options.enhancer) if options.enhancer else None
+        enhancer = Enhancer(options.enhancer) if options.enhancer else None
         compositors = (
             Compositor(
                 source.color,
                 options.blend,
-                enhancer=enhancer,
+                enhancer,
+                options.occluder == "keep",
+                source.frames_a_second,
             )
             for _ in self.voices
         )
