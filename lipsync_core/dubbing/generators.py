@@ -136,8 +136,6 @@ def is_onnx(path: Path) -> bool:
 
 def _out_of_memory(error: Exception) -> bool:
     torch = sys.modules.get("torch")
-    return (
-        isinstance(error, MemoryError)
-        or (torch is not None and isinstance(error, torch.OutOfMemoryError))
-        or "failed to allocate memory" in str(error).lower()  # onnxruntime
+    return isinstance(error, MemoryError) or (
+        torch is not None and isinstance(error, torch.OutOfMemoryError)
     )

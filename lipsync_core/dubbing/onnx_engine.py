@@ -10,7 +10,7 @@ from lipsync_core.audio import MEL_BANDS, MEL_WINDOW
 from lipsync_core.errors import LipsyncError
 from lipsync_core.runtime import threads
 from lipsync_core.runtime.files import PathLike
-from lipsync_core.runtime.onnx_models import cpu_session, onnxruntime_module
+from lipsync_core.runtime.onnx_models import cpu_session, onnxruntime_module, run
 
 CPU_BATCH = 16  # frames; more at a time are no faster
 # Exceptions of onnxruntime for a file that it cannot run.
@@ -35,7 +35,7 @@ class OnnxEngine:
     def run(self, mels: np.ndarray, faces: np.ndarray) -> np.ndarray:
         """See `generators.Engine`."""
         inputs = dict(zip(INPUTS, (mels[:, None], faces), strict=True))
-        (generated,) = self._session.run([OUTPUT], inputs)
+        (generated,) = run(self._session, [OUTPUT], inputs)
         return generated.transpose(0, 2, 3, 1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from lipsync_core.errors import LipsyncError
 
 if TYPE_CHECKING:
+    import numpy as np
     from onnxruntime import InferenceSession
 
 ERRORS_ONLY = 3  # onnxruntime's severity
@@ -53,4 +55,19 @@ def cpu_session(path: Path, threads: int = 1) -> InferenceSession:
     options.log_severity_level = ERRORS_ONLY
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    # Threads that wait for work would take the cores of decoding and encoding.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def run(
+    session: InferenceSession, outputs: Sequence[str], inputs: Mapping[str, np.ndarray]
+) -> list[np.ndarray]:
+    """The named outputs of a model; MemoryError when its arrays do not fit into memory."""
+    errors = onnxruntime_module().capi.onnxruntime_pybind11_state
+    try:
+        return session.run(list(outputs), dict(inputs))
+    except errors.RuntimeException as error:
+        if "Failed to allocate memory" in str(error):
+            raise MemoryError(str(error)) from error
+        raise

@@ -16,6 +16,7 @@ import torch
 from lipsync_core import __version__, cli
 from lipsync_core.checkpoints import save_public
 from lipsync_core.demo.photos import photo_path
+from lipsync_core.media.video import VideoWriter
 from lipsync_core.models import Wav2Lip
 from lipsync_core.runtime.files import file_sha
 
@@ -82,8 +83,12 @@ def test_refusals(checkpoint, tmp_path, capsys):
 
 def test_dubbing_without_torch(checkpoint, tmp_path):
     export(checkpoint, tmp_path / "a.onnx")
-    face = tmp_path / "face.png"
-    cv2.imwrite(str(face), cv2.imread(str(photo_path("collins")))[::4, ::4])
+    face = tmp_path / "face.mp4"
+    picture = cv2.imread(str(photo_path("collins")))
+    picture = cv2.resize(picture, (320, 400), interpolation=cv2.INTER_AREA)
+    with VideoWriter(face, (320, 400)) as writer:
+        for _ in range(8):
+            writer.write(picture)
     times = np.arange(8000) / 16000
     with wave.open(str(tmp_path / "a.wav"), "wb") as out:
         out.setparams((1, 2, 16000, 0, "NONE", ""))

@@ -18,7 +18,7 @@ import numpy as np
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.boxes import nms
 from lipsync_core.faces.detectors.base import Faces, check_frames
-from lipsync_core.runtime import threads
+from lipsync_core.runtime import onnx_models, threads
 
 log = logging.getLogger(__name__)
 
@@ -160,15 +160,7 @@ def _onnxruntime(path: Path, device: str) -> tuple[Engine, bool]:
         providers.insert(0, "CUDAExecutionProvider")
     session = onnxruntime.InferenceSession(_any_size(path), options, providers=providers)
 
-    def run(blob: np.ndarray) -> list[np.ndarray]:
-        try:
-            return session.run(OUTPUTS, {INPUT: blob})
-        except onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException as error:
-            if "Failed to allocate memory" in str(error):
-                raise MemoryError(str(error)) from error
-            raise
-
-    return run, on_gpu
+    return lambda blob: onnx_models.run(session, OUTPUTS, {INPUT: blob}), on_gpu
 
 
 def _any_size(path: Path) -> bytes:
