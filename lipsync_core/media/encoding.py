@@ -10,7 +10,7 @@ import contextlib
 import functools
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -20,8 +20,9 @@ import ffmpeg
 from lipsync_core.errors import LipsyncError
 from lipsync_core.media.ffmpeg import ffmpeg_exe
 from lipsync_core.media.soundtrack import Soundtrack
-from lipsync_core.runtime.files import PathLike, atomic_path
+from lipsync_core.runtime.files import PathLike, atomic_path, unnamed_path
 
+CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov"}  # ffmpeg's name by suffix
 CRF = 18  # constant rate factor of written videos: nearly lossless
 
 
@@ -94,10 +95,10 @@ class EncoderProcess:
     ) -> None:
         self.path = Path(path)
         with contextlib.ExitStack() as stack:
-            temporary = stack.enter_context(atomic_path(self.path))
+            target, unnamed, container = stack.enter_context(_target(self.path))
             self._errors = stack.enter_context(tempfile.TemporaryFile())
             command = (
-                ffmpeg.output(*streams, str(temporary.absolute()), **options)
+                ffmpeg.output(*streams, str(target), **container, **options)
                 .global_args("-hide_banner", "-loglevel", "error", "-y")
                 .compile(cmd=ffmpeg_exe())
             )
@@ -106,7 +107,7 @@ class EncoderProcess:
                 stdin=subprocess.PIPE,
                 stderr=self._errors,
                 bufsize=0,
-                pass_fds=descriptors,
+                pass_fds=[*descriptors, *([] if unnamed is None else [unnamed])],
             )
             self._stack = stack.pop_all()
 
@@ -148,6 +149,18 @@ class EncoderProcess:
     def _failure(self) -> LipsyncError:
         self._process.wait()
         return LipsyncError(f"{self.path}: ffmpeg could not write it: {_last_line(self._errors)}")
+
+
+@contextlib.contextmanager
+def _target(path: Path) -> Iterator[tuple[Path, int | None, dict[str, str]]]:
+    """Where ffmpeg writes: as `unnamed_path`, with the options that say what the name would."""
+    container = CONTAINERS.get(path.suffix.lower())
+    if container is None:  # ffmpeg goes by the suffix
+        with atomic_path(path) as temporary:
+            yield temporary.absolute(), None, {}
+    else:
+        with unnamed_path(path) as (target, descriptor):
+            yield target, descriptor, {"format": container}
 
 
 def _last_line(errors: IO[bytes]) -> str:

@@ -48,6 +48,34 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def unnamed_path(path: PathLike) -> Iterator[tuple[Path, int | None]]:
+    """Like `atomic_path`, for another program that writes the file: (path to write, descriptor).
+
+    Where the system allows it (Linux, on most file systems) the file has no name until the block
+    succeeds: it is gone when the process is killed. The descriptor has to be passed on to the
+    program then; the path names it. Elsewhere the descriptor is None, the path that of
+    `atomic_path`.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(target.parent, os.O_TMPFILE | os.O_RDWR, 0o666)
+    except (AttributeError, OSError):
+        with atomic_path(target) as temporary:
+            yield temporary.absolute(), None
+        return
+    try:
+        yield Path(f"/dev/fd/{descriptor}"), descriptor
+        with atomic_path(target) as temporary:
+            temporary.unlink(missing_ok=True)
+            # A descriptor of a folder, though the path is absolute: only then does Python follow
+            # the link to the file.
+            os.link(f"/proc/self/fd/{descriptor}", temporary.absolute(), src_dir_fd=descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _sync(path: Path) -> None:
     """Flush a file, or the names in a folder, to the disk."""
     # Windows syncs only what is open for writing.

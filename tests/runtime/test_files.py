@@ -25,6 +25,31 @@ def test_atomic_path_appears_whole_or_not_at_all(tmp_path):
     assert [path.name for path in target.parent.iterdir()] == ["a.wav"]
 
 
+def test_unnamed_path_appears_whole_or_not_at_all(tmp_path, monkeypatch):
+    target = tmp_path / "new" / "a.mp4"
+    for without in (False, True):
+        if without:  # as on a file system that cannot
+            monkeypatch.delattr(os, "O_TMPFILE")
+        for text in ("old", "new"):
+            with files.unnamed_path(target) as (path, descriptor):
+                assert (descriptor is None) == without
+                path.write_text(text)
+                assert without or [file.name for file in target.parent.iterdir()] in ([], ["a.mp4"])
+            assert target.read_text() == text
+        with pytest.raises(ZeroDivisionError), files.unnamed_path(target) as (path, _):
+            path.write_text("half")
+            raise ZeroDivisionError
+        assert [file.name for file in target.parent.iterdir()] == ["a.mp4"]
+        assert target.read_text() == "new"
+        assert target.stat().st_mode & 0o777 == 0o666 & ~_umask()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
 def test_content_and_name_are_on_the_disk_in_this_order(tmp_path, monkeypatch):
     done, sync, replace = [], os.fsync, os.replace
 
