@@ -9,7 +9,7 @@ from lipsync_core.dubbing.mask import Box, face_transform
 
 SIDE = 48  # pixels of the grid, which spans one side of an aligned face
 V_START = 0.12  # of its first row: it shows the eyes, and what is below the chin
-CLEAN_FRAMES, PARTIAL_FRAMES = 20, 6  # remembered: whole ones, and ones with hidden pixels
+MEMORY_FRAMES = 20
 SHIFT = 3  # pixels; faces may be misaligned by half of it
 TOLERANCE = 2  # levels of 255
 CHANNEL_WEIGHTS = np.array([[1.0, 2.0, 2.0]], np.float32)  # chroma of skin varies less
@@ -17,52 +17,36 @@ PATCH = 7  # pixels
 
 
 class FaceMemory:
-    """Frames of a face, as the range of levels around each pixel; the newest replace the oldest.
-
-    Frames with hidden pixels have places of their own, so that whole ones stay.
-    """
+    """Frames of a face, as the range of levels around each pixel; the newest replace the oldest."""
 
     def __init__(self) -> None:
-        places = CLEAN_FRAMES + PARTIAL_FRAMES
-        self._low = np.full((places, SIDE, SIDE, 3), 255, np.uint8)  # resembles nothing
-        self._high = np.zeros((places, SIDE, SIDE, 3), np.uint8)
-        self._clean = self._partial = 0
+        self._low = np.empty((MEMORY_FRAMES, SIDE, SIDE, 3), np.uint8)
+        self._high = np.empty((MEMORY_FRAMES, SIDE, SIDE, 3), np.uint8)
+        self._count = 0
 
     @property
     def empty(self) -> bool:
-        return self._clean == 0
+        return self._count == 0
 
-    def add(self, face: np.ndarray, hidden: np.ndarray | None = None) -> None:
-        """Remember `face`, uint8 (SIDE, SIDE, 3) YUV, but for `hidden`, bool (SIDE, SIDE)."""
+    def add(self, face: np.ndarray) -> None:
+        """Remember `face`, uint8 (SIDE, SIDE, 3) YUV."""
         kernel = np.ones((SHIFT, SHIFT), np.uint8)
         tolerance = np.full_like(face, TOLERANCE)
-        low = cv2.subtract(cv2.erode(face, kernel), tolerance)
-        high = cv2.add(cv2.dilate(face, kernel), tolerance)
-        if hidden is None:
-            place = self._clean % CLEAN_FRAMES
-            self._clean += 1
-        else:
-            low[hidden], high[hidden] = 255, 0
-            place = CLEAN_FRAMES + self._partial % PARTIAL_FRAMES
-            self._partial += 1
-        self._low[place], self._high[place] = low, high
+        place = self._count % MEMORY_FRAMES
+        self._low[place] = cv2.subtract(cv2.erode(face, kernel), tolerance)
+        self._high[place] = cv2.add(cv2.dilate(face, kernel), tolerance)
+        self._count += 1
 
     def novelty(self, face: np.ndarray) -> np.ndarray:
         """Levels by which each pixel's neighborhood differs from all frames: float32 (SIDE, SIDE).
 
         face: uint8 (SIDE, SIDE, 3) YUV. The mean over a patch of the levels outside of a frame's
-        ranges, and the least of it over the frames.
+        ranges, and the least of it over the frames. The memory must not be empty.
         """
-        clean = slice(0, min(self._clean, CLEAN_FRAMES))
-        partial = slice(CLEAN_FRAMES, CLEAN_FRAMES + min(self._partial, PARTIAL_FRAMES))
-        return np.minimum(self._compare(face, clean), self._compare(face, partial))
-
-    def _compare(self, face: np.ndarray, places: slice) -> np.ndarray:
-        low = self._low[places].reshape(-1, SIDE, 3)
-        if not len(low):
-            return np.full((SIDE, SIDE), 255, np.float32)
-        high = self._high[places].reshape(-1, SIDE, 3)
-        tiled = np.tile(face, (len(low) // SIDE, 1, 1))
+        used = min(self._count, MEMORY_FRAMES)
+        low = self._low[:used].reshape(-1, SIDE, 3)
+        high = self._high[:used].reshape(-1, SIDE, 3)
+        tiled = np.tile(face, (used, 1, 1))
         outside = cv2.add(cv2.subtract(low, tiled), cv2.subtract(tiled, high))
         levels = cv2.transform(outside, CHANNEL_WEIGHTS).astype(np.float32)
         blurred = [cv2.blur(frame, (PATCH, PATCH)) for frame in levels.reshape(-1, SIDE, SIDE)]

@@ -23,6 +23,7 @@ TEMPLATE_MARGIN = 0.2  # around the aligned face: the chin may lie below it
 # at the height of the mouth; its lowest point (1.08) is below a dropped chin.
 TOP_FADE = (0.55, 0.67)
 OVAL_CENTER, OVAL_RADII = (0.5, 0.56), (0.41, 0.52)
+TURN_FACTOR, MAX_NARROWING = 1.5, 0.14
 OVAL_FEATHER = 0.28  # of the radius
 # In fractions of the region. The generator is given the rows above 0.5, and networks with little
 # training draw a visible line there; the other three edges must not show either.
@@ -76,11 +77,26 @@ def face_transform(box: Box, landmarks: np.ndarray | None) -> np.ndarray:
 def template_transform(box: Box, landmarks: np.ndarray | None) -> np.ndarray:
     """Map from pixel indices of the region to indices of the template: float64 (2, 3)."""
     inverse = cv2.invertAffineTransform(face_transform(box, landmarks))
+    turn = _turn(inverse, box, landmarks)
     inverse[:, 2] += inverse[:, :2] @ (0.5, 0.5)  # centers of pixels
+    # On a turned face the cheek ends closer to the mouth on the side that it turns to.
+    narrow = min(TURN_FACTOR * abs(turn), MAX_NARROWING)
+    center = 0.5 - np.sign(turn) * narrow / 2
+    stretch = OVAL_RADII[0] / (OVAL_RADII[0] - narrow / 2)
+    inverse[0] *= stretch
+    inverse[0, 2] += 0.5 - stretch * center
     scale = TEMPLATE_SIZE / (1 + 2 * TEMPLATE_MARGIN)
     inverse *= scale
     inverse[:, 2] += scale * TEMPLATE_MARGIN - 0.5
     return inverse
+
+
+def _turn(inverse: np.ndarray, box: Box, landmarks: np.ndarray | None) -> float:
+    """How far the tip of the nose lies to the right of the middle line, in sides of the face."""
+    if landmarks is None or not np.isfinite(landmarks).all():
+        return 0.0
+    nose = np.reshape(landmarks, (5, 2))[2] - box[:2]
+    return float(inverse[0] @ (*nose, 1)) - 0.5
 
 
 def smoothstep(ramp: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ MIN_SURE_PIXELS, MIN_PIXELS = 12, 60
 # An object is found when it covers the first share of the lips, and followed down to the second.
 # Beside the mouth it does little harm: the generator draws what it is given.
 MIN_LIPS, MIN_LIPS_FOLLOWED = 0.35, 0.1
-GROW, CLOSE, MARGIN, HIDDEN_MARGIN = 9, 7, 5, 9  # pixels, sides of squares
+GROW, CLOSE, MARGIN = 9, 7, 5  # pixels, sides of squares
 START_SECONDS = 0.6  # before that the memory is too short
 # Ellipses around the middle line in aligned coordinates: v of the center, radii in u and v.
 LIPS, OPEN_MOUTH = (0.745, 0.19, 0.08), (0.78, 0.24, 0.18)
@@ -52,7 +52,7 @@ class OcclusionModel:
         self._start, self._delay = START_SECONDS * fps, DELAY_SECONDS * fps
         self._release = np.float32(1 / max(RELEASE_SECONDS * fps, 1))
         self._seen = 0
-        self._waiting: deque[tuple[int, np.ndarray, np.ndarray | None]] = deque()
+        self._waiting: deque[tuple[int, np.ndarray]] = deque()
         self._brief = BRIEF_SECONDS * fps
         self._covered: list[np.ndarray] = []  # the first frames of an object
         self._objects = np.zeros((SIDE, SIDE), np.uint8)
@@ -112,29 +112,30 @@ class OcclusionModel:
             return found
         near = cv2.dilate(found, np.ones((GROW, GROW), np.uint8)) > 0
         found |= (near & (novelty > EXTEND + bias)).astype(np.uint8)
-        return cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((CLOSE, CLOSE), np.uint8))
+        found = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((CLOSE, CLOSE), np.uint8))
+        # Parts of a hand look like the cheek behind them: fill its hull.
+        outlines, _ = cv2.findContours(found, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        for outline in outlines:
+            cv2.fillConvexPoly(found, cv2.convexHull(outline), 1)
+        return found
 
     def _learn(self, face: np.ndarray, novelty: np.ndarray) -> None:
-        """Remember the frame, later; without its objects, and without those of the next frames."""
-        hidden = None
+        """Remember the frame, later, unless there are objects in it or in the next frames."""
         if self._objects.any():
             self._waiting.clear()
-            hidden = cv2.dilate(self._objects, np.ones((HIDDEN_MARGIN,) * 2, np.uint8)) > 0
             if len(self._covered) <= self._brief:
                 self._covered.append(face)
-        elif self._covered:
-            if len(self._covered) <= self._brief:  # it was an open mouth, which will come again
-                for covered in self._covered[:: max(1, len(self._covered) // 3)]:
-                    self._memory.add(covered)
-            self._covered = []
-        visible = novelty if hidden is None else novelty[~hidden]
-        if visible.size and visible.mean() > MIN_NOVELTY:
-            self._waiting.append((self._seen, face, hidden))
+            return
+        if 0 < len(self._covered) <= self._brief:  # it was an open mouth, which will come again
+            for covered in self._covered[:: max(1, len(self._covered) // 3)]:
+                self._memory.add(covered)
+        self._covered = []
+        if novelty.mean() > MIN_NOVELTY:
+            self._waiting.append((self._seen, face))
         # At the beginning there is nothing else to compare with.
         delay = min(self._delay, self._seen / 2)
         while self._waiting and self._seen - self._waiting[0][0] >= delay:
-            _, remembered, mask = self._waiting.popleft()
-            self._memory.add(remembered, mask)
+            self._memory.add(self._waiting.popleft()[1])
 
 
 def _yaw(landmarks: np.ndarray) -> float:

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from lipsync_core.dubbing.color_match import GRID, ColorMatch
 from lipsync_core.dubbing.compositor import BLENDS, Compositor
 from lipsync_core.dubbing.mask import lower_face_mask
 from lipsync_core.media.color import ColorTags
@@ -76,6 +77,18 @@ def test_the_color_match_follows_light_across_the_face():
     mask[BOX[1] : BOX[3], BOX[0] : BOX[2]] = lower_face_mask(BOX)
     band = (mask > 0.5) & (mask < 0.95)
     assert np.abs(to_bgr(frame) - before)[band].mean() < 2  # without a match: 8
+
+
+def test_the_membrane_is_harmonic_between_the_differences_along_the_outline():
+    x, y = np.meshgrid(np.linspace(-1, 1, GRID), np.linspace(-1, 1, GRID))
+    mask = np.clip(4 - 5 * np.hypot(x, y), 0, 1).astype(np.float32)
+    slope = np.repeat(20 * x[:, :, None], 3, axis=2).astype(np.float32)  # its own harmonic
+    frame = np.full((GRID, GRID, 3), 128, np.uint8)
+    errors = []
+    for harmonic in (True, False):
+        field = ColorMatch(harmonic=harmonic).correction(frame, frame - slope, mask)
+        errors.append(np.abs(field - slope)[mask > 0.3].max())
+    assert errors[0] < 1 < 2 < errors[1]
 
 
 def test_hard_is_the_whole_rectangle():

@@ -35,6 +35,16 @@ def test_mask_shows_the_mouth_and_follows_the_face(angle):
     assert max(at(mask, left_eye), at(mask, right_eye)) == 0 and at(mask, nose) < 0.2
 
 
+def test_on_a_turned_face_the_mask_ends_closer_to_the_mouth_where_the_cheek_does():
+    turned = landmarks()
+    turned[2] += (18, 0)  # the tip of the nose, to the right of the picture
+    mask, straight = (lower_face_mask(BOX, points) for points in (turned, landmarks()))
+    row = 150  # of the mouth
+    reach, usual = (np.flatnonzero(one[row] > 0.5)[[0, -1]] for one in (mask, straight))
+    assert usual[1] - reach[1] >= 10 and abs(usual[0] - reach[0]) <= 4
+    assert min(at(mask, turned[3]), at(mask, turned[4])) > 0.9
+
+
 @pytest.mark.parametrize("points", [None, landmarks(), landmarks(25), landmarks(0, 320)])
 def test_mask_ends_inside_the_region_without_a_step(points):
     mask = lower_face_mask(BOX, points)

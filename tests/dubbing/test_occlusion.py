@@ -44,7 +44,9 @@ def kept(frames: list[np.ndarray], landmarks: np.ndarray | None = LANDMARKS) -> 
     return shares
 
 
-def with_object(frames: list[np.ndarray], kind: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def with_object(
+    frames: list[np.ndarray], kind: str, entry_step: int = 10
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Frames in which a hand or a microphone covers the mouth for a second, and where it is."""
     cheek = frames[0][180, 100].astype(np.float32)
     color = cheek if kind == "hand" else np.array([40, 38, 36], np.float32)
@@ -53,7 +55,7 @@ def with_object(frames: list[np.ndarray], kind: str) -> tuple[list[np.ndarray], 
         alpha = np.zeros(frame.shape[:2], np.uint8)
         if ENTERS <= number < LEAVES:
             x = 144 + round(12 * np.sin(number / 4))
-            y = 200 + max(0, 40 - 10 * (number - ENTERS))
+            y = 200 + max(0, 40 - entry_step * (number - ENTERS))
             if kind == "hand":
                 for finger in range(4):
                     at = (x - 36 + 24 * finger, y - 15)
@@ -118,8 +120,31 @@ def test_the_memory_compares_with_the_nearest_frame_and_forgets_the_oldest():
         memory.add(face)
     assert memory.novelty(faces[5]).max() == 0
     assert memory.novelty(faces[0]).min() == 5 * (20 - 2)  # weights 1, 2, 2; tolerance 2
-    hidden = np.zeros((48, 48), bool)
-    hidden[:, :24] = True
-    memory.add(np.full((48, 48, 3), 250, np.uint8), hidden)
-    novelty = memory.novelty(np.full((48, 48, 3), 250, np.uint8))
-    assert novelty[:, 30:].max() == 0 and novelty[:, :20].min() > 100
+    split = np.concatenate([faces[0][:24], faces[21][24:]])
+    assert memory.novelty(split)[:18].min() > 80 and memory.novelty(split)[30:].max() == 0
+
+
+def test_an_object_that_enters_slowly_is_found_each_time(talking):
+    frames, places = with_object(talking, "hand", entry_step=3)
+    shares = np.array(kept(frames + frames[ENTERS - 6 :]))
+    over = np.array([place[200, 130:158].mean() > 0.3 for place in places])
+    again = np.concatenate([over, over[ENTERS - 6 :]])
+    assert (shares[again] > 1).mean() > 0.9
+
+
+def test_a_wide_open_mouth_is_taken_for_an_object_once_at_most(talking):
+    frames = list(talking[:30])
+    opened = talking[0].copy()
+    cv2.ellipse(opened, (144, 205), (34, 36), 0, 0, 360, (30, 20, 60), -1)  # and the chin drops
+    for _ in range(3):
+        frames += [opened] * 5 + talking[:10]
+    shares = np.array(kept(frames))
+    assert shares[30:35].max() > 0.5 and shares[45:].max() == 0
+
+
+def test_parts_of_an_object_that_look_like_the_face_are_filled():
+    novelty = np.zeros((48, 48), np.float32)
+    novelty[24:44, 12:36] = 20
+    novelty[30:38, 20:36] = 0  # a notch
+    found = OcclusionModel()._find(novelty)
+    assert found[26:42, 22:34].all()
