@@ -11,7 +11,7 @@ from lipsync_core.faces.mouth_region import opening
 from lipsync_core.media.speech import SpeechDetector
 
 MIN_PAUSE = 0.3  # seconds; shorter pauses are part of the speech
-EASE = 0.16  # seconds in which the mouth comes to rest, and leaves it
+EASE = 0.24  # seconds in which the mouth comes to rest, and leaves it
 SMALL = 48  # pixels to which crops are scaled to measure their mouths
 
 

@@ -105,14 +105,13 @@ class FaceSource:
         if self.still:
             yield SourceFrame(0, self._picture.copy())
             return
-        count = 0
-        for frame in itertools.islice(self._decoded(self.start, self.end), self._most_frames):
-            count += 1
-            yield frame
-        if not count:
+        length = self._format.seconds
+        if self.start >= length or (self.end is not None and self.end <= self.start):
+            end = "its end" if self.end is None else f"{self.end:g} s"
             raise LipsyncError(
-                f"{self.path}: no frame between {self.start:g} s and its end; check start and end"
+                f"{self.path}: no frame between {self.start:g} s and {end}; it has {length:.2f} s"
             )
+        yield from itertools.islice(self._decoded(self.start, self.end), 1 if self.static else None)
 
     def backwards(self, stamps: Sequence[int]) -> Iterator[SourceFrame]:
         """The frames of these time stamps (rising), from the last to the first.
@@ -128,10 +127,6 @@ class FaceSource:
             # A tick earlier: the time stamps are exact, the seconds are not.
             chunk = list(self._decoded(max(0.0, start - float(self.tick)), end))
             yield from (frame for frame in reversed(chunk) if frame.time in wanted)
-
-    @property
-    def _most_frames(self) -> int | None:
-        return 1 if self.static else None
 
     def _decoded(self, start: float, end: float | None) -> Iterator[SourceFrame]:
         found = self._format

@@ -23,6 +23,7 @@ from lipsync_core.dubbing.generators import Generator
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.detectors.base import Faces
 from lipsync_core.media.audio import load_wav
+from lipsync_core.media.native_frames import read_format, read_native_frames
 from lipsync_core.media.ffmpeg import ffmpeg_exe
 from lipsync_core.media.video import VideoWriter, read_frames
 from lipsync_core.models import Wav2Lip
@@ -429,3 +430,131 @@ def test_a_real_face_is_found(tmp_path, stub, checkpoint):
     # The eyes, the hair and the suit stay.
     for rows, columns in ((slice(95, 118), slice(180, 270)), (slice(0, 512), slice(300, 512))):
         assert changed[rows, columns].mean() < 4
+
+
+class FacesByColor:
+    """A detector of bright rectangles: a blob of gray is a face; it counts its frames."""
+
+    name, on_gpu = "blobs", False
+
+    def __init__(self):
+        self.frames = 0
+
+    def detect_faces(self, frames):
+        self.frames += len(frames)
+        found = []
+        for frame in frames:
+            _, _, boxes, _ = cv2.connectedComponentsWithStats((frame[..., 1] > 60).astype(np.uint8))
+            boxes = boxes[1:][boxes[1:, 4] > 60]
+            corners = np.column_stack((boxes[:, :2], boxes[:, :2] + boxes[:, 2:4]))
+            scores = np.ones((len(boxes), 1))
+            found.append(np.concatenate((corners, scores), axis=1).astype(np.float32))
+        return [Faces(boxes, np.empty((len(boxes), 0), np.float32)) for boxes in found]
+
+
+@pytest.fixture
+def blobs(monkeypatch):
+    detector = FacesByColor()
+    monkeypatch.setattr(faces.detectors, "build", lambda *args, **kwargs: detector)
+    return detector
+
+
+def two_people(path, frames=20):
+    """A large face at the left, a smaller one at the right, 200 x 100 pixels."""
+    with VideoWriter(path, (200, 100)) as writer:
+        for _ in range(frames):
+            frame = np.full((100, 200, 3), 20, np.uint8)
+            frame[10:90, 10:80], frame[30:80, 130:180] = 100, 100
+            writer.write(frame)
+    return path
+
+
+def test_the_next_sound_on_a_face_does_not_look_for_it_again(
+    tmp_path, stub, blobs, checkpoint, caplog
+):
+    stub()
+    face, kept = two_people(tmp_path / "f.mp4"), tmp_path / "faces"
+
+    def run(**options):
+        out = tmp_path / "out.mp4"
+        return dub(face, sound(tmp_path / "a.wav", 0.4), checkpoint, out, faces_dir=kept, **options)
+
+    run()
+    looked = blobs.frames
+    run()
+    run(pads=(0, 0, 0, 0), face_select="index 2", smooth=False)  # not what detection depends on
+    assert blobs.frames == looked > 0
+    run(long_side=120)
+    assert blobs.frames > looked
+    looked = blobs.frames
+    for path in kept.iterdir():
+        path.write_bytes(b"damaged")
+    run()
+    assert blobs.frames > looked and "found again" in caplog.text
+
+
+def test_two_voices_on_two_faces(tmp_path, monkeypatch, blobs, checkpoint):
+    """Each face is drawn from its own sound; all else stays as it is, bit by bit."""
+    quiet, loud = tmp_path / "quiet.wav", tmp_path / "loud.wav"
+    for path, level in ((quiet, 300), (loud, 9000)):
+        with wave.open(str(path), "wb") as out:
+            out.setparams((1, 2, 16000, 0, "NONE", ""))
+            noise = np.random.default_rng(0).normal(0, level, 8000)
+            out.writeframes(noise.astype("<i2").tobytes())
+
+    class Loudness(Stub):
+        def run(self, mels, crops):
+            levels = (mels.mean(axis=(1, 2)) > -1).astype(np.float32)
+            return np.broadcast_to(levels[:, None, None, None], (len(crops), 96, 96, 3)).copy()
+
+    monkeypatch.setattr(dubbing, "load_generator", lambda *args: Generator(Loudness(), 16))
+    written = []
+
+    class Writer(dubbing.StampedWriter):
+        def write(self, stamp, frame):
+            written.append(frame.copy())
+            super().write(stamp, frame)
+
+    monkeypatch.setattr(dubbing, "StampedWriter", Writer)
+    face = two_people(tmp_path / "f.mp4")
+    voices = {"index 1": loud, "index 2": quiet}
+    stats = dub(face, voices, checkpoint, tmp_path / "out.mp4", blend="hard", silence="follow")
+    assert stats.sound == "encoded" and stats.faceless_frames == 0
+    source = [frame for _, frame in read_native_frames(face, read_format(face))]
+    assert len(written) == 12  # 0.5 s, within half a frame
+    for before, after in zip(source, written, strict=False):
+        assert after[40:60, 30:60].mean() > 200 and after[50:60, 140:170].mean() < 30
+        changed = before != after
+        changed[:100, 8:82] = changed[:100, 128:182] = False
+        assert not changed[:100].any()
+
+
+def test_a_cancelled_dubbing_leaves_nothing(tmp_path, stub, checkpoint):
+    stub()
+
+    def cancel(done, total):
+        assert total == 20
+        if done == 5:
+            raise KeyboardInterrupt
+
+    face, audio = video(tmp_path / "f.mp4", [90] * 30), sound(tmp_path / "a.wav", 0.8)
+    with pytest.raises(KeyboardInterrupt):
+        dub(face, audio, checkpoint, tmp_path / "out.mp4", box=BOX, on_progress=cancel)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.wav", "f.mp4"]
+
+
+def test_another_sound_can_be_heard(tmp_path, stub, checkpoint):
+    stub()
+    face, voice = video(tmp_path / "f.mp4", [90] * 30), sound(tmp_path / "a.wav", 0.8)
+    mix = sound(tmp_path / "mix.wav", 1.2, rate=44100)
+    out = tmp_path / "out.mp4"
+    dub(face, voice, checkpoint, out, box=BOX, final_audio=str(mix))
+    with av.open(str(out)) as container:
+        assert container.streams.audio[0].rate == 44100
+    assert lengths(out) == pytest.approx([1.2, 1.2], abs=0.02)
+
+
+def test_a_signature_needs_both_files(tmp_path, checkpoint):
+    face, audio = video(tmp_path / "f.mp4", [90] * 5), sound(tmp_path / "a.wav", 0.2)
+    with pytest.raises(LipsyncError, match="sign_cert and sign_key: give both"):
+        dub(face, audio, checkpoint, tmp_path / "out.mp4", box=BOX, sign_cert="c.pem")
