@@ -6,7 +6,7 @@ same face box, each as a process of its own, from its start to the finished file
 also run S3FD with the same random weights; as these find nothing, their result is replaced by the
 box. What the public code lacks for today's librosa is added from outside.
 
-    python -m benchmarks.dub_speed --public DIR --face man.mp4 --audio speech.wav --box 100 300 80 250
+    python -m benchmarks.dub_speed --public DIR --face man.mp4 --audio a.wav --box 100 300 80 250
 """
 
 from __future__ import annotations
