@@ -23,8 +23,8 @@ from lipsync_core.dubbing.generators import Generator
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.detectors.base import Faces
 from lipsync_core.media.audio import load_wav
-from lipsync_core.media.native_frames import read_format, read_native_frames
 from lipsync_core.media.ffmpeg import ffmpeg_exe
+from lipsync_core.media.native_frames import read_format, read_native_frames
 from lipsync_core.media.video import VideoWriter, read_frames
 from lipsync_core.models import Wav2Lip
 
