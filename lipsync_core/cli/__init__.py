@@ -12,13 +12,29 @@ import sys
 from collections.abc import Sequence
 
 from lipsync_core import __version__
-from lipsync_core.cli import compare, dub, evaluate, export, export_onnx, fetch, offset, verify
+from lipsync_core.cli import (
+    compare,
+    dub,
+    evaluate,
+    export,
+    export_onnx,
+    fetch,
+    offset,
+    serve,
+    verify,
+)
 from lipsync_core.errors import LipsyncError
 
 # In the order of the help.
-COMMANDS = (dub, export_onnx, fetch, export, evaluate, offset, compare, verify)
+COMMANDS = (dub, serve, export_onnx, fetch, export, evaluate, offset, compare, verify)
 # Packages that an installation may lack -> the extra that brings them.
-EXTRAS = {"torch": "train", "face_alignment": "train", "onnxruntime": "onnx", "onnx": "onnx"}
+EXTRAS = {
+    "torch": "train",
+    "face_alignment": "train",
+    "onnxruntime": "onnx",
+    "onnx": "onnx",
+    "gradio": "serve",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

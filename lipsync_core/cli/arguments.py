@@ -58,6 +58,7 @@ def rate_or_source(text: str) -> Fraction | str:
 seconds = _number(float, 0, float("inf"), "seconds")
 natural = _number(int, 0, float("inf"), "a whole number from 0")
 positive = _number(int, 1, float("inf"), "a whole number from 1")
+port = _number(int, 0, 65535, "a port from 0 to 65535")
 
 
 def truth(text: str) -> bool:
