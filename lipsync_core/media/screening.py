@@ -54,7 +54,7 @@ def is_media(path: PathLike) -> bool:
 def picture_size(path: PathLike) -> tuple[int, int]:
     """Width and height of a still picture in pixels, by its header; nothing is decoded.
 
-    Raises ClipError (unreadable) when there is none.
+    Raises ClipError (unreadable) when there is none, or it has over 179 million pixels.
     """
     source = input_path(path)
     try:
@@ -63,7 +63,9 @@ def picture_size(path: PathLike) -> tuple[int, int]:
             warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
             with PIL.Image.open(source) as picture:
                 return picture.size
-    except (OSError, PIL.Image.DecompressionBombError) as error:
+    except PIL.Image.DecompressionBombError as error:
+        raise ClipError(Reason.UNREADABLE, f"{source}: its pixels are too many") from error
+    except OSError as error:
         raise ClipError(Reason.UNREADABLE, f"{source}: not a whole picture") from error
 
 

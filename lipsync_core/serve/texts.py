@@ -20,6 +20,7 @@ CSS = """
 .note { min-height: 1.5rem; }
 .note.bad { color: #b91c1c; font-weight: 600; }
 .dark .note.bad { color: #fca5a5; }
+.or { color: inherit !important; }
 .note progress { width: 100%; height: 1rem; }
 .result video { width: 100%; max-height: 70vh; background: #000; }
 .result a { font-weight: 600; text-decoration: underline; }

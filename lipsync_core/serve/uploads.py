@@ -87,7 +87,7 @@ def polite(error: LipsyncError | OSError, folder: PathLike) -> str:
     if isinstance(error, ClipError):
         text = error.detail
         if error.reason is Reason.UNREADABLE:
-            text += "; is it whole? Convert it to MP4 or WAV and try again"
+            text += "; convert it to MP4, WAV or JPEG and try again"
     elif isinstance(error, LipsyncError):
         text = str(error)
     else:

@@ -32,6 +32,7 @@ def folder(tmp_path_factory):
     write_wav(folder / "voice.wav", 2.0)
     PIL.Image.new("RGB", (64, 48)).save(folder / "face.png")
     PIL.Image.new("1", (9000, 9000)).save(folder / "bomb.png")
+    PIL.Image.new("1", (16_000, 16_000)).save(folder / "vast.png")
     (folder / "text.mp4").write_text("no video at all" * 99)
     (folder / "empty.mp4").touch()
     (folder / "half.mp4").write_bytes((folder / "clip.mp4").read_bytes()[:2000])
@@ -53,8 +54,9 @@ def test_sounds_are_taken(name, folder):
     [
         (check_face, "text.mp4", Limits(), "not a media file"),
         (check_face, "empty.mp4", Limits(), "empty"),
-        (check_face, "half.mp4", Limits(), "Convert it"),
+        (check_face, "half.mp4", Limits(), "convert it"),
         (check_face, "bomb.png", Limits(), "9000x9000 pixels are too many"),
+        (check_face, "vast.png", Limits(), "pixels are too many"),
         (check_face, "clip.mp4", Limits(pixels=99), "160x160 pixels are too many"),
         (check_face, "clip.mp4", Limits(seconds=1), "longer than the 1 s"),
         (check_face, "clip.mp4", Limits(bytes=9), "at most 0 MB"),
