@@ -59,7 +59,7 @@ def add_command(commands: Commands, shared: argparse.ArgumentParser) -> None:
     for name, what in (("sign_cert", "certificate chain"), ("sign_key", "its private key")):
         text = f"{what} (PEM), which signs every result; see docs/provenance.md"
         add(*spellings(name), default="", metavar="FILE", help=text)
-    add_device_options(add)
+    add_device_options(add, detector=None)
     parser.set_defaults(run=_run)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from lipsync_core.errors import LipsyncError
 from lipsync_core.runtime.files import PathLike
+from lipsync_core.runtime.onnx_models import onnxruntime_module
 
 DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 RANGES = {"-1,1": (-1.0, 1.0), "0,1": (0.0, 1.0)}
@@ -78,8 +79,7 @@ class Enhancer:
 
 
 def _open(path: Path, threads: int) -> Any:
-    import onnxruntime
-
+    onnxruntime = onnxruntime_module()
     if not path.is_file():
         raise LipsyncError(f"{path}: no such enhancer; give an ONNX file")
     options = onnxruntime.SessionOptions()
@@ -95,9 +95,7 @@ def _open(path: Path, threads: int) -> Any:
 
 
 def _providers() -> list[str]:
-    import onnxruntime
-
-    available = onnxruntime.get_available_providers()
+    available = onnxruntime_module().get_available_providers()
     return [name for name in PROVIDERS if name in available]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -34,7 +35,9 @@ def bundled_file(package: str, name: str) -> Path:
 
 
 def onnxruntime_module() -> ModuleType:
-    """The package onnxruntime; LipsyncError where it is not installed."""
+    """The package onnxruntime, without its telemetry; LipsyncError where it is not installed."""
+    # It reports models and machine to its maker since 1.31, unless this is set when it is imported.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:

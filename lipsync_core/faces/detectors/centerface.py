@@ -143,8 +143,7 @@ def _opencv(path: Path) -> Engine:
 
 def _onnxruntime(path: Path, device: str) -> tuple[Engine, bool]:
     """An inference engine, and whether it runs on a GPU."""
-    import onnxruntime
-
+    onnxruntime = onnx_models.onnxruntime_module()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads.allowed()
