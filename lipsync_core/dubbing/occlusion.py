@@ -37,6 +37,7 @@ DELAY_SECONDS = 0.3  # from seeing a frame to remembering it: an object may be e
 MIN_NOVELTY = 0.25  # mean of a frame that is worth remembering, in levels
 MAX_YAW = 35.0  # degrees; beyond, the background slides along the silhouette beside the mouth
 RELEASE_SECONDS = 0.12
+ENTRY_SECONDS = 0.08  # an object is novel beside the mouth before it is there
 BRIEF_SECONDS = 0.4  # an object stays longer
 
 
@@ -54,6 +55,8 @@ class OcclusionModel:
         self._seen = 0
         self._waiting: deque[tuple[int, np.ndarray]] = deque()
         self._brief = BRIEF_SECONDS * fps
+        self._entry = ENTRY_SECONDS * fps
+        self._novel_frames = 0
         self._covered: list[np.ndarray] = []  # the first frames of an object
         self._objects = np.zeros((SIDE, SIDE), np.uint8)
         self._kept = np.zeros((SIDE, SIDE), np.float32)
@@ -101,9 +104,11 @@ class OcclusionModel:
             return np.bincount(labels[where], minlength=count)
 
         lips = pixels(self._lips) / self._lips.sum()
-        sure = pixels((novelty > HIGH + HIGH_BIAS * change) & self._around)
+        surest = (novelty > HIGH + HIGH_BIAS * change) & self._around
+        self._novel_frames = self._novel_frames + 1 if surest.sum() >= MIN_SURE_PIXELS else 0
+        sure = pixels(surest)
         chosen = (sure >= MIN_SURE_PIXELS) & (pixels(self._face) >= MIN_PIXELS)
-        chosen &= lips >= MIN_LIPS
+        chosen &= (lips >= MIN_LIPS) & (self._novel_frames > self._entry)
         followed = pixels(self._objects > 0) >= MIN_SURE_PIXELS
         chosen |= followed & (lips >= MIN_LIPS_FOLLOWED)
         chosen[0] = False
