@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from lipsync_core.checkpoints import build_from, save_public
-from lipsync_core.dubbing.blending import inference_input
+from lipsync_core.dubbing.generator_input import inference_input
 from lipsync_core.dubbing.generators import load_generator
 from lipsync_core.dubbing.onnx_export import export_onnx
 from lipsync_core.models import Wav2Lip

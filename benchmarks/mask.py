@@ -24,9 +24,9 @@ import cv2
 import numpy as np
 
 from lipsync_core.audio import load_wav, melspectrogram
-from lipsync_core.dubbing.blending import inference_input
 from lipsync_core.dubbing.compositor import BLENDS, LOOK_SIDE, Compositor
 from lipsync_core.dubbing.face_memory import ellipse, on_region
+from lipsync_core.dubbing.generator_input import inference_input
 from lipsync_core.dubbing.generators import Generator, load_generator
 from lipsync_core.dubbing.mask import lower_face_mask
 from lipsync_core.dubbing.occlusion import LIPS, MIN_LIPS, OcclusionModel

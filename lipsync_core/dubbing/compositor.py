@@ -87,7 +87,9 @@ class Compositor:
             return
         if self.blend == "hard":
             mask = np.full((box[3] - box[1], box[2] - box[0]), strength, np.float32)
-            region.blend(cv2.transform(self._enhanced(face), self.matrix), mask, cv2.INTER_LINEAR)
+            # The public script cuts off fractions of levels before it scales the face.
+            levels = np.floor(self._enhanced(face) * 255) / 255
+            region.blend(cv2.transform(levels, self.matrix), mask, cv2.INTER_LINEAR)
             return
         seen = region.reduced(LOOK_SIDE)
         visible = None

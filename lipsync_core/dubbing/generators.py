@@ -50,8 +50,8 @@ class Generator:
         """Faces in sync with the audio: float32 (B, S, S, 3) BGR in [0, 1].
 
         mels: float32 (B, 80, 16). faces: float32 (B, 6, S, S) in [0, 1], see
-        `blending.inference_input`. Any B. Raises LipsyncError when one frame does not fit into
-        memory.
+        `generator_input.inference_input`. Any B. Raises LipsyncError when one frame does not fit
+        into memory.
         """
         generated = np.empty((len(faces), *faces.shape[2:], 3), np.float32)
         done = 0

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from lipsync_core.audio import MAX_ABS, MEL_RATE, mel_windows_from
-from lipsync_core.dubbing.blending import inference_input
 from lipsync_core.dubbing.compositor import Compositor
 from lipsync_core.dubbing.face_choice import Face, FacePath
+from lipsync_core.dubbing.generator_input import inference_input
 from lipsync_core.dubbing.generators import Generator as FaceGenerator
 from lipsync_core.dubbing.rest import RestReference, speech_weight
 from lipsync_core.dubbing.timeline import TimedFrame
