@@ -16,7 +16,7 @@ ORDER = (
     *("demo_corpus", "extract_audio", "mel_spectrograms", "detect_faces", "crop_faces"),
     *("bootstrap_sync", "measure_sync"),
     *("check_clips", "filelists", "train_syncnet", "compare_syncnets", "train_generator"),
-    *("train_second_judge", "evaluate", "infer"),
+    *("train_second_judge", "evaluate", "dub_faces", "infer"),
 )
 LEFT_OUT = ("report_page",)  # still runs while the page is written
 
