@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -34,10 +34,9 @@ from lipsync_core.media.stamped_writer import StampedWriter
 from lipsync_core.media.timestamps import FPS, MIN_RATE
 from lipsync_core.runtime.ahead import ahead
 from lipsync_core.runtime.files import PathLike, atomic_path
-from lipsync_core.runtime.progress import Progress
+from lipsync_core.runtime.progress import OnProgress, Progress
 
 log = logging.getLogger(__name__)
-OnProgress = Callable[[int, int], None]
 READ_AHEAD_BYTES = 64 << 20  # of frames decoded ahead of the generator
 MAX_READ_AHEAD = 32
 
@@ -75,6 +74,7 @@ def dub(
     faces_dir: PathLike | None = None,
     boxes: PathLike | None = None,
     on_progress: OnProgress | None = None,
+    on_faces: OnProgress | None = None,
     **options: Any,
 ) -> DubStats:
     """Write `outfile`: the video or picture `face` with lips that follow `audio`.
@@ -97,6 +97,7 @@ def dub(
     boxes: a file of faces found before (`faces.find_faces`), which are then not looked for.
     on_progress: is called with the number of frames written and to be written, after each; an
         exception in it cancels the dubbing.
+    on_faces: likewise, while faces are looked for.
     options: the fields of `config.DubOptions`.
 
     Raises LipsyncError (file, reason, remedy) for unusable inputs and when no frame has a face.
@@ -128,6 +129,7 @@ def dub(
                 chosen.static,
                 device=device,
                 batch_size=chosen.face_det_batch_size,
+                on_progress=on_faces,
             )
         )
         chooser = face_choice.FaceChooser(face, found, settings, geometry.unchanged, device, models)

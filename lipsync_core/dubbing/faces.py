@@ -28,7 +28,7 @@ from lipsync_core.media.timestamps import FPS
 from lipsync_core.media.video import is_image, probe
 from lipsync_core.pretrained import resolve_detector
 from lipsync_core.runtime.files import PathLike, digest, file_sha
-from lipsync_core.runtime.progress import Progress
+from lipsync_core.runtime.progress import OnProgress, Progress
 
 log = logging.getLogger(__name__)
 PUBLIC_PADS = [0, 10, 0, 0]  # of the public script: top, bottom, left, right
@@ -136,11 +136,13 @@ def find_faces(
     geometry: Geometry | None = None,
     static: bool = False,
     batch_size: int = 0,
+    on_progress: OnProgress | None = None,
 ) -> detection.Detections:
     """Every face in a video or still picture, in the pixels of its frames after `geometry`.
 
     static: look at the first frame only. batch_size: of the detector; 0 takes what the memory
-    holds. Shows progress. Raises ClipError when the file cannot be read.
+    holds. on_progress: is called with the number of frames seen, and about that of all; an
+    exception in it ends the search. Shows progress. Raises ClipError when the file cannot be read.
     """
     geometry = geometry or Geometry()
     detect = settings.detect
@@ -165,6 +167,8 @@ def find_faces(
             for frame in itertools.islice(frames, 1 if static else None):
                 yield geometry.apply_scaled(frame, *decoded)
                 progress.advance()
+                if on_progress is not None:
+                    on_progress(progress.done, length)
 
         [(_, found)] = detection.detect_streams(
             [(stream, changed())],

@@ -11,7 +11,7 @@ import warnings
 
 import PIL.Image
 
-from lipsync_core.errors import ClipError, Reason
+from lipsync_core.errors import ClipError, LipsyncError, Reason
 from lipsync_core.media.ffmpeg import Decoder, input_path
 from lipsync_core.media.timestamps import read_timeline
 from lipsync_core.media.video import is_image
@@ -54,7 +54,8 @@ def is_media(path: PathLike) -> bool:
 def picture_size(path: PathLike) -> tuple[int, int]:
     """Width and height of a still picture in pixels, by its header; nothing is decoded.
 
-    Raises ClipError (unreadable) when there is none, or it has over 179 million pixels.
+    Raises ClipError (unreadable) when there is none, LipsyncError when it has over 179 million
+    pixels.
     """
     source = input_path(path)
     try:
@@ -64,7 +65,9 @@ def picture_size(path: PathLike) -> tuple[int, int]:
             with PIL.Image.open(source) as picture:
                 return picture.size
     except PIL.Image.DecompressionBombError as error:
-        raise ClipError(Reason.UNREADABLE, f"{source}: its pixels are too many") from error
+        raise LipsyncError(
+            f"{source}: its pixels are too many; scale it down to 1920x1080"
+        ) from error
     except OSError as error:
         raise ClipError(Reason.UNREADABLE, f"{source}: not a whole picture") from error
 

@@ -8,10 +8,14 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Callable
 
 from tqdm import tqdm
 
 log = logging.getLogger(__name__)
+
+
+OnProgress = Callable[[int, int], None]  # units done, units in all
 
 
 class Progress:

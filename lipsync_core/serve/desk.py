@@ -17,6 +17,7 @@ from lipsync_core.serve.uploads import check_face, check_sound
 from lipsync_core.serve.visits import Visit, Visits
 
 RESULT = "dubbed.mp4"
+FINDING, DUBBING = "Finding faces", "Dubbing"  # stages, as visitors read them
 Look = Callable[[PathLike], Preview]
 
 
@@ -118,7 +119,8 @@ class Desk:
                 device=settings.device,
                 models=settings.models,
                 faces_dir=visit.folder / "faces",
-                on_progress=report,
+                on_progress=functools.partial(report, DUBBING),
+                on_faces=functools.partial(report, FINDING),
                 sign_cert=settings.sign_cert,
                 sign_key=settings.sign_key,
                 **options,

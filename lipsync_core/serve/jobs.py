@@ -11,7 +11,7 @@ from typing import Any
 from lipsync_core.errors import LipsyncError
 
 MAX_WAITING = 20
-Report = Callable[[int, int], None]  # frames done, frames in all
+Report = Callable[[str, int, int], None]  # stage, frames done, frames in all
 
 
 class Cancelled(Exception):
@@ -22,20 +22,21 @@ class Job:
     """One piece of work and how far it is. Made by `JobQueue.submit`."""
 
     def __init__(self) -> None:
+        self.stage = ""
         self.done = 0
         self.total = 0
-        self._started: float | None = None  # when the first frame was done
+        self._started = 0.0  # when the first frame of the stage was done
         self._first = 0
         self._stop = threading.Event()
         self._future: Future[Any] | None = None
 
-    def report(self, done: int, total: int) -> None:
+    def report(self, stage: str, done: int, total: int) -> None:
         """Called by the work for each frame. Raises Cancelled after `cancel`."""
         if self._stop.is_set():
             raise Cancelled
-        if self._started is None:
+        if stage != self.stage:
             self._started, self._first = time.monotonic(), done
-        self.done, self.total = done, total
+        self.stage, self.done, self.total = stage, done, max(done, total)
 
     def cancel(self) -> None:
         """Stop the work at its next report, or do not begin it."""
@@ -70,14 +71,14 @@ class Job:
 
     @property
     def frames_a_second(self) -> float:
-        """Rate of the work; 0 until it is known."""
-        if self._started is None or self.done <= self._first:
+        """Rate of the stage; 0 until it is known."""
+        if self.done <= self._first:
             return 0.0
         return (self.done - self._first) / max(time.monotonic() - self._started, 1e-6)
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimate of the time to the end; None until it is known."""
+        """Estimate of the time to the end of the stage; None until it is known."""
         rate = self.frames_a_second
         return (self.total - self.done) / rate if rate else None
 

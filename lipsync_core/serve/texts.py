@@ -45,8 +45,8 @@ def progress(job: Job, place: int) -> str:
         others = "1 dubbing is" if place == 1 else f"{place} dubbings are"
         return note(f"In the queue: {others} before yours.")
     if not job.total:
-        return note("Reading the sound and looking for the face …")
-    text = f"Frame {job.done} of {job.total}"
+        return note("Reading the files …")
+    text = f"{job.stage}: frame {job.done} of {job.total}"
     if job.seconds_left is not None:
         text += f", {job.frames_a_second:.3g} a second, {clock(job.seconds_left)} left"
     bar = f'<progress max="{job.total}" value="{job.done}" aria-label="progress"></progress>'

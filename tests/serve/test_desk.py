@@ -34,7 +34,7 @@ class Engine:
     def __init__(self):
         self.calls, self.begun, self.go = [], threading.Event(), threading.Event()
 
-    def __call__(self, face, sound, checkpoint, outfile, *, on_progress, **options):
+    def __call__(self, face, sound, checkpoint, outfile, *, on_progress, on_faces, **options):
         self.calls.append((Path(face), Path(sound), options))
         self.begun.set()
         assert self.go.wait(10)

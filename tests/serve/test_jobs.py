@@ -25,10 +25,10 @@ class Steps:
         self.begun, self.go = threading.Event(), threading.Event()
 
     def __call__(self, report):
-        report(0, 10)
+        report("dub", 0, 10)
         self.begun.set()
         assert self.go.wait(10)
-        report(10, 10)
+        report("dub", 10, 10)
         return "value"
 
 
@@ -80,11 +80,15 @@ def test_rate_and_time_left(monkeypatch):
     monkeypatch.setattr(jobs.time, "monotonic", lambda: now[0])
     job = Job()
     assert job.frames_a_second == 0 and job.seconds_left is None
-    job.report(1, 101)  # what came before it (loading, faces) does not count
-    now[0] += 2
-    job.report(51, 101)
-    assert job.frames_a_second == pytest.approx(25)
-    assert job.seconds_left == pytest.approx(2)
+    for stage, pace in (("faces", 1), ("dub", 2)):  # what came before a stage does not count
+        job.report(stage, 1, 101)
+        assert job.seconds_left is None
+        now[0] += pace
+        job.report(stage, 51, 101)
+        assert job.frames_a_second == pytest.approx(50 / pace)
+        assert job.seconds_left == pytest.approx(pace)
+    job.report("dub", 120, 101)  # the number in all was an estimate
+    assert job.total == 120
 
 
 def test_closing_cancels_all(queue):

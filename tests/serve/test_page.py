@@ -35,7 +35,7 @@ SESSION = "anna1234"
 def engine():
     """Stands in for `dubbing.dub.dub`; `error` is raised, `options` are the last ones."""
 
-    def dub(face, sound, checkpoint, outfile, *, on_progress, **options):
+    def dub(face, sound, checkpoint, outfile, *, on_progress, on_faces, **options):
         dub.options = options
         if dub.error is not None:
             raise dub.error
