@@ -24,6 +24,7 @@ LUMA_WEIGHTS = {
     "bt2020nc": (0.2627, 0.0593),
     "bt2020c": (0.2627, 0.0593),
 }
+STRIP_ROWS = 32
 DEFAULT_MATRIX = "smpte170m"
 
 Box = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels; x2 and y2 are outside
@@ -74,14 +75,17 @@ def to_bgr(frame: np.ndarray, box: Box, color: ColorTags) -> np.ndarray:
     """
     x1, y1, x2, y2 = checked_box(box, frame)
     luma, *chroma = planes(frame)
-    region = np.empty((y2 - y1, x2 - x1, 3), np.uint8)
-    region[..., 0] = luma[y1:y2, x1:x2]
-    for channel, plane in enumerate(chroma, start=1):
+    parts = [luma[y1:y2, x1:x2]]
+    for plane in chroma:
         part = plane[y1 // 2 : y2 // 2, x1 // 2 : x2 // 2]
-        for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            region[row::2, column::2, channel] = part
+        parts.append(cv2.resize(part, (x2 - x1, y2 - y1), interpolation=cv2.INTER_NEAREST))
+    region = cv2.merge(parts)
     _, to_rgb = _matrices(color.effective_matrix, color.full_range)
-    return _rounded(cv2.transform(region.astype(np.float32), to_rgb))
+    # In place, in strips: large arrays of floats are new memory each time, ten times as slow.
+    for row in range(0, len(region), STRIP_ROWS):
+        strip = region[row : row + STRIP_ROWS]
+        strip[:] = _rounded(cv2.transform(strip.astype(np.float32), to_rgb))
+    return region
 
 
 def to_planes(bgr: np.ndarray, color: ColorTags) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -117,7 +121,8 @@ def checked_box(box: Box, frame: np.ndarray) -> Box:
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    # Rounds and saturates in one pass.
+    return cv2.add(values, 0, dtype=cv2.CV_8U)
 
 
 @cache
