@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import torch
 from torch import nn
@@ -14,6 +17,8 @@ from lipsync_core.runtime.device import cpu_has_bf16, pick
 from lipsync_core.runtime.files import PathLike
 
 CPU_BATCH = 16  # frames; more at a time are no faster on a CPU
+WORKER_BATCH = 8  # frames of a worker, where there are several
+MAX_WORKERS = 16  # of which each has 8 frames of the largest batch
 GPU_BATCH = 128
 FREE_SHARE = 0.5  # of a GPU's free memory that a batch may take
 LAST = -2  # layer with weights of the output block
@@ -33,27 +38,46 @@ class TorchEngine:
             network = to_bf16(network)
         self._network = network.to(self._device, memory_format=torch.channels_last)
         self.name = f"torch {self._device} {precision}"
-        self.batch_size = _batch_size(self._device, self.image_size)
+        on_cpu = self._device.type == "cpu"
+        count = min(MAX_WORKERS, torch.get_num_threads()) if on_cpu else 1
+        self._workers = _workers(count) if count > 1 else None
+        self._parts = count
+        self.batch_size = _batch_size(self._device, self.image_size, count)
         self._still: np.ndarray | None = None  # the face of which `_stages` are the features
         self._stages: list[torch.Tensor] = []
 
     def run(self, mels: np.ndarray, faces: np.ndarray) -> np.ndarray:
         """See `generators.Engine`."""
-        with torch.inference_mode():
-            generated = self._network.decode(self._tensor(mels[:, None]), self._encoded(faces))
-            return generated.permute(0, 2, 3, 1).cpu().numpy()
+        size = -(-len(faces) // self._parts)
+        still = self._encode_still(faces[0], size) if _all_equal(faces) else None
+        parts = [slice(first, first + size) for first in range(0, len(faces), size)]
+        if self._workers is None or len(parts) == 1:
+            return np.concatenate([self._part(mels[part], faces[part], still) for part in parts])
+        jobs = [self._workers.submit(self._part, mels[part], faces[part], still) for part in parts]
+        return np.concatenate([job.result() for job in jobs])
 
-    def _encoded(self, faces: np.ndarray) -> list[torch.Tensor]:
-        """Features of the faces; those of a still are computed once, and again for more frames."""
-        if not _all_equal(faces):
-            return self._network.encode_faces(self._tensor(faces))
-        same = self._still is not None and np.array_equal(self._still, faces[0])
-        if not same or len(self._stages[0]) < len(faces):
-            self._still = faces[0].copy()
-            once = self._network.encode_faces(self._tensor(faces[:1]))
+    @torch.inference_mode()
+    def _part(
+        self, mels: np.ndarray, faces: np.ndarray, still: list[torch.Tensor] | None
+    ) -> np.ndarray:
+        """`run`; still: features of the face that all frames show, None where they differ."""
+        if still is None:
+            stages = self._network.encode_faces(self._tensor(faces))
+        else:
+            stages = [stage[: len(faces)] for stage in still]
+        generated = self._network.decode(self._tensor(mels[:, None]), stages)
+        return generated.permute(0, 2, 3, 1).cpu().numpy()
+
+    @torch.inference_mode()
+    def _encode_still(self, face: np.ndarray, count: int) -> list[torch.Tensor]:
+        """Features of one face for `count` frames; computed again for another one or for more."""
+        same = self._still is not None and np.array_equal(self._still, face)
+        if not same or len(self._stages[0]) < count:
+            self._still = face.copy()
+            once = self._network.encode_faces(self._tensor(face[None]))
             # Copies: with views of one frame the concatenations cost what was saved.
-            self._stages = [stage.repeat(len(faces), 1, 1, 1) for stage in once]
-        return [stage[: len(faces)] for stage in self._stages]
+            self._stages = [stage.repeat(count, 1, 1, 1) for stage in once]
+        return self._stages
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         tensor = torch.from_numpy(array).to(self._device)
@@ -110,9 +134,28 @@ def _all_equal(faces: np.ndarray) -> bool:
     return np.array_equal(faces[0], faces[-1]) and bool((faces == faces[:1]).all())
 
 
-def _batch_size(device: torch.device, image_size: int) -> int:
+def _workers(count: int) -> ThreadPoolExecutor:
+    """Threads that compute parts of a batch, each with one thread of torch.
+
+    The threads of one convolution wait for each other after every layer, which costs much where
+    decoding and encoding take their cores; parts of a batch wait once (docs/log.md).
+    """
+    usual = torch.get_num_threads()
+    together = threading.Barrier(count)  # starts all of them now
+    pool = ThreadPoolExecutor(count, "generator", initializer=_one_thread)
+    list(pool.map(lambda _: together.wait(), range(count)))
+    torch.set_num_threads(usual)  # the number of this thread, and of those that others start
+    return pool
+
+
+def _one_thread() -> None:
+    torch.get_num_threads()  # a thread's first call takes over the number of the others
+    torch.set_num_threads(1)
+
+
+def _batch_size(device: torch.device, image_size: int, workers: int) -> int:
     if device.type == "cpu":
-        return CPU_BATCH
+        return max(CPU_BATCH, WORKER_BATCH * workers)
     if device.type != "cuda":
         return GPU_BATCH
     free, _ = torch.cuda.mem_get_info(device)

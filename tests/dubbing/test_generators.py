@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -93,6 +95,37 @@ def test_a_still_is_encoded_once(checkpoint, precision, monkeypatch):
     np.testing.assert_allclose(again, first[:3], atol=atol)
     other = generator.generate(mels[:2], faces[[1, 1]])
     assert encoded == [1, 1] and np.abs(other - first[:2]).max() > 0.02
+
+
+def test_workers_share_a_batch(checkpoint, monkeypatch):
+    used = []
+    encode = Wav2Lip.encode_faces
+
+    def spy(self, faces):
+        used.append((len(faces), torch.get_num_threads()))
+        return encode(self, faces)
+
+    monkeypatch.setattr(Wav2Lip, "encode_faces", spy)
+    usual = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        generator = load_generator(checkpoint, "cpu", "float32")
+        seen = []
+        elsewhere = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        elsewhere.start()
+        elsewhere.join()
+        assert seen == [3] and torch.get_num_threads() == 3  # neither is changed for others
+        assert generator.batch_size == 24
+        mels, faces = inputs(10)
+        found = generator.generate(mels, faces)
+        assert sorted(used) == [(2, 1), (4, 1), (4, 1)]
+        np.testing.assert_allclose(found, expected(checkpoint, mels, faces), atol=1e-5)
+        still = generator.generate(mels, np.repeat(faces[3:4], 10, axis=0))
+        np.testing.assert_allclose(still[3], found[3], atol=1e-5)
+        names = [thread.name for thread in threading.enumerate()]
+        assert sum(name.startswith("generator") for name in names) == 3
+    finally:
+        torch.set_num_threads(usual)
 
 
 def test_auto_is_what_the_processor_gains_from(checkpoint):
