@@ -117,7 +117,7 @@ class FaceChooser:
     def _like(self, picture: Path) -> Track:
         """The person that looks most like the largest face in a picture."""
         shown = people(picture, find_faces(picture, self.settings, self.device, self.models))
-        distances = reidentification.distances((picture, shown[:1]), (self.path, self.people))
+        distances = reidentification.distances(picture, shown[0], self.path, self.people)
         return self.people[int(np.argmin(distances))]
 
     def _speaking(self) -> Track:
