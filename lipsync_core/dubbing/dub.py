@@ -28,7 +28,7 @@ from lipsync_core.dubbing.geometry import Geometry
 from lipsync_core.dubbing.render import Renderer, Speaker
 from lipsync_core.dubbing.source import FaceSource
 from lipsync_core.dubbing.timeline import TimedFrame, at_rate, timed_frames
-from lipsync_core.faces.detection import read_boxes
+from lipsync_core.faces.detection import Detections, read_boxes
 from lipsync_core.media.native_frames import SourceFormat
 from lipsync_core.media.stamped_writer import StampedWriter
 from lipsync_core.media.timestamps import FPS, MIN_RATE
@@ -109,36 +109,59 @@ def dub(
     if chosen.final_audio:
         inputs.input_file(chosen.final_audio, "final_audio")
     outfile = inputs.output_file(outfile, (face, checkpoint, *voices.values()))
-    crop = tuple(chosen.crop) if chosen.crop else None
-    geometry = Geometry(chosen.resize_factor, chosen.rotate, crop)
-    source = FaceSource(face, geometry, chosen.static, chosen.start, chosen.end)
+    source = FaceSource(
+        face, Geometry.of_entry(dict(chosen)), chosen.static, chosen.start, chosen.end
+    )
     settings = settings or faces.FaceSettings.of_checkpoint(checkpoint)
-    settings = settings.changed(chosen, detector)
-    if chosen.box is not None:
-        paths = [face_choice.user_path(chosen.box, source.size, face)] * len(voices)
-    else:
-        found = (
-            read_boxes(boxes)
-            if boxes is not None
-            else faces.kept_faces(
-                face,
-                settings,
-                faces_dir or faces.cache_folder(),
-                models,
-                geometry,
-                chosen.static,
-                device=device,
-                batch_size=chosen.face_det_batch_size,
-                on_progress=on_faces,
-            )
-        )
-        chooser = face_choice.FaceChooser(face, found, settings, geometry.unchanged, device, models)
-        paths = [chooser.face_path(choice) for choice in voices]
-    generator = load_generator(checkpoint, device, chosen.precision, chosen.batch_size)
     spoken = [sounds.read_voice(path, chosen.silence == "rest") for path in voices.values()]
+    generator = load_generator(checkpoint, device, chosen.precision, chosen.batch_size)
+    settings = settings.changed(chosen, detector)
+    finder = Finder(settings, device, models, faces_dir, boxes, on_faces)
+    paths = finder.paths(source, chosen, list(voices))
     with sounds.heard(list(voices.values()), chosen.final_audio) as sound:
         dubbing = Dubbing(source, spoken, paths, sound, generator, chosen, outfile, on_progress)
         return dubbing.write(checkpoint, list(voices.values()))
+
+
+@dataclass(frozen=True)
+class Finder:
+    """Finds the faces of a source; see `dub` for its fields."""
+
+    settings: faces.FaceSettings
+    device: str
+    models: PathLike
+    faces_dir: PathLike | None
+    boxes: PathLike | None
+    on_faces: OnProgress | None = None
+
+    def paths(
+        self, source: FaceSource, options: DubOptions, choices: Sequence[str]
+    ) -> list[FacePath]:
+        """The path of the face that each choice names."""
+        if options.box is not None:
+            return [face_choice.user_path(options.box, source.size, source.path)] * len(choices)
+        chooser = face_choice.FaceChooser(
+            source.path,
+            read_boxes(self.boxes) if self.boxes is not None else self._found(source, options),
+            self.settings,
+            source.geometry.unchanged,
+            self.device,
+            self.models,
+        )
+        return [chooser.face_path(choice) for choice in choices]
+
+    def _found(self, source: FaceSource, options: DubOptions) -> Detections:
+        return faces.kept_faces(
+            source.path,
+            self.settings,
+            self.faces_dir or faces.cache_folder(),
+            self.models,
+            source.geometry,
+            source.static,
+            device=self.device,
+            batch_size=options.face_det_batch_size,
+            on_progress=self.on_faces,
+        )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,111 @@
+"""Claim: with `blend: hard` and without smoothing, a dubbing is what the public script writes.
+
+Runs the public `inference.py` (a folder with its code, unmodified) and our dubbing on the same
+files with the same random weights of the public size and the same box, and compares the frames
+before they are encoded, in planes of YUV 4:2:0, to which every encoder brings them. Of a video the
+two decoders differ as well; a picture shows the dubbing alone.
+
+    python -m benchmarks.dub_pixels --public DIR --face man.png --audio a.wav --box 100 300 80 250
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.io import wavfile
+
+from lipsync_core.checkpoints import save_public
+from lipsync_core.dubbing import dub
+from lipsync_core.media.audio import SAMPLE_RATE, load_wav
+from lipsync_core.media.color import ColorTags, planes, to_planes
+from lipsync_core.models import Wav2Lip
+
+PUBLIC = """
+import cv2, librosa, librosa.filters, numpy as np, runpy, subprocess, sys
+mel = librosa.filters.mel
+librosa.filters.mel = lambda sr, n_fft, **options: mel(sr=sr, n_fft=n_fft, **options)
+written = []
+class Writer:
+    def __init__(self, *_): pass
+    def write(self, frame): written.append(frame.copy())
+    def release(self): np.save(OUT, np.stack(written))
+cv2.VideoWriter = Writer
+subprocess.call = lambda *_, **__: 0
+sys.argv = ["inference.py", *sys.argv[1:]]
+runpy.run_path("inference.py", run_name="__main__")
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--public", type=Path, required=True)
+    parser.add_argument("--face", type=Path, required=True)
+    parser.add_argument("--audio", type=Path, required=True)
+    parser.add_argument("--box", type=int, nargs=4, required=True)
+    parser.add_argument("--seconds", type=float, default=2)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        work = Path(temporary)
+        code = work / "public"
+        shutil.copytree(options.public, code)
+        (code / "temp").mkdir(exist_ok=True)
+        torch.manual_seed(0)
+        save_public(work / "wav2lip.pth", Wav2Lip())
+        sound = load_wav(options.audio)[: round(options.seconds * SAMPLE_RATE)]
+        wavfile.write(work / "speech.wav", SAMPLE_RATE, (sound * 32767).astype(np.int16))
+        face = work / f"face{options.face.suffix}"
+        shutil.copyfile(options.face, face)
+        files = ["--face", str(face), "--audio", str(work / "speech.wav")]
+        files += ["--checkpoint_path", str(work / "wav2lip.pth"), "--box", *map(str, options.box)]
+        command = [sys.executable, "-c", f"OUT = {str(work / 'out.npy')!r}\n{PUBLIC}", *files]
+        subprocess.run(command, cwd=code, check=True, env=os.environ, stdout=subprocess.DEVNULL)
+        public = np.load(work / "out.npy")
+        print("| precision | frames | most in Y, U, V | mean | over 2 |\n|---|---|---|---|---|")
+        for precision in ("float32", "auto"):
+            own = _own(face, work, options.box, precision)
+            worst, total, beyond, count = np.zeros(3), 0.0, 0, 0
+            for (color, ours), theirs in zip(own, public, strict=False):
+                height, width = theirs.shape[:2]
+                wanted = to_planes(theirs[: height - height % 2, : width - width % 2], color)
+                for place, (one, other) in enumerate(zip(planes(ours), wanted, strict=True)):
+                    part = one[: other.shape[0], : other.shape[1]]
+                    difference = np.abs(part.astype(int) - other)
+                    worst[place] = max(worst[place], difference.max())
+                    total, count = total + difference.sum(), count + difference.size
+                    beyond += int((difference > 2).sum())
+            print(
+                f"| {precision} | {len(own)}, public {len(public)} | {worst} "
+                f"| {total / count:.4f} | {beyond / count:.2e} |"
+            )
+
+
+def _own(
+    face: Path, work: Path, box: list[int], precision: str
+) -> list[tuple[ColorTags, np.ndarray]]:
+    """The frames that our dubbing writes, before they are encoded."""
+    written: list[tuple[ColorTags, np.ndarray]] = []
+
+    class Writer(dub.StampedWriter):
+        def write(self, stamp: int, frame: np.ndarray) -> None:
+            written.append((self.source.color, frame.copy()))
+            super().write(stamp, frame)
+
+    original, dub.StampedWriter = dub.StampedWriter, Writer
+    try:
+        files = face, work / "speech.wav", work / "wav2lip.pth", work / "out.mp4"
+        dub.dub(*files, box=box, blend="hard", silence="follow", precision=precision, smooth=False)
+    finally:
+        dub.StampedWriter = original
+    return written
+
+
+if __name__ == "__main__":
+    main()
