@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from lipsync_core.dubbing import dub as dubbing
 from lipsync_core.dubbing.dub import dub
 from lipsync_core.dubbing.faces import FaceSettings, find_faces
 from tests.support.media import write_video
 
 
-def test_the_search_tells_how_far_it_is_and_can_be_ended(tmp_path):
+def test_the_search_tells_how_far_it_is_and_can_be_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(dubbing, "load_generator", lambda *_: None)
     video, told = write_video(tmp_path / "clip.mp4", 0.8), []
     settings = FaceSettings("centerface")
     found = find_faces(video, settings, on_progress=lambda *each: told.append(each))
