@@ -35,6 +35,7 @@ LIPS, OPEN_MOUTH = (0.745, 0.19, 0.08), (0.78, 0.24, 0.18)
 ZONE, LOWER_FACE, SURE_ZONE = (0.56, 0.38, 0.54), (0.56, 0.36, 0.46), (0.56, 0.32, 0.46)
 DELAY_SECONDS = 0.3  # from seeing a frame to remembering it: an object may be entering
 MIN_NOVELTY = 0.25  # mean of a frame that is worth remembering, in levels
+LIT_LUMA, MIN_CONTRAST = 110.0, 0.7  # in the dark, objects differ by less
 MAX_YAW = 35.0  # degrees; beyond, the background slides along the silhouette beside the mouth
 RELEASE_SECONDS = 0.12
 ENTRY_SECONDS = 0.08  # an object is novel beside the mouth before it is there
@@ -84,11 +85,16 @@ class OcclusionModel:
         if self._seen < self._start or _yaw(landmarks) > MAX_YAW:
             self._objects = np.zeros((SIDE, SIDE), np.uint8)
         else:
-            self._objects = self._find(novelty)
+            self._objects = self._find(novelty / self._contrast(face))
         self._learn(face, novelty)
         found = cv2.dilate(self._objects, np.ones((MARGIN, MARGIN), np.uint8))
         self._kept = np.maximum(found.astype(np.float32), self._kept - self._release)
         return 1 - self._kept if self._kept.any() else None
+
+    def _contrast(self, face: np.ndarray) -> float:
+        """Contrast of a face in the light it is in, relative to a well lit one: 0.7 to 1."""
+        luma = float(np.median(face[:, :, 0][self._face]))
+        return float(np.clip(luma / LIT_LUMA, MIN_CONTRAST, 1.0))
 
     def _find(self, novelty: np.ndarray) -> np.ndarray:
         """Objects of the frame: uint8 (SIDE, SIDE), 0 or 1."""

@@ -97,6 +97,12 @@ def test_pixels_of_an_object_over_the_mouth_stay(talking, kind):
     assert min(changed[:ENTERS]) > 0.9 and np.median(changed[LEAVES + 3 :]) > 0.9
 
 
+def test_a_hand_in_dim_light_is_found(talking):
+    frames, _ = with_object(talking, "hand")
+    dim = [np.rint(0.25 * frame + 25).astype(np.uint8) for frame in frames]
+    assert np.mean(kept(dim)[ENTERS + 8 : LEAVES]) > 1
+
+
 def test_an_object_appears_beside_the_mouth_first(talking):
     frames = list(talking[:30])
     opened = talking[0].copy()
