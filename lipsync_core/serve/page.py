@@ -79,6 +79,7 @@ class Page:
             label="First frame: click on the face to dub",
             interactive=False,
             buttons=[],
+            height=480,  # upright videos would fill the page
             alt_text="First frame with numbered boxes around the faces",
             visible=False,
         )
@@ -98,11 +99,10 @@ class Page:
             "preprocess": False,
             "concurrency_limit": 1,
             "concurrency_id": "look",
+            "show_progress": "minimal",
         }
-        self.face.upload(self._take_face, self.face, shown, show_progress="minimal", **look)
-        self.sound.upload(
-            self._take_sound, self.sound, self.status, show_progress="minimal", **look
-        )
+        self.face.upload(self._take_face, self.face, [self.face, *shown], **look)
+        self.sound.upload(self._take_sound, self.sound, [self.sound, self.status], **look)
         self.face.clear(self._drop_face, None, shown, **QUIET)
         self.sound.clear(self._drop_sound, None, self.status, **QUIET)
         self.person.input(self._choose, self.person, self.preview, **QUIET)
@@ -121,7 +121,7 @@ class Page:
             preview = self.desk.take_face(key, upload["path"]).preview
             picture = self.desk.draw_preview(key, None)
         except (LipsyncError, OSError) as error:
-            return self._without_face() | {self.status: self._bad(error)}
+            return self._without_face() | {self.face: None, self.status: self._bad(error)}
         assert preview is not None
         names = [f"face {number + 1}" for number in range(len(preview.boxes))]
         choices = [LARGEST_CHOICE, *zip(names, range(len(names)), strict=True)]
@@ -134,12 +134,13 @@ class Page:
             self.status: texts.note(text),
         }
 
-    def _take_sound(self, upload: Any, request: gr.Request) -> str:
+    def _take_sound(self, upload: Any, request: gr.Request) -> dict[Component, Any]:
         try:
-            self.desk.take_sound(str(request.session_hash), upload["path"])
+            visit = self.desk.take_sound(str(request.session_hash), upload["path"])
         except (LipsyncError, OSError) as error:
-            return self._bad(error)
-        return texts.note("The sound is here.")
+            return {self.sound: None, self.status: self._bad(error)}
+        after = "now drop a face." if visit.face is None else "press Dub."
+        return {self.status: texts.note(f"The sound is here; {after}")}
 
     def _drop_face(self, request: gr.Request) -> dict[Component, Any]:
         self.desk.drop_face(str(request.session_hash))

@@ -116,6 +116,8 @@ def test_errors_are_told_in_a_line(client, engine, video, tmp_path):
     (tmp_path / "text.mp4").write_text("no video " * 99)
     told = send(client, "_take_face", [upload(client, tmp_path / "text.mp4")])
     assert "text.mp4: not a media file" in told and "Traceback" not in told
+    told = send(client, "_take_sound", [upload(client, tmp_path / "text.mp4")])
+    assert "text.mp4: not a media file" in told and "Traceback" not in told
     for error, line in (
         (LipsyncError("clip.mp4: no face; choose another"), "clip.mp4: no face; choose another"),
         (ZeroDivisionError("secret"), "the server&#x27;s log tells why"),
