@@ -92,6 +92,7 @@ def test_nothing_is_loaded_from_elsewhere(client):
     loaded = re.findall(r"""(?:src|href)=["'](?:https?:)?//[^"']+|url\(["']?https?:[^)]+""", text)
     assert loaded == []
     config = client.get("/config").json()
+    assert not [each for each in config["stylesheets"] if "//" in each]  # fonts
     assert config["connect_heartbeat"]  # by it the end of a visit is seen
     assert not config["analytics_enabled"] and not config["api_prefix"].startswith("http")
 
