@@ -38,7 +38,15 @@ CONFIG = {
     "evaluate": {"windows_per_clip": 8, "generator_windows": 8},
 }
 PREPARED = {"extract_audio", "mel_spectrograms", "detect_faces", "crop_faces", "check_clips"}
-AFTER_SPLITS = {"train_syncnet", "train_generator", "evaluate", "infer", "report_page", "all"}
+AFTER_SPLITS = {
+    "dub_faces",
+    "train_syncnet",
+    "train_generator",
+    "evaluate",
+    "infer",
+    "report_page",
+    "all",
+}
 AFTER_SPLITS |= {"model_card"}
 
 
