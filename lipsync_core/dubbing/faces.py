@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from lipsync_core.config import CropConfig, DetectConfig, DubOptions, TrackConfig
+from lipsync_core.dubbing.generators import is_onnx
 from lipsync_core.dubbing.geometry import Geometry
 from lipsync_core.errors import DamagedFile, LipsyncError
 from lipsync_core.faces import batching, detection, detectors
@@ -77,23 +78,20 @@ class FaceSettings:
 
     @classmethod
     def of_checkpoint(cls, checkpoint: PathLike) -> FaceSettings:
-        """Those in the model card beside a checkpoint; the public script's without one.
+        """Those in the model card of a checkpoint or ONNX file; the public script's without one.
 
         A SyncNet trained beside it tells who speaks. Raises LipsyncError when the card cannot be
         read.
         """
-        syncnet = Path(checkpoint).absolute().parent.parent / "syncnet" / "checkpoint.pth"
+        path = Path(checkpoint)
+        syncnet = path.absolute().parent.parent / "syncnet" / "checkpoint.pth"
         beside = str(syncnet) if syncnet.is_file() else ""
-        card = Path(checkpoint).with_name(CARD)
-        if not card.is_file():
-            return cls(sync_model=beside)
         try:
-            content = json.loads(card.read_text(encoding="utf-8"))
-            known = content["checkpoint_sha256"] == file_sha(checkpoint) and content.get("faces")
-            found = cls.of_config(content["faces"]) if known else cls()
-            return replace(found, sync_model=beside)
+            card = _model_card(path)
+            found = cls.of_config(card["faces"]) if card.get("faces") else cls()
         except (ValueError, KeyError, TypeError) as error:
-            raise LipsyncError(f"{card}: not a whole model card ({error}); remove it") from error
+            raise LipsyncError(f"{path}: its model card is not whole ({error})") from error
+        return replace(found, sync_model=beside)
 
     def changed(self, options: DubOptions, detector: str | None = None) -> FaceSettings:
         """These settings with those of the user's own that are given."""
@@ -116,6 +114,19 @@ class FaceSettings:
         settings = self.detect.model_dump(exclude={"batch_size"})
         changes = geometry.resize_factor, geometry.rotate, geometry.crop, static
         return digest([VERSION, *map(repr, (source, detector, changes)), settings])
+
+
+def _model_card(path: Path) -> dict[str, Any]:
+    """The card beside a checkpoint, or in an ONNX file; {} without one of this very file."""
+    if is_onnx(path):
+        from lipsync_core.dubbing.onnx_engine import metadata
+
+        return json.loads(metadata(path).get("model_card", "{}"))
+    beside = path.with_name(CARD)
+    if not beside.is_file():
+        return {}
+    card = json.loads(beside.read_text(encoding="utf-8"))
+    return card if card["checkpoint_sha256"] == file_sha(path) else {}
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,11 @@ class OnnxEngine:
         return generated.transpose(0, 2, 3, 1)
 
 
+def metadata(path: Path) -> dict[str, str]:
+    """What `lipsync export-onnx` says about a model in its file, such as model_card (JSON)."""
+    return dict(_session(path).get_modelmeta().custom_metadata_map)
+
+
 def _session(path: Path):
     if not path.is_file():
         raise LipsyncError(f"{path}: no such ONNX file; make it with `lipsync export-onnx`")

@@ -27,6 +27,8 @@ from lipsync_core.runtime.files import PathLike
 TIME_LIMIT = 300.0  # seconds, and as many again for each minute of the clip; see `Decoder`
 _limit = TIME_LIMIT  # the process's own, see `time_limit`
 MAX_PIXELS = 8192 * 4320  # of one frame (8K); a header can claim any size
+# ffconcat, HLS, DASH and SMIL: ffmpeg would read the files that they name.
+LISTS, LIST_HEAD_BYTES = (b"ffconcat", b"#EXTM3U", b"<?xml", b"<MPD", b"<smil"), 64
 LOG_BYTES = 1 << 20
 PIPE_BYTES = 1 << 20  # the largest that Linux grants without privileges
 # Messages that follow the cause of an error and name none.
@@ -43,11 +45,20 @@ def ffmpeg_exe() -> str:
 
 
 def input_path(path: PathLike) -> str:
-    """`path` in the form that ffmpeg needs. Raises ClipError (unreadable) without such a file."""
+    """`path` in the form that ffmpeg needs.
+
+    Raises ClipError (unreadable) without such a file, and for a list of other files.
+    """
     # Absolute, so that a leading dash is no option and "concat:" no protocol.
     source = Path(path).absolute()
     if not source.is_file():
         raise ClipError(Reason.UNREADABLE, f"{source}: no such file")
+    with open(source, "rb") as stream:
+        head = stream.read(LIST_HEAD_BYTES).lstrip(b"\xef\xbb\xbf \t\r\n")
+    if head.startswith(LISTS):
+        raise ClipError(
+            Reason.UNREADABLE, f"{source}: a list of other files, which are not opened; give them"
+        )
     return str(source)
 
 

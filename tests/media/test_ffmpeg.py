@@ -159,3 +159,15 @@ def test_data_that_ffmpeg_cannot_name_are_invalid(tmp_path):
     path.write_bytes(b"RIFF\0\0\0\0AVI " + bytes(2000))
     with pytest.raises(ClipError, match="Invalid data found when processing input"):
         video.probe(path)
+
+
+@pytest.mark.parametrize(
+    "start",
+    ["ffconcat version 1.0\n", "#EXTM3U\n", "\ufeff#EXTM3U\n", "<?xml version='1.0'?>\n<MPD"],
+)
+def test_lists_of_other_files_are_not_opened(tmp_path, start):
+    write_video(tmp_path / "secret.mp4", 0.4)
+    named = tmp_path / "clip.mp4"
+    named.write_text(f"{start}file secret.mp4\nsecret.mp4\n", encoding="utf-8")
+    with pytest.raises(ClipError, match=r"clip\.mp4: a list of other files"):
+        video.probe(named)
