@@ -71,7 +71,8 @@ def dub_faces_checkpoint(wildcards) -> list:
 
 def face_settings(wildcards) -> dict:
     """How the faces of the corpus are found and cropped."""
-    sections = {key: config[key] for key in ("detect", "track", "crop")}
+    sections = CONFIG.model_dump(include={"detect", "track", "crop"}, exclude_none=True)
+    del sections["detect"]["batch_size"]  # changes nothing
     return sections | {"detector": DETECTOR}
 
 

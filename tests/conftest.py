@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
-# Two test processes on two cores must not start four threads each.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+from lipsync_core.runtime.allocator import keep_freed_memory
+
+# Two test processes on two cores must not start four threads each, or only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
+keep_freed_memory()
 
 ROOT = Path(__file__).parents[1]
 

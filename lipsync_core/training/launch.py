@@ -27,7 +27,7 @@ import torch.distributed as dist
 
 from lipsync_core.config import GeneratorVariantConfig, SyncNetConfig, TrainingConfig
 from lipsync_core.errors import LipsyncError
-from lipsync_core.runtime import device, threads
+from lipsync_core.runtime import allocator, device, threads
 from lipsync_core.runtime.files import write_text
 from lipsync_core.training import generator, syncnet
 from lipsync_core.training.engine import run_signature
@@ -106,6 +106,7 @@ def run(
     where = device.pick(device_name)
     if ranks == 1:
         threads.limit(threads_in_all)
+        allocator.keep_freed_memory()
         TRAININGS[training].train(device=where, config=config, **arguments)
         return
     if where.type == "cuda" and torch.cuda.device_count() < ranks:
@@ -211,6 +212,7 @@ def run_rank(folder: Path) -> None:
     handler.setFormatter(_JsonFormatter())
     logging.basicConfig(level=logging.INFO if number == 0 else logging.WARNING, handlers=[handler])
     threads.limit(job["threads"])
+    allocator.keep_freed_memory()
     where = torch.device("cpu")
     if job["device"] == "cuda":
         where = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
