@@ -38,9 +38,13 @@ CHECK_RATE = 8000  # samples a second, of the decoding that measures a length
 
 def is_media(path: PathLike) -> bool:
     """True when `path` begins like a video, a sound or a still picture, whatever its name."""
+    try:
+        source = input_path(path)
+    except ClipError:  # no file, or a list of other files
+        return False
     if is_image(path):
         return True
-    with open(input_path(path), "rb") as stream:
+    with open(source, "rb") as stream:
         head = stream.read(HEAD_BYTES)
         if not head.startswith(b"ID3"):
             return SIGNATURES.match(head) is not None
