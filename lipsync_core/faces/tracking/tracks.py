@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.signal import savgol_filter
 
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.boxes import area
@@ -104,6 +103,8 @@ def smooth_boxes(track: Track, window: int) -> Track:
     """
     if window <= 1:
         return track
+    from scipy.signal import savgol_filter  # imports slowly
+
     runs = track.runs()
 
     def filtered(values: np.ndarray) -> np.ndarray:
