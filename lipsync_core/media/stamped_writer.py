@@ -79,6 +79,11 @@ class StampedWriter(EncoderProcess):
             # Delays and lengths of tracks are in this unit.
             "movie_timescale": timescale,
         }
+        if options["vcodec"] != "mpeg4":
+            # The encoder notes its time base as the frame rate, by which ffmpeg 5 takes the last
+            # frame for one tick long, and resampling drops it.
+            rate = 2 / (source.duration * source.tick)
+            options["bsf:v"] = f"h264_metadata=tick_rate={rate.numerator}/{rate.denominator}"
         with contextlib.ExitStack() as stack:
             streams, descriptors = [_frames_input(source)], []
             if sound is not None:
