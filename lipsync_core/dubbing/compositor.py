@@ -13,10 +13,10 @@ import numpy as np
 
 from lipsync_core.dubbing.color_match import GRID, OUTLINE, ColorMatch
 from lipsync_core.dubbing.face_memory import on_region
-from lipsync_core.dubbing.mask import Box, lower_face_mask
+from lipsync_core.dubbing.mask import lower_face_mask
 from lipsync_core.dubbing.occlusion import OcclusionModel
 from lipsync_core.dubbing.planes import Region
-from lipsync_core.media.color import ColorTags, yuv_matrix
+from lipsync_core.media.color import Box, ColorTags, yuv_matrix
 
 BLENDS = ("soft", "hard", "poisson")
 # The membrane leaves no step at the outline: the mask of "poisson" ends there, with a short fade.

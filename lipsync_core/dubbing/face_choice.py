@@ -21,11 +21,11 @@ from lipsync_core.faces.crops import CropSpec, clip_box, cropped_boxes
 from lipsync_core.faces.detection import Detections
 from lipsync_core.faces.track import Track
 from lipsync_core.faces.tracking import association, reidentification, tracks
+from lipsync_core.media.color import Box
 from lipsync_core.media.timestamps import FPS
 from lipsync_core.runtime.files import PathLike
 
 NEAR = 1e-3  # frames; nearer than this is at a frame
-Box = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels; x2 and y2 are outside
 CHOICE = re.compile(
     r"largest|everyone|speaking|index [1-9]\d*|nearest \d+(\.\d+)?, ?\d+(\.\d+)?|reference .+",
     re.DOTALL,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from lipsync_core.dubbing.mask import Box, face_transform
+from lipsync_core.dubbing.mask import face_transform
+from lipsync_core.media.color import Box
 
 SIDE = 48  # pixels of the grid, which spans one side of an aligned face
 V_START = 0.12  # of its first row: it shows the eyes, and what is below the chin

@@ -13,8 +13,7 @@ import cv2
 import numpy as np
 
 from lipsync_core.faces.crops import fit_similarity
-
-Box = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels; x2 and y2 are outside
+from lipsync_core.media.color import Box
 
 # All in fractions of the side of an aligned face, v down from its top.
 TEMPLATE_SIZE = 160

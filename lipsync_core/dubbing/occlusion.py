@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from lipsync_core.dubbing.face_memory import SIDE, FaceMemory, aligned, ellipse
-from lipsync_core.dubbing.mask import Box
 from lipsync_core.faces.head_pose import head_pose
+from lipsync_core.media.color import Box
 
 # Thresholds are from 28 real clips without objects, and from hands, microphones and pieces of other
 # pictures composited over the mouths in ten of them; docs/log.md has the figures on other clips.

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from lipsync_core.dubbing.mask import Box
-from lipsync_core.media.color import planes
+from lipsync_core.media.color import Box, planes
 
 
 @dataclass(frozen=True)
