@@ -12,26 +12,19 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
-import torch
-from scipy.io import wavfile
 
-from lipsync_core.checkpoints import save_public
+from benchmarks import public_script
 from lipsync_core.dubbing import dub
-from lipsync_core.media.audio import SAMPLE_RATE, load_wav
 from lipsync_core.media.color import ColorTags, planes, to_planes
-from lipsync_core.models import Wav2Lip
 
 PUBLIC = """
-import cv2, librosa, librosa.filters, numpy as np, runpy, subprocess, sys
-mel = librosa.filters.mel
-librosa.filters.mel = lambda sr, n_fft, **options: mel(sr=sr, n_fft=n_fft, **options)
+import cv2, numpy as np, subprocess
 written = []
 class Writer:
     def __init__(self, *_): pass
@@ -39,33 +32,21 @@ class Writer:
     def release(self): np.save(OUT, np.stack(written))
 cv2.VideoWriter = Writer
 subprocess.call = lambda *_, **__: 0
-sys.argv = ["inference.py", *sys.argv[1:]]
-runpy.run_path("inference.py", run_name="__main__")
 """
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--public", type=Path, required=True)
-    parser.add_argument("--face", type=Path, required=True)
-    parser.add_argument("--audio", type=Path, required=True)
-    parser.add_argument("--box", type=int, nargs=4, required=True)
-    parser.add_argument("--seconds", type=float, default=2)
+    public_script.add_arguments(parser, seconds=2)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
-        code = work / "public"
-        shutil.copytree(options.public, code)
-        (code / "temp").mkdir(exist_ok=True)
-        torch.manual_seed(0)
-        save_public(work / "wav2lip.pth", Wav2Lip())
-        sound = load_wav(options.audio)[: round(options.seconds * SAMPLE_RATE)]
-        wavfile.write(work / "speech.wav", SAMPLE_RATE, (sound * 32767).astype(np.int16))
-        face = work / f"face{options.face.suffix}"
-        shutil.copyfile(options.face, face)
+        code, face = public_script.prepare(options, work)
         files = ["--face", str(face), "--audio", str(work / "speech.wav")]
         files += ["--checkpoint_path", str(work / "wav2lip.pth"), "--box", *map(str, options.box)]
-        command = [sys.executable, "-c", f"OUT = {str(work / 'out.npy')!r}\n{PUBLIC}", *files]
+        facts = f"OUT = {str(work / 'out.npy')!r}\n"
+        text = facts + public_script.SHIM + PUBLIC + public_script.RUN
+        command = [sys.executable, "-c", text, *files]
         subprocess.run(command, cwd=code, check=True, env=os.environ, stdout=subprocess.DEVNULL)
         public = np.load(work / "out.npy")
         print("| precision | frames | most in Y, U, V | mean | over 2 |\n|---|---|---|---|---|")

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,19 +21,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import av
-import numpy as np
 import torch
-from scipy.io import wavfile
 
-from lipsync_core.checkpoints import save_public
-from lipsync_core.media.audio import SAMPLE_RATE, load_wav
+from benchmarks import public_script
 from lipsync_core.media.ffmpeg import ffmpeg_exe
-from lipsync_core.models import Wav2Lip
 
 PUBLIC = """
-import librosa, librosa.filters, runpy, sys, torch
-mel = librosa.filters.mel
-librosa.filters.mel = lambda sr, n_fft, **options: mel(sr=sr, n_fft=n_fft, **options)
 top, bottom, left, right = BOX
 if DETECT:
     from face_detection.detection.sfd import sfd_detector
@@ -43,8 +35,6 @@ if DETECT:
         found(self, images)
         return [[[left, top, right, bottom, 1.0]] for _ in images]
     sfd_detector.SFDDetector.detect_from_batch = detect
-sys.argv = ["inference.py", *sys.argv[1:]]
-runpy.run_path("inference.py", run_name="__main__")
 """
 OURS = """
 import sys
@@ -96,27 +86,14 @@ def measure(command: list[str], folder: Path, out: Path, environment: dict[str, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--public", type=Path, required=True, help="folder of the public code")
-    parser.add_argument("--face", type=Path, required=True)
-    parser.add_argument("--audio", type=Path, required=True)
-    parser.add_argument("--box", type=int, nargs=4, required=True)
-    parser.add_argument("--seconds", type=float, default=60)
+    public_script.add_arguments(parser, seconds=60)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--detect", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
-        code = work / "public"
-        shutil.copytree(options.public, code)
-        for name in ("temp", "results", "bin"):
-            (code / name).mkdir(exist_ok=True)
+        code, face = public_script.prepare(options, work)
         (code / "bin" / "ffmpeg").symlink_to(ffmpeg_exe())
-        torch.manual_seed(0)
-        save_public(work / "wav2lip.pth", Wav2Lip())
-        sound = load_wav(options.audio)[: round(options.seconds * SAMPLE_RATE)]
-        wavfile.write(work / "speech.wav", SAMPLE_RATE, (sound * 32767).astype(np.int16))
-        face = work / f"face{options.face.suffix}"
-        shutil.copyfile(options.face, face)
         with av.open(str(face)) as container:
             width = container.streams.video[0].width
         facts = f"BOX, DETECT, WIDTH = {options.box}, {options.detect}, {width}\n"
@@ -130,7 +107,14 @@ def main() -> None:
         runs: dict[str, list[Run]] = {"public": [], "lipsync": []}
         for round_number in range(options.rounds):
             out = work / f"public{round_number}.mp4"
-            command = [sys.executable, "-c", facts + PUBLIC, *files, "--outfile", str(out)]
+            command = [
+                sys.executable,
+                "-c",
+                facts + public_script.SHIM + PUBLIC + public_script.RUN,
+                *files,
+                "--outfile",
+                str(out),
+            ]
             runs["public"].append(measure(command, code, out, environment))
             out = work / f"ours{round_number}.mp4"
             own = ["--detector", "s3fd", "--models", str(work / "models")] if options.detect else []

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from lipsync_core.config import CropConfig, DetectConfig, DubOptions, TrackConfig
+from lipsync_core.corpus.licences import CARD
 from lipsync_core.dubbing.generators import is_onnx
 from lipsync_core.dubbing.geometry import Geometry
 from lipsync_core.errors import DamagedFile, LipsyncError
@@ -33,7 +34,6 @@ from lipsync_core.runtime.progress import OnProgress, Progress
 
 log = logging.getLogger(__name__)
 PUBLIC_PADS = [0, 10, 0, 0]  # of the public script: top, bottom, left, right
-CARD = "model_card.json"  # beside a checkpoint of this project
 VERSION = 1  # of the boxes; raised when they change
 
 
@@ -209,7 +209,10 @@ def kept_faces(
     static: bool = False,
     **finding: Any,
 ) -> detection.Detections:
-    """`find_faces`, read from `folder` where the boxes of this file were found before."""
+    """`find_faces`, read from `folder` where the boxes of this file were found before.
+
+    A folder that cannot be written costs the next search only. Raises as `find_faces`.
+    """
     geometry = geometry or Geometry()
     kept = Path(folder) / f"{settings.key(path, geometry, static, models)}.parquet"
     if kept.is_file():
@@ -221,5 +224,8 @@ def kept_faces(
             log.info("faces of %s: as found before (%s)", path, kept)
             return found
     found = find_faces(path, settings, models=models, geometry=geometry, static=static, **finding)
-    detection.write_boxes(kept, found)
+    try:
+        detection.write_boxes(kept, found)
+    except OSError as error:  # such as a home folder that cannot be written
+        log.warning("%s: the faces are not kept for the next audio (%s)", kept, error.strerror)
     return found

@@ -11,7 +11,7 @@ from lipsync_core.checkpoints import save_public
 from lipsync_core.config import DubOptions
 from lipsync_core.dubbing import dub as dubbing
 from lipsync_core.dubbing.dub import dub
-from lipsync_core.dubbing.faces import FaceSettings, find_faces
+from lipsync_core.dubbing.faces import FaceSettings, find_faces, kept_faces
 from lipsync_core.dubbing.onnx_export import export_onnx
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import Wav2Lip
@@ -61,6 +61,14 @@ def test_faces_are_found_as_in_the_training_of_the_model(tmp_path):
     assert FaceSettings.of_checkpoint(tmp_path / "model.onnx") == trained
     save_public(checkpoint, Wav2Lip(width=0.125))
     assert FaceSettings.of_checkpoint(checkpoint) == FaceSettings()
+
+
+def test_a_folder_that_cannot_be_written_ends_no_dubbing(tmp_path, caplog):
+    video = write_video(tmp_path / "clip.mp4", 0.4)
+    (tmp_path / "file").write_text("no folder")
+    found = kept_faces(video, FaceSettings("centerface"), tmp_path / "file")
+    assert found.frames == 10
+    assert "are not kept for the next audio" in caplog.text
 
 
 def test_a_damaged_model_card(tmp_path):
