@@ -57,7 +57,7 @@ def input_path(path: PathLike) -> str:
         head = stream.read(LIST_HEAD_BYTES).lstrip(b"\xef\xbb\xbf \t\r\n")
     if head.startswith(LISTS):
         raise ClipError(
-            Reason.UNREADABLE, f"{source}: a list of other files, which are not opened; give them"
+            Reason.UNREADABLE, f"{source}: a list of other files, which are not opened; give those"
         )
     return str(source)
 
