@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import public_script
-from lipsync_core.dubbing import dub
+from lipsync_core.dubbing import dub, writing
 from lipsync_core.media.color import ColorTags, planes, to_planes
 
 PUBLIC = """
@@ -74,17 +74,17 @@ def _own(
     """The frames that our dubbing writes, before they are encoded."""
     written: list[tuple[ColorTags, np.ndarray]] = []
 
-    class Writer(dub.StampedWriter):
+    class Writer(writing.StampedWriter):
         def write(self, stamp: int, frame: np.ndarray) -> None:
             written.append((self.source.color, frame.copy()))
             super().write(stamp, frame)
 
-    original, dub.StampedWriter = dub.StampedWriter, Writer
+    original, writing.StampedWriter = writing.StampedWriter, Writer
     try:
         files = face, work / "speech.wav", work / "wav2lip.pth", work / "out.mp4"
         dub.dub(*files, box=box, blend="hard", silence="follow", precision=precision, smooth=False)
     finally:
-        dub.StampedWriter = original
+        writing.StampedWriter = original
     return written
 
 

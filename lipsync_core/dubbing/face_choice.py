@@ -58,6 +58,15 @@ def people(path: PathLike, found: Detections, unchanged: bool = True) -> list[Tr
     return sorted(linked, key=lambda track: -float(area(track.boxes).sum()))
 
 
+def check(choice: str) -> None:
+    """Raise LipsyncError unless `choice` can name a face."""
+    if not CHOICE.fullmatch(choice):
+        raise LipsyncError(f"face_select {choice!r}: wanted {WANTED}")
+    kind, _, value = choice.partition(" ")
+    if kind == "reference" and not Path(value).is_file():
+        raise LipsyncError(f"face_select {choice!r}: no such picture; check the name")
+
+
 @dataclass(frozen=True)
 class FaceChooser:
     """Chooses among the faces found in a file.
@@ -87,8 +96,7 @@ class FaceChooser:
 
     def tracks(self, choice: str) -> list[Track]:
         """The tracks of that face; they share no frame."""
-        if not CHOICE.fullmatch(choice):
-            raise LipsyncError(f"face_select {choice!r}: wanted {WANTED}")
+        check(choice)
         kind, _, value = choice.partition(" ")
         if kind == "everyone":
             return _not_together(self.people)

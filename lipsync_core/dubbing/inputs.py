@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from lipsync_core.config import DubOptions
 from lipsync_core.errors import LipsyncError
+from lipsync_core.media import content_credentials
 from lipsync_core.runtime.files import PathLike
 
 AUTO_BOX = [-1, -1, -1, -1]  # the public script's word for none
@@ -67,3 +68,14 @@ def output_file(path: PathLike, inputs: Sequence[Path]) -> Path:
     if any(target.exists() and target.samefile(file) for file in inputs):
         raise LipsyncError(f"{target}: the result would replace an input; choose another name")
     return target
+
+
+def signing_key(options: DubOptions, outfile: Path) -> content_credentials.SigningKey | None:
+    """The key that signs the result, None where it is not signed.
+
+    Raises LipsyncError for a wrong key or certificate, and for a result that cannot be signed.
+    """
+    if not options.sign_cert:
+        return None
+    content_credentials.media_type(outfile)
+    return content_credentials.load_signing_key(options.sign_cert, options.sign_key)

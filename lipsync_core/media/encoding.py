@@ -18,7 +18,7 @@ from typing import IO, Any, Self
 import ffmpeg
 
 from lipsync_core.errors import LipsyncError
-from lipsync_core.media.ffmpeg import ffmpeg_exe
+from lipsync_core.media.ffmpeg import end_process, ffmpeg_exe
 from lipsync_core.media.soundtrack import Soundtrack
 from lipsync_core.runtime.files import PathLike, atomic_path, unnamed_path
 
@@ -134,14 +134,9 @@ class EncoderProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        assert self._process.stdin is not None
-        if kind is not None:
-            self._process.kill()
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        failed = self._process.wait() != 0 and kind is None
-        failure = self._failure() if failed else None
-        if failure is not None:
+        status = end_process(self._process, kill=kind is not None)
+        if status and kind is None:
+            failure = self._failure()
             self._stack.__exit__(LipsyncError, failure, None)
             raise failure
         self._stack.__exit__(kind, error, trace)

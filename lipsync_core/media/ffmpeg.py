@@ -21,14 +21,16 @@ from types import TracebackType
 from typing import IO
 
 from lipsync_core.errors import ClipError, Reason
-from lipsync_core.media import ffmpeg_binary
+from lipsync_core.media import ffmpeg_binary, id3
 from lipsync_core.runtime.files import PathLike
 
 TIME_LIMIT = 300.0  # seconds, and as many again for each minute of the clip; see `Decoder`
 _limit = TIME_LIMIT  # the process's own, see `time_limit`
 MAX_PIXELS = 8192 * 4320  # of one frame (8K); a header can claim any size
-# ffconcat, HLS, DASH and SMIL: ffmpeg would read the files that they name.
-LISTS, LIST_HEAD_BYTES = (b"ffconcat", b"#EXTM3U", b"<?xml", b"<MPD", b"<smil"), 64
+# ffconcat and HLS; DASH, IMF and SVG (XML): ffmpeg would read the files that they name.
+LISTS = (b"ffconcat", b"#EXTM3U", b"<")
+LIST_PADDING = b"\xef\xbb\xbf \t\r\n"  # a byte order mark, and space
+LIST_HEAD_BYTES, PROBED_BYTES = 64, 1 << 20  # the latter: by which ffmpeg chooses a reader
 LOG_BYTES = 1 << 20
 PIPE_BYTES = 1 << 20  # the largest that Linux grants without privileges
 # Messages that follow the cause of an error and name none.
@@ -54,12 +56,29 @@ def input_path(path: PathLike) -> str:
     if not source.is_file():
         raise ClipError(Reason.UNREADABLE, f"{source}: no such file")
     with open(source, "rb") as stream:
-        head = stream.read(LIST_HEAD_BYTES).lstrip(b"\xef\xbb\xbf \t\r\n")
+        id3.skip_tags(stream)
+        head = stream.read(LIST_HEAD_BYTES).lstrip(LIST_PADDING)
+        if not head:  # nothing but padding
+            head = stream.read(PROBED_BYTES).lstrip(LIST_PADDING)
     if head.startswith(LISTS):
         raise ClipError(
             Reason.UNREADABLE, f"{source}: a list of other files, which are not opened; give those"
         )
     return str(source)
+
+
+def end_process(process: subprocess.Popen[bytes], kill: bool) -> int:
+    """Close the pipes to an ffmpeg process, wait for its end, and return its exit status.
+
+    kill: end it now; else it ends when it has read its input.
+    """
+    if kill:
+        process.kill()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+    return process.wait()
 
 
 @contextlib.contextmanager
@@ -206,10 +225,7 @@ class Decoder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        assert self._process.stdout is not None
-        self._process.kill()
-        self._process.stdout.close()
-        self._process.wait()
+        end_process(self._process, kill=True)
         self._errors.close()
 
     def _wait(self) -> None:

@@ -12,6 +12,7 @@ import warnings
 import PIL.Image
 
 from lipsync_core.errors import ClipError, LipsyncError, Reason
+from lipsync_core.media import id3
 from lipsync_core.media.ffmpeg import Decoder, input_path
 from lipsync_core.media.timestamps import read_timeline
 from lipsync_core.media.video import is_image
@@ -32,7 +33,6 @@ SIGNATURES = re.compile(
 )
 # Behind an ID3 tag ffmpeg chooses again, by what follows.
 BEHIND_ID3 = re.compile(rb"\xff[\xe2-\xfd]|fLaC|FORM....AIF[FC]|RIFF....WAVE", re.DOTALL)
-ID3_HEADER_BYTES = 10
 CHECK_RATE = 8000  # samples a second, of the decoding that measures a length
 
 
@@ -45,14 +45,12 @@ def is_media(path: PathLike) -> bool:
     if is_image(path):
         return True
     with open(source, "rb") as stream:
+        id3.skip_tags(stream)
+        tagged = stream.tell() > 0
         head = stream.read(HEAD_BYTES)
-        if not head.startswith(b"ID3"):
-            return SIGNATURES.match(head) is not None
-        # The size has 7 bits a byte (ID3v2.4, section 3.1).
-        size = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0)))  # noqa: B905
-        stream.seek(ID3_HEADER_BYTES + size)
-        behind = stream.read(HEAD_BYTES).lstrip(b"\x00")  # some writers pad
-        return BEHIND_ID3.match(behind) is not None
+    if tagged:
+        return BEHIND_ID3.match(head.lstrip(b"\x00")) is not None  # some writers pad
+    return SIGNATURES.match(head) is not None
 
 
 def picture_size(path: PathLike) -> tuple[int, int]:

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import re
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,12 +33,13 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
     its options) leave it empty.
 
     The temporary name keeps the suffix (encoders and `numpy.save` look at it), begins with a dot
-    (discovery skips it), and is removed when the block raises. Parent folders are created.
+    (discovery skips it), differs in each thread of each process, and is removed when the block
+    raises. Parent folders are created.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     token, number = _token(target)
-    temporary = target.with_name(f".{token}{number}.{os.getpid()}.tmp{target.suffix}")
+    temporary = target.with_name(f".{token}{number}.{threading.get_native_id()}.tmp{target.suffix}")
     try:
         yield temporary
         _sync(temporary)

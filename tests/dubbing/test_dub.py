@@ -17,7 +17,7 @@ from lipsync_core.audio import mel_window, melspectrogram
 from lipsync_core.checkpoints import save_public
 from lipsync_core.demo.photos import photo_path
 from lipsync_core.dubbing import dub as dubbing
-from lipsync_core.dubbing import faces, render, verify
+from lipsync_core.dubbing import faces, render, verify, writing
 from lipsync_core.dubbing.dub import dub
 from lipsync_core.dubbing.generators import Generator
 from lipsync_core.errors import LipsyncError
@@ -510,12 +510,12 @@ def test_two_voices_on_two_faces(tmp_path, monkeypatch, blobs, checkpoint):
     monkeypatch.setattr(dubbing, "load_generator", lambda *args: Generator(Loudness(), 16))
     written = []
 
-    class Writer(dubbing.StampedWriter):
+    class Writer(writing.StampedWriter):
         def write(self, stamp, frame):
             written.append(frame.copy())
             super().write(stamp, frame)
 
-    monkeypatch.setattr(dubbing, "StampedWriter", Writer)
+    monkeypatch.setattr(writing, "StampedWriter", Writer)
     face = two_people(tmp_path / "f.mp4")
     voices = {"index 1": loud, "index 2": quiet}
     stats = dub(face, voices, checkpoint, tmp_path / "out.mp4", blend="hard", silence="follow")
@@ -558,3 +558,25 @@ def test_a_signature_needs_both_files(tmp_path, checkpoint):
     face, audio = video(tmp_path / "f.mp4", [90] * 5), sound(tmp_path / "a.wav", 0.2)
     with pytest.raises(LipsyncError, match="sign_cert and sign_key: give both"):
         dub(face, audio, checkpoint, tmp_path / "out.mp4", box=BOX, sign_cert="c.pem")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sign_cert": "bad.txt", "sign_key": "bad.txt"}, r"bad\.txt: no PEM file|c2pa-python"),
+        ({"enhancer": "bad.txt"}, r"bad\.txt: is no ONNX model"),
+        ({"final_audio": "bad.txt"}, r"bad\.txt"),
+        ({"label": "A label that is far too long for a frame " * 9}, "label .* does not fit"),
+        ({"face_select": "reference none.png"}, r"reference none\.png.*no such picture"),
+    ],
+)
+def test_what_is_wrong_is_told_before_faces_are_looked_for(
+    tmp_path, stub, checkpoint, monkeypatch, options, message
+):
+    stub()
+    monkeypatch.setattr(faces, "find_faces", lambda *_, **__: pytest.fail("looked for faces"))
+    monkeypatch.chdir(tmp_path)
+    Path("bad.txt").write_text("neither a key, nor a model, nor a sound")
+    face, audio = video(tmp_path / "f.mp4", [90] * 5), sound(tmp_path / "a.wav", 0.2)
+    with pytest.raises(LipsyncError, match=message):
+        dub(face, audio, checkpoint, tmp_path / "out.mp4", faces_dir=tmp_path, **options)

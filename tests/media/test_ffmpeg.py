@@ -161,9 +161,22 @@ def test_data_that_ffmpeg_cannot_name_are_invalid(tmp_path):
         video.probe(path)
 
 
+# An empty tag, and one of 5 bytes with a footer.
+ID3 = "ID3\4\0\0\0\0\0\0" + "ID3\4\0\x10\0\0\0\5" + "\0" * 5 + "3DI\4\0\x10\0\0\0\5"
+
+
 @pytest.mark.parametrize(
     "start",
-    ["ffconcat version 1.0\n", "#EXTM3U\n", "\ufeff#EXTM3U\n", "<?xml version='1.0'?>\n<MPD"],
+    [
+        "ffconcat version 1.0\n",
+        "#EXTM3U\n",
+        "\ufeff#EXTM3U\n",
+        "<?xml version='1.0'?>\n<MPD",
+        "<!-- a comment --><MPD",
+        f"{' ' * 100}<MPD",
+        f"{ID3}#EXTM3U\n",
+        f"{ID3}{ID3}ffconcat version 1.0\n",
+    ],
 )
 def test_lists_of_other_files_are_not_opened(tmp_path, start):
     write_video(tmp_path / "secret.mp4", 0.4)

@@ -74,6 +74,14 @@ def test_sounds_are_taken(name, video, tmp_path):
     assert sound_seconds(tmp_path / name, 60) == pytest.approx(1.2, abs=0.1)
 
 
+def test_a_sound_behind_several_tags_is_taken(video, tmp_path):
+    convert(video, "-vn", "-id3v2_version", "0", tmp_path / "a.mp3")
+    tag = b"ID3\x04\x00\x00\x00\x00\x00\x05" + bytes(5)
+    (tmp_path / "b.mp3").write_bytes(tag * 2 + (tmp_path / "a.mp3").read_bytes())
+    assert is_media(tmp_path / "b.mp3")
+    assert sound_seconds(tmp_path / "b.mp3", 60) == pytest.approx(1.2, abs=0.1)
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.bmp", "a.tiff", "a.gif"])
 def test_pictures_are_taken(name, tmp_path):
     PIL.Image.new("RGB", (64, 48)).save(tmp_path / name)
