@@ -15,14 +15,21 @@ SHIFT = 3  # pixels; faces may be misaligned by half of it
 TOLERANCE = 2  # levels of 255
 CHANNEL_WEIGHTS = np.array([[1.0, 2.0, 2.0]], np.float32)  # chroma of skin varies less
 PATCH = 7  # pixels
+ANCHORS = 10  # frames that stay: a hand that is taken for the face must not replace all of it
+MOUTH_ROWS, MOUTH_COLUMNS = slice(25, 39), slice(12, 36)  # of the grid
+MOUTH_SHIFT = 3  # pixels
 
 
 class FaceMemory:
-    """Frames of a face, as the range of levels around each pixel; the newest replace the oldest."""
+    """Frames of a face, as the range of levels around each pixel.
+
+    The first ANCHORS stay; of the others, the newest replace the oldest.
+    """
 
     def __init__(self) -> None:
         self._low = np.empty((MEMORY_FRAMES, SIDE, SIDE, 3), np.uint8)
         self._high = np.empty((MEMORY_FRAMES, SIDE, SIDE, 3), np.uint8)
+        self._faces = np.empty((MEMORY_FRAMES, SIDE, SIDE, 3), np.float32)
         self._count = 0
 
     @property
@@ -33,7 +40,10 @@ class FaceMemory:
         """Remember `face`, uint8 (SIDE, SIDE, 3) YUV."""
         kernel = np.ones((SHIFT, SHIFT), np.uint8)
         tolerance = np.full_like(face, TOLERANCE)
-        place = self._count % MEMORY_FRAMES
+        place = self._count
+        if place >= MEMORY_FRAMES:
+            place = ANCHORS + (place - ANCHORS) % (MEMORY_FRAMES - ANCHORS)
+        self._faces[place] = face * CHANNEL_WEIGHTS[0]
         self._low[place] = cv2.subtract(cv2.erode(face, kernel), tolerance)
         self._high[place] = cv2.add(cv2.dilate(face, kernel), tolerance)
         self._count += 1
@@ -52,6 +62,21 @@ class FaceMemory:
         levels = cv2.transform(outside, CHANNEL_WEIGHTS).astype(np.float32)
         blurred = [cv2.blur(frame, (PATCH, PATCH)) for frame in levels.reshape(-1, SIDE, SIDE)]
         return np.min(blurred, axis=0)
+
+    def resemblance(self, face: np.ndarray) -> float:
+        """Correlation of the mouth with the most similar one of all frames, from -1 to 1.
+
+        face: uint8 (SIDE, SIDE, 3) YUV. Brightness, contrast and small shifts do not count.
+        """
+        mouth = face[MOUTH_ROWS, MOUTH_COLUMNS] * CHANNEL_WEIGHTS[0]
+        rows, columns = (
+            slice(part.start - MOUTH_SHIFT, part.stop + MOUTH_SHIFT)
+            for part in (MOUTH_ROWS, MOUTH_COLUMNS)
+        )
+        return max(
+            float(cv2.matchTemplate(known, mouth, cv2.TM_CCOEFF_NORMED).max())
+            for known in self._faces[: min(self._count, MEMORY_FRAMES), rows, columns]
+        )
 
 
 def ellipse(center_v: float, radius_u: float, radius_v: float) -> np.ndarray:

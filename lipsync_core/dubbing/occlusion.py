@@ -3,7 +3,8 @@
 A memory of the looks of this face, on a grid that is aligned to it, says what to expect: a pixel is
 novel when its neighborhood resembles that of no remembered frame. An opening mouth is novel between
 the lips only; an object is novel on cheeks or chin too. A turning head or new light is novel on the
-upper face as well, which the generator is given and does not change.
+upper face as well, which the generator is given and does not change; and it leaves a mouth to see,
+which resembles those of the memory, or is redder than the skin around it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import cv2
 import numpy as np
 
 from lipsync_core.dubbing.face_memory import SIDE, FaceMemory, aligned, ellipse
+from lipsync_core.dubbing.mouth import lip_contrast
 from lipsync_core.faces.head_pose import head_pose
 from lipsync_core.media.color import Box
 
@@ -23,7 +25,14 @@ from lipsync_core.media.color import Box
 LOW, EXTEND, HIGH = 2.0, 1.0, 7.0
 UPPER_ROWS, UPPER_MARGIN = 17, 6  # of the grid: eyes and bridge of the nose
 # Shares of the upper face's novelty (a percentile of its pixels) that raise LOW and HIGH.
-UPPER_PERCENTILE, LOW_BIAS, HIGH_BIAS = 70, 0.5, 6.0
+UPPER_PERCENTILE, LOW_BIAS, HIGH_BIAS = 70, 0.5, 2.0
+STRONG_BIAS = 6.0  # of HIGH, where a mouth may be seen
+# A mouth may be seen above the first resemblance to the memory or contrast of the lips, and is
+# seen above the next ones; the contrast counts with a resemblance of at least FAINT.
+MAYBE_ALIKE, MAYBE_RED, ALIKE, RED, FAINT = 0.65, 0.4, 0.9, 0.5, 0.5
+# On profiles an object must leave less of a mouth: there the background is novel, too.
+MAX_YAW = 35.0  # degrees
+PROFILE_ALIKE, PROFILE_RED = 0.5, 0.3
 MIN_SURE_PIXELS, MIN_PIXELS = 12, 60
 # An object is found when it covers the first share of the lips, and followed down to the second.
 # Beside the mouth it does little harm: the generator draws what it is given.
@@ -36,17 +45,22 @@ ZONE, LOWER_FACE, SURE_ZONE = (0.56, 0.38, 0.54), (0.56, 0.36, 0.46), (0.56, 0.3
 DELAY_SECONDS = 0.3  # from seeing a frame to remembering it: an object may be entering
 MIN_NOVELTY = 0.25  # mean of a frame that is worth remembering, in levels
 LIT_LUMA, MIN_CONTRAST = 110.0, 0.7  # in the dark, objects differ by less
-MAX_YAW = 35.0  # degrees; beyond, the background slides along the silhouette beside the mouth
 RELEASE_SECONDS = 0.12
 ENTRY_SECONDS = 0.08  # an object is novel beside the mouth before it is there
 BRIEF_SECONDS = 0.4  # an object stays longer
+# When an object covers the first share of the lips, nothing is drawn, until it covers the second.
+HIDDEN, SHOWN = 0.6, 0.4
+# What is redder by this contrast than the memory's mouths for so long is the face: the memory is of
+# an object that was there from the beginning.
+REDDER, REVEALED_SECONDS = 0.15, 0.2
+RED_FRAMES = 20  # of the memory's mouths
 
 
 class OcclusionModel:
     """What covers the face of one person in consecutive frames of one shot.
 
-    fps: frames a second. It finds nothing in the first START_SECONDS, on faces turned by more than
-    MAX_YAW, and without landmarks; what is there from the first frame on is part of the face.
+    fps: frames a second. It finds nothing in the first START_SECONDS and without landmarks; what is
+    there from the first frame on is part of the face until it leaves.
     """
 
     def __init__(self, fps: float = 25.0) -> None:
@@ -59,6 +73,9 @@ class OcclusionModel:
         self._entry = ENTRY_SECONDS * fps
         self._novel_frames = 0
         self._covered: list[np.ndarray] = []  # the first frames of an object
+        self._contrasts: deque[float] = deque(maxlen=RED_FRAMES)  # of the lips, without objects
+        self._revealed, self._revealed_frames = REVEALED_SECONDS * fps, 0
+        self._hidden = False
         self._objects = np.zeros((SIDE, SIDE), np.uint8)
         self._kept = np.zeros((SIDE, SIDE), np.float32)
         lower = np.arange(SIDE)[:, None] > UPPER_ROWS
@@ -82,21 +99,44 @@ class OcclusionModel:
             self._memory.add(face)
             return None
         novelty = self._memory.novelty(face)
-        if self._seen < self._start or _yaw(landmarks) > MAX_YAW:
+        contrast = lip_contrast(face)
+        if self._seen < self._start:
             self._objects = np.zeros((SIDE, SIDE), np.uint8)
         else:
-            self._objects = self._find(novelty / self._contrast(face))
+            turned = _yaw(landmarks) > MAX_YAW
+            self._objects = self._find(novelty / self._light(face), face, contrast, turned)
         self._learn(face, novelty)
-        found = cv2.dilate(self._objects, np.ones((MARGIN, MARGIN), np.uint8))
-        self._kept = np.maximum(found.astype(np.float32), self._kept - self._release)
+        self._reveal(face, contrast)
+        covered = self._objects[self._lips].mean()
+        self._hidden = contrast < MAYBE_RED and covered >= (SHOWN if self._hidden else HIDDEN)
+        if self._hidden:  # the mouth: there is nothing to dub
+            self._kept = np.ones((SIDE, SIDE), np.float32)
+        else:
+            found = cv2.dilate(self._objects, np.ones((MARGIN, MARGIN), np.uint8))
+            self._kept = np.maximum(found.astype(np.float32), self._kept - self._release)
         return 1 - self._kept if self._kept.any() else None
 
-    def _contrast(self, face: np.ndarray) -> float:
+    def _reveal(self, face: np.ndarray, contrast: float) -> None:
+        """Learn a face that an object left which had been there from the beginning."""
+        if not self._objects.any():
+            self._contrasts.append(contrast)
+            self._revealed_frames = 0
+            return
+        known = float(np.median(self._contrasts)) if self._contrasts else 0.0
+        redder = contrast > max(MAYBE_RED, known + REDDER)
+        self._revealed_frames = self._revealed_frames + 1 if redder else 0
+        if self._revealed_frames > self._revealed:
+            self._memory.add(face)
+            self._objects = np.zeros((SIDE, SIDE), np.uint8)
+
+    def _light(self, face: np.ndarray) -> float:
         """Contrast of a face in the light it is in, relative to a well lit one: 0.7 to 1."""
         luma = float(np.median(face[:, :, 0][self._face]))
         return float(np.clip(luma / LIT_LUMA, MIN_CONTRAST, 1.0))
 
-    def _find(self, novelty: np.ndarray) -> np.ndarray:
+    def _find(
+        self, novelty: np.ndarray, face: np.ndarray, contrast: float, turned: bool
+    ) -> np.ndarray:
         """Objects of the frame: uint8 (SIDE, SIDE), 0 or 1."""
         upper = novelty[:UPPER_ROWS, UPPER_MARGIN:-UPPER_MARGIN]
         change = float(np.percentile(upper, UPPER_PERCENTILE))
@@ -112,9 +152,11 @@ class OcclusionModel:
         lips = pixels(self._lips) / self._lips.sum()
         surest = (novelty > HIGH + HIGH_BIAS * change) & self._around
         self._novel_frames = self._novel_frames + 1 if surest.sum() >= MIN_SURE_PIXELS else 0
-        sure = pixels(surest)
-        chosen = (sure >= MIN_SURE_PIXELS) & (pixels(self._face) >= MIN_PIXELS)
-        chosen &= (lips >= MIN_LIPS) & (self._novel_frames > self._entry)
+        chosen = (pixels(self._face) >= MIN_PIXELS) & (lips >= MIN_LIPS)
+        chosen &= (pixels(surest) >= MIN_SURE_PIXELS) & (self._novel_frames > self._entry)
+        if chosen[1:].any():
+            strong = pixels((novelty > HIGH + STRONG_BIAS * change) & self._around)
+            chosen &= self._covers(strong >= MIN_SURE_PIXELS, face, contrast, turned)
         followed = pixels(self._objects > 0) >= MIN_SURE_PIXELS
         chosen |= followed & (lips >= MIN_LIPS_FOLLOWED)
         chosen[0] = False
@@ -129,6 +171,17 @@ class OcclusionModel:
         for outline in outlines:
             cv2.fillConvexPoly(found, cv2.convexHull(outline), 1)
         return found
+
+    def _covers(
+        self, strong: np.ndarray, face: np.ndarray, contrast: float, turned: bool
+    ) -> np.ndarray:
+        """Which components may cover the mouth, by what can be seen of it: bool, like `strong`."""
+        alike = self._memory.resemblance(face)
+        seen = alike >= ALIKE or (contrast > RED and alike >= FAINT)
+        if seen or (turned and (alike >= PROFILE_ALIKE or contrast > PROFILE_RED)):
+            return np.zeros_like(strong)
+        maybe_seen = alike >= MAYBE_ALIKE or contrast > MAYBE_RED
+        return strong if maybe_seen else np.ones_like(strong)
 
     def _learn(self, face: np.ndarray, novelty: np.ndarray) -> None:
         """Remember the frame, later, unless there are objects in it or in the next frames."""

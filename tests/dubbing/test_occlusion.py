@@ -17,6 +17,7 @@ ENTERS, LEAVES = 30, 55  # frames
 BOX = (70, 70, 218, 246)
 # Eyes, tip of the nose, corners of the mouth of a standard still, as seen.
 LANDMARKS = np.array([[115, 134], [173, 134], [144, 168], [120, 194], [168, 194]], np.float64)
+TURN = np.array([[0.8, 0, 40], [0, 1, 0]])  # narrows
 GENERATED = np.random.default_rng(0).random((96, 96, 3), np.float32)
 
 
@@ -33,11 +34,14 @@ def talking() -> list[np.ndarray]:
     return list(render.frames(portraits.still(plan.speaker(0).portrait), shapes, seed=0))
 
 
-def kept(frames: list[np.ndarray], landmarks: np.ndarray | None = LANDMARKS) -> list[float]:
-    """Share of the mask that each frame keeps."""
+def kept(
+    frames: list[np.ndarray], landmarks: np.ndarray | list[np.ndarray] | None = LANDMARKS
+) -> list[float]:
+    """Share of the mask that each frame keeps; the landmarks of all frames, or of each."""
     model, shares = OcclusionModel(), []
-    mask = cv2.resize(lower_face_mask(BOX, landmarks), (64, 64))
-    for frame in frames:
+    each = landmarks if isinstance(landmarks, list) else [landmarks] * len(frames)
+    mask = cv2.resize(lower_face_mask(BOX, each[0]), (64, 64))
+    for frame, landmarks in zip(frames, each, strict=True):
         seen = Region.of(cv2.cvtColor(frame, cv2.COLOR_BGR2YUV_I420), BOX).reduced(64)
         visible = model.update(seen, BOX, landmarks)
         shares.append(0.0 if visible is None else float((1 - visible).mean() / mask.mean()))
@@ -117,24 +121,47 @@ def test_what_is_there_from_the_first_frame_is_part_of_the_face(talking):
     assert np.mean(kept(frames)) < 0.05
 
 
-def test_without_landmarks_or_on_a_profile_nothing_is_kept(talking):
+def test_without_landmarks_nothing_is_kept(talking):
     frames, _ = with_object(talking, "microphone")
     assert max(kept(frames)) > 0.3
     assert max(kept(frames, None)) == 0
+
+
+def test_a_face_that_turns_to_a_profile_is_not_taken_for_an_object(talking):
+    turned = [cv2.warpAffine(frame, TURN, frame.shape[1::-1]) for frame in talking[40:]]
     profile = LANDMARKS + np.array([[22, 0], [-12, 0], [34, 0], [22, 0], [-8, 0]])
-    assert max(kept(frames, profile)) == 0
+    assert max(kept(talking[:40] + turned, [LANDMARKS] * 40 + [profile] * len(turned))) == 0
 
 
-def test_the_memory_compares_with_the_nearest_frame_and_forgets_the_oldest():
+def test_a_face_that_was_covered_from_the_first_frame_is_dubbed_when_it_is_free(talking):
+    cheek = talking[0][180, 100].astype(np.float32)
+    frames = [frame.copy() for frame in talking]
+    for frame in frames[:40]:
+        cv2.ellipse(frame, (144, 212), (70, 48), 0, 0, 360, (0.8 * cheek).tolist(), -1)
+    assert np.mean(kept(frames)[50:]) < 0.05
+
+
+def test_nothing_is_drawn_when_the_mouth_is_hidden(talking):
+    frames, places = with_object(talking, "microphone")
+    over = [number for number in range(ENTERS + 6, LEAVES) if places[number][200, 120:168].all()]
+    model, shown = OcclusionModel(), []
+    for frame in frames:
+        seen = Region.of(cv2.cvtColor(frame, cv2.COLOR_BGR2YUV_I420), BOX).reduced(64)
+        shown.append(model.update(seen, BOX, LANDMARKS))
+    assert over and max(shown[number].max() for number in over) == 0
+
+
+def test_the_memory_compares_with_the_nearest_frame_and_forgets_an_older():
     memory = FaceMemory()
     assert memory.empty
     faces = [np.full((48, 48, 3), 10 * number, np.uint8) for number in range(22)]
     for face in faces:
         memory.add(face)
-    assert memory.novelty(faces[5]).max() == 0
-    assert memory.novelty(faces[0]).min() == 5 * (20 - 2)  # weights 1, 2, 2; tolerance 2
-    split = np.concatenate([faces[0][:24], faces[21][24:]])
-    assert memory.novelty(split)[:18].min() > 80 and memory.novelty(split)[30:].max() == 0
+    for kept_face in (faces[0], faces[9], faces[12], faces[21]):
+        assert memory.novelty(kept_face).max() == 0
+    assert memory.novelty(faces[10]).min() == 5 * (10 - 2)  # weights 1, 2, 2; tolerance 2
+    split = np.concatenate([faces[10][:24], faces[21][24:]])
+    assert memory.novelty(split)[:18].min() > 35 and memory.novelty(split)[30:].max() == 0
 
 
 def test_an_object_that_enters_slowly_is_found_each_time(talking):
@@ -160,5 +187,7 @@ def test_parts_of_an_object_that_look_like_the_face_are_filled():
     novelty[24:44, 12:36] = 20
     novelty[30:38, 20:36] = 0  # a notch
     model = OcclusionModel()
-    found = [model._find(novelty) for _ in range(4)][-1]
+    face = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
+    model._memory.add(face)
+    found = [model._find(novelty, face.T.reshape(face.shape), 0.0, False) for _ in range(4)][-1]
     assert found[26:42, 22:34].all()
