@@ -69,6 +69,8 @@ class FaceMemory:
         face: uint8 (SIDE, SIDE, 3) YUV. Brightness, contrast and small shifts do not count.
         """
         mouth = face[MOUTH_ROWS, MOUTH_COLUMNS] * CHANNEL_WEIGHTS[0]
+        if mouth.std(axis=(0, 1)).max() < TOLERANCE / 2:
+            return 0.0  # a black microphone; OpenCV says 1
         rows, columns = (
             slice(part.start - MOUTH_SHIFT, part.stop + MOUTH_SHIFT)
             for part in (MOUTH_ROWS, MOUTH_COLUMNS)

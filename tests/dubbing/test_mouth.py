@@ -19,9 +19,9 @@ def face(mouth_row: int = 30, opened: int = 3) -> np.ndarray:
 
 def hand() -> np.ndarray:
     image = face()
-    for finger in range(4):
-        cv2.line(image, (12 + 8 * finger, 18), (12 + 8 * finger, 47), SKIN, 9)
-        cv2.line(image, (16 + 8 * finger, 18), (16 + 8 * finger, 47), (120, 114, 152), 1)
+    cv2.rectangle(image, (6, 18), (44, 47), SKIN, -1)
+    for finger in range(5):
+        cv2.line(image, (10 + 8 * finger, 18), (10 + 8 * finger, 47), (120, 114, 152), 1)
     return image
 
 
@@ -38,3 +38,4 @@ def test_a_mouth_resembles_itself_in_other_light_and_a_hand_does_not():
     lit = np.concatenate([darker, face(31, opened=4)[:, :, 1:]], axis=2).astype(np.uint8)
     assert memory.resemblance(lit) > 0.9
     assert memory.resemblance(hand()) < 0.5
+    assert memory.resemblance(np.full((48, 48, 3), 16, np.uint8)) == 0
