@@ -20,7 +20,7 @@ from lipsync_core.faces.mouth_region import opening, region
 from lipsync_core.media.video import read_frames
 
 SIDE = 96
-SETTLED = rest.EASE  # seconds after the beginning of a pause and before its end
+SETTLED = rest.EASES[1]  # seconds after the beginning of a pause and before its end
 
 
 def crops_of(video: Path, places: list) -> np.ndarray:

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lipsync_core.audio import MAX_ABS, MEL_RATE, mel_windows_from
+from lipsync_core.audio import MEL_RATE, mel_windows_from
 from lipsync_core.dubbing.compositor import Compositor
 from lipsync_core.dubbing.face_choice import Face, FacePath
 from lipsync_core.dubbing.generator_input import inference_input
 from lipsync_core.dubbing.generators import Generator as FaceGenerator
-from lipsync_core.dubbing.rest import RestReference, speech_weight
+from lipsync_core.dubbing.rest import RestReference, quieter, speech_weight
 from lipsync_core.dubbing.timeline import TimedFrame
 from lipsync_core.media.color import ColorTags, to_bgr
 
@@ -118,6 +118,8 @@ class Renderer:
                 weight, reference = self._resting(speaker, frame, crop)
                 start = frame.shown * self.shown_tick * MEL_RATE // 1
                 mel = mel_windows_from(speaker.mel, np.array([start], np.int64))[0]
+                if weight < 1:
+                    mel = quieter(mel, weight)
                 yield _Job(number, who, place, crop, weight, mel, reference)
 
     def _resting(
@@ -126,37 +128,23 @@ class Renderer:
         if speaker.silent is None:
             return 1.0, None
         time = float(frame.shown * self.shown_tick)
-        weight = 0.0
-        if time < speaker.seconds:
-            weight = speech_weight(speaker.silent, time, speaker.seconds)
-        speaker.rest.see(crop)
+        weight = speech_weight(speaker.silent, time, speaker.seconds)
+        speaker.rest.see(crop, speaker.path.shot(float(frame.source * self.tick)))
         reference = speaker.rest.reference(resting=weight < 1)
         return weight, reference if weight < 1 else None
 
-    def _generate(self, jobs: Sequence[_Job]) -> Iterator[np.ndarray]:
+    def _generate(self, jobs: Sequence[_Job]) -> Sequence[np.ndarray]:
         """The face of each job, float32 (S, S, 3) BGR in [0, 1]."""
         if not jobs:
-            return
+            return ()
         size = self.generator.image_size
-        speaking = [job for job in jobs if job.weight > 0]
-        resting = [job for job in jobs if job.weight < 1]
-        crops = [job.crop for job in (*speaking, *resting)]
-        faces = inference_input(crops, size)
-        for place, job in enumerate(resting, start=len(speaking)):
-            faces[place, 3:] = inference_input([job.rest_reference], size)[0, 3:]
-        silence = np.full(jobs[0].mel.shape, -MAX_ABS, np.float32)
-        mels = [*(job.mel for job in speaking), *(silence for _ in resting)]
-        generated = iter(self.generator.generate(np.stack(mels), faces))
-        spoken = dict(zip(map(id, speaking), generated, strict=False))
-        rested = dict(zip(map(id, resting), generated, strict=True))
-        for job in jobs:
-            if job.weight == 1:
-                yield spoken[id(job)]
-            elif job.weight == 0:
-                yield rested[id(job)]
-            else:
-                weight = np.float32(job.weight)
-                yield weight * spoken[id(job)] + (1 - weight) * rested[id(job)]
+        faces = inference_input([job.crop for job in jobs], size)
+        for face, job in zip(faces, jobs, strict=True):
+            if job.rest_reference is not None:
+                closed = inference_input([job.rest_reference], size)[0, 3:]
+                # Little by little: another reference at once would be a step.
+                face[3:] += np.float32(1 - job.weight) * (closed - face[3:])
+        return self.generator.generate(np.stack([job.mel for job in jobs]), faces)
 
 
 def cut_out(planes: np.ndarray, box: tuple[int, int, int, int], color: ColorTags) -> np.ndarray:
