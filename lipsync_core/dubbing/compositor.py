@@ -13,7 +13,7 @@ import numpy as np
 
 from lipsync_core.dubbing.color_match import GRID, OUTLINE, ColorMatch
 from lipsync_core.dubbing.face_memory import on_region
-from lipsync_core.dubbing.mask import lower_face_mask
+from lipsync_core.dubbing.mask import REGION_FADE_IN, lower_face_mask
 from lipsync_core.dubbing.occlusion import OcclusionModel
 from lipsync_core.dubbing.planes import Region
 from lipsync_core.media.color import Box, ColorTags, yuv_matrix
@@ -23,6 +23,12 @@ BLENDS = ("soft", "hard", "poisson")
 POISSON_FADE = 0.4  # of the soft mask's opacity
 LOOK_SIDE = 64  # pixels of the region that occluders are looked for in
 Enhancer = Callable[[np.ndarray], np.ndarray]
+
+
+def seen_from(blend: str, enhanced: bool) -> float:
+    """Fraction of a generated face's height above which nothing of it is seen in the frame."""
+    # An enhancer wants a whole face.
+    return 0.0 if blend == "hard" or enhanced else REGION_FADE_IN[0]
 
 
 class Compositor:

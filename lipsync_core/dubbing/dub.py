@@ -12,6 +12,7 @@ from typing import Any
 
 from lipsync_core.config import DubOptions
 from lipsync_core.dubbing import face_choice, faces, inputs, label, sounds
+from lipsync_core.dubbing.compositor import seen_from
 from lipsync_core.dubbing.enhancer import Enhancer
 from lipsync_core.dubbing.face_choice import FacePath
 from lipsync_core.dubbing.generators import load_generator
@@ -80,7 +81,8 @@ def dub(
     heard = list(voices.values())
     spoken = [sounds.read_voice(path, chosen.silence == "rest") for path in heard]
     enhancer = Enhancer(chosen.enhancer) if chosen.enhancer else None
-    generator = load_generator(checkpoint, device, chosen.precision, chosen.batch_size)
+    seen = seen_from(chosen.blend, bool(chosen.enhancer))
+    generator = load_generator(checkpoint, device, chosen.precision, chosen.batch_size, seen)
     with sounds.heard(heard, chosen.final_audio) as sound:
         source = FaceSource(
             face, Geometry.of_entry(dict(chosen)), chosen.static, chosen.start, chosen.end

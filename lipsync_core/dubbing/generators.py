@@ -32,7 +32,10 @@ class Engine(Protocol):
     batch_size: int
 
     def run(self, mels: np.ndarray, faces: np.ndarray) -> np.ndarray:
-        """float32 (B, 80, 16) and (B, 6, S, S) in [0, 1] -> float32 (B, S, S, 3) BGR in [0, 1]."""
+        """float32 (B, 80, 16) and (B, 6, S, S) in [0, 1] -> float32 (B, S, S, 3) BGR in [0, 1].
+
+        Rows that are not seen may be those of the input.
+        """
 
 
 class Generator:
@@ -86,6 +89,7 @@ def load_generator(
     device: str = "auto",
     precision: str = "auto",
     max_batch: int = MAX_BATCH,
+    seen_from: float = 0.0,
 ) -> Generator:
     """The generator of a checkpoint or of an ONNX file, told apart by content.
 
@@ -96,6 +100,8 @@ def load_generator(
     device: as for `runtime.device.pick`. An ONNX file runs on the CPU.
     precision: of the numbers inside a checkpoint's network: "float32", "bf16", or "auto".
     max_batch: most frames in one call; fewer on a CPU, or when the memory is small.
+    seen_from: rows of a face above this fraction of its height are not seen: a
+        checkpoint's network does not compute them. The input takes their place.
 
     Raises LipsyncError when the file cannot be read, is no generator, or its engine is not
     installed.
@@ -118,7 +124,7 @@ def load_generator(
                 "'lipsync-pipeline[train]'`, or give an ONNX file: `lipsync export-onnx` makes one "
                 "where torch is installed"
             ) from error
-        engine = TorchEngine(path, device, precision)
+        engine = TorchEngine(path, device, precision, seen_from)
     generator = Generator(engine, max_batch)
     log.debug("%s: %s, %d faces at a time", path, generator.name, generator.batch_size)
     return generator

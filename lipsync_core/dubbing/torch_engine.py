@@ -21,6 +21,7 @@ WORKER_BATCH = 8  # frames of a worker, where there are several
 MAX_WORKERS = 16  # of which each has 8 frames of the largest batch
 GPU_BATCH = 128
 FREE_SHARE = 0.5  # of a GPU's free memory that a batch may take
+MARGIN = 3  # rows above those seen that scaling the face looks at
 LAST = -2  # layer with weights of the output block
 BYTES_PER_PIXEL = 2048  # of activations: float32, 80 + 64 + 64 channels and the engine's own
 
@@ -28,10 +29,17 @@ BYTES_PER_PIXEL = 2048  # of activations: float32, 80 + 64 + 64 channels and the
 class TorchEngine:
     """Runs the `Wav2Lip` of a checkpoint; see `generators.load_generator`."""
 
-    def __init__(self, checkpoint: PathLike, device: str = "auto", precision: str = "auto") -> None:
+    def __init__(
+        self,
+        checkpoint: PathLike,
+        device: str = "auto",
+        precision: str = "auto",
+        seen_from: float = 0.0,
+    ) -> None:
         self._device = pick(device)
         network = fold_batch_norm(build_from(checkpoint, Wav2Lip))
         self.image_size = network.image_size
+        self._first_row = max(0, int(seen_from * network.image_size) - MARGIN)
         if precision == "auto":
             precision = "bf16" if cpu_has_bf16(self._device) else "float32"
         if precision == "bf16":
@@ -65,8 +73,12 @@ class TorchEngine:
             stages = self._network.encode_faces(self._tensor(faces))
         else:
             stages = [stage[: len(faces)] for stage in still]
-        generated = self._network.decode(self._tensor(mels[:, None]), stages)
-        return generated.permute(0, 2, 3, 1).cpu().numpy()
+        first = self._first_row
+        generated = np.empty((len(faces), *faces.shape[2:], 3), np.float32)
+        generated[:, :first] = faces[:, :3, :first].transpose(0, 2, 3, 1)
+        decoded = self._network.decode(self._tensor(mels[:, None]), stages, first)
+        generated[:, first:] = decoded.permute(0, 2, 3, 1).cpu().numpy()
+        return generated
 
     @torch.inference_mode()
     def _encode_still(self, face: np.ndarray, count: int) -> list[torch.Tensor]:

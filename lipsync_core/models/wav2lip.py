@@ -105,13 +105,41 @@ class Wav2Lip(nn.Module):
             stages.append(faces)
         return stages
 
-    def decode(self, mel: torch.Tensor, stages: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Images (N, 3, S, S) of mel windows (N, 1, 80, 16) and what `encode_faces` gives."""
+    def decode(
+        self, mel: torch.Tensor, stages: Sequence[torch.Tensor], first_row: int = 0
+    ) -> torch.Tensor:
+        """Images of mel windows (N, 1, 80, 16) and what `encode_faces` gives.
+
+        first_row: rows above it are not computed. Returns (N, 3, S - first_row, S): the same rows
+        as those of the whole images.
+        """
         features = self.audio_encoder(mel)
         decoder = [*self.face_decoder_blocks, *self.face_upscale_blocks]
-        for block, skip in zip(decoder, reversed(stages), strict=True):
-            features = torch.cat((block(features), skip), dim=1)
-        return self.output_block(features)
+        above = 0  # rows of `features` that are left out
+        for block, skip, first in zip(
+            decoder, reversed(stages), _first_rows(decoder, first_row), strict=True
+        ):
+            features = block(features)[:, :, first - above * _stride(block) :]
+            features = torch.cat((features, skip[:, :, first:]), dim=1)
+            above = first
+        return self.output_block(features)[:, :, first_row - above :]
+
+
+def _first_rows(decoder: Sequence[nn.Sequential], first_row: int) -> list[int]:
+    """First row of each stage's output that the rows of the image from `first_row` on depend on."""
+    rows = []
+    first = max(0, first_row - 1)  # the output block sees a row beyond
+    for block in reversed(decoder):
+        rows.append(first)
+        step, *residuals = (layer.conv_block[0] for layer in block)
+        # Without the rows above, these rows of the (transposed) convolution would be wrong.
+        wrong = step.kernel_size[0] - step.stride[0] - step.padding[0] if first else 0
+        first = max(0, (first - len(residuals) - wrong) // step.stride[0])
+    return rows[::-1]
+
+
+def _stride(block: nn.Sequential) -> int:
+    return block[0].conv_block[0].stride[0]
 
 
 def _decoder(

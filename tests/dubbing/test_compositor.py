@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from lipsync_core.dubbing.color_match import GRID, ColorMatch
-from lipsync_core.dubbing.compositor import BLENDS, Compositor
+from lipsync_core.dubbing.compositor import BLENDS, Compositor, seen_from
 from lipsync_core.dubbing.mask import lower_face_mask
+from lipsync_core.dubbing.torch_engine import MARGIN
 from lipsync_core.media.color import ColorTags
 
 SHAPE = 240, 320
@@ -54,6 +55,28 @@ def test_pixels_outside_of_the_mask_keep_their_bits(blend):
         compositor.paste(frame, BOX, None, rng.random((96, 96, 3), np.float32))
         np.testing.assert_array_equal(outside_of(BOX, frame), outside_of(BOX, source))
         assert (frame != source).mean() > 0.05
+
+
+@pytest.mark.parametrize("size", [96, 192])
+@pytest.mark.parametrize("side", [21, 60, 189])
+@pytest.mark.parametrize("blend", ["soft", "poisson"])
+def test_rows_of_the_face_that_are_not_seen_do_not_matter(blend, side, size):
+    rng = np.random.default_rng(0)
+    first = int(seen_from(blend, False) * size) - MARGIN
+    assert first > 0.45 * size
+    frames = [to_i420(smooth_image()) for _ in range(2)]
+    one, other = Compositor(blend=blend), Compositor(blend=blend)
+    for _ in range(2):
+        face = rng.random((size, size, 3), np.float32)
+        one.paste(frames[0], (61, 31, 61 + side, 31 + side), None, face)
+        face[:first] = rng.random((first, size, 3))
+        other.paste(frames[1], (61, 31, 61 + side, 31 + side), None, face)
+    np.testing.assert_array_equal(*frames)
+    assert (frames[0] != to_i420(smooth_image())).any()
+
+
+def test_whole_faces_are_seen_by_hard_blending_and_by_an_enhancer():
+    assert seen_from("hard", False) == seen_from("soft", True) == 0
 
 
 @pytest.mark.parametrize("blend", ["soft", "poisson"])

@@ -11,6 +11,7 @@ import torch
 from lipsync_core.checkpoints import build_from, save_public
 from lipsync_core.dubbing.generators import Generator, is_onnx, load_generator
 from lipsync_core.dubbing.onnx_export import export_onnx
+from lipsync_core.dubbing.torch_engine import MARGIN
 from lipsync_core.errors import LipsyncError
 from lipsync_core.models import SyncNet, Wav2Lip
 from lipsync_core.runtime.device import cpu_has_bf16
@@ -49,6 +50,16 @@ def test_float32_is_the_network(checkpoint, count):
     found = generator.generate(mels, faces)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected(checkpoint, mels, faces), atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_rows_that_are_not_seen_are_those_of_the_input(checkpoint, precision):
+    mels, faces = inputs(3)
+    whole = load_generator(checkpoint, "cpu", precision).generate(mels, faces)
+    lower = load_generator(checkpoint, "cpu", precision, seen_from=0.5).generate(mels, faces)
+    first = 48 - MARGIN
+    np.testing.assert_array_equal(lower[:, :first], faces[:, :3, :first].transpose(0, 2, 3, 1))
+    np.testing.assert_allclose(lower[:, first:], whole[:, first:], atol=1e-5)
 
 
 def test_bf16_is_close(checkpoint):

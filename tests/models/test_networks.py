@@ -40,6 +40,23 @@ def test_state_dict_is_public_key_for_key(name):
     assert rows == spec()[name]
 
 
+@pytest.mark.parametrize("size", SIZES)
+@torch.inference_mode()
+def test_the_lower_rows_alone_are_those_of_the_whole_image(size):
+    model = draw_weights(Wav2Lip(width=TINY, image_size=size))
+    features = model.encode_faces(torch.rand(2, 6, size, size))
+    mel = torch.randn(2, 1, 80, 16)
+    whole = model.decode(mel, features)
+    assert whole.std() > 0.01
+    rows = []
+    model.output_block.register_forward_pre_hook(lambda _, given: rows.append(given[0].shape[2]))
+    for first in (0, 1, 4, size // 3, size // 2, size - 2):
+        torch.testing.assert_close(model.decode(mel, features, first), whole[:, :, first:])
+    assert rows == [
+        min(size, size - first + 1) for first in (0, 1, 4, size // 3, size // 2, size - 2)
+    ]
+
+
 @torch.inference_mode()
 def test_syncnet_gives_the_public_embeddings(golden, inputs):
     model = draw_weights(SyncNet())
