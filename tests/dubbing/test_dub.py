@@ -66,7 +66,7 @@ def stub(monkeypatch):
     def install(level=None):
         engine = Stub(level)
 
-        def load(path, device, precision, max_batch):
+        def load(path, device, precision, max_batch, seen_from):
             return Generator(engine, max_batch)
 
         monkeypatch.setattr(dubbing, "load_generator", load)
