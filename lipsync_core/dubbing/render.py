@@ -17,6 +17,7 @@ from lipsync_core.dubbing.generator_input import inference_input
 from lipsync_core.dubbing.generators import Generator as FaceGenerator
 from lipsync_core.dubbing.rest import RestReference, quieter, speech_weight
 from lipsync_core.dubbing.timeline import TimedFrame
+from lipsync_core.faces.archive import resize_square
 from lipsync_core.media.color import ColorTags, to_bgr
 
 MAX_SKIPPED = 3  # source frames between two that are drawn; more is a jump
@@ -59,7 +60,7 @@ class _Job(NamedTuple):
     frame: int  # in the batch
     who: int
     place: Face
-    crop: np.ndarray
+    crop: np.ndarray  # uint8 (S, S, 3) BGR
     weight: float  # of the speech, 1 - that of the mouth at rest
     mel: np.ndarray
     rest_reference: np.ndarray | None
@@ -109,12 +110,13 @@ class Renderer:
         return near and len(shots) == 1
 
     def _jobs(self, batch: Sequence[TimedFrame]) -> Iterator[_Job]:
+        size = self.generator.image_size
         for number, frame in enumerate(batch):
             for who, speaker in enumerate(self.speakers):
                 place = speaker.path.at(float(frame.source * self.tick))
                 if place is None:
                     continue
-                crop = cut_out(frame.planes, place.box, self.color)
+                crop = resize_square(cut_out(frame.planes, place.box, self.color), size)
                 weight, reference = self._resting(speaker, frame, crop)
                 start = frame.shown * self.shown_tick * MEL_RATE // 1
                 mel = mel_windows_from(speaker.mel, np.array([start], np.int64))[0]

@@ -17,8 +17,8 @@ from lipsync_core.runtime.device import cpu_has_bf16, pick
 from lipsync_core.runtime.files import PathLike
 
 CPU_BATCH = 16  # frames; more at a time are no faster on a CPU
-WORKER_BATCH = 8  # frames of a worker, where there are several
-MAX_WORKERS = 16  # of which each has 8 frames of the largest batch
+WORKER_BATCH = 12  # frames of a worker, where there are several
+MAX_WORKERS = 16  # of which each has some 8 frames of the largest batch
 GPU_BATCH = 128
 FREE_SHARE = 0.5  # of a GPU's free memory that a batch may take
 MARGIN = 3  # rows above those seen that scaling the face looks at

@@ -126,7 +126,7 @@ def test_workers_share_a_batch(checkpoint, monkeypatch):
         elsewhere.start()
         elsewhere.join()
         assert seen == [3] and torch.get_num_threads() == 3  # neither is changed for others
-        assert generator.batch_size == 24
+        assert generator.batch_size == 36
         mels, faces = inputs(10)
         found = generator.generate(mels, faces)
         assert sorted(used) == [(2, 1), (4, 1), (4, 1)]
