@@ -61,9 +61,12 @@ def test_everyone_includes_those_who_are_alone(tmp_path):
         ("index 3", "2 faces were found"),
         ("tallest", "wanted largest"),
         ("reference p.jpg", "not with resize_factor"),
+        ("reference q.jpg", "no such picture"),
     ],
 )
-def test_no_such_choice(tmp_path, choice, message):
+def test_no_such_choice(tmp_path, monkeypatch, choice, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p.jpg").touch()
     chooser = FaceChooser(tmp_path / "f.mp4", detections(SMALL, LARGE), FaceSettings(), False)
     with pytest.raises(LipsyncError, match=message):
         chooser.face_path(choice)
