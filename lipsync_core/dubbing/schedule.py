@@ -14,7 +14,7 @@ import numpy as np
 from lipsync_core.config import DubOptions
 from lipsync_core.dubbing.inputs import rate_of
 from lipsync_core.dubbing.source import FaceSource
-from lipsync_core.dubbing.timeline import TimedFrame, at_rate, timed_frames
+from lipsync_core.dubbing.timeline import TimedFrame, at_rate, filled, timed_frames
 from lipsync_core.media.native_frames import SourceFormat
 from lipsync_core.media.timestamps import FPS, MIN_RATE
 
@@ -86,7 +86,7 @@ class Schedule:
             source.play, source.backwards, self.options.length, source.gap, until, keeps_clock
         )
         if self.rate is None:
-            yield from frames
+            yield from filled(frames, source.gap, until)
         else:
             count = max(1, round(seconds * self.rate))
             yield from at_rate(frames, source.tick, self.rate, count)

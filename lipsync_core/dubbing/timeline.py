@@ -104,6 +104,22 @@ def _ping_pong(
         turn += 2 * span
 
 
+def filled(frames: Iterator[TimedFrame], gap: int, until: int) -> Iterator[TimedFrame]:
+    """The same frames, the last of them again every `gap` ticks until `until`.
+
+    Where frames have a variable rate, the next one may be due long after the end of the sound.
+    """
+    last = None
+    for frame in frames:
+        if last is not None:
+            yield last
+        last = frame
+    if last is not None:
+        # The planes that are handed on are drawn upon.
+        yield last._replace(planes=last.planes.copy())
+        yield from _held(last, gap, until)
+
+
 def at_rate(
     frames: Iterator[TimedFrame], tick: Fraction, rate: Fraction, count: int
 ) -> Iterator[TimedFrame]:

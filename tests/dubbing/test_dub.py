@@ -263,6 +263,20 @@ def test_a_video_keeps_its_frame_rate_and_its_mouths_their_time(tmp_path, name):
     assert np.abs(found.errors).max() <= 2  # ms
 
 
+@pytest.mark.parametrize("length", ["loop", "ping-pong", "hold", "trim"])
+def test_as_long_as_the_sound_where_frames_are_far_apart(tmp_path, stub, checkpoint, length):
+    stub()
+    frames = video(tmp_path / "frames.mp4", range(60, 100))
+    face = tmp_path / "face.mp4"  # ten frames, none for 0.8 s, and ten frames
+    command = [ffmpeg_exe(), "-v", "error", "-i", str(frames), "-fps_mode", "passthrough"]
+    subprocess.run([*command, "-vf", "select=lt(n\\,10)+gte(n\\,30)", str(face)], check=True)
+    out = tmp_path / "out.mp4"
+    audio = sound(tmp_path / "a.wav", 0.9)
+    stats = dub(face, audio, checkpoint, out, box=BOX, length=length)
+    assert lengths(out) == pytest.approx([0.9, 0.9], abs=0.0201)
+    assert (stats.source_frames, stats.frames) == (10, 22)
+
+
 def test_a_rate_can_be_forced(tmp_path, stub, checkpoint):
     stub()
     face = video(tmp_path / "face.mp4", [60] * 10)

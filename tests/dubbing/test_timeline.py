@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from lipsync_core.dubbing.timeline import SourceFrame, at_rate, timed_frames, usual_gap
+from lipsync_core.dubbing.timeline import SourceFrame, at_rate, filled, timed_frames, usual_gap
 
 STAMPS = [7, 10, 14, 16]  # of variable rate, not from zero
 
@@ -61,6 +61,19 @@ def test_held_frames_can_be_drawn_upon():
         shown.append(int(frame.planes[0, 0]))
         frame.planes[:] = 0
     assert shown == [5, 5, 5]
+
+
+def test_the_last_frame_stays_until_the_end():
+    """The next one, after a long gap, would be shown after it."""
+    stamps = [0, 2, 4, 90]
+    frames = list(filled(timed_frames(lambda: play(stamps), backwards, "loop", 2, 9), 2, 9))
+    assert [(frame.source, frame.shown) for frame in frames] == [
+        *((0, 0), (2, 2), (4, 4)),
+        *((4, 6), (4, 8)),
+    ]
+    frames[2].planes[:] = 0  # they can be drawn upon
+    assert (frames[3].planes == 4).all() and (frames[4].planes == 4).all()
+    assert not list(filled(iter(()), 2, 9))
 
 
 def test_constant_rate_shows_the_nearest_frame():
