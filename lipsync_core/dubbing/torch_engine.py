@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from lipsync_core.checkpoints import build_from
 from lipsync_core.models import Wav2Lip
@@ -115,8 +115,12 @@ def fold_batch_norm(network: Wav2Lip) -> Wav2Lip:
     for block in network.modules():
         if isinstance(block, Block) and len(block.conv_block) == 2:
             convolution, norm = block.conv_block
-            transpose = isinstance(convolution, nn.ConvTranspose2d)
-            block.conv_block = nn.Sequential(fuse_conv_bn_eval(convolution, norm, transpose))
+            convolution.weight, convolution.bias = fuse_conv_bn_weights(
+                *(convolution.weight, convolution.bias),
+                *(norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias),
+                transpose=isinstance(convolution, nn.ConvTranspose2d),
+            )
+            block.conv_block = nn.Sequential(convolution)
     return network.requires_grad_(False)
 
 

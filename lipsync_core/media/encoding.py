@@ -18,7 +18,7 @@ from typing import IO, Any, Self
 import ffmpeg
 
 from lipsync_core.errors import LipsyncError
-from lipsync_core.media.ffmpeg import end_process, ffmpeg_exe
+from lipsync_core.media.ffmpeg import end_process, enlarge_pipe, ffmpeg_exe
 from lipsync_core.media.soundtrack import Soundtrack
 from lipsync_core.runtime.files import PathLike, atomic_path, unnamed_path
 
@@ -112,6 +112,8 @@ class EncoderProcess:
                 bufsize=0,
                 pass_fds=[*descriptors, *([] if unnamed is None else [unnamed])],
             )
+            assert self._process.stdin is not None
+            enlarge_pipe(self._process.stdin.fileno())
             self._stack = stack.pop_all()
 
     def hold(self, resource: contextlib.AbstractContextManager[Any]) -> None:

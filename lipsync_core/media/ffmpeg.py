@@ -92,6 +92,12 @@ def time_limit(seconds: float) -> Iterator[None]:
         _limit = before
 
 
+def enlarge_pipe(descriptor: int) -> None:
+    """Let a pipe hold `PIPE_BYTES` where the system can: fewer waits for each other, no more."""
+    with contextlib.suppress(OSError, AttributeError):
+        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+
 class Decoder:
     """An ffmpeg process that decodes one file; its standard output is read through this object.
 
@@ -137,8 +143,7 @@ class Decoder:
         )
         assert self._process.stdout is not None
         self._pipe = self._process.stdout.fileno()
-        with contextlib.suppress(OSError, AttributeError):  # a larger pipe is only faster
-            fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        enlarge_pipe(self._pipe)
         self._poll = select.poll()
         self._poll.register(self._pipe, select.POLLIN | select.POLLHUP)
 
