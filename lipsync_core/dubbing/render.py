@@ -131,7 +131,7 @@ class Renderer:
             return 1.0, None
         time = float(frame.shown * self.shown_tick)
         weight = speech_weight(speaker.silent, time, speaker.seconds)
-        speaker.rest.see(crop, speaker.path.shot(float(frame.source * self.tick)))
+        speaker.rest.see(crop, time, speaker.path.shot(float(frame.source * self.tick)))
         reference = speaker.rest.reference(resting=weight < 1)
         return weight, reference if weight < 1 else None
 

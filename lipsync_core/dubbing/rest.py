@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -14,7 +17,10 @@ from lipsync_core.media.speech import SpeechDetector
 MIN_PAUSE = 0.3  # seconds; shorter pauses are part of the speech
 # Seconds in which the mouth comes to rest, and leaves it: half of the pause, within these.
 EASES = (0.2, 0.4)
-SMALL = 48  # pixels to which crops are scaled to measure their mouths
+SMALL = 48  # pixels to which crops are scaled to compare them
+BLOCK, BLOCKS = 0.32, 24  # seconds of which one face is remembered, and how many: 7.7 s
+MARGIN = 0.05  # of an opening (0 to 1) plus the difference of the upper face (0 to 1)
+GLIDE = 0.4  # seconds in which 63 % of the way to another reference is made
 
 
 def pauses(blocks: Iterable[np.ndarray], seconds: float) -> np.ndarray:
@@ -59,36 +65,71 @@ def quieter(mel: np.ndarray, weight: float) -> np.ndarray:
     return -MAX_ABS + np.float32(weight) * (mel + np.float32(MAX_ABS))
 
 
+class _Seen(NamedTuple):
+    crop: np.ndarray
+    small: np.ndarray  # the same, as faces are compared
+
+
 class RestReference:
-    """The face, of those seen so far, whose mouth is most closed; kept while the mouth rests."""
+    """The reference of a mouth at rest: a closed one, in a pose like that of the frame.
+
+    Chosen among the faces seen in the last seconds of the shot: of each `BLOCK` seconds the one
+    whose mouth is most closed. While the mouth rests, another one is chosen only where it is
+    better by `MARGIN`, and taken little by little.
+    """
 
     def __init__(self) -> None:
         self._shot = 0
         self._forget()
 
     def _forget(self) -> None:
-        self._best: np.ndarray | None = None
-        self._small: np.ndarray | None = None  # the same, as mouths are compared
-        self._held: np.ndarray | None = None
+        self._seen: deque[_Seen] = deque(maxlen=BLOCKS)
+        self._block = -1
+        self._time = self._elapsed = 0.0
+        self._chosen: _Seen | None = None
+        self._shown: np.ndarray | None = None  # float32, on its way to `_chosen`
 
-    def see(self, crop: np.ndarray, shot: int = 0) -> None:
-        """Take a crop of the face, uint8 (h, w, 3) BGR; those of other shots are forgotten."""
+    def see(self, crop: np.ndarray, time: float = 0.0, shot: int = 0) -> None:
+        """Take a crop of the face, uint8 (S, S, 3) BGR, shown at a time in seconds.
+
+        Those of other shots are forgotten.
+        """
         if shot != self._shot:
             self._forget()
             self._shot = shot
         small = cv2.resize(crop, (SMALL, SMALL), interpolation=cv2.INTER_AREA)
-        if self._small is not None:
-            # Together, because each is measured against the skin of both.
-            best, new = opening(np.stack((self._small, small)))
-            if new >= best:
-                return
-        self._best, self._small = crop.copy(), small
+        self._now = _Seen(crop, small)
+        self._elapsed, self._time = time - self._time, time
+        if int(time / BLOCK) != self._block:
+            self._block = int(time / BLOCK)
+            self._seen.append(self._now)
+            return
+        best, new = opening(np.stack((self._seen[-1].small, small)))
+        if new < best:
+            self._seen[-1] = self._now
 
     def reference(self, resting: bool) -> np.ndarray:
-        """The reference, uint8 (h, w, 3), of those seen; the same until the mouth rests no more."""
-        assert self._best is not None
+        """The reference for the face seen last, uint8 (S, S, 3): while not resting, that face."""
         if not resting:
-            self._held = None
-        elif self._held is None:
-            self._held = self._best
-        return self._best if self._held is None else self._held
+            self._chosen = self._shown = None
+            return self._now.crop
+        self._chosen = self._choose()
+        target = self._chosen.crop.astype(np.float32)
+        if self._shown is None:
+            self._shown = target
+        else:
+            share = np.float32(1 - math.exp(-max(0.0, self._elapsed) / GLIDE))
+            self._shown = self._shown + share * (target - self._shown)
+        return np.rint(self._shown).astype(np.uint8)
+
+    def _choose(self) -> _Seen:
+        candidates = list(self._seen)
+        if self._chosen is not None:
+            candidates.append(self._chosen)
+        smalls = np.stack([seen.small for seen in candidates])  # measured against one skin
+        upper = smalls[:, : SMALL // 2].astype(np.float32)
+        turned = np.abs(upper - self._now.small[: SMALL // 2]).mean(axis=(1, 2, 3)) / 255
+        cost = opening(smalls) + turned
+        if self._chosen is not None:
+            cost[-1] -= MARGIN
+        return candidates[int(np.argmin(cost))]

@@ -56,20 +56,48 @@ def mouth(level):
     return face
 
 
-def test_the_most_closed_mouth_is_kept_while_it_rests():
+def seen(*faces, shots=None):
+    """A reference that has seen faces 0.04 s apart, and what it gives while the mouth rests."""
     reference = rest.RestReference()
-    reference.see(mouth(30))
-    assert (reference.reference(resting=False) == mouth(30)).all()
-    reference.see(mouth(130))
-    assert (reference.reference(resting=True) == mouth(130)).all()
-    reference.see(mouth(150))
-    assert (reference.reference(resting=True) == mouth(130)).all()
-    assert (reference.reference(resting=False) == mouth(150)).all()
+    for number, face in enumerate(faces):
+        reference.see(face, number * 0.04, shots[number] if shots else 0)
+    return reference, reference.reference(resting=True)
+
+
+def test_the_reference_is_the_most_closed_mouth():
+    reference, chosen = seen(mouth(30), mouth(150), mouth(80))
+    assert (chosen == mouth(150)).all()
+    assert (reference.reference(resting=False) == mouth(80)).all()  # in speech the frame's own
+
+
+def test_it_stays_while_the_mouth_rests():
+    reference, chosen = seen(mouth(30), mouth(135))
+    reference.see(mouth(150), 0.08)  # hardly better
+    assert (reference.reference(resting=True) == chosen).all()
+
+
+def test_it_changes_little_by_little_where_another_is_much_better():
+    reference, _ = seen(mouth(30))
+    levels = []
+    for frame in range(1, 50):
+        reference.see(mouth(150), frame * 0.04)
+        levels.append(int(reference.reference(resting=True)[74, 48, 0]))
+    assert levels[0] < 45 and levels[-1] > 145 and max(np.diff(levels)) < 15
+
+
+def test_a_pose_like_that_of_the_frame_is_preferred():
+    turned = np.roll(mouth(140), 8, axis=1)
+    turned[:40, :30] = 40
+    frontal = mouth(130)
+    frames = [turned] + [mouth(60)] * 8 + [frontal] + [mouth(60)] * 8
+    assert (seen(*frames)[1] == frontal).all()
 
 
 def test_a_mouth_of_another_shot_is_no_reference():
-    reference = rest.RestReference()
-    reference.see(mouth(150), shot=0)
-    assert (reference.reference(resting=True) == mouth(150)).all()
-    reference.see(mouth(30), shot=1)
-    assert (reference.reference(resting=True) == mouth(30)).all()
+    assert (seen(mouth(150), mouth(30), shots=(0, 1))[1] == mouth(30)).all()
+
+
+def test_few_faces_are_remembered():
+    reference, _ = seen(*[mouth(150)], *[mouth(30)] * 400)
+    assert (reference.reference(resting=True) == mouth(30)).sum() > 0.9 * mouth(30).size
+    assert len(reference._seen) == rest.BLOCKS
