@@ -62,7 +62,8 @@ def input_path(path: PathLike) -> str:
             head = stream.read(PROBED_BYTES).lstrip(LIST_PADDING)
     if head.startswith(LISTS):
         raise ClipError(
-            Reason.UNREADABLE, f"{source}: a list of other files, which are not opened; give those"
+            Reason.UNREADABLE,
+            f"{source}: a list of other files, or a drawing; give a video, a picture or audio",
         )
     return str(source)
 
