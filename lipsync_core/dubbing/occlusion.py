@@ -4,7 +4,8 @@ A memory of the looks of this face, on a grid that is aligned to it, says what t
 novel when its neighborhood resembles that of no remembered frame. An opening mouth is novel between
 the lips only; an object is novel on cheeks or chin too. A turning head or new light is novel on the
 upper face as well, which the generator is given and does not change; and it leaves a mouth to see,
-which resembles those of the memory, or is redder than the skin around it.
+which resembles those of the memory, or is redder than the skin around it. Lips that vanish are
+covered, whatever is novel.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import cv2
 import numpy as np
 
 from lipsync_core.dubbing.face_memory import SIDE, FaceMemory, aligned, ellipse
-from lipsync_core.dubbing.mouth import lip_contrast
+from lipsync_core.dubbing.mouth import MouthWatch
 from lipsync_core.faces.head_pose import head_pose
 from lipsync_core.media.color import Box
 
@@ -30,6 +31,9 @@ STRONG_BIAS = 6.0  # of HIGH, where a mouth may be seen
 # A mouth may be seen above the first resemblance to the memory or contrast of the lips, and is
 # seen above the next ones; the contrast counts with a resemblance of at least FAINT.
 MAYBE_ALIKE, MAYBE_RED, ALIKE, RED, FAINT = 0.65, 0.4, 0.9, 0.5, 0.5
+# Lips that vanish are covered when the mean novelty is above the first; where they were never above
+# the second contrast, the head must not turn and the mouth resemble none of the memory's.
+MIN_CHANGE, CLEARLY_RED, DIFFERENT = 1.0, 0.5, 0.6
 # On profiles an object must leave less of a mouth: there the background is novel, too.
 MAX_YAW = 35.0  # degrees
 PROFILE_ALIKE, PROFILE_RED = 0.5, 0.3
@@ -53,14 +57,14 @@ HIDDEN, SHOWN = 0.6, 0.4
 # What is redder by this contrast than the memory's mouths for so long is the face: the memory is of
 # an object that was there from the beginning.
 REDDER, REVEALED_SECONDS = 0.15, 0.2
-RED_FRAMES = 20  # of the memory's mouths
+REVEALED_ALIKE = 0.45  # resemblance to the memory at which this contrast is not needed
 
 
 class OcclusionModel:
     """What covers the face of one person in consecutive frames of one shot.
 
-    fps: frames a second. It finds nothing in the first START_SECONDS and without landmarks; what is
-    there from the first frame on is part of the face until it leaves.
+    fps: frames a second. It finds nothing without landmarks. In the first START_SECONDS it finds
+    what leaves no lips to see, as hands do; anything else is part of the face until it leaves.
     """
 
     def __init__(self, fps: float = 25.0) -> None:
@@ -73,7 +77,7 @@ class OcclusionModel:
         self._entry = ENTRY_SECONDS * fps
         self._novel_frames = 0
         self._covered: list[np.ndarray] = []  # the first frames of an object
-        self._contrasts: deque[float] = deque(maxlen=RED_FRAMES)  # of the lips, without objects
+        self._mouth = MouthWatch(fps)
         self._revealed, self._revealed_frames = REVEALED_SECONDS * fps, 0
         self._hidden = False
         self._objects = np.zeros((SIDE, SIDE), np.uint8)
@@ -97,18 +101,22 @@ class OcclusionModel:
         self._seen += 1
         if self._memory.empty:
             self._memory.add(face)
-            return None
         novelty = self._memory.novelty(face)
-        contrast = lip_contrast(face)
-        if self._seen < self._start:
+        relative = novelty / self._light(face)
+        turned = _yaw(landmarks) > MAX_YAW
+        self._mouth.see(face, lambda: self._changed(relative, face, turned))
+        if self._mouth.covered:
+            self._objects = np.ones((SIDE, SIDE), np.uint8)
+        elif self._seen < self._start:
             self._objects = np.zeros((SIDE, SIDE), np.uint8)
         else:
-            turned = _yaw(landmarks) > MAX_YAW
-            self._objects = self._find(novelty / self._light(face), face, contrast, turned)
-        self._learn(face, novelty)
-        self._reveal(face, contrast)
+            self._objects = self._find(relative, face, turned)
+        if not self._mouth.vanished:
+            self._learn(face, novelty)
+        self._reveal(face)
         covered = self._objects[self._lips].mean()
-        self._hidden = contrast < MAYBE_RED and covered >= (SHOWN if self._hidden else HIDDEN)
+        self._hidden = covered >= (SHOWN if self._hidden else HIDDEN)
+        self._hidden &= self._mouth.contrast < MAYBE_RED
         if self._hidden:  # the mouth: there is nothing to dub
             self._kept = np.ones((SIDE, SIDE), np.float32)
         else:
@@ -116,27 +124,37 @@ class OcclusionModel:
             self._kept = np.maximum(found.astype(np.float32), self._kept - self._release)
         return 1 - self._kept if self._kept.any() else None
 
-    def _reveal(self, face: np.ndarray, contrast: float) -> None:
+    def _reveal(self, face: np.ndarray) -> None:
         """Learn a face that an object left which had been there from the beginning."""
         if not self._objects.any():
-            self._contrasts.append(contrast)
+            self._mouth.remember()
             self._revealed_frames = 0
             return
-        known = float(np.median(self._contrasts)) if self._contrasts else 0.0
-        redder = contrast > max(MAYBE_RED, known + REDDER)
-        self._revealed_frames = self._revealed_frames + 1 if redder else 0
+        contrast = self._mouth.contrast
+        seen = contrast > MAYBE_RED and (
+            contrast > self._mouth.usual + REDDER or self._memory.resemblance(face) > REVEALED_ALIKE
+        )
+        self._revealed_frames = self._revealed_frames + 1 if seen else 0
         if self._revealed_frames > self._revealed:
             self._memory.add(face)
             self._objects = np.zeros((SIDE, SIDE), np.uint8)
+
+    def _changed(self, novelty: np.ndarray, face: np.ndarray, turned: bool) -> bool:
+        """Whether the lower face looks as if lips that cannot be seen are covered."""
+        level = float(novelty[self._zone].mean())
+        if level < MIN_CHANGE:
+            return False
+        if self._mouth.usual >= CLEARLY_RED and not turned:
+            return True
+        upper = float(novelty[:UPPER_ROWS, UPPER_MARGIN:-UPPER_MARGIN].mean())
+        return level > upper and self._memory.resemblance(face) < DIFFERENT
 
     def _light(self, face: np.ndarray) -> float:
         """Contrast of a face in the light it is in, relative to a well lit one: 0.7 to 1."""
         luma = float(np.median(face[:, :, 0][self._face]))
         return float(np.clip(luma / LIT_LUMA, MIN_CONTRAST, 1.0))
 
-    def _find(
-        self, novelty: np.ndarray, face: np.ndarray, contrast: float, turned: bool
-    ) -> np.ndarray:
+    def _find(self, novelty: np.ndarray, face: np.ndarray, turned: bool) -> np.ndarray:
         """Objects of the frame: uint8 (SIDE, SIDE), 0 or 1."""
         upper = novelty[:UPPER_ROWS, UPPER_MARGIN:-UPPER_MARGIN]
         change = float(np.percentile(upper, UPPER_PERCENTILE))
@@ -156,7 +174,7 @@ class OcclusionModel:
         chosen &= (pixels(surest) >= MIN_SURE_PIXELS) & (self._novel_frames > self._entry)
         if chosen[1:].any():
             strong = pixels((novelty > HIGH + STRONG_BIAS * change) & self._around)
-            chosen &= self._covers(strong >= MIN_SURE_PIXELS, face, contrast, turned)
+            chosen &= self._covers(strong >= MIN_SURE_PIXELS, face, turned)
         followed = pixels(self._objects > 0) >= MIN_SURE_PIXELS
         chosen |= followed & (lips >= MIN_LIPS_FOLLOWED)
         chosen[0] = False
@@ -172,10 +190,9 @@ class OcclusionModel:
             cv2.fillConvexPoly(found, cv2.convexHull(outline), 1)
         return found
 
-    def _covers(
-        self, strong: np.ndarray, face: np.ndarray, contrast: float, turned: bool
-    ) -> np.ndarray:
+    def _covers(self, strong: np.ndarray, face: np.ndarray, turned: bool) -> np.ndarray:
         """Which components may cover the mouth, by what can be seen of it: bool, like `strong`."""
+        contrast = self._mouth.contrast
         alike = self._memory.resemblance(face)
         seen = alike >= ALIKE or (contrast > RED and alike >= FAINT)
         if seen or (turned and (alike >= PROFILE_ALIKE or contrast > PROFILE_RED)):
