@@ -16,7 +16,7 @@ from lipsync_core.media.speech import SpeechDetector
 
 MIN_PAUSE = 0.3  # seconds; shorter pauses are part of the speech
 # Seconds in which the mouth comes to rest, and leaves it: half of the pause, within these.
-EASES = (0.2, 0.4)
+EASES = (0.2, 0.5)
 SMALL = 48  # pixels to which crops are scaled to compare them
 BLOCK, BLOCKS = 0.32, 24  # seconds of which one face is remembered, and how many: 7.7 s
 MARGIN = 0.05  # of an opening (0 to 1) plus the difference of the upper face (0 to 1)
@@ -60,9 +60,10 @@ def quieter(mel: np.ndarray, weight: float) -> np.ndarray:
     """A mel window (80, 16) between digital silence (weight 0) and itself (1), float32.
 
     Mixed in its own unit, dB: the network draws a mouth that closes, where a mix of the images of
-    an open and a closed mouth would show both.
+    an open and a closed mouth would show both. By the square root, because mouths change most in
+    the upper half of the way.
     """
-    return -MAX_ABS + np.float32(weight) * (mel + np.float32(MAX_ABS))
+    return -MAX_ABS + np.float32(math.sqrt(weight)) * (mel + np.float32(MAX_ABS))
 
 
 class _Seen(NamedTuple):
