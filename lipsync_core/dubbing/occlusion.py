@@ -57,7 +57,6 @@ HIDDEN, SHOWN = 0.6, 0.4
 # What is redder by this contrast than the memory's mouths for so long is the face: the memory is of
 # an object that was there from the beginning.
 REDDER, REVEALED_SECONDS = 0.15, 0.2
-REVEALED_ALIKE = 0.45  # resemblance to the memory at which this contrast is not needed
 
 
 class OcclusionModel:
@@ -103,14 +102,13 @@ class OcclusionModel:
             self._memory.add(face)
         novelty = self._memory.novelty(face)
         relative = novelty / self._light(face)
-        turned = _yaw(landmarks) > MAX_YAW
-        self._mouth.see(face, lambda: self._changed(relative, face, turned))
+        self._mouth.see(face, lambda: self._changed(relative, face, landmarks))
         if self._mouth.covered:
             self._objects = np.ones((SIDE, SIDE), np.uint8)
         elif self._seen < self._start:
             self._objects = np.zeros((SIDE, SIDE), np.uint8)
         else:
-            self._objects = self._find(relative, face, turned)
+            self._objects = self._find(relative, face, landmarks)
         if not self._mouth.vanished:
             self._learn(face, novelty)
         self._reveal(face)
@@ -130,21 +128,18 @@ class OcclusionModel:
             self._mouth.remember()
             self._revealed_frames = 0
             return
-        contrast = self._mouth.contrast
-        seen = contrast > MAYBE_RED and (
-            contrast > self._mouth.usual + REDDER or self._memory.resemblance(face) > REVEALED_ALIKE
-        )
+        seen = self._mouth.contrast > max(MAYBE_RED, self._mouth.usual + REDDER)
         self._revealed_frames = self._revealed_frames + 1 if seen else 0
         if self._revealed_frames > self._revealed:
             self._memory.add(face)
             self._objects = np.zeros((SIDE, SIDE), np.uint8)
 
-    def _changed(self, novelty: np.ndarray, face: np.ndarray, turned: bool) -> bool:
+    def _changed(self, novelty: np.ndarray, face: np.ndarray, landmarks: np.ndarray) -> bool:
         """Whether the lower face looks as if lips that cannot be seen are covered."""
         level = float(novelty[self._zone].mean())
         if level < MIN_CHANGE:
             return False
-        if self._mouth.usual >= CLEARLY_RED and not turned:
+        if self._mouth.usual >= CLEARLY_RED and _yaw(landmarks) <= MAX_YAW:
             return True
         upper = float(novelty[:UPPER_ROWS, UPPER_MARGIN:-UPPER_MARGIN].mean())
         return level > upper and self._memory.resemblance(face) < DIFFERENT
@@ -154,7 +149,7 @@ class OcclusionModel:
         luma = float(np.median(face[:, :, 0][self._face]))
         return float(np.clip(luma / LIT_LUMA, MIN_CONTRAST, 1.0))
 
-    def _find(self, novelty: np.ndarray, face: np.ndarray, turned: bool) -> np.ndarray:
+    def _find(self, novelty: np.ndarray, face: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """Objects of the frame: uint8 (SIDE, SIDE), 0 or 1."""
         upper = novelty[:UPPER_ROWS, UPPER_MARGIN:-UPPER_MARGIN]
         change = float(np.percentile(upper, UPPER_PERCENTILE))
@@ -174,7 +169,7 @@ class OcclusionModel:
         chosen &= (pixels(surest) >= MIN_SURE_PIXELS) & (self._novel_frames > self._entry)
         if chosen[1:].any():
             strong = pixels((novelty > HIGH + STRONG_BIAS * change) & self._around)
-            chosen &= self._covers(strong >= MIN_SURE_PIXELS, face, turned)
+            chosen &= self._covers(strong >= MIN_SURE_PIXELS, face, landmarks)
         followed = pixels(self._objects > 0) >= MIN_SURE_PIXELS
         chosen |= followed & (lips >= MIN_LIPS_FOLLOWED)
         chosen[0] = False
@@ -190,12 +185,14 @@ class OcclusionModel:
             cv2.fillConvexPoly(found, cv2.convexHull(outline), 1)
         return found
 
-    def _covers(self, strong: np.ndarray, face: np.ndarray, turned: bool) -> np.ndarray:
+    def _covers(self, strong: np.ndarray, face: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """Which components may cover the mouth, by what can be seen of it: bool, like `strong`."""
         contrast = self._mouth.contrast
         alike = self._memory.resemblance(face)
         seen = alike >= ALIKE or (contrast > RED and alike >= FAINT)
-        if seen or (turned and (alike >= PROFILE_ALIKE or contrast > PROFILE_RED)):
+        if not seen and (alike >= PROFILE_ALIKE or contrast > PROFILE_RED):
+            seen = _yaw(landmarks) > MAX_YAW
+        if seen:
             return np.zeros_like(strong)
         maybe_seen = alike >= MAYBE_ALIKE or contrast > MAYBE_RED
         return strong if maybe_seen else np.ones_like(strong)

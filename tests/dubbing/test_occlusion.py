@@ -198,5 +198,5 @@ def test_parts_of_an_object_that_look_like_the_face_are_filled():
     model = OcclusionModel()
     face = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
     model._memory.add(face)
-    found = [model._find(novelty, face.T.reshape(face.shape), False) for _ in range(4)][-1]
+    found = [model._find(novelty, face.T.reshape(face.shape), LANDMARKS) for _ in range(4)][-1]
     assert found[26:42, 22:34].all()
