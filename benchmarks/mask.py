@@ -9,7 +9,7 @@ r"""Masks of dubbing on real clips: color steps, false alarms, objects that are 
 - false: share of the mask that is kept although nothing covers the face, in %.
 - kept: share of the pixels of a composited hand, microphone or piece of another clip inside of the
   mask that keep their bits, in %, in frames where it covers a third of the lips. Faces are tracked
-  anew in these frames. Nothing is looked for on faces turned by more than 35 degrees (yaw: median).
+  anew in these frames. On faces turned by more than 35 degrees (yaw: median) fewer are found.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ class MouthWatch:
         colored = float(face[:UPPER_ROWS, :, 2].mean()) > COLORED_V
         self.vanished = colored and self.contrast < least
         if self.vanished and not self.covered:
-            self.vanished = changed() if self._usual else self._seen < self._patience
+            self.vanished = changed()
         self._vanished_frames = self._vanished_frames + 1 if self.vanished else 0
         self.covered = self._vanished_frames > self._delay
         if not self._usual and self._seen >= self._patience:

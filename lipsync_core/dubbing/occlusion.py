@@ -136,6 +136,8 @@ class OcclusionModel:
 
     def _changed(self, novelty: np.ndarray, face: np.ndarray, landmarks: np.ndarray) -> bool:
         """Whether the lower face looks as if lips that cannot be seen are covered."""
+        if self._mouth.usual == 0:  # in the first frames, with nothing to compare with
+            return _yaw(landmarks) <= MAX_YAW
         level = float(novelty[self._zone].mean())
         if level < MIN_CHANGE:
             return False

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from lipsync_core.dubbing.face_memory import FaceMemory
-from lipsync_core.dubbing.mouth import lip_contrast
+from lipsync_core.dubbing.mouth import MouthWatch, lip_contrast
 
 SKIN, LIPS = (150, 112, 150), (110, 116, 162)  # YUV
 
@@ -39,3 +39,39 @@ def test_a_mouth_resembles_itself_in_other_light_and_a_hand_does_not():
     assert memory.resemblance(lit) > 0.9
     assert memory.resemblance(hand()) < 0.5
     assert memory.resemblance(np.full((48, 48, 3), 16, np.uint8)) == 0
+
+
+def test_lips_that_vanish_with_a_change_are_covered():
+    watch = MouthWatch(25.0)
+    for _ in range(5):
+        watch.see(face(), lambda: True)
+        watch.remember()
+        assert not watch.vanished
+    covered = []
+    for _ in range(5):
+        watch.see(hand(), lambda: True)
+        watch.remember()
+        covered.append(watch.covered)
+    assert covered == [False, False, True, True, True] and watch.usual > 0.6
+    watch.see(face(), lambda: True)
+    assert not watch.covered
+
+
+def test_lips_that_fade_without_a_change_are_not_covered():
+    watch = MouthWatch(25.0)
+    watch.see(face(), lambda: True)
+    watch.remember()
+    for _ in range(5):
+        watch.see(hand(), lambda: False)
+    assert not watch.vanished and not watch.covered
+
+
+def test_lips_that_never_show_are_missed_for_four_seconds():
+    watch = MouthWatch(25.0)
+    covered = []
+    for _ in range(110):
+        watch.see(hand(), lambda: True)
+        if not watch.covered:
+            watch.remember()
+        covered.append(watch.covered)
+    assert covered.index(True) == 2 and sum(covered) == 97
