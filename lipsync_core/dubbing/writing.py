@@ -21,7 +21,7 @@ from lipsync_core.dubbing.schedule import Schedule
 from lipsync_core.dubbing.sounds import Voice
 from lipsync_core.media.content_credentials import SigningKey, sign
 from lipsync_core.media.stamped_writer import StampedWriter
-from lipsync_core.runtime.ahead import ahead
+from lipsync_core.runtime.ahead import Ahead
 from lipsync_core.runtime.files import atomic_path
 from lipsync_core.runtime.progress import OnProgress, Progress
 
@@ -110,10 +110,10 @@ class Dubbing:
         shown, total = schedule.shown, schedule.total
         renderer = self._renderer(paths)
         with (
+            self._rendered(renderer) as rendered,  # begins before the writer reads the sound
             StampedWriter(
                 target, shown, schedule.sound, schedule.seconds, tags, schedule.options.crf
             ) as writer,
-            contextlib.closing(self._rendered(renderer)) as rendered,
             Progress(total, f"dub {self.outfile.name}", "frame") as progress,
         ):
             for each in rendered:
@@ -144,14 +144,15 @@ class Dubbing:
             sound=str(writer.sound_mode),
         )
 
-    def _rendered(self, renderer: Renderer) -> Iterator[RenderedFrame]:
+    @contextlib.contextmanager
+    def _rendered(self, renderer: Renderer) -> Iterator[Iterator[RenderedFrame]]:
         """The frames with their faces; threads decode and generate some ahead of their use."""
         shown = self.schedule.shown
         depth = max(2, min(MAX_READ_AHEAD, READ_AHEAD_BYTES // (shown.width * shown.height * 2)))
-        with contextlib.closing(ahead(self.schedule.frames(), depth, "decode")) as frames:
+        with contextlib.closing(Ahead(self.schedule.frames(), depth, "decode")) as frames:
             rendered = renderer.rendered(frames, self.generator.batch_size)
-            with contextlib.closing(ahead(rendered, depth, "generate")) as items:
-                yield from items
+            with contextlib.closing(Ahead(rendered, depth, "generate")) as items:
+                yield items
 
     def _renderer(self, paths: Sequence[FacePath]) -> Renderer:
         schedule = self.schedule

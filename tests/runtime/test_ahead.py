@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from lipsync_core.runtime.ahead import ahead
+from lipsync_core.runtime.ahead import Ahead
 
 
 def test_same_items_made_ahead_in_a_thread():
@@ -16,10 +16,22 @@ def test_same_items_made_ahead_in_a_thread():
             threads.add(threading.current_thread().name)
             yield number
 
-    running = ahead(items(), 3, "maker")
+    running = Ahead(items(), 3, "maker")
     assert next(running) == 0
     assert [*running] == list(range(1, 10))
     assert made == list(range(10)) and threads == {"maker_0"}
+
+
+def test_items_are_made_before_they_are_asked_for():
+    made = threading.Event()
+
+    def items():
+        made.set()
+        yield 1
+
+    running = Ahead(items(), 1)
+    assert made.wait(10)
+    running.close()
 
 
 def test_an_error_comes_in_its_place():
@@ -27,10 +39,11 @@ def test_an_error_comes_in_its_place():
         yield 1
         raise KeyError("x")
 
-    running = ahead(items(), 4)
+    running = Ahead(items(), 4)
     assert next(running) == 1
     with pytest.raises(KeyError):
         next(running)
+    assert [*running] == []
 
 
 def test_closing_closes():
@@ -43,7 +56,7 @@ def test_closing_closes():
         finally:
             closed.append(True)
 
-    running = ahead(items(), 2)
+    running = Ahead(items(), 2)
     next(running)
     running.close()
     assert closed == [True]
