@@ -32,12 +32,6 @@ from lipsync_core.models import Wav2Lip
 
 LENGTHS = 2.0, 3.0  # seconds, drawn at random
 START_SECONDS = 0.1
-# Random weights find a face at every place, which would cost more than the network.
-NOTHING_FOUND = """
-from lipsync_core.faces.detectors import s3fd
-decode = s3fd.decode
-s3fd.decode = lambda outputs, threshold: decode(outputs, 1.0)
-"""
 
 
 def cut_sounds(recording: Path, count: int, folder: Path) -> list[Path]:
@@ -73,7 +67,7 @@ def main() -> None:
             width = container.streams.video[0].width
         box, detect = options.box or [0] * 4, options.box is not None
         facts = f"BOX, DETECT, WIDTH = {box}, {detect}, {width}\n"
-        code = facts + (NOTHING_FOUND if detect else "") + dub_speed.OURS
+        code = facts + dub_speed.OURS
         same = ["--face", str(options.face.absolute()), "--checkpoint", str(checkpoint.absolute())]
         same += ["--detector", "s3fd" if detect else "centerface"]
         same += ["--models", str(work / "models"), "--faces_dir", str(work / "faces")]
