@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import mmap
 import os
 import tempfile
 import threading
@@ -94,7 +95,7 @@ def file_features(path: PathLike) -> tuple[np.ndarray, np.ndarray]:
     """Mel spectrogram of the audio of any file, float32 (T, 80), and its samples, int16 (N,).
 
     The samples are at 16 kHz. Both are processed in blocks, and are memory maps of unnamed
-    temporary files (0.2 GB an hour): memory does not grow with length.
+    temporary files (0.2 GB an hour): memory does not grow with length, if `unload` is called.
     Raises as `load_wav`, and ClipError: too_short.
     """
     with tempfile.TemporaryFile() as samples, tempfile.TemporaryFile() as out:
@@ -111,6 +112,12 @@ def file_features(path: PathLike) -> tuple[np.ndarray, np.ndarray]:
         out.flush()
         mel = np.memmap(out, "<f4", "r", shape=(1 + count // HOP, MEL_BANDS))
     return mel, pcm
+
+
+def unload(mapped: np.ndarray) -> None:
+    """Take a memory map's pages that were read out of memory; they are read again when used."""
+    if isinstance(mapped.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.base.madvise(mmap.MADV_DONTNEED)
 
 
 def mel_length(path: PathLike) -> int:

@@ -38,6 +38,21 @@ def test_mel_of_any_file_is_that_of_its_sound(tmp_path):
         audio.file_features(write_wav(tmp_path / "blip.wav", 0.03))
 
 
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
+def test_an_unloaded_map_takes_no_memory(tmp_path):
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    np.ones(10_000_000, np.float32).tofile(tmp_path / "mel")
+    mapped = np.memmap(tmp_path / "mel", "<f4", "r", shape=(125_000, 80))
+    total = mapped.sum()
+    before = resident()
+    audio.unload(mapped)
+    assert before - resident() > 30e6
+    assert mapped.sum() == total
+    audio.unload(np.zeros(3))  # not a map: nothing happens
+
+
 def test_mel_of_too_little_sound():
     with pytest.raises(ValueError, match="wanted"):
         audio.melspectrogram(np.zeros(400, np.float32))

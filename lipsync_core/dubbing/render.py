@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lipsync_core.audio import MEL_RATE, mel_windows_from
+from lipsync_core.audio import MEL_RATE, mel_windows_from, unload
 from lipsync_core.dubbing.compositor import Compositor
 from lipsync_core.dubbing.face_choice import Face, FacePath
 from lipsync_core.dubbing.generator_input import inference_input
@@ -90,6 +90,8 @@ class Renderer:
             drawings: list[list[Drawing]] = [[] for _ in batch]
             for job, face in zip(jobs, self._generate(jobs), strict=True):
                 drawings[job.frame].append(Drawing(job.who, job.place, face))
+            for speaker in self.speakers:
+                unload(speaker.mel)
             yield from map(RenderedFrame, batch, drawings)
 
     def draw(self, rendered: RenderedFrame) -> None:

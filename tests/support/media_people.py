@@ -45,7 +45,7 @@ def portraits() -> dict[str, np.ndarray]:
 
 # One shot each in which one covers the other for a while.
 SLOW_PASS: Paths = {
-    "collins": {0: ((120, 100), (240, 100))},
+    "collins": {0: ((132, 100), (228, 100))},
     "hopper": {0: ((250, 104), (120, 104))},
 }
 TURN_BACK: Paths = {
