@@ -11,28 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from lipsync_core.checkpoints import save_public
 from lipsync_core.demo.photos import photo_path
 from lipsync_core.dubbing.dub import dub
 from lipsync_core.faces import detection
 from lipsync_core.media.video import read_frames
-from lipsync_core.models import Wav2Lip
 from lipsync_core.runtime.files import atomic_path
 from tests.support.media import write_wav
 
 pytestmark = pytest.mark.media
 PORTRAIT = photo_path("collins")
 COMMAND = "import sys; from lipsync_core import cli; sys.exit(cli.main(sys.argv[1:]))"
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("models") / "wav2lip.pth"
-    save_public(path, Wav2Lip(width=0.125))
-    return path
 
 
 @pytest.fixture

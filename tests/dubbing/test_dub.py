@@ -10,11 +10,9 @@ import av
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from benchmarks import dub_rates
 from lipsync_core.audio import mel_window, melspectrogram
-from lipsync_core.checkpoints import save_public
 from lipsync_core.demo.photos import photo_path
 from lipsync_core.dubbing import dub as dubbing
 from lipsync_core.dubbing import faces, render, verify, writing
@@ -26,22 +24,12 @@ from lipsync_core.media.audio import load_wav
 from lipsync_core.media.ffmpeg import ffmpeg_exe
 from lipsync_core.media.native_frames import read_format, read_native_frames
 from lipsync_core.media.video import VideoWriter, read_frames
-from lipsync_core.models import Wav2Lip
 
 pytestmark = pytest.mark.media
 
 PORTRAIT = photo_path("collins")
 BOX = (8, 104, 16, 112)  # top, bottom, left, right: 96 pixels a side, so that nothing is resized
 SIZE = (128, 112)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    """A generator of an eighth of the width, with random weights."""
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("models") / "wav2lip.pth"
-    save_public(path, Wav2Lip(width=0.125))
-    return path
 
 
 class Stub:
