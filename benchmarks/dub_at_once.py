@@ -50,12 +50,14 @@ class Place:
         )
 
     def left(self) -> list[Path]:
-        """All files but whole results and whole boxes."""
-        boxes = set(self.cache.rglob("*.parquet")) - set(self.cache.rglob(".*"))
+        """All files but whole results, whole boxes and people."""
+        hidden = {path for part in (self.out, self.cache) for path in part.rglob(".*")}
+        boxes = set(self.cache.rglob("*.parquet")) - hidden
         for path in boxes:
             read_boxes(path)
         files = [path for part in (self.out, self.cache, self.work) for path in part.rglob("*")]
-        known = boxes | set(self.out.glob("*.mp4")) - set(self.out.glob(".*"))
+        known = boxes | set(self.cache.rglob("*.json")) | set(self.out.glob("*.mp4"))
+        known -= hidden
         return [path for path in files if path.is_file() and path not in known]
 
 

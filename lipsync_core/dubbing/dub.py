@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lipsync_core.config import DubOptions
@@ -119,6 +120,8 @@ class Finder:
         """The path of the face that each choice names."""
         if options.box is not None:
             return [face_choice.user_path(options.box, source.size, source.path)] * len(choices)
+        folder = self.faces_dir or faces.cache_folder()
+        key = self.settings.key(source.path, source.geometry, source.static, self.models)
         chooser = face_choice.FaceChooser(
             source.path,
             read_boxes(self.boxes) if self.boxes is not None else self._found(source, options),
@@ -126,6 +129,7 @@ class Finder:
             source.geometry.unchanged,
             self.device,
             self.models,
+            Path(folder) / f"{key}.json",
         )
         return [chooser.face_path(choice) for choice in choices]
 

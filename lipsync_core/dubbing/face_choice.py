@@ -14,6 +14,7 @@ import numpy as np
 
 from lipsync_core.audio import file_features
 from lipsync_core.config import CropConfig, TrackConfig
+from lipsync_core.dubbing import kept_people
 from lipsync_core.dubbing.faces import FaceSettings, find_faces
 from lipsync_core.errors import LipsyncError
 from lipsync_core.faces.boxes import area
@@ -40,11 +41,14 @@ class Face(NamedTuple):
     landmarks: np.ndarray | None
 
 
-def people(path: PathLike, found: Detections, unchanged: bool = True) -> list[Track]:
+def people(
+    path: PathLike, found: Detections, unchanged: bool = True, kept: Path | None = None
+) -> list[Track]:
     """The tracks of the people in a file, those of one person in several shots merged.
 
     The largest first. unchanged: whether the boxes are in the pixels of the file's own frames,
-    which are compared where a person may have come back.
+    which are compared where a person may have come back. kept: where the result of it is kept, see
+    `kept_people`.
     Raises LipsyncError when no frame has a face.
     """
     linked = association.link(found)
@@ -54,7 +58,7 @@ def people(path: PathLike, found: Detections, unchanged: bool = True) -> list[Tr
             "larger frames with --long_side, or give its place with --box TOP BOTTOM LEFT RIGHT"
         )
     if unchanged:
-        linked = reidentification.merge_tracks(path, linked, found.cuts)
+        linked = kept_people.merged_tracks(path, linked, found.cuts, kept)
     return sorted(linked, key=lambda track: -float(area(track.boxes).sum()))
 
 
@@ -72,7 +76,7 @@ class FaceChooser:
     """Chooses among the faces found in a file.
 
     unchanged: whether `found` is in the pixels of the file's own frames. device, models: for the
-    networks that some choices need.
+    networks that some choices need. kept: as `people` takes it.
     """
 
     path: Path
@@ -81,11 +85,12 @@ class FaceChooser:
     unchanged: bool = True
     device: str = "auto"
     models: PathLike = "models"
+    kept: Path | None = None
 
     @functools.cached_property
     def people(self) -> list[Track]:
         """`people` of the file."""
-        return people(self.path, self.found, self.unchanged)
+        return people(self.path, self.found, self.unchanged, self.kept)
 
     def face_path(self, choice: str) -> FacePath:
         """The path of the face that `choice` names.

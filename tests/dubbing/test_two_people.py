@@ -1,14 +1,17 @@
 """Two people who pass each other and come back in other shots: no voice changes its face."""
 
+import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from lipsync_core.demo.photos import photo_path
-from lipsync_core.dubbing.face_choice import FaceChooser
+from lipsync_core.dubbing.face_choice import FaceChooser, people
 from lipsync_core.dubbing.faces import FaceSettings, find_faces
 from lipsync_core.evaluation import active_speaker
+from lipsync_core.faces.tracking import reidentification
 from tests.preparation.test_people import who
 from tests.support.media_people import FRAMES, write_people
 
@@ -31,6 +34,34 @@ def test_no_voice_changes_its_face(tmp_path):
         (name,) = who(boxes, there)
         seen.add(name)
     assert seen == {"collins", "hopper"}
+
+
+def test_people_of_several_shots_are_kept_for_the_next_audio(tmp_path, monkeypatch):
+    video = write_people(tmp_path / "two.mp4")
+    found = find_faces(video, FaceSettings("centerface"), device="cpu")
+    kept = tmp_path / "cache" / "people.json"
+    first = people(video, found, kept=kept)
+    assert kept.is_file() and len(first) == 2
+    nothing = replace(found, faces=found.faces[found.faces.frame < 70])
+
+    def decoded(*_):
+        raise AssertionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reidentification, "merge_tracks", decoded)
+        again = people(video, found, kept=kept)
+        with pytest.raises(AssertionError):  # of other boxes
+            people(video, nothing, kept=kept)
+        for before, after in zip(first, again, strict=True):
+            assert vars(before).keys() == vars(after).keys()
+            for name, value in vars(before).items():
+                np.testing.assert_array_equal(value, getattr(after, name))
+        kept.write_text('{"tracks": ')
+        with pytest.raises(AssertionError):  # damaged
+            people(video, found, kept=kept)
+    people(video, found, kept=kept)
+    assert json.loads(kept.read_text())["people"]
+    people(video, found, kept=video / "no" / "folder.json")  # is not kept
 
 
 def test_the_person_in_a_picture(tmp_path):

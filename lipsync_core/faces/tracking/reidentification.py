@@ -59,13 +59,13 @@ def _merge_across_crossings(
     if not pairs:
         return list(tracks)
     following = dict(_assign_by_appearance(tracks, pairs, _Appearance(video_path, tracks, pairs)))
-    joined = []
+    chains = []
     for number in set(range(len(tracks))) - set(following.values()):
         chain = [number]
         while chain[-1] in following:
             chain.append(following[chain[-1]])
-        joined.append(_concatenate([tracks[link] for link in chain]))
-    return sorted(joined, key=_first_frame)
+        chains.append(chain)
+    return joined(tracks, chains)
 
 
 def _merge_across_shots(
@@ -97,11 +97,15 @@ def _merge_across_shots(
             continue
         first += second
         groups |= dict.fromkeys(second, first)
-    merged = {id(group): group for group in groups.values()}.values()
-    joined = [
-        _concatenate(sorted((tracks[at] for at in group), key=_first_frame)) for group in merged
+    return joined(tracks, [*{id(group): group for group in groups.values()}.values()])
+
+
+def joined(tracks: Sequence[Track], groups: Sequence[Sequence[int]]) -> list[Track]:
+    """The tracks of each group of their numbers as one track, by first frame."""
+    people = [
+        _concatenate(sorted((tracks[at] for at in group), key=_first_frame)) for group in groups
     ]
-    return sorted(joined, key=_first_frame)
+    return sorted(people, key=_first_frame)
 
 
 def _first_frame(track: Track) -> int:
