@@ -26,7 +26,11 @@ Enhancer = Callable[[np.ndarray], np.ndarray]
 
 
 def seen_from(blend: str, enhanced: bool) -> float:
-    """Fraction of a generated face's height above which nothing of it is seen in the frame."""
+    """Fraction of a generated face's height above which nothing of it is seen in the frame.
+
+    blend: as for `Compositor`. enhanced: whether an enhancer runs. The generator need not compute
+    the rows above.
+    """
     # An enhancer wants a whole face.
     return 0.0 if blend == "hard" or enhanced else REGION_FADE_IN[0]
 

@@ -1,4 +1,4 @@
-"""Which tracks of a file show one person, kept for the next audio: to tell it decodes the file."""
+"""Which tracks of a file show one person: kept for the next audio, as telling decodes the file."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def merged_tracks(
     """
     if len(tracks) < 2 or kept is None:
         return reidentification.merge_tracks(path, tracks, cuts)
-    shown = digest([(track.frames.tolist(), track.boxes.tolist()) for track in tracks])
-    groups = _read(kept, shown)
+    tracks_digest = digest([(track.frames.tolist(), track.boxes.tolist()) for track in tracks])
+    groups = _read(kept, tracks_digest)
     if groups is not None:
         return reidentification.joined(tracks, groups)
     merged = reidentification.merge_tracks(path, tracks, cuts)
-    content = {"tracks": shown, "people": _groups(tracks, merged)}
+    content = {"tracks": tracks_digest, "people": _groups(tracks, merged)}
     try:
         write_text(kept, json.dumps(content))
     except OSError as error:  # such as a home folder that cannot be written
@@ -37,11 +37,11 @@ def merged_tracks(
     return merged
 
 
-def _read(kept: Path, shown: str) -> list[list[int]] | None:
+def _read(kept: Path, tracks_digest: str) -> list[list[int]] | None:
     """The groups in a file that is about these tracks, else None."""
     try:
         content = json.loads(kept.read_text(encoding="utf-8"))
-        return content["people"] if content["tracks"] == shown else None
+        return content["people"] if content["tracks"] == tracks_digest else None
     except (OSError, ValueError, KeyError, TypeError):  # missing, damaged, or another thing
         return None
 

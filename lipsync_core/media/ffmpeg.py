@@ -94,7 +94,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def enlarge_pipe(descriptor: int) -> None:
-    """Let a pipe hold `PIPE_BYTES` where the system can: fewer waits for each other, no more."""
+    """Let a pipe hold `PIPE_BYTES`, where the system can: its two ends wait less for each other."""
     with contextlib.suppress(OSError, AttributeError):
         fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
